@@ -1,0 +1,56 @@
+// The command line: finds the noun, loads only that noun's file, and turns its errors into one clear line.
+
+export interface Command {
+  readonly summary: string
+  /** Runs the command with the arguments after the noun; resolves to the exit status. */
+  readonly run: (args: readonly string[]) => Promise<number>
+}
+
+const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
+  agent: {
+    summary: 'run the node agent',
+    load: async () => (await import('./agent.ts')).agentCommand,
+  },
+  sandbox: {
+    summary: 'a rack of real routers and nodes on this machine',
+    load: async () => (await import('./sandbox.ts')).sandboxCommand,
+  },
+  speaker: {
+    summary: 'what gobgpd needs to start: its fail-closed boot file',
+    load: async () => (await import('./speaker.ts')).speakerCommand,
+  },
+}
+
+function usage(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length))
+  const rows = Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(width)}  ${command.summary}`)
+  return `Usage: weir COMMAND [ARGUMENTS]\n\n${rows.join('\n')}\n\n'weir COMMAND --help' tells more.\n`
+}
+
+/** Entry point of the `weir` command. Returns the exit status; never throws. */
+export async function main(args: readonly string[]): Promise<number> {
+  const [noun, ...rest] = args
+  if (noun === undefined || noun === '--help' || noun === 'help') {
+    process.stdout.write(usage())
+    return noun === undefined ? 2 : 0
+  }
+  const entry = Object.hasOwn(COMMANDS, noun) ? COMMANDS[noun] : undefined
+  if (!entry) {
+    process.stderr.write(`weir: no such command '${noun}'.\n\n${usage()}`)
+    return 2
+  }
+  try {
+    const command = await entry.load()
+    return await command.run(rest)
+  } catch (error) {
+    process.stderr.write(`weir ${noun}: ${describeError(error)}\n`)
+    return 1
+  }
+}
+
+function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (process.env['WEIR_DEBUG']) return error.stack ?? error.message
+  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : ''
+  return `${error.message}${cause}`
+}

@@ -1,0 +1,13 @@
+// The C library, loaded once. Every other file of src/sys declares the functions it needs on top of this.
+// koffi checks neither buffer lengths nor ownership: each wrapper asserts lengths before it calls.
+
+import koffi from 'koffi'
+
+export const libc = koffi.load('libc.so.6')
+
+const errnoLocation = libc.func('int *__errno_location(void)')
+
+/** The calling thread's errno. Valid only directly after a failed call, before anything else runs. */
+export function lastErrno(): number {
+  return koffi.decode(errnoLocation(), 'int') as number
+}

@@ -1,0 +1,94 @@
+// From a bare machine to a built checkout, then on to what was asked: `sandbox`, `test` or `build`.
+// Runs on whatever Node is there, with no dependency: checks the machine, installs Debian packages without
+// starting their daemons, installs npm packages (Node 24 among them), builds, and hands over to Node 24.
+
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { installMissingPackages, PackageError } from './packages.mjs'
+import { unmetNeeds } from './preflight.mjs'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const node = `${root}node_modules/.bin/node`
+const stampFile = `${root}node_modules/.weir-installed`
+const started = Date.now()
+
+/** Packages that only the tests look at. */
+const TEST_PACKAGES = ['golang-github-osrg-gobgp-dev']
+
+const GOALS = {
+  sandbox: (args) => handOver('tools/weir.mjs', ['sandbox', 'demo', ...args]),
+  test: (args) => handOver('tools/run-tests.mjs', args),
+  build: () => 0,
+}
+
+function refuse(sentence) {
+  process.stderr.write(`\n${sentence}\n`)
+  process.exit(1)
+}
+
+/** Runs one step and prints its name, its result in a few words, and its time. */
+function step(name, action) {
+  const begun = Date.now()
+  process.stdout.write(`  ${name.padEnd(34)}`)
+  let outcome
+  try {
+    outcome = action()
+  } catch (error) {
+    process.stdout.write('failed\n')
+    refuse(error instanceof PackageError ? `weir: ${error.message}` : `weir: ${name}: ${error.message}`)
+  }
+  process.stdout.write(`${outcome.padEnd(36)} ${((Date.now() - begun) / 1000).toFixed(1)} s\n`)
+}
+
+function handOver(script, args) {
+  const path = `${root}node_modules/.bin:${process.env.PATH}`
+  // Interrupts reach the child too (same process group); it decides what to undo, so this parent only waits.
+  process.on('SIGINT', () => {})
+  const child = spawnSync(node, [`${root}${script}`, ...args], {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, PATH: path, WEIR_STARTED_MS: String(started) },
+  })
+  return child.status ?? 1
+}
+
+function installNpmPackages() {
+  const lock = createHash('sha256').update(readFileSync(`${root}package-lock.json`)).digest('hex')
+  if (existsSync(node) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lock) return 'up to date'
+  // Not `npm ci`: it refuses a lock file that lacks other platforms' optional binaries, and registries that
+  // mirror only Linux cannot supply them. `install --no-save` takes every version from the lock file all the same.
+  const npm = spawnSync('npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  if (npm.error) throw new Error(`cannot run npm (${npm.error.message}). Mend: apt-get install npm`)
+  if (npm.status !== 0) throw new Error(`'npm install' failed. Mend: run it in ${root} and follow what it says.\n${npm.stderr}`)
+  if (!existsSync(node)) throw new Error(`npm brought no Node 24 for ${process.arch}. Mend: install Node 24 and link it as ${node}`)
+  writeFileSync(stampFile, lock)
+  return 'installed, Node 24 included'
+}
+
+function build() {
+  mkdirSync(`${root}build`, { recursive: true })
+  const child = spawnSync(node, [`${root}tools/build.mjs`], { cwd: root, encoding: 'utf8' })
+  if (child.status !== 0) throw new Error(`the build failed.\n${child.stdout}${child.stderr}`)
+  return child.stdout.trim().split('\n').at(-1) || 'up to date'
+}
+
+const [goal, ...args] = process.argv.slice(2)
+if (!Object.hasOwn(GOALS, goal ?? '')) refuse(`weir: unknown goal ${goal ?? '(none)'}. One of: ${Object.keys(GOALS).join(', ')}.`)
+const unmet = unmetNeeds()
+if (unmet.length > 0) refuse(unmet.join('\n'))
+
+process.stdout.write('Preparing this machine\n')
+step('Debian packages', () => {
+  if (process.env.WEIR_SKIP_APT === '1') return 'skipped (WEIR_SKIP_APT=1)'
+  const installed = installMissingPackages(goal === 'test' ? TEST_PACKAGES : [])
+  return installed.length === 0 ? 'all there' : `installed ${installed.length}`
+})
+step('npm packages', installNpmPackages)
+step('BPF objects and codecs', build)
+process.stdout.write('\n')
+process.exitCode = GOALS[goal](args)

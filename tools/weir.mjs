@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+// The `weir` command: finds a Node that can run TypeScript as it is (24 or newer) and hands over to src/cli.
+// Plain JavaScript, because it must speak clearly on the older Node that a distribution ships.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const NODE_MAJOR_MIN = 24
+const root = fileURLToPath(new URL('..', import.meta.url))
+const pinnedNode = `${root}node_modules/.bin/node`
+
+if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
+  const { main } = await import('../src/cli/main.ts')
+  process.exitCode = await main(process.argv.slice(2))
+} else if (existsSync(pinnedNode)) {
+  const child = spawnSync(pinnedNode, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: 'inherit',
+  })
+  process.exitCode = child.status ?? 1
+} else {
+  process.stderr.write(
+    `weir: needs Node ${NODE_MAJOR_MIN} or newer; this is ${process.version}. ` +
+      `'npm run sandbox' in ${root} brings its own.\n`,
+  )
+  process.exitCode = 1
+}
