@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Compiled for its BTF and never loaded: one global per shared type, because a type that a program
+ * only uses through a local pointer does not appear in BTF.
+ */
+#include "config.h"
+#include "event.h"
+#include "flow.h"
+#include "nexthop.h"
+#include "service.h"
+#include "tunnel.h"
+
+struct frontend_key abi_frontend_key;
+struct frontend abi_frontend;
+struct frontend_address abi_frontend_address;
+struct slot_pair abi_slot_pair;
+struct backend abi_backend;
+struct backend_key abi_backend_key;
+struct nexthop abi_nexthop;
+struct node abi_node;
+struct endpoint abi_endpoint;
+struct flow_set abi_flow_set;
+struct dsr_option abi_dsr_option;
+struct metric abi_metric;
+struct packet_event abi_packet_event;
+struct node_config abi_node_config;
+struct secret abi_secret;
+
+enum frontend_flags abi_frontend_flags;
+enum backend_state abi_backend_state;
+enum backend_flags abi_backend_flags;
+enum nexthop_row abi_nexthop_row;
+enum nexthop_kind abi_nexthop_kind;
+enum nexthop_flags abi_nexthop_flags;
+enum flow_state abi_flow_state;
+enum flow_kind abi_flow_kind;
+enum verdict_reason abi_verdict_reason;
+enum event_kind abi_event_kind;
+enum map_version abi_map_version;
+
+/* Preprocessor constants leave no BTF; the ones user space needs are repeated as an enum. */
+enum abi_constant {
+	NEXTHOP_MEMBERS = WEIR_NEXTHOP_MEMBERS,
+	FLOW_WAYS = WEIR_FLOW_WAYS,
+	FLOW_SETS = WEIR_FLOW_SETS,
+	FLOW_TICK_SHIFT = WEIR_FLOW_TICK_SHIFT,
+	FLOW_TICK_BITS = WEIR_FLOW_TICK_BITS,
+	FLOW_STATE_SHIFT = WEIR_FLOW_STATE_SHIFT,
+	FLOW_STATE_BITS = WEIR_FLOW_STATE_BITS,
+	FLOW_VERSION_SHIFT = WEIR_FLOW_VERSION_SHIFT,
+	GENEVE_PORT = WEIR_GENEVE_PORT,
+};
+enum abi_constant abi_constant;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Configuration baked into the programs at load (.rodata), versions of the pinned maps' layouts,
+ * and the rows of the one-row maps.
+ */
+#ifndef WEIR_ABI_CONFIG_H
+#define WEIR_ABI_CONFIG_H
+
+#include "types.h"
+
+/* One number per map, raised when its key, value or meaning changes: it is part of the pin's name.
+ */
+enum map_version {
+	MAP_VERSION_FRONTENDS = 1,
+	MAP_VERSION_FRONTEND_ADDRESSES = 1,
+	MAP_VERSION_SLOTS = 1,
+	MAP_VERSION_BACKENDS = 1,
+	MAP_VERSION_BACKEND_IDS = 1,
+	MAP_VERSION_NEXTHOPS = 1,
+	MAP_VERSION_NODES = 1,
+	MAP_VERSION_ENDPOINTS = 1,
+	MAP_VERSION_FLOWS = 1,
+	MAP_VERSION_SECRETS = 1,
+	MAP_VERSION_EVENTS = 1,
+	MAP_VERSION_METRICS = 1,
+};
+
+/* The one load-time constant `node_config`, present in every object. */
+struct node_config {
+	struct address tunnel_ipv4; /* outer source of what we tunnel; :: when the node has none */
+	struct address tunnel_ipv6;
+	__u64 flow_secret[2]; /* key of the flow table's hash; kept in `secrets` so that a restart
+				 reads the same */
+	__u32 node_id;
+	__u32 pad0;
+};
+
+/* secrets[0]: drawn once per boot, outlives the agent. */
+struct secret {
+	__u64 flow[2];
+};
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Why a packet was dropped, passed or refused: counted per CPU in `metrics`, and sampled into
+ * `events`. */
+#ifndef WEIR_ABI_EVENT_H
+#define WEIR_ABI_EVENT_H
+
+#include "types.h"
+
+/* Values are stable: user space names metrics by them. Append only. */
+enum verdict_reason {
+	REASON_UNSPECIFIED = 0,
+	/* forwarded */
+	REASON_TO_LOCAL = 1,	/* translated, to a pod of this node */
+	REASON_TO_REMOTE = 2,	/* tunnelled to the backend's node */
+	REASON_FROM_TUNNEL = 3, /* decapsulated and delivered */
+	REASON_REPLY = 4,    /* source turned back into the frontend's, sent past the host stack */
+	REASON_SOCKET = 5,   /* translated at connect() or sendmsg() */
+	REASON_NOT_OURS = 6, /* passed on untouched */
+	REASON_PASSED_TO_STACK = 7, /* translated, delivery left to the host's routing */
+	/* refused: the client learns at once */
+	REASON_NO_ENDPOINT = 32,
+	REASON_NO_SUCH_PORT = 33,
+	/* dropped */
+	REASON_NO_LOCAL_ENDPOINT = 64, /* Local policy and no endpoint here */
+	REASON_UNKNOWN_TUNNEL_SOURCE = 65,
+	REASON_MALFORMED_TUNNEL = 66,
+	REASON_UNKNOWN_BACKEND = 67, /* a tunnelled choice this node does not have */
+	REASON_NO_NEXTHOP = 68,
+	REASON_TOO_BIG = 69,
+	REASON_FLOW_SET_FULL = 70, /* every way of the set holds an established flow */
+	REASON_MALFORMED = 71,
+	REASON_TTL_EXCEEDED = 72,
+	REASON_FRAGMENT = 73,
+	REASON_COUNT = 96,
+};
+
+/* metrics[reason], per CPU. */
+struct metric {
+	__u64 packets;
+	__u64 bytes;
+};
+
+enum event_kind {
+	EVENT_DROP = 1,
+};
+
+struct packet_event {
+	__u64 time_ns; /* since boot */
+	struct address source;
+	struct address destination;
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 kind;    /* enum event_kind */
+	__u16 reason; /* enum verdict_reason */
+	__u32 ifindex;
+	__u32 service_id; /* 0: no Service was found */
+};
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The flow table: connection tracking and translation in one entry, in a set-associative table of
+ * our own inside one mmapable array. One array element is one set of WEIR_FLOW_WAYS entries (two
+ * cache lines). See bpf/lib/flow.h for the protocol between CPUs.
+ */
+#ifndef WEIR_ABI_FLOW_H
+#define WEIR_ABI_FLOW_H
+
+#include "types.h"
+
+#define WEIR_FLOW_WAYS 4
+
+/* 2^17 sets x 4 ways x 32 bytes = 16 MiB: 131k flows at the 25 % load that keeps sets from filling.
+ */
+#define WEIR_FLOW_SETS (1 << 17)
+
+enum flow_state {
+	FLOW_FREE = 0,
+	FLOW_BUSY = 1,	    /* being written; readers treat it as a miss */
+	FLOW_HALF_OPEN = 2, /* TCP without an answer yet, UDP without a second packet */
+	FLOW_CLOSING = 3,   /* FIN or RST seen */
+	FLOW_ESTABLISHED = 4,
+};
+
+enum flow_kind {
+	FLOW_TO_LOCAL = 1,  /* client -> frontend, backend on this node: index is the backend */
+	FLOW_TO_REMOTE = 2, /* client -> frontend, backend elsewhere: index is the backend */
+	FLOW_REPLY = 3, /* backend -> client: index is the frontend_address the source becomes */
+};
+
+/*
+ * word: version 40 bits | state 4 bits | tick 20 bits (a tick is about a second).
+ * key: IPv4 exact (source, destination, ports, protocol, family 4, pad); IPv6 a 16-byte keyed
+ * digest.
+ */
+struct flow {
+	__u64 word;
+	__u32 key[4];
+	__u32 index;
+	__u8 kind; /* enum flow_kind */
+	__u8 flags;
+	__u16 pad0;
+};
+
+struct flow_set {
+	struct flow ways[WEIR_FLOW_WAYS];
+};
+
+#define WEIR_FLOW_TICK_SHIFT	0
+#define WEIR_FLOW_TICK_BITS	20
+#define WEIR_FLOW_STATE_SHIFT	20
+#define WEIR_FLOW_STATE_BITS	4
+#define WEIR_FLOW_VERSION_SHIFT 24
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Services: from a frontend (address, port, protocol) through a slot table to a backend.
+ *
+ *   frontends[address, port, protocol] -> slot_range -> slots[base + i] -> backends[id]
+ *
+ * A changed slot table is written beside the old one; then the frontend's value is replaced, which
+ * readers see as a whole. The range before the change stays readable for a grace period.
+ */
+#ifndef WEIR_ABI_SERVICE_H
+#define WEIR_ABI_SERVICE_H
+
+#include "types.h"
+
+struct frontend_key {
+	struct address address;
+	__be16 port;   /* 0: catches the ports that no Service defines on this address */
+	__u8 protocol; /* IPPROTO_*; 0 together with port 0 */
+	__u8 pad0;
+};
+
+/* size 0: this set has no usable endpoint. */
+struct slot_range {
+	__u32 base;
+	__u32 size;
+};
+
+enum frontend_flags {
+	FRONTEND_EXTERNAL =
+	    1, /* reachable from outside: LoadBalancer address, externalIP, NodePort */
+	FRONTEND_MAGLEV = 2, /* ranges are Maglev tables, indexed by the flow's hash; else lists */
+	FRONTEND_EXTERNAL_LOCAL = 4, /* externalTrafficPolicy: Local */
+	FRONTEND_INTERNAL_LOCAL = 8, /* internalTrafficPolicy: Local */
+	FRONTEND_DSR = 16, /* backends on other nodes are reached by tunnel and answer directly */
+	FRONTEND_ANY_ENDPOINT =
+	    32, /* some node has a usable endpoint: an empty set means DROP, not REJECT */
+};
+
+struct frontend {
+	__u32 frontend_id;	/* row of frontend_addresses; what a flow's reply names */
+	__u32 service_id;	/* the object that asked for it; user space knows its name */
+	__u32 flags;		/* enum frontend_flags */
+	__u32 affinity_seconds; /* 0: no session affinity */
+	struct slot_range cluster;
+	struct slot_range cluster_before;
+	struct slot_range local;
+	struct slot_range local_before;
+};
+
+/* frontend_addresses[frontend_id]: what a reply's source is rewritten to. */
+struct frontend_address {
+	struct address address;
+	__be16 port;
+	__u8 protocol;
+	__u8 pad0;
+	__u32 service_id;
+};
+
+/* Elements of mmapable arrays are rounded to 8 bytes, so two slots share one element. */
+struct slot_pair {
+	__u32 backend_id[2];
+};
+
+enum backend_state {
+	BACKEND_UNUSED = 0,
+	BACKEND_ACTIVE = 1,
+	BACKEND_TERMINATING = 2, /* keeps its flows, gets no new ones unless nothing else is left */
+	BACKEND_GONE = 3,	 /* flows that point here are judged afresh */
+};
+
+enum backend_flags {
+	BACKEND_LOCAL = 1, /* on this node: nexthop is the pod's device */
+};
+
+/* backends[id]; id 0 is never used, so a zeroed slot means "none". */
+struct backend {
+	struct address address;
+	__be16 port;
+	__u8 protocol;
+	__u8 state;	  /* enum backend_state */
+	__u32 flags;	  /* enum backend_flags */
+	__u32 nexthop_id; /* the pod's device, or the tunnel to the backend's node; 0: unresolved */
+	__u32 node_id;
+};
+
+/* backend_ids: how a node that receives a tunnelled packet finds its own number for the choice. */
+struct backend_key {
+	struct address address;
+	__be16 port;
+	__u8 protocol;
+	__u8 pad0;
+};
+
+#endif
