@@ -1,0 +1,64 @@
+// `weir speaker`: what gobgpd needs before the agent speaks to it. Works without an agent, for it runs before one.
+
+import { renameSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { loadConfig } from '../agent/config.ts'
+import { allowedPrefixes } from '../routing/allowed.ts'
+import { renderBootConfig } from '../speaker/boot-config.ts'
+import type { Command } from './main.ts'
+
+const USAGE = `Usage: weir speaker boot-config --config FILE [--out FILE]
+
+Writes the file that gobgpd must start from (gobgpd -t toml -f OUT): nothing is imported, and nothing is exported but this
+node's own addresses, its pod networks and single addresses of the pools, as the agent's configuration FILE names them.
+
+  --config FILE   the agent's configuration (YAML)
+  --out FILE      write there, replacing the file at once; without it, to standard output
+`
+
+export const speakerCommand: Command = {
+  summary: 'what gobgpd needs to start: its fail-closed boot file',
+  run: async (args) => {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        config: { type: 'string' },
+        out: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+    if (values.help) {
+      process.stdout.write(USAGE)
+      return 0
+    }
+    if (positionals.length !== 1 || positionals[0] !== 'boot-config' || values.config === undefined) {
+      process.stderr.write(USAGE)
+      return 2
+    }
+    const text = bootConfigText(values.config)
+    if (values.out === undefined) process.stdout.write(text)
+    else writeWhole(values.out, text)
+    return 0
+  },
+}
+
+function bootConfigText(configFile: string): string {
+  const { routing, pools } = loadConfig(configFile)
+  const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
+  return renderBootConfig({
+    asn: routing.asn,
+    routerId: routing.routerId,
+    allowed: {
+      ipv4: allowed.filter((row) => row.family === 'ipv4'),
+      ipv6: allowed.filter((row) => row.family === 'ipv6'),
+    },
+  })
+}
+
+/** Beside and renamed: a gobgpd that starts at the same moment reads the old file or the new one, never half. */
+function writeWhole(file: string, text: string): void {
+  const part = `${file}.${process.pid}.part`
+  writeFileSync(part, text, { mode: 0o600 })
+  renameSync(part, file)
+}

@@ -1,0 +1,51 @@
+// What this node may announce, wants to announce, and refuses to. An announcement is a row: a prefix, the reason for it (`why`, naming
+// the object that asked) and its attributes; the speaker adds a status. Prefixes are canonical CIDR text, so they serve as keys.
+
+import type { Family, Prefix } from './address.ts'
+
+/** Where an announcement comes from: the node's own address, its pods' network, or a Service's VIP. */
+export type AnnouncementSource = 'loopback' | 'pod-cidr' | 'service'
+
+export interface Announcement {
+  /** The key. */
+  readonly prefix: Prefix
+  readonly family: Family
+  readonly source: AnnouncementSource
+  /** One sentence with the object's name: "Service web/shop has 2 usable endpoints". */
+  readonly why: string
+  /** RFC 1997 communities as `high:low` decimal text. */
+  readonly communities?: readonly string[]
+}
+
+/** Part of what the node may announce: networks inside `prefix` whose length lies in lengthMin..lengthMax. */
+export interface AllowedPrefix {
+  readonly prefix: Prefix
+  readonly family: Family
+  readonly lengthMin: number
+  readonly lengthMax: number
+}
+
+export type RefusalCode =
+  | 'outside-allowed'
+  | 'wrong-length'
+  | 'default-route'
+  | 'too-many'
+  | 'twice'
+  | 'bad-community'
+
+/** An announcement that the guard kept in; shown on the object that asked for it. */
+export interface RefusedAnnouncement {
+  readonly announcement: Announcement
+  readonly code: RefusalCode
+  readonly reason: string
+}
+
+/** pending: not yet told GoBGP; announced: in GoBGP's table; error: GoBGP refused it, with the reason. */
+export type AnnouncementStatus =
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'announced'; readonly sinceMs: number }
+  | { readonly kind: 'error'; readonly reason: string }
+
+export interface AnnouncementRow extends Announcement {
+  readonly status: AnnouncementStatus
+}
