@@ -12,12 +12,16 @@
 #
 # No gobgpd outlives its supervisor, however that one ends: the kernel kills the child when the parent dies (setpriv --pdeathsig),
 # and the child re-checks its parent after asking for that, in case the parent died in between.
+#
+# gobgpd does not remove the Unix socket of a killed predecessor and then cannot listen; the supervisor does (the first unix:// address
+# among the arguments), holding a lock beside it, so that two supervisors never take the socket from each other.
 
 set -u
 
-GOOD_RUN_SECONDS=10   # a run this long clears the memory of earlier failures
+GOOD_RUN_SECONDS=10    # a run this long clears the memory of earlier failures
 PAUSE_SECONDS_MAX=8
 GOODBYE_SECONDS_MAX=10 # gobgpd needs 1.3 s for its notifications; after this it is killed
+LOCK_SECONDS_MAX=15    # longer than the supervisor before us may need for its goodbye
 
 say() {
   echo "gobgpd-supervisor: $*" >&2
@@ -30,9 +34,28 @@ fi
 drain_marker=$1
 shift
 
-if ! command -v setpriv >/dev/null; then
-  say "needs setpriv, so that no gobgpd is left behind. Mend: apt-get install util-linux"
+if ! command -v setpriv >/dev/null || ! command -v flock >/dev/null; then
+  say "needs setpriv and flock. Mend: apt-get install util-linux"
   exit 1
+fi
+
+socket=
+for argument in "$@"; do
+  case $argument in
+    unix://* | --api-hosts=unix://*)
+      socket=${argument#--api-hosts=}
+      socket=${socket#unix://}
+      socket=${socket%%,*}
+      break
+      ;;
+  esac
+done
+if [ -n "$socket" ]; then
+  exec 9>"$socket.lock"
+  if ! flock -w "$LOCK_SECONDS_MAX" 9; then
+    say "another supervisor keeps a gobgpd on $socket. Mend: stop that one, or give this one its own socket"
+    exit 1
+  fi
 fi
 
 child=
@@ -49,7 +72,7 @@ end_child() {
         kill -KILL "$child" 2>/dev/null
         return
       fi
-      sleep 1
+      sleep 1 9>&-
       waited=$((waited + 1))
     done
   else
@@ -69,8 +92,9 @@ stop() {
 trap stop TERM INT HUP
 
 run_child() {
+  [ -n "$socket" ] && rm -f "$socket"
   # shellcheck disable=SC2016  # the inner shell expands these
-  setpriv --pdeathsig KILL /bin/sh -c '[ "$PPID" = "$0" ] || exit 1; exec "$@"' $$ "$@" &
+  setpriv --pdeathsig KILL /bin/sh -c '[ "$PPID" = "$0" ] || exit 1; exec "$@"' $$ "$@" 9>&- &
   child=$!
   # Told to stop before the line above: the handler saw no child.
   [ -n "$stopping" ] && end_child
@@ -92,7 +116,7 @@ while [ -z "$stopping" ]; do
   [ "$ran" -ge "$GOOD_RUN_SECONDS" ] && pause_seconds=0
   say "gobgpd ended with status $status after $ran s; starting it again in $pause_seconds s"
   if [ "$pause_seconds" -gt 0 ]; then
-    sleep "$pause_seconds" &
+    sleep "$pause_seconds" 9>&- &
     pause=$!
     [ -n "$stopping" ] && kill "$pause" 2>/dev/null
     wait "$pause"
