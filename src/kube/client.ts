@@ -1,0 +1,314 @@
+// A small JSON client for the Kubernetes API: typed verbs over several equal servers. Requests go to the current server;
+// one that cannot be reached, or answers 502..504 to a read, makes the next one current (all callers follow). A write is
+// sent to another server only when it certainly never left, so nothing is done twice. Watches are opened here and read
+// by list-watch.ts.
+
+import type { IncomingMessage } from 'node:http'
+import { codeOfStatus, KubeError } from './errors.ts'
+import type { ApiList, ApiObject, DeleteOptions, Resource } from './objects.ts'
+import { createTransport, type HttpRequest, readBody, type TransportOptions } from './transport.ts'
+
+export interface KubeClientOptions extends TransportOptions {
+  /** Base URLs, tried in this order. */
+  servers: readonly string[]
+  /** Silence that ends a request. */
+  requestTimeoutMs?: number
+}
+
+/** Names one object, or with `name` absent, a collection. */
+export interface ObjectPath {
+  namespace?: string | undefined
+  name?: string | undefined
+  subresource?: 'status' | 'scale' | 'finalize' | undefined
+}
+
+export interface ListQuery {
+  namespace?: string | undefined
+  labelSelector?: string | undefined
+  fieldSelector?: string | undefined
+  limit?: number | undefined
+  continue?: string | undefined
+  resourceVersion?: string | undefined
+}
+
+export type PatchKind = 'json' | 'merge' | 'strategic' | 'apply'
+
+export interface PatchOptions {
+  kind: PatchKind
+  /** Needed for `apply`: who owns the fields. */
+  fieldManager?: string
+  /** `apply` only: take fields from other owners. */
+  force?: boolean
+  signal?: AbortSignal
+}
+
+/** An open watch. `failed` tells the client that this server should no longer be the current one. */
+export interface WatchStream {
+  response: IncomingMessage
+  failed: () => void
+}
+
+export interface KubeClient {
+  get<T extends ApiObject>(resource: Resource<T>, path: ObjectPath, signal?: AbortSignal): Promise<T>
+  list<T extends ApiObject>(
+    resource: Resource<T>,
+    query?: ListQuery,
+    signal?: AbortSignal,
+  ): Promise<ApiList<T>>
+  create<T extends ApiObject>(resource: Resource<T>, object: T, signal?: AbortSignal): Promise<T>
+  update<T extends ApiObject>(
+    resource: Resource<T>,
+    object: T,
+    subresource?: ObjectPath['subresource'],
+    signal?: AbortSignal,
+  ): Promise<T>
+  patch<T extends ApiObject>(
+    resource: Resource<T>,
+    path: ObjectPath,
+    patch: unknown,
+    options: PatchOptions,
+  ): Promise<T>
+  delete(resource: Resource, path: ObjectPath, options?: DeleteOptions, signal?: AbortSignal): Promise<void>
+  watch(
+    resource: Resource,
+    query: ListQuery & { timeoutSeconds: number },
+    signal: AbortSignal,
+  ): Promise<WatchStream>
+  /** The server the next request goes to. */
+  currentServer(): string
+  close(): void
+}
+
+const REQUEST_TIMEOUT_MS = 30_000
+
+const PATCH_TYPES: Readonly<Record<PatchKind, string>> = {
+  json: 'application/json-patch+json',
+  merge: 'application/merge-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+  apply: 'application/apply-patch+yaml', // JSON is YAML
+}
+
+export function createKubeClient(options: KubeClientOptions): KubeClient {
+  const servers = options.servers.map(parseServer)
+  if (servers.length === 0) {
+    throw new KubeError(
+      'configuration',
+      'no API server is configured; list at least one under kubernetes.servers',
+    )
+  }
+  return new HttpKubeClient(servers, options)
+}
+
+class HttpKubeClient implements KubeClient {
+  readonly #servers: readonly URL[]
+  readonly #transport: ReturnType<typeof createTransport>
+  readonly #timeoutMs: number
+  #current = 0
+
+  constructor(servers: readonly URL[], options: KubeClientOptions) {
+    this.#servers = servers
+    this.#transport = createTransport(options)
+    this.#timeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS
+  }
+
+  get<T extends ApiObject>(resource: Resource<T>, path: ObjectPath, signal?: AbortSignal): Promise<T> {
+    return this.#json<T>({ method: 'GET', path: pathOf(resource, path), signal })
+  }
+
+  list<T extends ApiObject>(
+    resource: Resource<T>,
+    query: ListQuery = {},
+    signal?: AbortSignal,
+  ): Promise<ApiList<T>> {
+    return this.#json<ApiList<T>>({ method: 'GET', path: collectionPath(resource, query), signal })
+  }
+
+  create<T extends ApiObject>(resource: Resource<T>, object: T, signal?: AbortSignal): Promise<T> {
+    const path = pathOf(resource, { namespace: object.metadata.namespace })
+    return this.#json<T>({ method: 'POST', path, body: JSON.stringify(object), signal })
+  }
+
+  update<T extends ApiObject>(
+    resource: Resource<T>,
+    object: T,
+    subresource?: ObjectPath['subresource'],
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const path = pathOf(resource, {
+      namespace: object.metadata.namespace,
+      name: object.metadata.name,
+      subresource,
+    })
+    return this.#json<T>({ method: 'PUT', path, body: JSON.stringify(object), signal })
+  }
+
+  patch<T extends ApiObject>(
+    resource: Resource<T>,
+    path: ObjectPath,
+    patch: unknown,
+    options: PatchOptions,
+  ): Promise<T> {
+    const query = queryString({
+      fieldManager: options.fieldManager,
+      force: options.force === true ? 'true' : undefined,
+    })
+    return this.#json<T>({
+      method: 'PATCH',
+      path: pathOf(resource, path) + query,
+      body: JSON.stringify(patch),
+      contentType: PATCH_TYPES[options.kind],
+      signal: options.signal,
+    })
+  }
+
+  async delete(
+    resource: Resource,
+    path: ObjectPath,
+    options?: DeleteOptions,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const body =
+      options === undefined
+        ? undefined
+        : JSON.stringify({ kind: 'DeleteOptions', apiVersion: 'v1', ...options })
+    await this.#json<unknown>({ method: 'DELETE', path: pathOf(resource, path), body, signal })
+  }
+
+  async watch(
+    resource: Resource,
+    query: ListQuery & { timeoutSeconds: number },
+    signal: AbortSignal,
+  ): Promise<WatchStream> {
+    const path = collectionPath(resource, query, {
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      timeoutSeconds: String(query.timeoutSeconds),
+    })
+    const { response, server } = await this.#send({ method: 'GET', path, idleTimeoutMs: 0, signal })
+    if (response.statusCode !== 200) throw await statusError(`watch ${path}`, response)
+    return { response, failed: () => this.#leave(server) }
+  }
+
+  currentServer(): string {
+    return this.#server().origin
+  }
+
+  close(): void {
+    this.#transport.close()
+  }
+
+  async #json<T>(request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<T> {
+    const what = `${request.method} ${request.path}`
+    const { response } = await this.#send({ ...request, idleTimeoutMs: this.#timeoutMs })
+    const status = response.statusCode ?? 0
+    if (status < 200 || status > 299) throw await statusError(what, response)
+    const text = await readBody(response, what)
+    try {
+      return JSON.parse(text) as T
+    } catch (error) {
+      throw new KubeError(
+        'bad-response',
+        `${what}: the answer is not JSON; is this a Kubernetes API server?`,
+        { status, cause: error },
+      )
+    }
+  }
+
+  /** Tries each server at most once; what it returns may still be an error status. */
+  async #send(request: HttpRequest): Promise<{ response: IncomingMessage; server: URL }> {
+    let failure: KubeError | undefined
+    for (let attempt = 0; attempt < this.#servers.length; attempt++) {
+      const server = this.#server()
+      try {
+        const response = await this.#transport.exchange(server, request)
+        const last = attempt === this.#servers.length - 1
+        if (last || request.method !== 'GET' || !isGatewayTrouble(response.statusCode))
+          return { response, server }
+        response.resume()
+        failure = new KubeError(
+          'unavailable',
+          `${request.path}: ${server.origin} answers ${response.statusCode}`,
+        )
+      } catch (error) {
+        if (!(error instanceof KubeError) || error.code === 'aborted') throw error
+        failure = error
+        this.#leave(server)
+        if (error.code !== 'unreachable' && request.method !== 'GET') throw error
+        continue
+      }
+      this.#leave(server)
+    }
+    throw failure ?? new KubeError('unreachable', `${request.path}: no server left to try`)
+  }
+
+  #server(): URL {
+    return this.#servers[this.#current] as URL
+  }
+
+  /** Moves on from `server`, unless another caller has done so already. */
+  #leave(server: URL): void {
+    if (this.#server() === server) this.#current = (this.#current + 1) % this.#servers.length
+  }
+}
+
+function isGatewayTrouble(status: number | undefined): boolean {
+  return status === 502 || status === 503 || status === 504
+}
+
+async function statusError(what: string, response: IncomingMessage): Promise<KubeError> {
+  const status = response.statusCode ?? 0
+  const text = await readBody(response, what).catch(() => '')
+  let reason: string | undefined
+  let message = text.slice(0, 300)
+  try {
+    const body = JSON.parse(text) as { reason?: string; message?: string }
+    reason = body.reason
+    message = body.message ?? message
+  } catch {
+    // Not a Status object (a proxy's page, or nothing): the raw text serves.
+  }
+  const retryAfter = Number(response.headers['retry-after'])
+  return new KubeError(codeOfStatus(status, reason), `${what}: ${status} ${reason ?? ''} ${message}`.trim(), {
+    status,
+    ...(reason === undefined ? {} : { reason }),
+    ...(Number.isFinite(retryAfter) ? { retryAfterSeconds: retryAfter } : {}),
+  })
+}
+
+function parseServer(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new KubeError('configuration', `'${text}' is no API server address; write it as https://host:port`)
+  }
+  return url
+}
+
+/** /api/v1/... for the core group, /apis/GROUP/VERSION/... for the others. */
+export function pathOf(resource: Resource, { namespace, name, subresource }: ObjectPath): string {
+  const root =
+    resource.group === '' ? `/api/${resource.version}` : `/apis/${resource.group}/${resource.version}`
+  const scope =
+    resource.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : ''
+  const object = name === undefined ? '' : `/${encodeURIComponent(name)}`
+  return `${root}${scope}/${resource.plural}${object}${subresource === undefined ? '' : `/${subresource}`}`
+}
+
+function collectionPath(resource: Resource, query: ListQuery, more: Record<string, string> = {}): string {
+  const { namespace, limit, ...selectors } = query
+  return (
+    pathOf(resource, { namespace }) +
+    queryString({
+      labelSelector: selectors.labelSelector,
+      fieldSelector: selectors.fieldSelector,
+      limit: limit === undefined ? undefined : String(limit),
+      continue: selectors.continue,
+      resourceVersion: selectors.resourceVersion,
+      ...more,
+    })
+  )
+}
+
+function queryString(values: Record<string, string | undefined>): string {
+  const present = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return present.length === 0 ? '' : `?${new URLSearchParams(present)}`
+}
