@@ -55,8 +55,11 @@ function handOver(script, args) {
 }
 
 function installNpmPackages() {
-  const lock = createHash('sha256').update(readFileSync(`${root}package-lock.json`)).digest('hex')
-  if (existsSync(node) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lock) return 'up to date'
+  const lock = createHash('sha256')
+    .update(readFileSync(`${root}package-lock.json`))
+    .digest('hex')
+  if (existsSync(node) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lock)
+    return 'up to date'
   // Not `npm ci`: it refuses a lock file that lacks other platforms' optional binaries, and registries that
   // mirror only Linux cannot supply them. `install --no-save` takes every version from the lock file all the same.
   const npm = spawnSync('npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit'], {
@@ -64,8 +67,12 @@ function installNpmPackages() {
     encoding: 'utf8',
   })
   if (npm.error) throw new Error(`cannot run npm (${npm.error.message}). Mend: apt-get install npm`)
-  if (npm.status !== 0) throw new Error(`'npm install' failed. Mend: run it in ${root} and follow what it says.\n${npm.stderr}`)
-  if (!existsSync(node)) throw new Error(`npm brought no Node 24 for ${process.arch}. Mend: install Node 24 and link it as ${node}`)
+  if (npm.status !== 0)
+    throw new Error(`'npm install' failed. Mend: run it in ${root} and follow what it says.\n${npm.stderr}`)
+  if (!existsSync(node))
+    throw new Error(
+      `npm brought no Node 24 for ${process.arch}. Mend: install Node 24 and link it as ${node}`,
+    )
   writeFileSync(stampFile, lock)
   return 'installed, Node 24 included'
 }
@@ -78,7 +85,8 @@ function build() {
 }
 
 const [goal, ...args] = process.argv.slice(2)
-if (!Object.hasOwn(GOALS, goal ?? '')) refuse(`weir: unknown goal ${goal ?? '(none)'}. One of: ${Object.keys(GOALS).join(', ')}.`)
+if (!Object.hasOwn(GOALS, goal ?? ''))
+  refuse(`weir: unknown goal ${goal ?? '(none)'}. One of: ${Object.keys(GOALS).join(', ')}.`)
 const unmet = unmetNeeds()
 if (unmet.length > 0) refuse(unmet.join('\n'))
 

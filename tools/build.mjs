@@ -11,7 +11,18 @@ const outputDirectory = join(root, 'build/bpf')
 const CLANG_CANDIDATES = ['clang-19', 'clang-18', 'clang-16', 'clang']
 
 /** -mcpu=v3 brings 32-bit jumps and ALU; everything Weir supports (6.1 and newer) verifies it. */
-const FLAGS = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-Wno-address-of-packed-member']
+const FLAGS = [
+  '-O2',
+  '-g',
+  '-target',
+  'bpf',
+  '-mcpu=v3',
+  '-std=gnu11',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-Wno-address-of-packed-member',
+]
 
 function listFiles(directory, suffix) {
   if (!existsSync(directory)) return []
@@ -25,7 +36,9 @@ const modifiedMs = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0)
 function run(command, args) {
   const child = spawnSync(command, args, { cwd: root, encoding: 'utf8' })
   if (child.status === 0) return
-  process.stderr.write(`${command} ${args.join(' ')}\n${child.error?.message ?? ''}${child.stdout ?? ''}${child.stderr ?? ''}`)
+  process.stderr.write(
+    `${command} ${args.join(' ')}\n${child.error?.message ?? ''}${child.stdout ?? ''}${child.stderr ?? ''}`,
+  )
   process.exit(1)
 }
 
@@ -45,7 +58,15 @@ function compile(sources, newestHeaderMs) {
     if (modifiedMs(object) > Math.max(modifiedMs(source), newestHeaderMs)) continue
     clang ??= findClang()
     // Written beside and renamed, so that a killed build leaves no half object that looks new.
-    run(clang, [...FLAGS, `-I/usr/include/${multiarch}`, `-I${join(root, 'bpf')}`, '-c', source, '-o', `${object}.part`])
+    run(clang, [
+      ...FLAGS,
+      `-I/usr/include/${multiarch}`,
+      `-I${join(root, 'bpf')}`,
+      '-c',
+      source,
+      '-o',
+      `${object}.part`,
+    ])
     renameSync(`${object}.part`, object)
     compiled += 1
   }
@@ -64,6 +85,7 @@ const generator = join(root, 'tools/abi-gen.ts')
 const generated = join(root, 'src/datapath/abi.gen.ts')
 const abiObject = join(outputDirectory, 'abi.o')
 const isStale = modifiedMs(generated) < Math.max(modifiedMs(abiObject), modifiedMs(generator))
-if (existsSync(generator) && existsSync(abiObject) && (compiled > 0 || isStale)) run(process.execPath, [generator, abiObject, generated])
+if (existsSync(generator) && existsSync(abiObject) && (compiled > 0 || isStale))
+  run(process.execPath, [generator, abiObject, generated])
 
 process.stdout.write(compiled === 0 ? 'up to date\n' : `compiled ${compiled} of ${sources.length}\n`)

@@ -6,7 +6,9 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const CANDIDATES = ['clang-format-19', 'clang-format-18', 'clang-format']
 const formatter = CANDIDATES.find((name) => spawnSync(name, ['--version']).status === 0)
-const files = spawnSync('git', ['ls-files', '*.c', '*.h'], { cwd: root, encoding: 'utf8' }).stdout.split('\n').filter(Boolean)
+const files = spawnSync('git', ['ls-files', '*.c', '*.h'], { cwd: root, encoding: 'utf8' })
+  .stdout.split('\n')
+  .filter(Boolean)
 
 if (!formatter) {
   process.stderr.write('no clang-format found. Mend: apt-get install clang-format-19\n')

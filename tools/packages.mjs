@@ -37,6 +37,7 @@ const DAEMONS = { gobgpd: ['gobgpd'], frr: ['frr'], bird2: ['bird', 'bird6'] }
 export class PackageError extends Error {}
 
 function isInstalled(name) {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholder
   const query = spawnSync('dpkg-query', ['-W', '-f', '${db:Status-Status}', name], { encoding: 'utf8' })
   return query.status === 0 && query.stdout.trim() === 'installed'
 }
@@ -92,7 +93,8 @@ export function installMissingPackages(extra = []) {
   if (missing.length === 0) return []
   mkdirSync('/usr/sbin', { recursive: true })
   let update = { ok: true, output: '' }
-  if (missing.some((alternatives) => !hasCandidate(alternatives[0]))) update = run('apt-get', ['update', '-q'])
+  if (missing.some((alternatives) => !hasCandidate(alternatives[0])))
+    update = run('apt-get', ['update', '-q'])
   const chosen = missing.map((alternatives) => {
     const name = alternatives.find(hasCandidate)
     if (name) return name

@@ -24,7 +24,11 @@ function checks() {
       met: process.arch === 'x64' || process.arch === 'arm64',
       mend: `${process.arch} has no pinned Node and no tested datapath`,
     },
-    { need: 'root', met: process.getuid?.() === 0, mend: 'run it as root: namespaces and BPF need it (sudo -E npm run …)' },
+    {
+      need: 'root',
+      met: process.getuid?.() === 0,
+      mend: 'run it as root: namespaces and BPF need it (sudo -E npm run …)',
+    },
     {
       need: 'Debian or a derivative with apt-get',
       met: existsSync('/usr/bin/apt-get') && /debian|ubuntu/i.test(osRelease),
@@ -38,7 +42,9 @@ function checks() {
     },
     {
       need: 'a kernel with BPF and its JIT',
-      met: existsSync('/proc/sys/kernel/unprivileged_bpf_disabled') && existsSync('/proc/sys/net/core/bpf_jit_enable'),
+      met:
+        existsSync('/proc/sys/kernel/unprivileged_bpf_disabled') &&
+        existsSync('/proc/sys/net/core/bpf_jit_enable'),
       mend: 'boot a kernel built with CONFIG_BPF_SYSCALL=y and CONFIG_BPF_JIT=y',
     },
     {

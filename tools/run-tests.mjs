@@ -38,10 +38,14 @@ function countPoints(text) {
 
 mkdirSync(`${root}build`, { recursive: true })
 rmSync(output, { force: true })
-const tap = spawnSync(`${root}node_modules/.bin/tap`, ['run', `--output-file=${output}`, ...process.argv.slice(2)], {
-  cwd: root,
-  stdio: 'inherit',
-})
+const tap = spawnSync(
+  `${root}node_modules/.bin/tap`,
+  ['run', `--output-file=${output}`, ...process.argv.slice(2)],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+)
 const counts = countPoints(existsSync(output) ? readFileSync(output, 'utf8') : '')
 // A file that dies before its first assertion fails in tap's eyes without a leaf point; never let that read as a pass.
 if (tap.status !== 0 && counts.failed === 0) counts.failed = 1

@@ -23,7 +23,9 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
 
 function usage(): string {
   const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length))
-  const rows = Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(width)}  ${command.summary}`)
+  const rows = Object.entries(COMMANDS).map(
+    ([name, command]) => `  ${name.padEnd(width)}  ${command.summary}`,
+  )
   return `Usage: weir COMMAND [ARGUMENTS]\n\n${rows.join('\n')}\n\n'weir COMMAND --help' tells more.\n`
 }
 

@@ -1,0 +1,158 @@
+// The agent's configuration file: one schema, checked whole before anything starts. A wrong key or value is refused with its
+// path and, for a misspelt key, the nearest known one.
+
+import { readFileSync } from 'node:fs'
+import { parse as parseYaml, YAMLParseError } from 'yaml'
+import { z } from 'zod'
+import { familyOf, parseAddress, parsePrefix } from '../model/address.ts'
+
+export class ConfigError extends Error {
+  readonly code: 'UNREADABLE' | 'NOT_YAML' | 'INVALID'
+  constructor(code: ConfigError['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+const addressText = z.string().transform((text, context) => {
+  const parsed = parseAddress(text)
+  if (parsed !== undefined) return parsed
+  context.addIssue({ code: 'custom', message: `'${text}' is not an IP address` })
+  return z.NEVER
+})
+
+const prefixText = z.string().transform((text, context) => {
+  const parsed = parsePrefix(text)
+  if (parsed !== undefined) return parsed
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is not a prefix like 203.0.113.0/24 (bits behind the length must be zero)`,
+  })
+  return z.NEVER
+})
+
+const asn = z.number().int().min(1).max(4_294_967_294)
+
+const peerSchema = z
+  .strictObject({
+    address: addressText,
+    asn,
+    localAddress: addressText.optional(),
+    family: z.enum(['ipv4', 'ipv6']),
+    port: z.number().int().min(1).max(65535).default(179),
+  })
+  .superRefine((peer, context) => {
+    if (familyOf(peer.address) !== peer.family)
+      context.addIssue({
+        code: 'custom',
+        path: ['family'],
+        message: `is ${peer.family}, but ${peer.address} is not; each session carries its own family`,
+      })
+  })
+
+const configSchema = z.strictObject({
+  nodeName: z.string().min(1),
+  stateDirectory: z.string().startsWith('/'),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+  kubernetes: z.strictObject({
+    servers: z.array(z.url({ protocol: /^https?$/ })).min(1),
+    caFile: z.string().startsWith('/').optional(),
+    tokenFile: z.string().startsWith('/').optional(),
+  }),
+  datapath: z.strictObject({
+    bpffs: z.string().startsWith('/'),
+    cgroup: z.string().startsWith('/'),
+    uplinks: z.array(z.string().min(1).max(15)).min(1).max(4),
+    mode: z.enum(['dsr']).default('dsr'),
+    objects: z.string().startsWith('/').optional(),
+  }),
+  routing: z.strictObject({
+    gobgp: z.string().regex(/^(unix:\/|[^/]+:\d+$)/, 'is neither unix:///path nor host:port'),
+    asn,
+    routerId: addressText,
+    loopbacks: z.array(prefixText).default([]),
+    podCidrs: z.array(prefixText).default([]),
+    peers: z.array(peerSchema).default([]),
+  }),
+  pools: z
+    .array(z.strictObject({ name: z.string().min(1), prefixes: z.array(prefixText).min(1) }))
+    .default([]),
+})
+
+export type AgentConfig = z.infer<typeof configSchema>
+
+/** Reads and checks the file. Throws ConfigError naming the file, the key and the mend. */
+export function loadConfig(file: string): AgentConfig {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new ConfigError('UNREADABLE', `cannot read ${file}: name an existing file with --config`, error)
+  }
+  return parseConfig(text, file)
+}
+
+/** @param source what messages call the text */
+export function parseConfig(text: string, source: string): AgentConfig {
+  let document: unknown
+  try {
+    document = parseYaml(text)
+  } catch (error) {
+    const where = error instanceof YAMLParseError ? ` (line ${error.linePos?.[0].line ?? '?'})` : ''
+    throw new ConfigError('NOT_YAML', `${source}${where} is not valid YAML`, error)
+  }
+  const result = configSchema.safeParse(document)
+  if (result.success) return result.data
+  const lines = result.error.issues.map((issue) => `  ${describeIssue(issue)}`)
+  throw new ConfigError('INVALID', `${source} is refused:\n${lines.join('\n')}`)
+}
+
+const KNOWN_KEYS = collectKeys(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }))
+
+function collectKeys(schema: unknown, into = new Set<string>()): Set<string> {
+  if (typeof schema !== 'object' || schema === null) return into
+  for (const [key, value] of Object.entries(schema)) {
+    if (key === 'properties' && typeof value === 'object' && value !== null)
+      for (const name of Object.keys(value)) into.add(name)
+    collectKeys(value, into)
+  }
+  return into
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const path = issue.path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+  const where = path.replace(/^\./, '') || '(top level)'
+  if (issue.code !== 'unrecognized_keys') return `${where}: ${issue.message}`
+  const hints = issue.keys.map((key) => {
+    const near = nearest(key, KNOWN_KEYS)
+    return near ? `unknown key '${key}' (did you mean '${near}'?)` : `unknown key '${key}'`
+  })
+  return `${where}: ${hints.join(', ')}`
+}
+
+const EDITS_FOR_A_HINT = 2
+
+function nearest(word: string, known: Iterable<string>): string | undefined {
+  let best: { name: string; edits: number } | undefined
+  for (const name of known) {
+    const edits = editDistance(word.toLowerCase(), name.toLowerCase())
+    if (edits <= EDITS_FOR_A_HINT && (!best || edits < best.edits)) best = { name, edits }
+  }
+  return best?.name
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const replace = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replace, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

@@ -1,0 +1,201 @@
+// IP addresses and prefixes: parsed once at the border, compared and hashed as canonical text inside.
+//
+// An `Address` is canonical text (IPv4 dotted, IPv6 per RFC 5952), so it serves as a map key as it is. The kernel's form
+// is 16 bytes for both families, IPv4 as ::ffff:a.b.c.d.
+
+export type Family = 'ipv4' | 'ipv6'
+export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
+
+/** Canonical text of one IP address. Made only by this module. */
+export type Address = string & { readonly __brand: 'Address' }
+
+/** Canonical text of a prefix, host bits zero: `203.0.113.0/24`. */
+export type Prefix = string & { readonly __brand: 'Prefix' }
+
+export const ADDRESS_BYTES = 16
+const IPV4_OFFSET = 12
+
+export function familyOf(address: Address | Prefix): Family {
+  return address.includes(':') ? 'ipv6' : 'ipv4'
+}
+
+export function addressBits(family: Family): 32 | 128 {
+  return family === 'ipv4' ? 32 : 128
+}
+
+/**
+ * Reads an address as Kubernetes writes it. Leading zeros in IPv4 parts are read as decimal (older objects have them);
+ * zones (`%eth0`) are refused. An IPv4-mapped IPv6 address is IPv4.
+ * @returns undefined when the text is not an address
+ */
+export function parseAddress(text: string): Address | undefined {
+  const bytes = parseAddressBytes(text.trim())
+  return bytes ? formatAddress(bytes) : undefined
+}
+
+/** As `parseAddress`, for text that this program wrote itself. Throws on anything else. */
+export function address(text: string): Address {
+  const parsed = parseAddress(text)
+  if (parsed === undefined) throw new TypeError(`not an IP address: '${text}'`)
+  return parsed
+}
+
+/** The kernel's 16-byte form. */
+export function addressToBytes(value: Address): Uint8Array {
+  const bytes = parseAddressBytes(value)
+  if (!bytes) throw new TypeError(`not an IP address: '${value}'`)
+  return bytes
+}
+
+/** Canonical text of the kernel's 16-byte form. */
+export function formatAddress(bytes: Uint8Array): Address {
+  if (bytes.length !== ADDRESS_BYTES)
+    throw new TypeError(`an address has ${ADDRESS_BYTES} bytes, not ${bytes.length}`)
+  if (isMappedIpv4(bytes)) return [...bytes.subarray(IPV4_OFFSET)].join('.') as Address
+  return formatIpv6(bytes) as Address
+}
+
+function isMappedIpv4(bytes: Uint8Array): boolean {
+  return bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff
+}
+
+function formatIpv6(bytes: Uint8Array): string {
+  const groups = Array.from(
+    { length: 8 },
+    (_, index) => ((bytes[index * 2] ?? 0) << 8) | (bytes[index * 2 + 1] ?? 0),
+  )
+  const { start, length } = longestZeroRun(groups)
+  const hex = (part: readonly number[]) => part.map((group) => group.toString(16)).join(':')
+  if (length < 2) return hex(groups)
+  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`
+}
+
+function longestZeroRun(groups: readonly number[]): { start: number; length: number } {
+  let best = { start: 0, length: 0 }
+  let start = 0
+  for (const [index, group] of groups.entries()) {
+    if (group !== 0) start = index + 1
+    else if (index + 1 - start > best.length) best = { start, length: index + 1 - start }
+  }
+  return best
+}
+
+function parseAddressBytes(text: string): Uint8Array | undefined {
+  return text.includes(':') ? parseIpv6(text) : parseIpv4(text)
+}
+
+function parseIpv4Parts(text: string): number[] | undefined {
+  const parts = text.split('.')
+  if (parts.length !== 4 || !parts.every((part) => /^\d{1,10}$/.test(part))) return undefined
+  const numbers = parts.map(Number)
+  return numbers.every((part) => part <= 255) ? numbers : undefined
+}
+
+function parseIpv4(text: string): Uint8Array | undefined {
+  const parts = parseIpv4Parts(text)
+  if (!parts) return undefined
+  const bytes = new Uint8Array(ADDRESS_BYTES)
+  bytes[10] = 0xff
+  bytes[11] = 0xff
+  bytes.set(parts, IPV4_OFFSET)
+  return bytes
+}
+
+/** 16-bit groups of one side of `::`; only the end of the whole address may be written as IPv4. */
+function parseGroups(text: string, isEnd: boolean): number[] | undefined {
+  if (text === '') return []
+  const groups: number[] = []
+  const parts = text.split(':')
+  for (const [index, part] of parts.entries()) {
+    if (part.includes('.')) {
+      const tail = isEnd && index === parts.length - 1 ? parseIpv4Parts(part) : undefined
+      if (!tail) return undefined
+      const [a = 0, b = 0, c = 0, d = 0] = tail
+      groups.push((a << 8) | b, (c << 8) | d)
+    } else {
+      if (!/^[0-9a-fA-F]{1,4}$/.test(part)) return undefined
+      groups.push(Number.parseInt(part, 16))
+    }
+  }
+  return groups
+}
+
+function parseIpv6(text: string): Uint8Array | undefined {
+  const halves = text.split('::')
+  if (halves.length > 2) return undefined
+  const head = parseGroups(halves[0] ?? '', halves.length === 1)
+  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '', true) : []
+  if (!head || !tail) return undefined
+  const missing = 8 - head.length - tail.length
+  if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined
+  const groups = [...head, ...new Array<number>(missing).fill(0), ...tail]
+  const bytes = new Uint8Array(ADDRESS_BYTES)
+  for (const [index, group] of groups.entries()) {
+    bytes[index * 2] = group >> 8
+    bytes[index * 2 + 1] = group & 0xff
+  }
+  return bytes
+}
+
+/** A prefix taken apart for comparisons and counting. */
+export interface PrefixParts {
+  readonly family: Family
+  /** Bits of the family: 0–32 or 0–128. */
+  readonly length: number
+  readonly first: bigint
+  readonly last: bigint
+}
+
+/**
+ * Reads `address/length`; a bare address is its /32 or /128. Host bits are refused, for they are a typing error more
+ * often than a shorthand.
+ * @returns undefined when the text is not a prefix
+ */
+export function parsePrefix(text: string): Prefix | undefined {
+  const [base = '', lengthText, ...rest] = text.trim().split('/')
+  const parsed = parseAddress(base)
+  if (parsed === undefined || rest.length > 0) return undefined
+  const bits = addressBits(familyOf(parsed))
+  if (lengthText !== undefined && !/^\d{1,3}$/.test(lengthText)) return undefined
+  const length = lengthText === undefined ? bits : Number(lengthText)
+  if (length > bits) return undefined
+  const hostBits = BigInt(bits - length)
+  if ((addressToNumber(parsed) >> hostBits) << hostBits !== addressToNumber(parsed)) return undefined
+  return `${parsed}/${length}` as Prefix
+}
+
+export function prefixParts(prefix: Prefix): PrefixParts {
+  const slash = prefix.indexOf('/')
+  const base = address(prefix.slice(0, slash))
+  const family = familyOf(base)
+  const length = Number(prefix.slice(slash + 1))
+  const first = addressToNumber(base)
+  return { family, length, first, last: first + (1n << BigInt(addressBits(family) - length)) - 1n }
+}
+
+export function prefixContains(prefix: Prefix, candidate: Address): boolean {
+  const parts = prefixParts(prefix)
+  if (parts.family !== familyOf(candidate)) return false
+  const value = addressToNumber(candidate)
+  return value >= parts.first && value <= parts.last
+}
+
+/** The address as a number of its own family: 32 or 128 bits. */
+export function addressToNumber(value: Address): bigint {
+  const bytes = addressToBytes(value)
+  const start = familyOf(value) === 'ipv4' ? IPV4_OFFSET : 0
+  return bytes.subarray(start).reduce((number, byte) => (number << 8n) | BigInt(byte), 0n)
+}
+
+/** Inverse of `addressToNumber`. */
+export function addressFromNumber(family: Family, value: bigint): Address {
+  const bytes = new Uint8Array(ADDRESS_BYTES)
+  const start = family === 'ipv4' ? IPV4_OFFSET : 0
+  let rest = value
+  for (let index = ADDRESS_BYTES - 1; index >= start; index -= 1) {
+    bytes[index] = Number(rest & 0xffn)
+    rest >>= 8n
+  }
+  if (family === 'ipv4') bytes.fill(0xff, 10, 12)
+  return formatAddress(bytes)
+}

@@ -1,0 +1,78 @@
+// Work in rounds: whoever has something to do asks for a round; requests that come within a few milliseconds share one;
+// rounds never overlap; a round that fails is tried again with growing pauses. Knows neither BPF nor BGP.
+
+export interface RoundsOptions {
+  readonly name: string
+  /** How long requests are gathered before a round starts. */
+  readonly settleMs: number
+  readonly retryMinMs: number
+  readonly retryMaxMs: number
+  /** One round. Throwing (or rejecting) means: try again later. */
+  readonly run: () => Promise<void> | void
+  readonly onError: (error: unknown, retryInMs: number) => void
+}
+
+export class Rounds {
+  readonly #options: RoundsOptions
+  #timer: NodeJS.Timeout | undefined
+  #dueMs = Number.POSITIVE_INFINITY
+  #running: Promise<void> | undefined
+  #requested = false
+  #failures = 0
+  #closed = false
+
+  constructor(options: RoundsOptions) {
+    this.#options = options
+  }
+
+  /** Asks for a round soon. Cheap; call it as often as you like. */
+  request(): void {
+    this.requestIn(this.#options.settleMs)
+  }
+
+  /** Asks for a round no later than `delayMs` from now, for work that becomes due by time. */
+  requestIn(delayMs: number): void {
+    if (this.#closed) return
+    if (this.#running) {
+      this.#requested = true
+      return
+    }
+    const dueMs = Date.now() + delayMs
+    if (this.#timer && dueMs >= this.#dueMs) return
+    clearTimeout(this.#timer)
+    this.#dueMs = dueMs
+    this.#timer = setTimeout(() => this.#start(), delayMs)
+  }
+
+  /** Waits for the running round, then starts no more. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  #start(): void {
+    this.#timer = undefined
+    this.#dueMs = Number.POSITIVE_INFINITY
+    this.#running = this.#runOnce()
+  }
+
+  async #runOnce(): Promise<void> {
+    let retryInMs: number | undefined
+    try {
+      await this.#options.run()
+      this.#failures = 0
+    } catch (error) {
+      const { retryMinMs, retryMaxMs } = this.#options
+      retryInMs = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#failures, 16))
+      this.#failures += 1
+      this.#options.onError(error, retryInMs)
+    }
+    this.#running = undefined
+    if (retryInMs !== undefined) this.requestIn(retryInMs)
+    if (this.#requested) {
+      this.#requested = false
+      if (retryInMs === undefined) this.request()
+    }
+  }
+}
