@@ -166,11 +166,18 @@ export function listNamespaces(): string[] {
 
 /** Makes a network namespace with its loopback up; fine when it is there. */
 export async function createNamespace(namespace: string): Promise<void> {
-  if (!namespaceExists(namespace)) {
-    await deleteNamespace(namespace)
-    await ipBatch(undefined, [`netns add ${namespace}`])
-  }
+  await createNamespaces([namespace])
   await ipBatch(namespace, ['link set lo up'])
+}
+
+/** Makes the namespaces that are missing, all in one process. */
+export async function createNamespaces(namespaces: readonly string[]): Promise<void> {
+  const missing = namespaces.filter((namespace) => !namespaceExists(namespace))
+  await Promise.all(missing.map(deleteNamespace))
+  await ipBatch(
+    undefined,
+    missing.map((namespace) => `netns add ${namespace}`),
+  )
 }
 
 /** Removes a network namespace by name; fine when it is gone. Its links go when its last process has ended. */

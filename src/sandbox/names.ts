@@ -83,6 +83,16 @@ export function kubeconfigFile(rack: string): string {
   return `${rackDirectory(rack)}/kubeconfig`
 }
 
+/** The certificate authority of the rack's API server. */
+export function apiCaFile(rack: string): string {
+  return `${rackDirectory(rack)}/ca.crt`
+}
+
+/** The bearer token that a node's agent shows to the API server. */
+export function nodeTokenFile(rack: string, node: string): string {
+  return `${hostDirectory(rack, node)}/token`
+}
+
 /** Where the rack's BPF maps and links are pinned; a directory per node below it. */
 export function rackBpffs(rack: string): string {
   return `${BPFFS_RACKS}/${rack}`

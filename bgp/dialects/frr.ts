@@ -1,0 +1,147 @@
+// FRRouting: configuration text for zebra and bgpd (8.x to 10.x), and the reading of its JSON answers. Pure.
+// Only commands that both daemons read from their own file (`-f`) are used: no vtysh, staticd or mgmtd is needed.
+
+import {
+  checkModelNames,
+  FAMILIES,
+  type Family,
+  ofFamily,
+  type Peer,
+  type PeerGroup,
+  type PrefixRule,
+  type RouterModel,
+  type SessionState,
+  sessionOf,
+  TIMERS,
+} from './model.ts'
+
+/** bgpd's configuration file. */
+export function frrBgpConfig(router: RouterModel): string {
+  checkModelNames(router)
+  return [
+    `hostname ${router.name}`,
+    'frr defaults traditional',
+    `router bgp ${router.asn}`,
+    ` bgp router-id ${router.routerId}`,
+    ' bgp log-neighbor-changes',
+    // RFC 8212 is FRR's default, but stated: every session below has its two route-maps.
+    ' bgp ebgp-requires-policy',
+    ' no bgp default ipv4-unicast',
+    // Without it only paths with the very same AS_PATH share load, and every node has its own ASN.
+    ' bgp bestpath as-path multipath-relax',
+    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => groupLines(group, family))),
+    ...FAMILIES.flatMap((family) => familyLines(router, family)),
+    'exit',
+    ...FAMILIES.flatMap((family) => prefixListLines(ownName(family), family, router.ownPrefixes)),
+    ...FAMILIES.flatMap((family) => routeMapLines(ownName(family), family, router.ownPrefixes)),
+    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => policyLines(group, family))),
+    '',
+  ].join('\n')
+}
+
+/** zebra's configuration file: it only carries bgpd's routes to the kernel. */
+export function frrZebraConfig(router: RouterModel): string {
+  checkModelNames(router)
+  return [`hostname ${router.name}`, 'frr defaults traditional', ''].join('\n')
+}
+
+/** Reads the answer to `show bgp summary json`: one entry per peer, also for one that FRR does not list. */
+export function readFrrSessions(json: string, peers: readonly Peer[]): SessionState[] {
+  const answer = JSON.parse(json) as Record<string, { peers?: Record<string, FrrPeer> }>
+  const rows = { ...answer['ipv4Unicast']?.peers, ...answer['ipv6Unicast']?.peers }
+  return peers.map((peer) => {
+    const row = rows[peer.address]
+    return sessionOf(peer, row?.state ?? 'not configured', row?.pfxRcd ?? 0)
+  })
+}
+
+interface FrrPeer {
+  readonly state: string
+  /** Prefixes that passed the filter. */
+  readonly pfxRcd?: number
+}
+
+function groupLines(group: PeerGroup, family: Family): string[] {
+  const peers = ofFamily(group.peers, family)
+  if (peers.length === 0) return []
+  const name = groupName(group, family)
+  return [
+    ` neighbor ${name} peer-group`,
+    ` neighbor ${name} timers ${TIMERS.keepaliveSeconds} ${TIMERS.holdSeconds}`,
+    ` neighbor ${name} timers connect ${TIMERS.connectRetrySeconds}`,
+    ` neighbor ${name} advertisement-interval 0`,
+    ` neighbor ${name} graceful-restart-helper`,
+    ...(group.passive ? [` neighbor ${name} passive`] : []),
+    ...peers.flatMap((peer) => [
+      ` neighbor ${peer.address} remote-as ${peer.asn}`,
+      ` neighbor ${peer.address} peer-group ${name}`,
+      ` neighbor ${peer.address} description ${peer.name}`,
+      ` neighbor ${peer.address} update-source ${peer.localAddress}`,
+    ]),
+  ]
+}
+
+function familyLines(router: RouterModel, family: Family): string[] {
+  const groups = router.groups.filter((group) => ofFamily(group.peers, family).length > 0)
+  return [
+    ` address-family ${family} unicast`,
+    ...(ofFamily(router.ownPrefixes, family).length > 0
+      ? [`  redistribute connected route-map ${ownName(family)}`]
+      : []),
+    ...groups.flatMap((group) => {
+      const name = groupName(group, family)
+      return [
+        `  neighbor ${name} activate`,
+        // Refused prefixes stay visible: `show bgp … neighbors X received-routes`.
+        `  neighbor ${name} soft-reconfiguration inbound`,
+        `  neighbor ${name} route-map ${name}-in in`,
+        `  neighbor ${name} route-map ${name}-out out`,
+        // A session that breaks the limit is torn down, and tried again after a minute.
+        `  neighbor ${name} maximum-prefix ${group.prefixesMax} 80 restart 1`,
+      ]
+    }),
+    `  maximum-paths ${router.ecmpPathsMax}`,
+    ' exit-address-family',
+  ]
+}
+
+function policyLines(group: PeerGroup, family: Family): string[] {
+  if (ofFamily(group.peers, family).length === 0) return []
+  const name = groupName(group, family)
+  return [
+    ...prefixListLines(`${name}-in`, family, group.accept),
+    ...prefixListLines(`${name}-out`, family, group.announce),
+    ...routeMapLines(`${name}-in`, family, group.accept),
+    ...routeMapLines(`${name}-out`, family, group.announce),
+  ]
+}
+
+function prefixListLines(name: string, family: Family, rules: readonly PrefixRule[]): string[] {
+  const keyword = family === 'ipv4' ? 'ip' : 'ipv6'
+  return ofFamily(rules, family).map((rule, index) => {
+    const range = lengthRange(rule)
+    return `${keyword} prefix-list ${name} seq ${(index + 1) * 10} permit ${rule.prefix}${range}`
+  })
+}
+
+/** FRR refuses `ge` equal to the prefix's own length, and needs no `le` below it. */
+function lengthRange(rule: PrefixRule): string {
+  const own = Number(rule.prefix.split('/')[1])
+  if (rule.lengthMin === own && rule.lengthMax === own) return ''
+  return `${rule.lengthMin > own ? ` ge ${rule.lengthMin}` : ''} le ${rule.lengthMax}`
+}
+
+/** Without a rule, the map denies all. FRR itself lowers the local preference of graceful-shutdown paths to 0. */
+function routeMapLines(name: string, family: Family, rules: readonly PrefixRule[]): string[] {
+  if (ofFamily(rules, family).length === 0) return [`route-map ${name} deny 10`, 'exit']
+  const keyword = family === 'ipv4' ? 'ip' : 'ipv6'
+  return [`route-map ${name} permit 10`, ` match ${keyword} address prefix-list ${name}`, 'exit']
+}
+
+function groupName(group: PeerGroup, family: Family): string {
+  return `${group.name}-${family}`
+}
+
+function ownName(family: Family): string {
+  return `own-${family}`
+}

@@ -1,0 +1,133 @@
+// The rack's wiring: namespaces, kernel settings, cables, addresses, offloads, static routes. Every step looks first
+// and adds only what is missing, so building twice is building once, and a half-built fabric is completed.
+// Done in few processes: one `ip -batch` for all namespaces, one for all cables, one per host for the rest.
+
+import { mkdirSync } from 'node:fs'
+import { type AddressPlan, hostNames, type LinkPlan } from './address-plan.ts'
+import { createNamespaces, demand, type Host, ipBatch } from './host.ts'
+
+/** Set before any interface exists, so that interfaces inherit the `default` values. */
+const KERNEL_SETTINGS: Readonly<Record<string, string>> = {
+  'net.ipv4.ip_forward': '1',
+  'net.ipv6.conf.all.forwarding': '1',
+  'net.ipv6.conf.default.forwarding': '1',
+  // ECMP by ports too: one client must reach several nodes.
+  'net.ipv4.fib_multipath_hash_policy': '1',
+  'net.ipv6.fib_multipath_hash_policy': '1',
+  // Requests and answers take different ways on an ECMP fabric, and DSR answers come from elsewhere altogether.
+  'net.ipv4.conf.all.rp_filter': '0',
+  'net.ipv4.conf.default.rp_filter': '0',
+  'net.ipv4.conf.all.send_redirects': '0',
+  'net.ipv4.conf.default.send_redirects': '0',
+  // A next hop without carrier leaves its ECMP group at once, and comes back with the carrier.
+  'net.ipv4.conf.all.ignore_routes_with_linkdown': '1',
+  'net.ipv4.conf.default.ignore_routes_with_linkdown': '1',
+  'net.ipv6.conf.all.ignore_routes_with_linkdown': '1',
+  'net.ipv6.conf.default.ignore_routes_with_linkdown': '1',
+  'net.ipv6.conf.all.keep_addr_on_down': '1',
+  'net.ipv6.conf.default.keep_addr_on_down': '1',
+  // Addresses come from the plan: no autoconfiguration, and no second of waiting for duplicates.
+  'net.ipv6.conf.default.accept_ra': '0',
+  'net.ipv6.conf.default.accept_dad': '0',
+  'net.ipv6.conf.default.dad_transmits': '0',
+}
+
+/** Builds or completes the wiring of all hosts. */
+export async function buildFabric(plan: AddressPlan, host: (name: string) => Host): Promise<void> {
+  const hosts = hostNames(plan).map(host)
+  makeCgroups(plan, hosts)
+  await createNamespaces(hosts.map((one) => one.namespace))
+  await Promise.all(hosts.map((one) => applySettings(one)))
+  await addCables(plan, host)
+  await Promise.all(hosts.map((one) => configureHost(plan, one)))
+}
+
+/** Each host has a cgroup, so that `down` finds its processes whatever became of their records. */
+function makeCgroups(plan: AddressPlan, hosts: readonly Host[]): void {
+  for (const host of hosts) {
+    mkdirSync(host.directory, { recursive: true })
+    mkdirSync(host.systemCgroup, { recursive: true })
+  }
+  const nodes = new Set(plan.nodes.map((node) => node.name))
+  for (const host of hosts) if (nodes.has(host.name)) mkdirSync(`${host.cgroup}/pods`, { recursive: true })
+}
+
+async function applySettings(host: Host): Promise<void> {
+  const lines = Object.entries(KERNEL_SETTINGS).map(
+    ([key, value]) => `echo ${value} >/proc/sys/${key.replaceAll('.', '/')}`,
+  )
+  await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', lines.join('\n')])
+}
+
+async function addCables(plan: AddressPlan, host: (name: string) => Host): Promise<void> {
+  const missing: LinkPlan[] = []
+  const present = new Map<string, Set<string>>()
+  await Promise.all(
+    [...new Set(plan.links.map((link) => link.upper.host))].map(async (name) => {
+      present.set(name, await interfaceNames(host(name)))
+    }),
+  )
+  for (const link of plan.links) {
+    if (!present.get(link.upper.host)?.has(link.upper.interface)) missing.push(link)
+  }
+  await ipBatch(
+    undefined,
+    missing.map(({ upper, lower, mtu }) => {
+      const end = (side: LinkPlan['upper']): string =>
+        `${side.interface} mtu ${mtu} netns ${host(side.host).namespace}`
+      return `link add ${end(upper)} type veth peer name ${end(lower)}`
+    }),
+  )
+}
+
+async function interfaceNames(host: Host): Promise<Set<string>> {
+  const text = await demand({}, ['ip', '-n', host.namespace, '-j', 'link', 'show'])
+  return new Set((JSON.parse(text) as { ifname: string }[]).map((row) => row.ifname))
+}
+
+async function configureHost(plan: AddressPlan, host: Host): Promise<void> {
+  const ends = plan.links.flatMap((link) =>
+    [link.upper, link.lower]
+      .filter((end) => end.host === host.name)
+      .map((end) => ({ ...end, mtu: link.mtu, isTorEnd: link.kind === 'node-tor' && end === link.upper })),
+  )
+  await ipBatch(host.namespace, [
+    'link set lo up',
+    ...ends.flatMap((end) => [
+      `address replace ${end.address.ipv4} dev ${end.interface}`,
+      `address replace ${end.address.ipv6} dev ${end.interface} nodad`,
+      `link set ${end.interface} mtu ${end.mtu} up`,
+    ]),
+    ...nodeLines(plan, host.name),
+    ...clientLines(plan, host.name),
+  ])
+  // Frames that XDP redirects or sends back lose a checksum left to the device and are not segmented: finish both here.
+  // A veth takes XDP frames only if its own end runs NAPI, which GRO switches on; nodes' ends get it from XDP itself.
+  const lines = ends.map(
+    (end) => `ethtool -K ${end.interface} tx off tso off gso off ${end.isTorEnd ? 'gro on' : ''} >/dev/null`,
+  )
+  await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', lines.join('\n')])
+}
+
+/** A node: loopback addresses, and a default route over all uplinks that speaks from the loopback. */
+function nodeLines(plan: AddressPlan, name: string): string[] {
+  const node = plan.nodes.find((one) => one.name === name)
+  if (!node) return []
+  const hops = (family: 'ipv4' | 'ipv6'): string =>
+    node.uplinks.map((uplink) => `nexthop via ${uplink.peer[family]} dev ${uplink.interface}`).join(' ')
+  return [
+    `address replace ${node.loopback.ipv4}/32 dev lo`,
+    `address replace ${node.loopback.ipv6}/128 dev lo nodad`,
+    `route replace default src ${node.loopback.ipv4} ${hops('ipv4')}`,
+    `-6 route replace default src ${node.loopback.ipv6} ${hops('ipv6')}`,
+  ]
+}
+
+function clientLines(plan: AddressPlan, name: string): string[] {
+  const client = plan.clients.find((one) => one.name === name)
+  if (!client) return []
+  return [
+    `route replace default via ${client.gateway.ipv4}`,
+    `-6 route replace default via ${client.gateway.ipv6}`,
+  ]
+}
