@@ -13,6 +13,7 @@
 #include "abi/flow.h"
 #include "abi/nexthop.h"
 #include "abi/service.h"
+#include "abi/socket.h"
 
 #define FRONTENDS_MAX	  (1 << 17)
 #define SLOT_PAIRS_MAX	  (1 << 21) /* 4 Mi slots, 16 MiB */
@@ -109,5 +110,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct metric);
 } metrics SEC(".maps");
+
+/* Freed with its socket; pinned so that a restarted agent's programs go on with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct sock_reverse);
+} sock_reverse SEC(".maps");
 
 #endif

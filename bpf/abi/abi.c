@@ -8,6 +8,7 @@
 #include "flow.h"
 #include "nexthop.h"
 #include "service.h"
+#include "socket.h"
 #include "tunnel.h"
 
 struct frontend_key abi_frontend_key;
@@ -25,6 +26,7 @@ struct metric abi_metric;
 struct packet_event abi_packet_event;
 struct node_config abi_node_config;
 struct secret abi_secret;
+struct sock_reverse abi_sock_reverse;
 
 enum frontend_flags abi_frontend_flags;
 enum backend_state abi_backend_state;
@@ -34,6 +36,7 @@ enum nexthop_kind abi_nexthop_kind;
 enum nexthop_flags abi_nexthop_flags;
 enum flow_state abi_flow_state;
 enum flow_kind abi_flow_kind;
+enum flow_flags abi_flow_flags;
 enum verdict_reason abi_verdict_reason;
 enum event_kind abi_event_kind;
 enum map_version abi_map_version;
@@ -48,6 +51,14 @@ enum abi_constant {
 	FLOW_STATE_SHIFT = WEIR_FLOW_STATE_SHIFT,
 	FLOW_STATE_BITS = WEIR_FLOW_STATE_BITS,
 	FLOW_VERSION_SHIFT = WEIR_FLOW_VERSION_SHIFT,
+	FLOW_TICK_JIFFIES_SHIFT = WEIR_FLOW_TICK_JIFFIES_SHIFT,
+	FLOW_IDLE_HALF_OPEN = WEIR_FLOW_IDLE_HALF_OPEN,
+	FLOW_IDLE_CLOSING = WEIR_FLOW_IDLE_CLOSING,
+	FLOW_IDLE_ESTABLISHED_TCP = WEIR_FLOW_IDLE_ESTABLISHED_TCP,
+	FLOW_IDLE_ESTABLISHED_UDP = WEIR_FLOW_IDLE_ESTABLISHED_UDP,
+	SOCK_PEERS = WEIR_SOCK_PEERS,
+	GENEVE_CLASS = WEIR_GENEVE_CLASS,
+	GENEVE_TYPE = WEIR_GENEVE_TYPE,
 	GENEVE_PORT = WEIR_GENEVE_PORT,
 };
 enum abi_constant abi_constant;

@@ -23,6 +23,7 @@ enum map_version {
 	MAP_VERSION_SECRETS = 1,
 	MAP_VERSION_EVENTS = 1,
 	MAP_VERSION_METRICS = 1,
+	MAP_VERSION_SOCK_REVERSE = 1,
 };
 
 /* The one load-time constant `node_config`, present in every object. */
@@ -32,6 +33,8 @@ struct node_config {
 	__u64 flow_secret[2]; /* key of the flow table's hash; kept in `secrets` so that a restart
 				 reads the same */
 	__u32 node_id;
+	__u32 tick_shift;    /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
+	__u32 flow_set_mask; /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
 	__u32 pad0;
 };
 

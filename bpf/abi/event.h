@@ -31,6 +31,9 @@ enum verdict_reason {
 	REASON_MALFORMED = 71,
 	REASON_TTL_EXCEEDED = 72,
 	REASON_FRAGMENT = 73,
+	REASON_UNKNOWN_FRONTEND = 74, /* tunnelled to a Service this node does not have */
+	/* not a verdict: drop events that found no room in the ring */
+	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,
 };
 

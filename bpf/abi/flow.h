@@ -29,6 +29,10 @@ enum flow_kind {
 	FLOW_REPLY = 3, /* backend -> client: index is the frontend_address the source becomes */
 };
 
+enum flow_flags {
+	FLOW_CLIENT_IS_LOCAL = 1, /* REPLY: the client is a pod of this node */
+};
+
 /*
  * word: version 40 bits | state 4 bits | tick 20 bits (a tick is about a second).
  * key: IPv4 exact (source, destination, ports, protocol, family 4, pad); IPv6 a 16-byte keyed
@@ -38,14 +42,24 @@ struct flow {
 	__u64 word;
 	__u32 key[4];
 	__u32 index;
-	__u8 kind; /* enum flow_kind */
-	__u8 flags;
+	__u8 kind;  /* enum flow_kind */
+	__u8 flags; /* enum flow_flags */
 	__u16 pad0;
 };
 
 struct flow_set {
 	struct flow ways[WEIR_FLOW_WAYS];
 };
+
+/* 2^8 jiffies are 1.02 s at HZ=250; user space sets 7 for HZ=100 and 10 for HZ=1000. */
+#define WEIR_FLOW_TICK_JIFFIES_SHIFT 8
+
+/* Idle times, in ticks, after which an entry may be replaced (and user space frees it). An idle TCP
+ * connection outlives the two hours of the usual keep-alive interval. */
+#define WEIR_FLOW_IDLE_HALF_OPEN       60
+#define WEIR_FLOW_IDLE_CLOSING	       120
+#define WEIR_FLOW_IDLE_ESTABLISHED_TCP 8000
+#define WEIR_FLOW_IDLE_ESTABLISHED_UDP 300
 
 #define WEIR_FLOW_TICK_SHIFT	0
 #define WEIR_FLOW_TICK_BITS	20

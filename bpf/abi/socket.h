@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a socket believes it talks to. The cgroup hooks translate a Service address once, at
+ * connect() or sendmsg(); getpeername() and recvmsg() turn the backend's address back.
+ */
+#ifndef WEIR_ABI_SOCKET_H
+#define WEIR_ABI_SOCKET_H
+
+#include "types.h"
+
+/* A resolver asks all its name servers (at most 3) from one unconnected socket; one to spare. */
+#define WEIR_SOCK_PEERS 4
+
+struct sock_peer {
+	struct address service;
+	struct address backend;
+	__be16 service_port;
+	__be16 backend_port;
+	__u32 backend_id; /* 0: this place is free */
+};
+
+/* sock_reverse: storage of one socket; places are taken in turn. */
+struct sock_reverse {
+	struct sock_peer peers[WEIR_SOCK_PEERS];
+	__u32 next;
+	__u32 pad0;
+};
+
+#endif
