@@ -92,12 +92,20 @@ export function loadConfig(file: string): AgentConfig {
   return parseConfig(text, file)
 }
 
-/** @param source what messages call the text */
-export function parseConfig(text: string, source: string): AgentConfig {
+/**
+ * @param source what messages call the text
+ * @param environment fills `${NAME}`, so that one ConfigMap serves every node
+ */
+export function parseConfig(
+  text: string,
+  source: string,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): AgentConfig {
   let document: unknown
   try {
-    document = parseYaml(text)
+    document = parseYaml(fillIn(text, source, environment))
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     const where = error instanceof YAMLParseError ? ` (line ${error.linePos?.[0].line ?? '?'})` : ''
     throw new ConfigError('NOT_YAML', `${source}${where} is not valid YAML`, error)
   }
@@ -105,6 +113,23 @@ export function parseConfig(text: string, source: string): AgentConfig {
   if (result.success) return result.data
   const lines = result.error.issues.map((issue) => `  ${describeIssue(issue)}`)
   throw new ConfigError('INVALID', `${source} is refused:\n${lines.join('\n')}`)
+}
+
+/** Comments are left alone, so that they can speak of variables. */
+function fillIn(
+  text: string,
+  source: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): string {
+  return text.replace(/#.*|\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (whole: string, name?: string) => {
+    if (name === undefined) return whole
+    const value = environment[name]
+    if (value !== undefined) return value
+    throw new ConfigError(
+      'INVALID',
+      `${source} uses \${${name}}, which is not set: set it in the environment of weir, or write the value`,
+    )
+  })
 }
 
 const KNOWN_KEYS = collectKeys(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }))

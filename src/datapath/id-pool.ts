@@ -38,10 +38,11 @@ export class IdPool {
   claim(id: number): void {
     if (id < this.#first || id >= this.#limit)
       throw new RangeError(`id ${id} is outside ${this.#first}..${this.#limit - 1}`)
-    this.#resting.delete(id)
+    if (this.#used.has(id)) return
+    this.#used.add(id)
+    if (this.#resting.delete(id)) return
     const position = this.#free.indexOf(id)
     if (position >= 0) this.#free.splice(position, 1)
-    this.#used.add(id)
   }
 
   release(id: number, nowMs: number): void {

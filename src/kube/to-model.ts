@@ -26,12 +26,14 @@ export function toService(object: api.Service): Service | undefined {
   if (isNotOurs(object) || spec.type === 'ExternalName') return undefined
   const clusterIps = spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP]
   if (!clusterIps[0] || clusterIps[0] === 'None') return undefined
-  const ingress = spec.type === 'LoadBalancer' ? (object.status?.loadBalancer?.ingress ?? []) : []
+  const ingress = object.status?.loadBalancer?.ingress ?? []
+  const served = spec.type === 'LoadBalancer' ? ingress.filter((entry) => entry.ipMode !== 'Proxy') : []
   return {
     key: objectKey(metadata.namespace ?? '', metadata.name ?? ''),
     clusterIps: parseAll(clusterIps),
     externalIps: parseAll(spec.externalIPs ?? []),
-    loadBalancerIps: parseAll(ingress.filter((entry) => entry.ipMode !== 'Proxy').map((entry) => entry.ip)),
+    loadBalancerIps: parseAll(served.map((entry) => entry.ip)),
+    statusIps: parseAll(ingress.map((entry) => entry.ip)),
     ports: (spec.ports ?? []).map((port) => ({
       name: port.name ?? '',
       protocol: port.protocol ?? 'TCP',

@@ -24,8 +24,10 @@ export interface Service {
   readonly key: ObjectKey
   readonly clusterIps: readonly Address[]
   readonly externalIps: readonly Address[]
-  /** From status, entries with ipMode Proxy left out. */
+  /** What the datapath serves: from status, entries with ipMode Proxy left out, only while the type is LoadBalancer. */
   readonly loadBalancerIps: readonly Address[]
+  /** Every address in status, so that the allocator sees what to keep and what to take back. */
+  readonly statusIps: readonly Address[]
   readonly ports: readonly ServicePort[]
   readonly externalTrafficPolicy: TrafficPolicy
   readonly internalTrafficPolicy: TrafficPolicy

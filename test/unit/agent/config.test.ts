@@ -59,3 +59,9 @@ t.test('refusals', async (t) => {
   t.throws(() => parseConfig('a: [', 'agent.yaml'), { code: 'NOT_YAML' })
   t.throws(() => loadConfig('/nonexistent/agent.yaml'), { code: 'UNREADABLE' })
 })
+
+t.test('variables are filled in from the environment', async (t) => {
+  const text = GOOD.replace('nodeName: node1', 'nodeName: ${NODE_NAME} # ${NOT_READ}')
+  t.equal(parseConfig(text, 'agent.yaml', { NODE_NAME: 'worker-7' }).nodeName, 'worker-7')
+  t.throws(() => parseConfig(text, 'agent.yaml', {}), { message: /uses \$\{NODE_NAME\}, which is not set/ })
+})

@@ -82,6 +82,7 @@ const service = (overrides: Partial<Service> = {}): Service => ({
   clusterIps: [address('10.96.0.10')],
   externalIps: [],
   loadBalancerIps: [],
+  statusIps: [],
   ports: [{ name: 'http', protocol: 'TCP', port: 80 }],
   externalTrafficPolicy: 'Cluster',
   internalTrafficPolicy: 'Cluster',

@@ -1,0 +1,135 @@
+// Numbers and rows of `backends`: shared by every Service port that lists the same endpoint, counted, and kept as `gone` for a
+// grace period after the last one drops it, so that flows still pointing at the number are judged afresh and not misled.
+
+import type { DesiredBackend } from '../services/desired.ts'
+import { backendName } from '../services/desired.ts'
+import { IdPool } from './id-pool.ts'
+import type { BackendKey, BackendValue, KernelArray, KernelHash } from './kernel-tables.ts'
+
+/** Where a backend is reached; asked again whenever its row is written. */
+export interface BackendPlacement {
+  readonly isLocal: boolean
+  readonly nexthopId: number
+  readonly nodeId: number
+}
+
+interface Row {
+  readonly id: number
+  references: number
+  value: BackendValue
+}
+
+export class BackendRows {
+  readonly #backends: KernelArray<BackendValue>
+  readonly #ids: KernelHash<BackendKey, number>
+  readonly #pool: IdPool
+  readonly #place: (backend: DesiredBackend) => BackendPlacement
+  readonly #rows = new Map<string, Row>()
+  readonly #names = new Map<number, string>()
+
+  constructor(
+    tables: { backends: KernelArray<BackendValue>; backendIds: KernelHash<BackendKey, number> },
+    place: (backend: DesiredBackend) => BackendPlacement,
+    graceMs: number,
+  ) {
+    this.#backends = tables.backends
+    this.#ids = tables.backendIds
+    this.#place = place
+    // Number 0 means "none" in a slot.
+    this.#pool = new IdPool(1, tables.backends.length, graceMs)
+  }
+
+  get used(): number {
+    return this.#rows.size
+  }
+
+  /** Takes over the rows an earlier process left. They have no reference until a Service claims them. */
+  adopt(): void {
+    for (const [id, value] of this.#backends.entries()) {
+      const name = backendName(value)
+      this.#pool.claim(id)
+      this.#rows.set(name, { id, references: 0, value })
+      this.#names.set(id, name)
+    }
+  }
+
+  /** Adds a reference. @returns the number, or undefined when `backends` is full */
+  acquire(backend: DesiredBackend): number | undefined {
+    const name = backendName(backend)
+    const row = this.#rows.get(name) ?? this.#create(backend, name)
+    if (!row) return undefined
+    if (row.references === 0) this.#pool.claim(row.id)
+    row.references += 1
+    this.update(backend)
+    return row.id
+  }
+
+  /** Writes the row anew where its state or placement differs. */
+  update(backend: DesiredBackend): void {
+    const row = this.#rows.get(backendName(backend))
+    if (!row) return
+    const { address, port, protocol, state } = backend
+    const value: BackendValue = { address, port, protocol, state, ...this.#place(backend) }
+    const wasGone = row.value.state === 'gone'
+    if (!equalValues(row.value, value)) {
+      this.#backends.set(row.id, value)
+      row.value = value
+    }
+    if (wasGone) this.#ids.set(value, row.id)
+  }
+
+  /** Drops a reference; the last one marks the row gone. */
+  release(name: string, nowMs: number): void {
+    const row = this.#rows.get(name)
+    if (!row || row.references === 0) throw new RangeError(`backend ${name} has no reference to drop`)
+    row.references -= 1
+    if (row.references === 0) this.#markGone(row, nowMs)
+  }
+
+  /** After the first full plan: what nobody claimed is gone. */
+  releaseUnclaimed(nowMs: number): void {
+    for (const row of this.#rows.values()) if (row.references === 0) this.#markGone(row, nowMs)
+  }
+
+  /** Forgets the rows whose rest is over. */
+  wake(nowMs: number): void {
+    for (const id of this.#pool.wake(nowMs)) {
+      const name = this.#names.get(id)
+      this.#backends.set(id, undefined)
+      this.#names.delete(id)
+      if (name !== undefined) this.#rows.delete(name)
+    }
+  }
+
+  nextWakeMs(): number | undefined {
+    return this.#pool.nextWakeMs()
+  }
+
+  #create(backend: DesiredBackend, name: string): Row | undefined {
+    const id = this.#pool.take()
+    if (id === undefined) return undefined
+    const { address, port, protocol } = backend
+    const row: Row = {
+      id,
+      references: 0,
+      // Differs from anything wanted, so that the first update writes it.
+      value: { address, port, protocol, state: 'gone', isLocal: false, nexthopId: 0, nodeId: 0 },
+    }
+    this.#rows.set(name, row)
+    this.#names.set(id, name)
+    return row
+  }
+
+  #markGone(row: Row, nowMs: number): void {
+    row.value = { ...row.value, state: 'gone' }
+    this.#backends.set(row.id, row.value)
+    this.#ids.delete(row.value)
+    this.#pool.release(row.id, nowMs)
+  }
+}
+
+function equalValues(a: BackendValue, b: BackendValue): boolean {
+  return (
+    a.state === b.state && a.isLocal === b.isLocal && a.nexthopId === b.nexthopId && a.nodeId === b.nodeId
+  )
+}

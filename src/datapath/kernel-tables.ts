@@ -1,0 +1,94 @@
+// The kernel's tables as the writers see them: our own types in, our own types out. maps.ts implements them on BPF maps;
+// tests may implement them on plain Maps.
+
+import type { Address } from '../model/address.ts'
+import type { Protocol } from '../model/service.ts'
+import type { Extent } from './extents.ts'
+import type { PlannedNexthop } from './nexthop-plan.ts'
+
+/** A hash map. Setting is idempotent; deleting what is not there is fine. */
+export interface KernelHash<Key, Value> {
+  entries(): Iterable<readonly [Key, Value]>
+  set(key: Key, value: Value): void
+  delete(key: Key): void
+}
+
+/** An array map: every row exists, a zeroed row means nothing. */
+export interface KernelArray<Value> {
+  readonly length: number
+  /** Rows that are not zeroed. */
+  entries(): Iterable<readonly [number, Value]>
+  set(index: number, value: Value | undefined): void
+}
+
+/** `ANY` with port 0 catches the ports that no Service defines. */
+export interface FrontendKey {
+  readonly address: Address
+  readonly port: number
+  readonly protocol: Protocol | 'ANY'
+}
+
+export interface FrontendValue {
+  readonly frontendId: number
+  readonly serviceId: number
+  /** FrontendFlags of the ABI. */
+  readonly flags: number
+  readonly affinitySeconds: number
+  readonly cluster: Extent
+  readonly clusterBefore: Extent
+  readonly local: Extent
+  readonly localBefore: Extent
+}
+
+export interface FrontendAddressValue {
+  readonly address: Address
+  readonly port: number
+  readonly protocol: Protocol | 'ANY'
+  readonly serviceId: number
+}
+
+export interface BackendKey {
+  readonly address: Address
+  readonly port: number
+  readonly protocol: Protocol
+}
+
+export interface BackendValue extends BackendKey {
+  readonly state: 'active' | 'terminating' | 'gone'
+  readonly isLocal: boolean
+  readonly nexthopId: number
+  readonly nodeId: number
+}
+
+export interface NodeValue {
+  readonly nodeId: number
+  readonly nexthopId: number
+}
+
+export interface EndpointValue {
+  readonly ifindex: number
+  readonly nexthopId: number
+  readonly podMac: Uint8Array
+  readonly hostMac: Uint8Array
+}
+
+/** A nexthop row; a tunnel's `via` names the group that leads to it. */
+export interface NexthopValue {
+  readonly planned: PlannedNexthop
+  readonly via: number
+}
+
+export interface ServiceTables {
+  readonly frontends: KernelHash<FrontendKey, FrontendValue>
+  readonly frontendAddresses: KernelArray<FrontendAddressValue>
+  /** Backend ids, written straight into kernel memory. */
+  readonly slots: Uint32Array
+  readonly backends: KernelArray<BackendValue>
+  readonly backendIds: KernelHash<BackendKey, number>
+}
+
+export interface NexthopTables {
+  readonly nexthops: KernelArray<NexthopValue>
+  readonly nodes: KernelHash<Address, NodeValue>
+  readonly endpoints: KernelHash<Address, EndpointValue>
+}

@@ -1,0 +1,226 @@
+// Rows of `nexthops`, and the two maps that lead to them: `nodes` (who may tunnel to us) and `endpoints` (local pods).
+// A backend keeps its row's number for life; what the row says changes with links, neighbours, nodes and pods.
+
+import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
+import type { Node } from '../model/service.ts'
+import { AbiConstant, NexthopRow } from './abi.gen.ts'
+import { IdPool } from './id-pool.ts'
+import type { EndpointValue, NexthopTables, NexthopValue, NodeValue } from './kernel-tables.ts'
+import {
+  type Gateway,
+  type PlannedNexthop,
+  type PodDevice,
+  planPodDevice,
+  planTunnel,
+  planUplinkGroup,
+  tunnelAddresses,
+  type Uplink,
+} from './nexthop-plan.ts'
+
+/** Numbers of rows that flows may still name rest this long. */
+const GRACE_MS = 60_000
+/** Row 0 of node numbers is this node. */
+const SELF_NODE_ID = 0
+
+const GROUP_ROW: Readonly<Record<Family, number>> = {
+  ipv4: NexthopRow.NEXTHOP_UPLINKS_IPV4,
+  ipv6: NexthopRow.NEXTHOP_UPLINKS_IPV6,
+}
+
+export class NexthopMaps {
+  readonly #tables: NexthopTables
+  readonly #nowMs: () => number
+  readonly #rowIds: IdPool
+  readonly #nodeIds = new IdPool(SELF_NODE_ID + 1, 0xffff_ffff, GRACE_MS)
+  readonly #rows = new Map<number, NexthopValue>()
+  readonly #podRows = new Map<Address, number>()
+  readonly #nodeRows = new Map<string, { nodeId: number; nexthopId: number }>()
+  readonly #nodes = new Map<Address, NodeValue>()
+  readonly #endpoints = new Map<Address, EndpointValue>()
+  /** Tunnel rows of an earlier process, by the address they lead to. */
+  readonly #adoptedTunnels = new Map<Address, number>()
+  readonly #adoptedNodeIds = new Map<Address, number>()
+
+  constructor(tables: NexthopTables, nowMs: () => number) {
+    this.#tables = tables
+    this.#nowMs = nowMs
+    this.#rowIds = new IdPool(NexthopRow.NEXTHOP_FIRST_FREE, tables.nexthops.length, GRACE_MS)
+    this.#adopt()
+  }
+
+  /** The row of a local pod; made when first asked for. */
+  podRow(address: Address): number {
+    const known = this.#podRows.get(address)
+    if (known !== undefined) return known
+    const id = this.#rowIds.take() ?? NexthopRow.NEXTHOP_NONE
+    this.#podRows.set(address, id)
+    this.#write(id, planPodDevice(undefined))
+    return id
+  }
+
+  /** The tunnel row and number of another node; made when first asked for, empty until the node is known. */
+  nodeRow(name: string): { nodeId: number; nexthopId: number } {
+    const known = this.#nodeRows.get(name)
+    if (known) return known
+    const row = {
+      nodeId: this.#nodeIds.take() ?? SELF_NODE_ID,
+      nexthopId: this.#rowIds.take() ?? NexthopRow.NEXTHOP_NONE,
+    }
+    this.#nodeRows.set(name, row)
+    return row
+  }
+
+  /** Sets the group rows that lead out of this node. */
+  setUplinks(uplinks: readonly Uplink[], gateways: readonly Gateway[]): void {
+    for (const family of FAMILIES) {
+      const planned = planUplinkGroup(family, uplinks, gateways, AbiConstant.NEXTHOP_MEMBERS)
+      this.#write(GROUP_ROW[family], planned)
+    }
+  }
+
+  /**
+   * Makes `nodes` and the tunnel rows hold exactly the other nodes of the cluster.
+   * @returns names of nodes whose numbers changed: their backends must be placed anew
+   */
+  setNodes(self: Node, others: readonly Node[], uplinks: readonly Uplink[]): ReadonlySet<string> {
+    const changed = new Set<string>()
+    const wanted = new Map<Address, NodeValue>()
+    for (const other of others) {
+      const tunnel = tunnelAddresses(self, other)
+      if (!tunnel) continue
+      if (!this.#nodeRows.has(other.name)) changed.add(other.name)
+      const row = this.#adoptNode(other.name, tunnel.remote)
+      this.#write(row.nexthopId, planTunnel(tunnel.remote, uplinks))
+      for (const address of Object.values(other.internalIps)) wanted.set(address, row)
+    }
+    for (const address of this.#nodes.keys()) if (!wanted.has(address)) this.#dropNode(address)
+    for (const [address, value] of wanted) {
+      const current = this.#nodes.get(address)
+      if (current?.nodeId === value.nodeId && current.nexthopId === value.nexthopId) continue
+      this.#tables.nodes.set(address, value)
+      this.#nodes.set(address, value)
+    }
+    this.#forgetNodes(new Set(others.map((node) => node.name)), changed)
+    return changed
+  }
+
+  /**
+   * Makes `endpoints` and the pods' rows hold exactly these local pods.
+   * @returns addresses whose numbers changed: their backends must be placed anew
+   */
+  setPods(pods: readonly PodDevice[]): ReadonlySet<Address> {
+    const changed = new Set<Address>()
+    const wanted = new Set(pods.map((pod) => pod.address))
+    for (const address of this.#endpoints.keys()) {
+      if (wanted.has(address)) continue
+      this.#dropPod(address)
+      changed.add(address)
+    }
+    for (const pod of pods) {
+      if (!this.#podRows.has(pod.address)) changed.add(pod.address)
+      const nexthopId = this.podRow(pod.address)
+      this.#write(nexthopId, planPodDevice(pod))
+      const value = { ifindex: pod.ifindex, nexthopId, podMac: pod.podMac, hostMac: pod.hostMac }
+      const current = this.#endpoints.get(pod.address)
+      if (current && equalEndpoints(current, value)) continue
+      this.#tables.endpoints.set(pod.address, value)
+      this.#endpoints.set(pod.address, value)
+    }
+    return changed
+  }
+
+  /** Clears rows whose rest is over. @returns when to call again */
+  retire(): number | undefined {
+    for (const id of this.#rowIds.wake(this.#nowMs())) {
+      this.#tables.nexthops.set(id, undefined)
+      this.#rows.delete(id)
+    }
+    this.#nodeIds.wake(this.#nowMs())
+    return this.#rowIds.nextWakeMs()
+  }
+
+  #adopt(): void {
+    for (const [id, value] of this.#tables.nexthops.entries()) {
+      this.#rows.set(id, value)
+      if (id >= NexthopRow.NEXTHOP_FIRST_FREE) this.#rowIds.claim(id)
+      if (value.planned.kind === 'tunnel') this.#adoptedTunnels.set(value.planned.remote, id)
+    }
+    for (const [address, value] of this.#tables.nodes.entries()) {
+      this.#nodes.set(address, value)
+      this.#adoptedNodeIds.set(address, value.nodeId)
+      this.#nodeIds.claim(value.nodeId)
+    }
+    for (const [address, value] of this.#tables.endpoints.entries()) {
+      this.#endpoints.set(address, value)
+      this.#podRows.set(address, value.nexthopId)
+    }
+  }
+
+  /** Numbers survive a restart: the row that already leads to this address is this node's. */
+  #adoptNode(name: string, remote: Address): { nodeId: number; nexthopId: number } {
+    const nexthopId = this.#adoptedTunnels.get(remote)
+    const nodeId = this.#adoptedNodeIds.get(remote)
+    if (this.#nodeRows.has(name) || nexthopId === undefined || nodeId === undefined) return this.nodeRow(name)
+    const row = { nodeId, nexthopId }
+    this.#adoptedTunnels.delete(remote)
+    this.#nodeRows.set(name, row)
+    return row
+  }
+
+  #dropNode(address: Address): void {
+    this.#tables.nodes.delete(address)
+    this.#nodes.delete(address)
+  }
+
+  /** A node that left keeps its numbers only as long as flows may name them. */
+  #forgetNodes(present: ReadonlySet<string>, changed: Set<string>): void {
+    for (const [name, row] of this.#nodeRows) {
+      if (present.has(name) || !this.#rows.has(row.nexthopId)) continue
+      this.#nodeRows.delete(name)
+      changed.add(name)
+      this.#rowIds.release(row.nexthopId, this.#nowMs())
+      this.#nodeIds.release(row.nodeId, this.#nowMs())
+    }
+  }
+
+  #dropPod(address: Address): void {
+    this.#tables.endpoints.delete(address)
+    this.#endpoints.delete(address)
+    const id = this.#podRows.get(address)
+    if (id === undefined) return
+    this.#podRows.delete(address)
+    this.#write(id, planPodDevice(undefined))
+    this.#rowIds.release(id, this.#nowMs())
+  }
+
+  #write(id: number, planned: PlannedNexthop): void {
+    const via = planned.kind === 'tunnel' ? GROUP_ROW[familyOf(planned.remote)] : NexthopRow.NEXTHOP_NONE
+    const value = { planned, via }
+    const current = this.#rows.get(id)
+    if (current && equalNexthops(current, value)) return
+    this.#tables.nexthops.set(id, value)
+    this.#rows.set(id, value)
+  }
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index])
+}
+
+function equalEndpoints(a: EndpointValue, b: EndpointValue): boolean {
+  return (
+    a.ifindex === b.ifindex &&
+    a.nexthopId === b.nexthopId &&
+    equalBytes(a.podMac, b.podMac) &&
+    equalBytes(a.hostMac, b.hostMac)
+  )
+}
+
+/** Rows are small; their text decides, Uint8Arrays included. */
+function equalNexthops(a: NexthopValue, b: NexthopValue): boolean {
+  return describe(a) === describe(b)
+}
+
+function describe(value: NexthopValue): string {
+  return JSON.stringify(value, (_key, part: unknown) => (part instanceof Uint8Array ? [...part] : part))
+}

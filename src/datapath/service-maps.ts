@@ -1,0 +1,392 @@
+// Desired ports → the Service maps: the only writer of frontends, slots and backends.
+//
+// Order within one port, so that a packet at any moment sees a whole state: backends, then slots beside the old ones, then
+// frontends (one atomic value), then what is no longer wanted. An address and port that two Services claim belongs to the
+// older one; the other's claim waits and says so.
+
+import type { Address } from '../model/address.ts'
+import type { ObjectKey } from '../model/service.ts'
+import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
+import { backendName, frontendName } from '../services/desired.ts'
+import { FrontendFlags } from './abi.gen.ts'
+import { type BackendPlacement, BackendRows } from './backend-rows.ts'
+import type { Extent } from './extents.ts'
+import { IdPool } from './id-pool.ts'
+import type { FrontendValue, ServiceTables } from './kernel-tables.ts'
+import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
+
+/** How long freed numbers and the tables before a change stay as they were. */
+const GRACE_MS = 60_000
+
+export interface ServiceStatus {
+  /** Addresses (VIPs and ClusterIPs) of this Service that the kernel holds now. */
+  readonly held: readonly Address[]
+  /** What could not be done, one sentence each with its mend. */
+  readonly problems: readonly string[]
+}
+
+interface InstalledPort {
+  readonly desired: DesiredPort
+  readonly signature: string
+  readonly cluster: RangePair
+  readonly local: RangePair
+}
+
+interface Frontend {
+  readonly key: DesiredFrontend
+  readonly id: number
+  /** Ports that want this address and port; the oldest owns it. */
+  readonly claims: Map<string, DesiredPort>
+  value: FrontendValue | undefined
+}
+
+export interface ServiceMapsOptions {
+  readonly tables: ServiceTables
+  readonly place: (backend: DesiredBackend) => BackendPlacement
+  readonly nowMs: () => number
+}
+
+export class ServiceMaps {
+  readonly #tables: ServiceTables
+  readonly #nowMs: () => number
+  readonly #backends: BackendRows
+  readonly #ranges: SlotRanges
+  readonly #frontendIds: IdPool
+  readonly #serviceIds: IdPool
+  readonly #serviceIdOf = new Map<ObjectKey, number>()
+  readonly #serviceOfId = new Map<number, ObjectKey>()
+  readonly #frontends = new Map<string, Frontend>()
+  readonly #ports = new Map<string, InstalledPort>()
+  readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
+  readonly #expiring = new Set<string>()
+
+  constructor(options: ServiceMapsOptions) {
+    this.#tables = options.tables
+    this.#nowMs = options.nowMs
+    this.#backends = new BackendRows(options.tables, options.place, GRACE_MS)
+    this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
+    this.#frontendIds = new IdPool(1, options.tables.frontendAddresses.length, GRACE_MS)
+    this.#serviceIds = new IdPool(1, 0xffff_ffff, GRACE_MS)
+    this.#adopt()
+  }
+
+  /** Rows in use, for status and for warnings before a map is full. */
+  get usage(): { frontends: number; backends: number; slots: number } {
+    return { frontends: this.#frontends.size, backends: this.#backends.used, slots: this.#ranges.used }
+  }
+
+  /** Name of the Service behind a number that an event or a metric carries. */
+  serviceOf(serviceId: number): ObjectKey | undefined {
+    return this.#serviceOfId.get(serviceId)
+  }
+
+  /**
+   * Makes the kernel hold exactly `desired` for this Service. Idempotent.
+   * @returns its status, and other Services whose claims came into force and need `apply` again
+   */
+  apply(
+    service: ObjectKey,
+    desired: readonly DesiredPort[],
+  ): ServiceStatus & { readonly heirs: ReadonlySet<ObjectKey> } {
+    const problems: string[] = []
+    const heirs = new Set<ObjectKey>()
+    const wanted = new Set(desired.map((port) => port.id))
+    for (const id of this.#portsOf.get(service) ?? []) if (!wanted.has(id)) this.#removePort(id, heirs)
+    for (const port of desired) this.#applyPort(port, problems, heirs)
+    if (wanted.size > 0) this.#portsOf.set(service, wanted)
+    else this.#forgetService(service)
+    heirs.delete(service)
+    return { held: this.#heldBy(desired), problems, heirs }
+  }
+
+  /** Rewrites the placement of backends after nodes or pods moved; no slot changes. */
+  refreshPlacement(affects: (backend: DesiredBackend) => boolean): void {
+    for (const port of this.#ports.values()) {
+      for (const backend of port.desired.backends) if (affects(backend)) this.#backends.update(backend)
+    }
+  }
+
+  /** After every source has synced and every Service was applied: what an earlier process left and nobody wants goes. */
+  prune(): void {
+    const nowMs = this.#nowMs()
+    for (const [name, frontend] of this.#frontends) {
+      if (frontend.claims.size === 0) this.#dropFrontend(name, frontend)
+    }
+    this.#ranges.releaseUnclaimed(nowMs)
+    this.#backends.releaseUnclaimed(nowMs)
+  }
+
+  /** Does what time has made due. @returns when to call again; undefined when nothing waits */
+  retire(): number | undefined {
+    const nowMs = this.#nowMs()
+    for (const id of this.#expiring) {
+      const port = this.#ports.get(id)
+      if (!port) this.#expiring.delete(id)
+      else this.#expirePort(id, port, nowMs)
+    }
+    this.#backends.wake(nowMs)
+    this.#ranges.wake(nowMs)
+    for (const id of this.#frontendIds.wake(nowMs)) this.#tables.frontendAddresses.set(id, undefined)
+    this.#serviceIds.wake(nowMs)
+    const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendIds.nextWakeMs()]
+    for (const id of this.#expiring) {
+      const port = this.#ports.get(id)
+      for (const pair of port ? [port.cluster, port.local] : [])
+        if (pair.before.size > 0) due.push(pair.beforeUntilMs)
+    }
+    const known = due.filter((ms) => ms !== undefined)
+    return known.length > 0 ? Math.min(...known) : undefined
+  }
+
+  #adopt(): void {
+    const serviceIds = new Set<number>()
+    for (const [key, value] of this.#tables.frontends.entries()) {
+      this.#frontendIds.claim(value.frontendId)
+      serviceIds.add(value.serviceId)
+      for (const range of [value.cluster, value.clusterBefore, value.local, value.localBefore])
+        this.#ranges.adopt(range)
+      const frontend = { ...key, external: (value.flags & FrontendFlags.FRONTEND_EXTERNAL) !== 0 }
+      this.#frontends.set(frontendName(frontend), {
+        key: frontend,
+        id: value.frontendId,
+        claims: new Map(),
+        value,
+      })
+    }
+    for (const id of serviceIds) this.#serviceIds.claim(id)
+    this.#backends.adopt()
+  }
+
+  #applyPort(port: DesiredPort, problems: string[], heirs: Set<ObjectKey>): void {
+    const installed = this.#ports.get(port.id)
+    const signature = JSON.stringify({ ...port, createdMs: 0 })
+    if (installed?.signature === signature) {
+      this.#reportConflicts(port, problems)
+      return
+    }
+    const nowMs = this.#nowMs()
+    const ids = this.#acquireBackends(port, problems)
+    const before = installed ?? this.#adoptedPairs(port)
+    const needsLocal = port.externalLocal || port.internalLocal
+    const cluster = this.#ranges.place(fillSlots(port, port.cluster, ids), before.cluster, nowMs)
+    const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
+    if (!cluster || !local)
+      problems.push(`${port.id}: the slot array is full; raise its size (datapath.slots)`)
+    if (!cluster) {
+      // The old table goes on serving, with the backends it names.
+      for (const backend of port.backends) this.#backends.release(backendName(backend), nowMs)
+      return
+    }
+    const next: InstalledPort = { desired: port, signature, cluster, local: local ?? before.local }
+    this.#ports.set(port.id, next)
+    this.#noteExpiry(port.id, next)
+    for (const frontend of port.frontends) this.#claim(frontend, next, problems)
+    for (const frontend of installed?.desired.frontends ?? []) {
+      if (!port.frontends.some((kept) => frontendName(kept) === frontendName(frontend))) {
+        this.#unclaim(frontend, port.id, heirs)
+      }
+    }
+    for (const backend of installed?.desired.backends ?? [])
+      this.#backends.release(backendName(backend), nowMs)
+  }
+
+  #acquireBackends(port: DesiredPort, problems: string[]): number[] {
+    const ids = port.backends.map((backend) => this.#backends.acquire(backend))
+    if (ids.includes(undefined))
+      problems.push(`${port.id}: the table of backends is full; raise its size (datapath.backends)`)
+    return ids.map((id) => id ?? 0)
+  }
+
+  /** The ranges an earlier process left for this port, found through any of its frontends. */
+  #adoptedPairs(port: DesiredPort): { cluster: RangePair; local: RangePair } {
+    const name = port.frontends
+      .map(frontendName)
+      .find((candidate) => this.#frontends.get(candidate)?.claims.size === 0)
+    const value = name === undefined ? undefined : this.#frontends.get(name)?.value
+    if (!value) return { cluster: NO_RANGES, local: NO_RANGES }
+    const beforeUntilMs = this.#nowMs() + GRACE_MS
+    return {
+      cluster: this.#takePair(value.cluster, value.clusterBefore, beforeUntilMs),
+      local: this.#takePair(value.local, value.localBefore, beforeUntilMs),
+    }
+  }
+
+  #takePair(current: Extent, before: Extent, beforeUntilMs: number): RangePair {
+    return {
+      current: this.#ranges.takeAdopted(current),
+      before: this.#ranges.takeAdopted(before),
+      beforeUntilMs,
+    }
+  }
+
+  #claim(key: DesiredFrontend, port: InstalledPort, problems: string[]): void {
+    const name = frontendName(key)
+    let frontend = this.#frontends.get(name)
+    if (!frontend) {
+      const id = this.#frontendIds.take()
+      if (id === undefined) {
+        problems.push(`${name}: the table of frontends is full; raise its size (datapath.frontends)`)
+        return
+      }
+      frontend = { key, id, claims: new Map(), value: undefined }
+      this.#frontends.set(name, frontend)
+    }
+    frontend.claims.set(port.desired.id, port.desired)
+    const owner = ownerOf(frontend)
+    if (owner?.id === port.desired.id) this.#writeFrontend(frontend, port)
+    else if (owner && key.port !== 0) problems.push(describeConflict(key, owner))
+  }
+
+  #reportConflicts(port: DesiredPort, problems: string[]): void {
+    for (const key of port.frontends) {
+      const frontend = this.#frontends.get(frontendName(key))
+      const owner = frontend && ownerOf(frontend)
+      if (owner && owner.id !== port.id && key.port !== 0) problems.push(describeConflict(key, owner))
+    }
+  }
+
+  #writeFrontend(frontend: Frontend, port: InstalledPort): void {
+    const { desired, cluster, local } = port
+    const serviceId = this.#serviceId(desired.service, frontend.value?.serviceId)
+    const value: FrontendValue = {
+      frontendId: frontend.id,
+      serviceId,
+      flags: flagsOf(desired, frontend.key),
+      affinitySeconds: desired.affinitySeconds,
+      cluster: cluster.current,
+      clusterBefore: cluster.before,
+      local: local.current,
+      localBefore: local.before,
+    }
+    if (frontend.value && equalFrontends(frontend.value, value)) return
+    const { address, port: number, protocol } = frontend.key
+    this.#tables.frontendAddresses.set(frontend.id, { address, port: number, protocol, serviceId })
+    this.#tables.frontends.set(frontend.key, value)
+    frontend.value = value
+  }
+
+  #unclaim(key: DesiredFrontend, portId: string, heirs: Set<ObjectKey>): void {
+    const name = frontendName(key)
+    const frontend = this.#frontends.get(name)
+    if (!frontend?.claims.delete(portId)) return
+    const heir = ownerOf(frontend)
+    if (!heir) {
+      this.#dropFrontend(name, frontend)
+      return
+    }
+    const installed = this.#ports.get(heir.id)
+    if (installed) this.#writeFrontend(frontend, installed)
+    heirs.add(heir.service)
+  }
+
+  #dropFrontend(name: string, frontend: Frontend): void {
+    this.#tables.frontends.delete(frontend.key)
+    this.#frontends.delete(name)
+    // Replies of flows that began before still name the row; it is cleared after the grace period.
+    this.#frontendIds.release(frontend.id, this.#nowMs())
+  }
+
+  #removePort(id: string, heirs: Set<ObjectKey>): void {
+    const installed = this.#ports.get(id)
+    if (!installed) return
+    const nowMs = this.#nowMs()
+    this.#ports.delete(id)
+    for (const frontend of installed.desired.frontends) this.#unclaim(frontend, id, heirs)
+    this.#ranges.free(installed.cluster, nowMs)
+    this.#ranges.free(installed.local, nowMs)
+    for (const backend of installed.desired.backends) this.#backends.release(backendName(backend), nowMs)
+  }
+
+  #expirePort(id: string, port: InstalledPort, nowMs: number): void {
+    const cluster = this.#ranges.expire(port.cluster, nowMs)
+    const local = this.#ranges.expire(port.local, nowMs)
+    if (cluster === port.cluster && local === port.local) return
+    const next = { ...port, cluster, local }
+    this.#ports.set(id, next)
+    this.#noteExpiry(id, next)
+    for (const key of port.desired.frontends) {
+      const frontend = this.#frontends.get(frontendName(key))
+      if (frontend && ownerOf(frontend)?.id === id) this.#writeFrontend(frontend, next)
+    }
+  }
+
+  #noteExpiry(id: string, port: InstalledPort): void {
+    if (port.cluster.before.size > 0 || port.local.before.size > 0) this.#expiring.add(id)
+    else this.#expiring.delete(id)
+  }
+
+  #serviceId(service: ObjectKey, adopted: number | undefined): number {
+    const known = this.#serviceIdOf.get(service)
+    if (known !== undefined) return known
+    const isFree = adopted !== undefined && !this.#serviceOfId.has(adopted)
+    const id = isFree ? adopted : (this.#serviceIds.take() ?? 0)
+    this.#serviceIdOf.set(service, id)
+    this.#serviceOfId.set(id, service)
+    return id
+  }
+
+  #forgetService(service: ObjectKey): void {
+    this.#portsOf.delete(service)
+    const id = this.#serviceIdOf.get(service)
+    if (id === undefined) return
+    this.#serviceIdOf.delete(service)
+    this.#serviceOfId.delete(id)
+    this.#serviceIds.release(id, this.#nowMs())
+  }
+
+  #heldBy(desired: readonly DesiredPort[]): Address[] {
+    const held = new Set<Address>()
+    for (const port of desired) {
+      for (const key of port.frontends) {
+        const frontend = this.#frontends.get(frontendName(key))
+        if (key.port !== 0 && frontend?.value && ownerOf(frontend)?.id === port.id) held.add(key.address)
+      }
+    }
+    return [...held]
+  }
+}
+
+function ownerOf(frontend: Frontend): DesiredPort | undefined {
+  let owner: DesiredPort | undefined
+  for (const port of frontend.claims.values()) {
+    if (
+      !owner ||
+      port.createdMs < owner.createdMs ||
+      (port.createdMs === owner.createdMs && port.id < owner.id)
+    ) {
+      owner = port
+    }
+  }
+  return owner
+}
+
+function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {
+  return `${key.address} port ${key.port}/${key.protocol} belongs to the older Service ${owner.service}; change one of the two`
+}
+
+function flagsOf(port: DesiredPort, frontend: DesiredFrontend): number {
+  const { FRONTEND_EXTERNAL, FRONTEND_MAGLEV, FRONTEND_EXTERNAL_LOCAL, FRONTEND_INTERNAL_LOCAL } =
+    FrontendFlags
+  const { FRONTEND_DSR, FRONTEND_ANY_ENDPOINT } = FrontendFlags
+  return (
+    (frontend.external ? FRONTEND_EXTERNAL | FRONTEND_DSR : 0) |
+    (port.balancing === 'maglev' ? FRONTEND_MAGLEV : 0) |
+    (port.externalLocal ? FRONTEND_EXTERNAL_LOCAL : 0) |
+    (port.internalLocal ? FRONTEND_INTERNAL_LOCAL : 0) |
+    (port.anyEndpoint ? FRONTEND_ANY_ENDPOINT : 0)
+  )
+}
+
+function equalFrontends(a: FrontendValue, b: FrontendValue): boolean {
+  const equalRanges = (['cluster', 'clusterBefore', 'local', 'localBefore'] as const).every((name) => {
+    const left = a[name] ?? NO_RANGE
+    const right = b[name] ?? NO_RANGE
+    return left.size === right.size && (left.size === 0 || left.base === right.base)
+  })
+  return (
+    equalRanges &&
+    a.serviceId === b.serviceId &&
+    a.flags === b.flags &&
+    a.affinitySeconds === b.affinitySeconds
+  )
+}

@@ -1,0 +1,96 @@
+// Events on the user's objects: how Weir says, where `kubectl describe` shows it, what it did or why it could not.
+//
+// One Event object per (object, reason, message); a repetition raises its count, as kubectl users expect. Losing an Event is
+// no failure of what it reports, so errors are only told to `onProblem`.
+
+import { createHash } from 'node:crypto'
+import type { KubeClient } from './client.ts'
+import { isKubeError } from './errors.ts'
+import { EVENTS, type Event } from './objects.ts'
+
+export interface InvolvedObject {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+  readonly uid?: string | undefined
+}
+
+export interface EventRecorderOptions {
+  readonly client: KubeClient
+  readonly component: string
+  readonly host: string
+  readonly onProblem: (error: unknown) => void
+}
+
+export type EventType = 'Normal' | 'Warning'
+
+/** The same Event again within this time is not written again. */
+const REPEAT_AFTER_MS = 300_000
+/** Bounds the memory of what was said; the oldest is forgotten first. */
+const REMEMBERED_MAX = 2000
+
+export class EventRecorder {
+  readonly #options: EventRecorderOptions
+  readonly #said = new Map<string, number>()
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options
+  }
+
+  record(object: InvolvedObject, type: EventType, reason: string, message: string): void {
+    const identity = [object.kind, object.namespace, object.name, object.uid ?? '', reason, message].join(
+      '\n',
+    )
+    const nowMs = Date.now()
+    if (nowMs - (this.#said.get(identity) ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return
+    this.#said.delete(identity)
+    this.#said.set(identity, nowMs)
+    const oldest = this.#said.keys().next().value
+    if (this.#said.size > REMEMBERED_MAX && oldest !== undefined) this.#said.delete(oldest)
+    const digest = createHash('sha256').update(identity).digest('hex').slice(0, 16)
+    this.#write(object, type, reason, message, `${object.name}.${digest}`).catch(this.#options.onProblem)
+  }
+
+  async #write(
+    object: InvolvedObject,
+    type: EventType,
+    reason: string,
+    message: string,
+    name: string,
+  ): Promise<void> {
+    const { client, component, host } = this.#options
+    const time = `${new Date().toISOString().slice(0, 19)}Z`
+    const path = { namespace: object.namespace, name }
+    try {
+      const known = await client.get(EVENTS, path)
+      const patch = { lastTimestamp: time, count: (known.count ?? 1) + 1 }
+      await client.patch(EVENTS, path, patch, { kind: 'merge' })
+      return
+    } catch (error) {
+      if (!isKubeError(error, 'not-found')) throw error
+    }
+    const { apiVersion, kind, namespace, uid } = object
+    const event: Event = {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { namespace, name },
+      involvedObject: {
+        apiVersion,
+        kind,
+        namespace,
+        name: object.name,
+        ...(uid === undefined ? {} : { uid }),
+      },
+      type,
+      reason,
+      message,
+      source: { component, host },
+      reportingComponent: component,
+      firstTimestamp: time,
+      lastTimestamp: time,
+      count: 1,
+    }
+    await client.create(EVENTS, event)
+  }
+}
