@@ -1,0 +1,105 @@
+// One AF_NETLINK socket with the options that make netlink honest: the kernel explains refusals, leaves the request out of its
+// acknowledgements, checks dump requests strictly (and so honours their filters), and has a receive buffer for a burst.
+
+import koffi from 'koffi'
+import { withNetworkNamespace } from '../libc/namespaces.ts'
+import {
+  AF_NETLINK,
+  bindSocket,
+  closeDescriptor,
+  DatagramReceiver,
+  openSocket,
+  SOCK_RAW,
+  SOL_SOCKET,
+  sendDatagram,
+  setSocketOption,
+} from '../libc/sockets.ts'
+import { NetlinkError } from './errors.ts'
+
+const NETLINK_ROUTE = 0
+const SOL_NETLINK = 270
+const NETLINK_ADD_MEMBERSHIP = 1
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
+const NETLINK_GET_STRICT_CHK = 12
+const SO_RCVBUFFORCE = 33
+
+/** Holds some 10 000 route events, so that a stalled event loop loses nothing in a burst of that size. */
+const receiveQueueBytes = 8 << 20
+
+/** The kernel fills datagrams of a dump up to 32 KiB; a single larger message does not exist in rtnetlink. */
+const datagramBytesMax = 64 << 10
+
+/** struct sockaddr_nl { family, pad, port id, groups }; all zero but the family: the kernel itself, or "choose a port id for me". */
+const kernelAddress = Buffer.from([AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+
+export class NetlinkSocket {
+  readonly #fd: number
+  readonly #receiver: DatagramReceiver
+  /** Kept for its life as much as for its methods: koffi drops the poll of a handle that is garbage collected. */
+  readonly #poll: ReturnType<typeof koffi.node.poll>
+  #closed = false
+
+  /** Opens in the namespace at `namespacePath`, or in the calling thread's own. `onReadable` may be called without need. */
+  constructor(namespacePath: string | undefined, onReadable: () => void) {
+    this.#fd = namespacePath === undefined ? openBound() : withNetworkNamespace(namespacePath, openBound)
+    this.#receiver = new DatagramReceiver(this.#fd, datagramBytesMax)
+    this.#poll = koffi.node.poll(this.#fd, { readable: true }, onReadable)
+  }
+
+  join(group: number): void {
+    setSocketOption(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+  }
+
+  /** Whether this socket keeps the process running. */
+  keepAlive(alive: boolean): void {
+    if (alive) this.#poll.ref()
+    else this.#poll.unref()
+  }
+
+  /** False when the kernel cannot take it now. */
+  send(data: Uint8Array): boolean {
+    return sendDatagram(this.#fd, data, kernelAddress)
+  }
+
+  /** The next datagram from the kernel, as a view that the next call overwrites; undefined when none waits. Throws ENOBUFS. */
+  receive(): Buffer | undefined {
+    for (;;) {
+      if (this.#closed) return undefined
+      const received = this.#receiver.receive()
+      if (received === undefined) return undefined
+      const { length, sender } = received
+      if (sender.length < 8 || sender.readUInt32LE(4) !== 0) continue // Another process wrote to us; only the kernel is believed.
+      if (length > datagramBytesMax) {
+        throw new NetlinkError(
+          'OVERRUN',
+          `receive from netlink: a datagram of ${length} bytes was cut at ${datagramBytesMax}`,
+        )
+      }
+      return this.#receiver.buffer.subarray(0, length)
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    // The poll must end before its descriptor: the number may be given to another file at once.
+    this.#poll.close()
+    closeDescriptor(this.#fd)
+  }
+}
+
+function openBound(): number {
+  const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
+  try {
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveQueueBytes)
+    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {
+      setSocketOption(fd, SOL_NETLINK, option, 1)
+    }
+    bindSocket(fd, kernelAddress, 'bind a netlink socket')
+    return fd
+  } catch (error) {
+    closeDescriptor(fd)
+    throw error
+  }
+}
