@@ -72,7 +72,13 @@ export interface Schema {
 export interface FieldError {
   /** JSON path without leading dot, e.g. spec.ports[0].port */
   field: string
-  reason: 'FieldValueInvalid' | 'FieldValueRequired' | 'FieldValueNotSupported' | 'FieldValueDuplicate' | 'FieldValueForbidden' | 'FieldValueTypeInvalid'
+  reason:
+    | 'FieldValueInvalid'
+    | 'FieldValueRequired'
+    | 'FieldValueNotSupported'
+    | 'FieldValueDuplicate'
+    | 'FieldValueForbidden'
+    | 'FieldValueTypeInvalid'
   message: string
 }
 
@@ -122,4 +128,10 @@ export interface KindDefinition {
   validate?: (object: KubeObject, previous: KubeObject | undefined, context: AdmissionContext) => FieldError[]
   /** True where a changed spec must bump metadata.generation (most kinds; not Events, Leases, EndpointSlices by hand). */
   hasGeneration: boolean
+  /** Field selectors beyond metadata.name and metadata.namespace, without leading dot (a CRD's selectableFields). */
+  selectableFields?: readonly string[]
+  /** Nodes register with their status; everywhere else a status subresource means that creation ignores status. */
+  keepsStatusOnCreate?: boolean
+  /** Why this object may not be deleted at all, if so. */
+  refuseDeletion?: (object: KubeObject) => string | undefined
 }

@@ -1,0 +1,112 @@
+// The way of an incoming object to a storable one: identity, unknown fields, defaults, the kind's own admission, validation.
+// Works on the caller's own copy and changes it in place; throws the Status a client expects.
+
+import { badRequest, invalid } from './errors.ts'
+import { isRecord } from './json.ts'
+import type { AdmissionContext, FieldError, KindDefinition, KubeObject } from './kind.ts'
+import { metadataErrors, metadataUpdateErrors } from './object-meta.ts'
+import { apiVersionOf } from './registry.ts'
+import type { Definitions, SchemaTools } from './schema-tools.ts'
+
+export type FieldValidation = 'Strict' | 'Warn' | 'Ignore'
+
+/** What a writing request may say; the HTTP layer reads it from the query, controllers give it directly. */
+export interface WriteOptions {
+  readonly dryRun?: boolean
+  readonly fieldManager?: string
+  readonly fieldValidation?: FieldValidation
+  /** Takes fields over from other managers in a server-side apply. */
+  readonly force?: boolean
+  readonly warn?: (message: string) => void
+}
+
+/** Refuses anything that is not an object of this kind, with the server's usual words. */
+export const asObjectOf = (kind: KindDefinition, value: unknown): KubeObject => {
+  if (!isRecord(value))
+    throw badRequest(`${kind.kind} in version "${kind.version}" cannot be handled: the body is not an object`)
+  const expected = apiVersionOf(kind)
+  const apiVersion = value['apiVersion'] ?? expected
+  const kindName = value['kind'] ?? kind.kind
+  if (kindName !== kind.kind || apiVersion !== expected) {
+    throw badRequest(
+      apiVersion === expected
+        ? `${String(kindName)} in version "${kind.version}" cannot be handled as a ${kind.kind}: no kind "${String(kindName)}" is served by ${kind.plural}`
+        : `the API version in the data (${String(apiVersion)}) does not match the expected API version (${expected})`,
+    )
+  }
+  if (value['metadata'] !== undefined && value['metadata'] !== null && !isRecord(value['metadata'])) {
+    throw badRequest(
+      `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: metadata must be an object`,
+    )
+  }
+  return {
+    ...value,
+    apiVersion: expected,
+    kind: kind.kind,
+    metadata: { ...(value['metadata'] ?? {}) },
+  } as KubeObject
+}
+
+export const checkUnknownFields = (
+  tools: SchemaTools,
+  definitions: Definitions,
+  kind: KindDefinition,
+  object: KubeObject,
+  options: WriteOptions,
+): void => {
+  const unknown = tools.findUnknownFields(kind.schema, definitions, object)
+  if (unknown.length === 0) return
+  const validation = options.fieldValidation ?? 'Warn'
+  const phrases = unknown.map((path) => `unknown field "${path.replace(/^\./, '')}"`)
+  if (validation === 'Strict') {
+    throw badRequest(
+      `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: strict decoding error: ${phrases.join(', ')}`,
+    )
+  }
+  if (validation === 'Warn') for (const phrase of phrases) options.warn?.(phrase)
+  tools.pruneUnknown(kind.schema, definitions, object)
+}
+
+/** Defaults, admission and validation. `object` is complete afterwards or an Invalid status is thrown. */
+export const admitAndValidate = (
+  tools: SchemaTools,
+  definitions: Definitions,
+  kind: KindDefinition,
+  object: KubeObject,
+  previous: KubeObject | undefined,
+  context: AdmissionContext,
+): void => {
+  const name = object.metadata.name ?? ''
+  const early: FieldError[] = metadataErrors(kind, object)
+  if (early.length > 0) throw invalid(kind, name, early)
+  dropNulls(object)
+  const shape = typeErrorsOnly(tools.validateObject(kind.schema, definitions, object))
+  if (shape.length > 0) throw invalid(kind, name, shape)
+  tools.applyDefaults(kind.schema, definitions, object)
+  kind.admit?.(object, previous, context)
+  const errors = [
+    ...(previous ? metadataUpdateErrors(object, previous) : []),
+    ...tools.validateObject(kind.schema, definitions, object),
+    ...(kind.validate?.(object, previous, context) ?? []),
+  ]
+  if (errors.length > 0) throw invalid(kind, name, withoutRepeats(errors))
+}
+
+/** Admission code may rely on fields having the schema's types, so wrong types are refused before it runs. */
+const typeErrorsOnly = (errors: FieldError[]): FieldError[] =>
+  errors.filter((error) => error.reason === 'FieldValueTypeInvalid')
+
+const withoutRepeats = (errors: FieldError[]): FieldError[] => {
+  const seen = new Set<string>()
+  return errors.filter((error) => {
+    const key = `${error.field} ${error.reason}`
+    if (seen.has(key)) return false
+    seen.add(key)
+    return true
+  })
+}
+
+/** Clients send `creationTimestamp: null` and the like: not set. Nulls elsewhere are the schema engine's. */
+const dropNulls = (object: KubeObject): void => {
+  for (const [key, value] of Object.entries(object.metadata)) if (value === null) delete object.metadata[key]
+}
