@@ -54,7 +54,10 @@ export function lastLines(log: string): string {
     .map((line) => line.trimEnd())
     .filter(
       (line) =>
-        line !== '' && !/-- (BEGIN|END)|failed to load|BPF program load failed|^processed \d+ insns|^(max_states|verification time)/.test(line),
+        line !== '' &&
+        !/-- (BEGIN|END)|failed to load|BPF program load failed|^processed \d+ insns|^(max_states|verification time)/.test(
+          line,
+        ),
     )
     .slice(-MESSAGE_LINES)
     .join('\n')
