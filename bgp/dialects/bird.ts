@@ -69,7 +69,8 @@ function kernelLines(router: RouterModel, family: Family): string[] {
 function groupLines(router: RouterModel, group: PeerGroup, family: Family): string[] {
   const peers = ofFamily(group.peers, family)
   if (peers.length === 0) return []
-  const name = `${group.name.replaceAll('-', '_')}_${family}`
+  // BIRD keeps all symbols in one space: a group must not collide with a peer of the same name.
+  const name = `group_${group.name.replaceAll('-', '_')}_${family}`
   return [
     ...filterLines(`${name}_in`, family, group.accept),
     ...filterLines(`${name}_out`, family, group.announce),

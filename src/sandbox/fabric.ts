@@ -119,7 +119,7 @@ function nodeLines(plan: AddressPlan, name: string): string[] {
     `address replace ${node.loopback.ipv4}/32 dev lo`,
     `address replace ${node.loopback.ipv6}/128 dev lo nodad`,
     `route replace default src ${node.loopback.ipv4} ${hops('ipv4')}`,
-    `-6 route replace default src ${node.loopback.ipv6} ${hops('ipv6')}`,
+    `route replace ::/0 src ${node.loopback.ipv6} ${hops('ipv6')}`,
   ]
 }
 
@@ -128,6 +128,6 @@ function clientLines(plan: AddressPlan, name: string): string[] {
   if (!client) return []
   return [
     `route replace default via ${client.gateway.ipv4}`,
-    `-6 route replace default via ${client.gateway.ipv6}`,
+    `route replace ::/0 via ${client.gateway.ipv6}`,
   ]
 }

@@ -111,7 +111,11 @@ export function planFromDocument(
   source: string,
   overrides: PlanOverrides = {},
 ): AddressPlan {
-  const result = schema.safeParse(document)
+  const whole =
+    typeof document === 'object' && document !== null
+      ? { ...document, ...dropUndefined(overrides) }
+      : document
+  const result = schema.safeParse(whole)
   if (!result.success) {
     const issues = result.error.issues.map((issue) => `\n  ${describeIssue(issue)}`)
     throw new RackError('bad-plan', `${source} is refused:${issues.join('')}\n`, 'correct these keys')
@@ -132,11 +136,7 @@ export function planFromDocument(
     mtu: { ...DEFAULT_BASES.mtu, ...dropUndefined(given.mtu ?? {}) },
   }
   checkBases(bases, source)
-  return makeAddressPlan(
-    overrides.nodes ?? given.nodes ?? NODES_DEFAULT,
-    overrides.nodeAsn ?? given.nodeAsn ?? 'per-node',
-    bases,
-  )
+  return makeAddressPlan(given.nodes ?? NODES_DEFAULT, given.nodeAsn ?? 'per-node', bases)
 }
 
 /** The document that yields this plan again. */

@@ -1,7 +1,7 @@
 // The rack's routers: FRR in tor1 and the spine, BIRD in tor2, each with its own run directory, sockets and processes
 // in its host's namespace and cgroup. This file says what each router accepts and announces; the dialects write it out.
 
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { birdConfig, readBirdSessions } from '../../bgp/dialects/bird.ts'
 import { frrBgpConfig, frrZebraConfig, readFrrSessions } from '../../bgp/dialects/frr.ts'
 import type { Peer, PeerGroup, PrefixRule, RouterModel, SessionState } from '../../bgp/dialects/model.ts'
@@ -11,6 +11,7 @@ import { formatNetwork, type Network } from './ip-arithmetic.ts'
 import { findProcess, startProcess, stopProcess } from './process.ts'
 import type { Rack } from './rack.ts'
 import { waitUntil } from './wait.ts'
+import { writeIfChanged } from './write-if-changed.ts'
 
 export type RouterKind = 'frr' | 'bird'
 
@@ -187,7 +188,7 @@ async function startFrr(host: Host, model: RouterModel): Promise<void> {
   let isChanged = false
   for (const [daemon, text] of Object.entries(configs)) {
     const path = `${directory}/${daemon}.conf`
-    isChanged = writeIfChanged(path, text) || isChanged
+    isChanged = writeIfChanged(path, text, 0o644) || isChanged
     chownSync(path, owner.uid, owner.gid)
   }
   const daemons = ['zebra', 'bgpd'] as const
@@ -228,7 +229,7 @@ async function startBird(host: Host, model: RouterModel): Promise<void> {
   const config = `${host.directory}/bird.conf`
   const pidFile = `${host.directory}/bird.pid`
   const socket = `${host.directory}/bird.ctl`
-  const isChanged = writeIfChanged(config, birdConfig(model))
+  const isChanged = writeIfChanged(config, birdConfig(model), 0o644)
   if (!isChanged && findProcess(pidFile)) return
   await stopProcess(pidFile)
   rmSync(socket, { force: true })
@@ -241,17 +242,13 @@ async function startBird(host: Host, model: RouterModel): Promise<void> {
     logFile,
     pidFile,
   })
-  await waitUntil(`bird of ${host.name}`, READY_MS, () => existsSync(socket), { identity, logFile })
+  // The socket is there before the configuration is read: only an answer tells that BIRD runs.
+  const isReady = async (): Promise<boolean> =>
+    existsSync(socket) && (await runIn(host, routerCommand(host, ['birdc', 'show status']))).status === 0
+  await waitUntil(`bird of ${host.name}`, READY_MS, isReady, { identity, logFile })
 }
 
 async function frrOwner(): Promise<{ uid: number; gid: number }> {
   const [, , uid, gid] = (await demand({}, ['getent', 'passwd', 'frr'])).split(':')
   return { uid: Number(uid), gid: Number(gid) }
-}
-
-/** Whether the file had to be written. */
-function writeIfChanged(path: string, text: string): boolean {
-  if (existsSync(path) && readFileSync(path, 'utf8') === text) return false
-  writeFileSync(path, text, { mode: 0o644 })
-  return true
 }

@@ -1,0 +1,56 @@
+// The rack's control process (API server and controllers): one per rack, outside the hosts' network namespaces.
+
+import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { type Host, hostOf } from './host.ts'
+import { apiCaFile, nodeTokenFile } from './names.ts'
+import { findProcess, startProcess } from './process.ts'
+import type { Rack } from './rack.ts'
+import { waitUntil } from './wait.ts'
+
+const CONTROL = fileURLToPath(new URL('./control.ts', import.meta.url))
+const READY_MS = 20_000
+const NODE_FLAGS = ['--max-semi-space-size=2']
+
+/** Named like a host, though it has no network namespace of its own: a directory and a cgroup. */
+export const CONTROL_HOST = 'control'
+
+export function controlHost(rack: Rack): Host {
+  return hostOf(rack.name, CONTROL_HOST)
+}
+
+/** Starts it unless it runs; waits until the API server accepts connections and has written what its clients need. */
+export async function startControl(rack: Rack): Promise<void> {
+  const host = controlHost(rack)
+  const logFile = `${host.directory}/control.log`
+  const pidFile = `${host.directory}/control.pid`
+  const identity =
+    findProcess(pidFile) ??
+    (await startProcess({
+      name: 'the control process',
+      cgroup: host.systemCgroup,
+      argv: [process.execPath, ...NODE_FLAGS, CONTROL, '--rack', rack.name],
+      logFile,
+      pidFile,
+    }))
+  const files = [
+    rack.kubeconfig,
+    apiCaFile(rack.name),
+    ...rack.plan.nodes.map((node) => nodeTokenFile(rack.name, node.name)),
+  ]
+  const isReady = async (): Promise<boolean> => files.every(existsSync) && (await acceptsPort(rack.apiPort))
+  await waitUntil('the API server', READY_MS, isReady, { identity, logFile })
+}
+
+export function acceptsPort(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    const answer = (isListening: boolean): void => {
+      socket.destroy()
+      resolve(isListening)
+    }
+    socket.once('connect', () => answer(true))
+    socket.once('error', () => answer(false))
+  })
+}

@@ -1,0 +1,163 @@
+// What runs on a node of the rack: gobgpd under its supervisor, and the agent. Both in the node's network namespace
+// and its `system` cgroup, configured from the address plan alone.
+
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { loadConfig } from '../agent/config.ts'
+import { allowedPrefixes } from '../routing/allowed.ts'
+import { renderBootConfig } from '../speaker/boot-config.ts'
+import type { NodePlan } from './address-plan.ts'
+import type { Host } from './host.ts'
+import { formatNetwork } from './ip-arithmetic.ts'
+import { apiCaFile, nodeBpffs, nodeTokenFile } from './names.ts'
+import { findProcess, identify, type ProcessIdentity, startProcess, stopProcess } from './process.ts'
+import type { Rack } from './rack.ts'
+import { waitUntil } from './wait.ts'
+import { writeIfChanged } from './write-if-changed.ts'
+
+const GOBGPD = '/usr/bin/gobgpd'
+const SUPERVISOR = fileURLToPath(new URL('../speaker/gobgpd-supervisor.sh', import.meta.url))
+const WEIR = fileURLToPath(new URL('../../tools/weir.mjs', import.meta.url))
+const READY_MS = 20_000
+/** A young generation of 2 MiB keeps an idle agent small; its work is bursts of short-lived rows. */
+const NODE_FLAGS = ['--max-semi-space-size=2']
+
+export function gobgpSocket(host: Host): string {
+  return `${host.directory}/gobgpd.sock`
+}
+
+export function agentSocket(host: Host): string {
+  return `${host.directory}/agent.sock`
+}
+
+/** Writes the agent's configuration, which gobgpd's boot file is derived from. Resolves to whether it changed. */
+export function writeAgentConfig(rack: Rack, node: NodePlan): boolean {
+  const host = rack.host(node.name)
+  mkdirSync(nodeBpffs(rack.name, node.name), { recursive: true })
+  return writeIfChanged(`${host.directory}/agent.yaml`, stringify(agentConfig(rack, node)), 0o600)
+}
+
+/** Starts gobgpd unless it runs, and waits until it answers on its socket. */
+export async function startGobgpd(rack: Rack, node: NodePlan): Promise<void> {
+  const host = rack.host(node.name)
+  const bootFile = `${host.directory}/gobgpd.toml`
+  const isChanged = writeIfChanged(bootFile, bootConfig(`${host.directory}/agent.yaml`), 0o600)
+  const pidFile = `${host.directory}/gobgpd.pid`
+  const running = findProcess(pidFile)
+  if (running && !isChanged) return
+  await stopProcess(pidFile)
+  const logFile = `${host.directory}/gobgpd.log`
+  const identity = await startProcess({
+    name: `gobgpd of ${node.name}`,
+    namespace: host.namespace,
+    cgroup: host.systemCgroup,
+    argv: [
+      ...['/bin/sh', SUPERVISOR, `${host.directory}/drained`, GOBGPD, '-t', 'toml', '-f', bootFile],
+      ...[`--api-hosts=unix://${gobgpSocket(host)}`, '--pprof-disable', '--log-plain'],
+    ],
+    logFile,
+    pidFile,
+  })
+  const isReady = (): Promise<boolean> => accepts(gobgpSocket(host))
+  await waitUntil(`gobgpd of ${node.name}`, READY_MS, isReady, { identity, logFile })
+}
+
+/** Starts the agent unless it runs with this configuration, and waits until it answers on its local socket. */
+export async function startAgent(rack: Rack, node: NodePlan, isConfigChanged: boolean): Promise<void> {
+  const host = rack.host(node.name)
+  const pidFile = `${host.directory}/agent.pid`
+  const logFile = `${host.directory}/agent.log`
+  const running = findProcess(pidFile)
+  if (running && isConfigChanged) await stopProcess(pidFile)
+  let identity: ProcessIdentity | undefined = isConfigChanged ? undefined : running
+  if (!identity) {
+    rmSync(agentSocket(host), { force: true })
+    identity = await startProcess({
+      name: `weir agent of ${node.name}`,
+      namespace: host.namespace,
+      cgroup: host.systemCgroup,
+      argv: [process.execPath, ...NODE_FLAGS, WEIR, 'agent', '--config', `${host.directory}/agent.yaml`],
+      logFile,
+      pidFile,
+    })
+  }
+  const isReady = (): Promise<boolean> => accepts(agentSocket(host))
+  await waitUntil(`weir agent of ${node.name}`, READY_MS, isReady, { identity, logFile })
+}
+
+/** The gobgpd below its supervisor; undefined while there is none. */
+export function gobgpdBelow(supervisor: number): ProcessIdentity | undefined {
+  try {
+    const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'utf8').trim().split(' ')
+    return children
+      .filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'gobgpd')
+      .map((pid) => identify(Number(pid)))[0]
+  } catch {
+    return undefined
+  }
+}
+
+function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
+  const host = rack.host(node.name)
+  const families = ['ipv4', 'ipv6'] as const
+  const { pools } = rack.plan.bases
+  return {
+    nodeName: node.name,
+    stateDirectory: host.directory,
+    kubernetes: {
+      servers: [`https://127.0.0.1:${rack.apiPort}`],
+      caFile: apiCaFile(rack.name),
+      tokenFile: nodeTokenFile(rack.name, node.name),
+    },
+    datapath: {
+      bpffs: nodeBpffs(rack.name, node.name),
+      cgroup: host.cgroup,
+      uplinks: node.uplinks.map((uplink) => uplink.interface),
+      mode: 'dsr',
+    },
+    routing: {
+      gobgp: `unix://${gobgpSocket(host)}`,
+      asn: node.asn,
+      routerId: node.loopback.ipv4,
+      loopbacks: [`${node.loopback.ipv4}/32`, `${node.loopback.ipv6}/128`],
+      podCidrs: [node.podCidr.ipv4, node.podCidr.ipv6],
+      peers: node.uplinks.flatMap((uplink) =>
+        families.map((family) => ({
+          address: uplink.peer[family],
+          asn: uplink.torAsn,
+          localAddress: uplink.local[family],
+          family,
+        })),
+      ),
+    },
+    pools: [{ name: 'default', prefixes: [formatNetwork(pools.ipv4), formatNetwork(pools.ipv6)] }],
+  }
+}
+
+function bootConfig(configFile: string): string {
+  const { routing, pools } = loadConfig(configFile)
+  const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
+  return renderBootConfig({
+    asn: routing.asn,
+    routerId: routing.routerId,
+    allowed: {
+      ipv4: allowed.filter((row) => row.family === 'ipv4'),
+      ipv6: allowed.filter((row) => row.family === 'ipv6'),
+    },
+  })
+}
+
+/** Whether somebody listens on this Unix socket. */
+export function accepts(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath)
+    const answer = (isListening: boolean): void => {
+      socket.destroy()
+      resolve(isListening)
+    }
+    socket.once('connect', () => answer(true))
+    socket.once('error', () => answer(false))
+  })
+}
