@@ -19,7 +19,7 @@ export interface KubeClientOptions extends TransportOptions {
 export interface ObjectPath {
   namespace?: string | undefined
   name?: string | undefined
-  subresource?: 'status' | 'scale' | 'finalize' | undefined
+  subresource?: 'status' | 'scale' | 'binding' | undefined
 }
 
 export interface ListQuery {
@@ -68,6 +68,8 @@ export interface KubeClient {
     patch: unknown,
     options: PatchOptions,
   ): Promise<T>
+  /** POST to a subresource, such as a pod's binding. */
+  post(resource: Resource, path: ObjectPath, body: unknown, signal?: AbortSignal): Promise<unknown>
   delete(resource: Resource, path: ObjectPath, options?: DeleteOptions, signal?: AbortSignal): Promise<void>
   watch(
     resource: Resource,
@@ -159,6 +161,10 @@ class HttpKubeClient implements KubeClient {
       contentType: PATCH_TYPES[options.kind],
       signal: options.signal,
     })
+  }
+
+  post(resource: Resource, path: ObjectPath, body: unknown, signal?: AbortSignal): Promise<unknown> {
+    return this.#json({ method: 'POST', path: pathOf(resource, path), body: JSON.stringify(body), signal })
   }
 
   async delete(

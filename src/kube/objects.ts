@@ -246,7 +246,7 @@ export interface ContainerStatus {
 }
 
 export interface PodStatus {
-  phase?: 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown'
+  phase?: 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown' | undefined
   conditions?: Condition[]
   podIP?: string | undefined
   podIPs?: { ip: string }[] | undefined
@@ -256,8 +256,8 @@ export interface PodStatus {
   qosClass?: string
   reason?: string | undefined
   message?: string | undefined
-  containerStatuses?: ContainerStatus[]
-  initContainerStatuses?: ContainerStatus[]
+  containerStatuses?: ContainerStatus[] | undefined
+  initContainerStatuses?: ContainerStatus[] | undefined
 }
 
 export interface Pod extends ApiObject {

@@ -1,0 +1,102 @@
+// A pod's network: a namespace of its own, joined to its node by a veth pair in the way of the ptp CNI plug-in. The pod has one
+// address per family and a default route to its gateway; the gateway address sits on the node's end of every pod's veth, and
+// the node has a host route (/32, /128) per pod. Nothing is bridged, so pods reach each other through their node.
+//
+// What the datapath needs of the pod's end (checked on the kernel, see the machine notes): GRO on, for XDP can redirect into a veth
+// only when its peer has a NAPI receiver; checksum and segmentation offloads off, for a redirected frame loses its partial
+// checksum. IPv6 duplicate address detection is off on both ends: addresses are unique by allocation, and waiting costs a second.
+
+import { existsSync, writeFileSync } from 'node:fs'
+import { withNetworkNamespace } from '../../sys/libc/namespaces.ts'
+import { createNamespace, deleteNamespace, demand, ipBatch, runAt } from '../host.ts'
+import { familyOf } from '../ip-arithmetic.ts'
+import {
+  namespaceName,
+  namespacePath,
+  type PodName,
+  podAlias,
+  podInterface,
+  podNamespaceName,
+} from '../names.ts'
+import type { PodAddress } from './pod-address.ts'
+
+export const POD_INTERFACE = 'eth0'
+const POD_MTU = 1500
+
+export interface PodNetwork {
+  rack: string
+  node: string
+  pod: PodName
+  addresses: readonly PodAddress[]
+}
+
+/** Makes the namespace and its link. Repeatable: what a killed attempt left is replaced. */
+export async function createPodNetwork({ rack, node, pod, addresses }: PodNetwork): Promise<void> {
+  const nodeNamespace = namespaceName(rack, node)
+  const podNamespace = podNamespaceName(rack, pod)
+  const outside = podInterface(pod)
+  await runAt({}, ['ip', '-n', nodeNamespace, 'link', 'del', outside])
+  await createNamespace(podNamespace)
+  setSysctls(podNamespace, PARAMETERS.pod)
+  setSysctls(nodeNamespace, PARAMETERS.node)
+  await ipBatch(nodeNamespace, [
+    `link add ${outside} mtu ${POD_MTU} type veth peer name ${POD_INTERFACE} mtu ${POD_MTU} netns ${podNamespace}`,
+    `link set ${outside} alias ${podAlias(pod)}`,
+  ])
+  // Before the link is up, so that its link-local address is usable at once.
+  setSysctls(nodeNamespace, { [`ipv6/conf/${outside}/accept_dad`]: '0' })
+  const features = ['gro', 'on', 'tx', 'off', 'tso', 'off', 'gso', 'off']
+  await demand({ namespace: podNamespace }, ['ethtool', '-K', POD_INTERFACE, ...features])
+  await ipBatch(nodeNamespace, [
+    `link set ${outside} up`,
+    ...addresses.flatMap(({ address, gateway }) => [
+      `address add ${host(gateway)} dev ${outside}${familyOf(gateway) === 'ipv6' ? ' nodad noprefixroute' : ' noprefixroute'}`,
+      `route replace ${host(address)} dev ${outside}`,
+    ]),
+  ])
+  await ipBatch(podNamespace, [
+    `link set ${POD_INTERFACE} up`,
+    ...addresses.flatMap(({ address, gateway }) => [
+      `address add ${host(address)} dev ${POD_INTERFACE}${familyOf(address) === 'ipv6' ? ' nodad' : ''}`,
+      `route replace ${host(gateway)} dev ${POD_INTERFACE}`,
+      `route replace default via ${gateway} dev ${POD_INTERFACE}`,
+    ]),
+  ])
+}
+
+/** Takes the link away first: a namespace lives on while any process or socket holds it, its address must not. */
+export async function deletePodNetwork({ rack, node, pod }: Omit<PodNetwork, 'addresses'>): Promise<void> {
+  await runAt({}, ['ip', '-n', namespaceName(rack, node), 'link', 'del', podInterface(pod)])
+  await deleteNamespace(podNamespaceName(rack, pod))
+}
+
+/** Whether the pod's namespace and link are as they were made. */
+export async function podNetworkExists({ rack, node, pod }: Omit<PodNetwork, 'addresses'>): Promise<boolean> {
+  if (!existsSync(namespacePath(podNamespaceName(rack, pod)))) return false
+  const link = await runAt({}, ['ip', '-n', namespaceName(rack, node), 'link', 'show', podInterface(pod)])
+  return link.status === 0
+}
+
+const PARAMETERS = {
+  pod: {
+    'ipv6/conf/all/disable_ipv6': '0',
+    'ipv6/conf/default/accept_dad': '0',
+    'ipv6/conf/default/accept_ra': '0',
+    // Any port, as container runtimes allow.
+    'ipv4/ip_unprivileged_port_start': '0',
+    'ipv4/ping_group_range': '0 2147483647',
+  },
+  // The ptp plug-in turns forwarding on as well; on a rack's node it is on already.
+  node: { 'ipv4/ip_forward': '1', 'ipv6/conf/all/forwarding': '1' },
+} as const
+
+/** Sysctls under /proc/sys/net are those of the namespace the writing thread is in. */
+function setSysctls(namespace: string, values: Readonly<Record<string, string>>): void {
+  withNetworkNamespace(namespacePath(namespace), () => {
+    for (const [name, value] of Object.entries(values)) writeFileSync(`/proc/sys/net/${name}`, value)
+  })
+}
+
+function host(address: string): string {
+  return `${address}/${familyOf(address) === 'ipv4' ? 32 : 128}`
+}

@@ -1,0 +1,63 @@
+// What must survive a restart of the control process, per pod, in the pod's directory: which object it belongs to, its
+// addresses, and how often its containers were started. The processes themselves are in pid files beside it.
+
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { PodName } from '../names.ts'
+import { rackDirectory } from '../names.ts'
+import type { PodAddress } from './pod-address.ts'
+
+export interface PodRecord {
+  uid: string
+  node: string
+  pod: PodName
+  hostNetwork: boolean
+  addresses: PodAddress[]
+  startedMs: number
+  containers: Record<string, { restartCount: number; startedMs: number; done: boolean }>
+}
+
+const FILE = 'pod.json'
+
+export function podDirectory(rack: string, node: string, pod: PodName): string {
+  return join(rackDirectory(rack), node, 'pods', `${pod.namespace}.${pod.name}`)
+}
+
+/** Written beside and moved into place, so that a kill leaves the old record or the new. */
+export function saveRecord(rack: string, record: PodRecord): void {
+  const directory = podDirectory(rack, record.node, record.pod)
+  mkdirSync(directory, { recursive: true })
+  const path = join(directory, FILE)
+  writeFileSync(`${path}.new`, JSON.stringify(record))
+  renameSync(`${path}.new`, path)
+}
+
+export function removeRecord(rack: string, node: string, pod: PodName): void {
+  rmSync(podDirectory(rack, node, pod), { recursive: true, force: true })
+}
+
+/** Every pod recorded in the rack. */
+export function loadRecords(rack: string): PodRecord[] {
+  const records: PodRecord[] = []
+  for (const node of entries(rackDirectory(rack))) {
+    for (const pod of entries(join(rackDirectory(rack), node, 'pods'))) {
+      try {
+        const text = readFileSync(join(rackDirectory(rack), node, 'pods', pod, FILE), 'utf8')
+        records.push(JSON.parse(text) as PodRecord)
+      } catch {
+        // A directory without a record holds the logs of a pod that never started.
+      }
+    }
+  }
+  return records
+}
+
+function entries(directory: string): string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name)
+  } catch {
+    return []
+  }
+}
