@@ -74,7 +74,7 @@ export class Connection {
   #closed = false
 
   constructor(namespacePath?: string) {
-    this.#socket = new NetlinkSocket(namespacePath, () => this.#scheduleTurn())
+    this.#socket = new NetlinkSocket({ namespacePath }, () => this.#scheduleTurn())
     this.#socket.keepAlive(false)
   }
 

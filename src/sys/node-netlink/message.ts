@@ -27,6 +27,9 @@ export const messageHeaderBytes = 16
 const attributeHeaderBytes = 4
 const attributeBytesMax = 0xffff
 
+/** Holds a request with a few attributes; longer ones grow. */
+const bodyBytesUsual = 128
+
 export interface Message {
   readonly type: number
   readonly flags: number
@@ -165,49 +168,56 @@ export class Attributes {
 
 /** Builds the body of a message: fixed structures and attributes in the order of the calls. An undefined value writes nothing. */
 export class BodyWriter {
-  #buffer = Buffer.alloc(256)
+  #buffer = Buffer.alloc(bodyBytesUsual)
   #length = 0
 
   /** A structure without attribute header. */
   fixed(bytes: Uint8Array): this {
-    this.#reserve(bytes.length).set(bytes)
+    const start = this.#reserve(bytes.length)
+    this.#buffer.set(bytes, start)
     return this
   }
 
   bytes(type: number, value: Uint8Array | undefined): this {
-    if (value !== undefined) this.#attribute(type, value.length).set(value, attributeHeaderBytes)
+    if (value === undefined) return this
+    const start = this.#attribute(type, value.length)
+    this.#buffer.set(value, start)
     return this
   }
 
   u8(type: number, value: number | undefined): this {
-    if (value !== undefined) this.#attribute(type, 1).writeUInt8(value, attributeHeaderBytes)
+    if (value === undefined) return this
+    const start = this.#attribute(type, 1)
+    this.#buffer.writeUInt8(value, start)
     return this
   }
 
   u32(type: number, value: number | undefined): this {
-    if (value !== undefined) this.#attribute(type, 4).writeUInt32LE(value, attributeHeaderBytes)
+    if (value === undefined) return this
+    const start = this.#attribute(type, 4)
+    this.#buffer.writeUInt32LE(value, start)
     return this
   }
 
   /** NUL-terminated. */
   text(type: number, value: string | undefined): this {
-    if (value !== undefined) this.bytes(type, Buffer.from(`${value}\0`))
-    return this
+    return this.bytes(type, value === undefined ? undefined : Buffer.from(`${value}\0`))
   }
 
-  nested(type: number, write: (writer: this) => void): this {
+  /** An attribute whose value is what `write` writes. */
+  nested(type: number, write: () => void): this {
     const start = this.#length
     this.#attribute(type | NLA_F_NESTED, 0)
-    write(this)
+    write()
     this.#buffer.writeUInt16LE(this.#length - start, start)
     return this
   }
 
-  /** Runs `write`, then puts its length, the 16 bits at `start`, where a structure counts what follows it (struct rtnexthop). */
-  counted(structure: Buffer, write: (writer: this) => void): this {
+  /** A structure that begins with a 16-bit count of its own bytes and those that `write` adds (struct rtnexthop). */
+  counted(structure: Uint8Array, write: () => void): this {
     const start = this.#length
     this.fixed(structure)
-    write(this)
+    write()
     this.#buffer.writeUInt16LE(this.#length - start, start)
     return this
   }
@@ -216,18 +226,19 @@ export class BodyWriter {
     return this.#buffer.subarray(0, this.#length)
   }
 
-  #attribute(type: number, valueBytes: number): Buffer {
+  /** Writes an attribute's header and returns where its value goes. */
+  #attribute(type: number, valueBytes: number): number {
     const length = attributeHeaderBytes + valueBytes
     if (length > attributeBytesMax)
       throw new RangeError(`netlink attribute ${type} of ${valueBytes} bytes is too long`)
-    const attribute = this.#reserve(length)
-    attribute.writeUInt16LE(length, 0)
-    attribute.writeUInt16LE(type, 2)
-    return attribute
+    const start = this.#reserve(length)
+    this.#buffer.writeUInt16LE(length, start)
+    this.#buffer.writeUInt16LE(type, start + 2)
+    return start + attributeHeaderBytes
   }
 
-  /** Room at the end, zeroed and padded. */
-  #reserve(bytes: number): Buffer {
+  /** Makes room at the end, zeroed and padded, and returns where. */
+  #reserve(bytes: number): number {
     const start = this.#length
     this.#length += padded(bytes)
     if (this.#length > this.#buffer.length) {
@@ -235,7 +246,7 @@ export class BodyWriter {
       grown.set(this.#buffer)
       this.#buffer = grown
     }
-    return this.#buffer.subarray(start, this.#length)
+    return start
   }
 }
 

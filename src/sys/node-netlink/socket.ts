@@ -25,13 +25,21 @@ const NETLINK_GET_STRICT_CHK = 12
 const SO_RCVBUFFORCE = 33
 
 /** Holds some 10 000 route events, so that a stalled event loop loses nothing in a burst of that size. */
-const receiveQueueBytes = 8 << 20
+const receiveQueueBytesDefault = 8 << 20
 
 /** The kernel fills datagrams of a dump up to 32 KiB; a single larger message does not exist in rtnetlink. */
 const datagramBytesMax = 64 << 10
 
 /** struct sockaddr_nl { family, pad, port id, groups }; all zero but the family: the kernel itself, or "choose a port id for me". */
 const kernelAddress = Buffer.from([AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+
+const pollOptions = { readable: true }
+
+export interface NetlinkSocketOptions {
+  /** The calling thread's own namespace when absent. */
+  readonly namespacePath?: string | undefined
+  readonly receiveQueueBytes?: number | undefined
+}
 
 export class NetlinkSocket {
   readonly #fd: number
@@ -40,11 +48,19 @@ export class NetlinkSocket {
   readonly #poll: ReturnType<typeof koffi.node.poll>
   #closed = false
 
-  /** Opens in the namespace at `namespacePath`, or in the calling thread's own. `onReadable` may be called without need. */
-  constructor(namespacePath: string | undefined, onReadable: () => void) {
-    this.#fd = namespacePath === undefined ? openBound() : withNetworkNamespace(namespacePath, openBound)
+  /** `onReadable` may be called without need. */
+  constructor(options: NetlinkSocketOptions, onReadable: () => void) {
+    const { namespacePath, receiveQueueBytes = receiveQueueBytesDefault } = options
+    const open = () => openBound(receiveQueueBytes)
+    this.#fd = namespacePath === undefined ? open() : withNetworkNamespace(namespacePath, open)
     this.#receiver = new DatagramReceiver(this.#fd, datagramBytesMax)
-    this.#poll = koffi.node.poll(this.#fd, { readable: true }, onReadable)
+    // Lost events (ENOBUFS) are an error state of the socket, and libuv stops polling what has one: without a new start nothing
+    // would ever arrive again. koffi passes libuv's status first, whatever its types say.
+    const onPoll = (status: unknown) => {
+      onReadable()
+      if (typeof status === 'number' && status < 0 && !this.#closed) this.#poll.start(pollOptions, onPoll)
+    }
+    this.#poll = koffi.node.poll(this.#fd, pollOptions, onPoll)
   }
 
   join(group: number): void {
@@ -89,7 +105,7 @@ export class NetlinkSocket {
   }
 }
 
-function openBound(): number {
+function openBound(receiveQueueBytes: number): number {
   const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
   try {
     setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveQueueBytes)

@@ -11,7 +11,7 @@ import { decodeMessages, type Message } from './message.ts'
 import { decodeNeighbour, type Neighbour, RTM_DELNEIGH, RTM_NEWNEIGH } from './neighbours.ts'
 import { decodeRoute, type Route, RTM_DELROUTE, RTM_NEWROUTE } from './routes.ts'
 import { decodeRule, RTM_DELRULE, RTM_NEWRULE, type Rule } from './rules.ts'
-import { NetlinkSocket } from './socket.ts'
+import { NetlinkSocket, type NetlinkSocketOptions } from './socket.ts'
 
 /** RTNLGRP_* numbers. */
 const groupNumbers = {
@@ -33,9 +33,8 @@ export type NetlinkEvent =
   | { readonly kind: 'rule'; readonly isDeleted: boolean; readonly rule: Rule }
   | { readonly kind: 'overrun' }
 
-export interface WatchOptions {
+export interface WatchOptions extends NetlinkSocketOptions {
   readonly groups: readonly WatchGroup[]
-  readonly namespacePath?: string | undefined
   /** Ends the iteration. */
   readonly signal?: AbortSignal | undefined
   /** Events kept for a slow reader. When they are exceeded, all are dropped for one `overrun`. */
@@ -61,7 +60,7 @@ export class Watch implements AsyncIterable<NetlinkEvent> {
 
   constructor(options: WatchOptions) {
     this.#eventsMax = options.eventsMax ?? eventsMaxDefault
-    this.#socket = new NetlinkSocket(options.namespacePath, () => this.#receive())
+    this.#socket = new NetlinkSocket(options, () => this.#receive())
     for (const group of options.groups) for (const number of groupNumbers[group]) this.#socket.join(number)
     this.#signal = options.signal
     if (this.#signal?.aborted) this.close()
