@@ -21,6 +21,10 @@ export function frrBgpConfig(router: RouterModel): string {
   return [
     `hostname ${router.name}`,
     'frr defaults traditional',
+    // Policy before sessions: a route-map that appears after its neighbor takes effect only with FRR's delay of 5 s.
+    ...FAMILIES.flatMap((family) => prefixListLines(ownName(family), family, router.ownPrefixes)),
+    ...FAMILIES.flatMap((family) => routeMapLines(ownName(family), family, router.ownPrefixes)),
+    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => policyLines(group, family))),
     `router bgp ${router.asn}`,
     ` bgp router-id ${router.routerId}`,
     ' bgp log-neighbor-changes',
@@ -32,9 +36,6 @@ export function frrBgpConfig(router: RouterModel): string {
     ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => groupLines(group, family))),
     ...FAMILIES.flatMap((family) => familyLines(router, family)),
     'exit',
-    ...FAMILIES.flatMap((family) => prefixListLines(ownName(family), family, router.ownPrefixes)),
-    ...FAMILIES.flatMap((family) => routeMapLines(ownName(family), family, router.ownPrefixes)),
-    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => policyLines(group, family))),
     '',
   ].join('\n')
 }

@@ -115,9 +115,15 @@ function parseOptions(action: string, args: readonly string[]) {
 /** Everything after exec's host is the command's own, with or without `--`: `exec node1 ping -c 1 10.0.0.1` works. */
 function ownArguments(action: string, args: readonly string[]): string[] {
   if (action !== 'exec' || args.includes('--')) return [...args]
-  let index = 0
-  while (index < args.length && args[index]?.startsWith('-')) index += args[index]?.includes('=') ? 1 : 2
-  return [...args.slice(0, index + 1), '--', ...args.slice(index + 1)]
+  let command = 0
+  for (let isHostSeen = false; command < args.length; command++) {
+    if (args[command] === '--name') command++
+    else if (!args[command]?.startsWith('-')) {
+      if (isHostSeen) break
+      isHostSeen = true
+    }
+  }
+  return [...args.slice(0, command), '--', ...args.slice(command)]
 }
 
 function checkInvocation(

@@ -113,7 +113,7 @@ async function startRouters(rack: Rack): Promise<string> {
   return 'FRR: spine, tor1; BIRD: tor2'
 }
 
-/** Waits until every session is up: all, or only those between routers. */
+/** Waits until every session is up and carries prefixes: all, or only those between routers. */
 async function sessions(rack: Rack, withNodes: boolean): Promise<string> {
   const nodes = new Set(rack.plan.nodes.map((node) => node.name))
   const wanted = async (): Promise<RouterSession[]> => {
@@ -121,7 +121,9 @@ async function sessions(rack: Rack, withNodes: boolean): Promise<string> {
     return all.flat().filter((session) => withNodes || !nodes.has(session.peer))
   }
   let seen: RouterSession[] = []
-  const missing = (): RouterSession[] => seen.filter((session) => session.state !== 'Established')
+  // A session without prefixes is up but of no use yet: every peer of the rack announces something.
+  const missing = (): RouterSession[] =>
+    seen.filter((session) => session.state !== 'Established' || session.prefixesAccepted === 0)
   try {
     await waitUntil('the BGP sessions', SESSIONS_MS, async () => {
       seen = await wanted()
@@ -133,7 +135,7 @@ async function sessions(rack: Rack, withNodes: boolean): Promise<string> {
     )
     throw new RackError(
       'timeout',
-      `after ${SESSIONS_MS / 1000} s these sessions are not Established: ${names.join(', ') || 'no router answers'}`,
+      `after ${SESSIONS_MS / 1000} s these sessions are not Established with prefixes: ${names.join(', ') || 'no router answers'}`,
       "see 'weir sandbox logs NODE' and 'weir sandbox exec tor1 -- vtysh -c \"show bgp summary\"'",
       { cause },
     )
