@@ -1,0 +1,173 @@
+// From tables to kernel: which Services changed → planner → Service maps; nodes, links and pods → next hops. One round at a
+// time, a few milliseconds after the first change. The only place that knows the order between them:
+// next hops before the backends that name them, programs on a pod's device before a backend leads there.
+
+import type { Logger } from 'pino'
+import type { Datapath } from '../datapath/datapath.ts'
+import type { NetworkView } from '../datapath/network-view.ts'
+import type { ServiceStatus } from '../datapath/service-maps.ts'
+import type { EventRecorder } from '../kube/events.ts'
+import type { EndpointSlice, Node, ObjectKey, Service } from '../model/service.ts'
+import { Rounds } from '../reconcile/rounds.ts'
+import type { DesiredPort } from '../services/desired.ts'
+import { planService } from '../services/plan-service.ts'
+import type { ChangeReader } from '../tables/table.ts'
+import type { Sources } from './sources.ts'
+
+const SETTLE_MS = 2
+const RETRY_MIN_MS = 100
+const RETRY_MAX_MS = 10_000
+
+/** One Service as the kernel holds it now, for routing and for status. */
+export interface ServedService extends ServiceStatus {
+  readonly service: Service
+  /** Ready or serving endpoints: anywhere, and on this node. */
+  readonly usable: { readonly anywhere: number; readonly here: number }
+}
+
+export interface ServiceLoopOptions {
+  readonly nodeName: string
+  readonly sources: Sources
+  readonly datapath: Datapath
+  readonly network: NetworkView
+  readonly events: EventRecorder
+  readonly log: Logger
+  /** Called after a round in which anything changed. */
+  readonly onApplied: (served: ReadonlyMap<ObjectKey, ServedService>) => void
+}
+
+export class ServiceLoop {
+  readonly #options: ServiceLoopOptions
+  readonly #served = new Map<ObjectKey, ServedService>()
+  readonly #readers: { services: ChangeReader; slices: ChangeReader; nodes: ChangeReader }
+  readonly #rounds: Rounds
+  /** Where each slice was last counted, to find the Service that lost it. */
+  readonly #sliceOwner = new Map<string, ObjectKey>()
+  readonly #again = new Set<ObjectKey>()
+  #networkChanged = true
+  #hasPruned = false
+
+  /** Start it when every source has synced: the first round takes what it does not see for gone. */
+  constructor(options: ServiceLoopOptions) {
+    this.#options = options
+    this.#rounds = new Rounds({
+      name: 'services',
+      settleMs: SETTLE_MS,
+      retryMinMs: RETRY_MIN_MS,
+      retryMaxMs: RETRY_MAX_MS,
+      run: () => this.#round(),
+      onError: (error, retryInMs) =>
+        options.log.error({ err: error, retryInMs }, 'writing the datapath failed; trying again'),
+    })
+    const { services, slices, nodes } = options.sources
+    this.#readers = { services: services.reader(), slices: slices.reader(), nodes: nodes.reader() }
+    for (const reader of Object.values(this.#readers)) reader.onChange(() => this.#rounds.request())
+  }
+
+  get served(): ReadonlyMap<ObjectKey, ServedService> {
+    return this.#served
+  }
+
+  networkChanged(): void {
+    this.#networkChanged = true
+    this.#rounds.request()
+  }
+
+  async close(): Promise<void> {
+    for (const reader of Object.values(this.#readers)) reader.close()
+    await this.#rounds.close()
+  }
+
+  async #round(): Promise<void> {
+    const nodesChanged = this.#readers.nodes.take().size > 0
+    if (nodesChanged || this.#networkChanged) await this.#applyNetwork()
+    const dirty = this.#dirtyServices()
+    for (const key of dirty) this.#applyService(key)
+    if (!this.#hasPruned) {
+      this.#options.datapath.services.prune()
+      this.#hasPruned = true
+    }
+    const dueMs = this.#options.datapath.retire()
+    if (dueMs !== undefined) this.#rounds.requestIn(Math.max(0, dueMs - Date.now()))
+    if (this.#again.size > 0) this.#rounds.request()
+    this.#options.onApplied(this.#served)
+  }
+
+  async #applyNetwork(): Promise<void> {
+    this.#networkChanged = false
+    const { datapath, network, nodeName, sources } = this.#options
+    const facts = network.facts()
+    try {
+      await datapath.attachUplinks(facts.uplinks)
+      datapath.attachPods(facts.pods)
+    } catch (error) {
+      this.#networkChanged = true
+      throw error
+    }
+    const others: Node[] = []
+    let self: Node = { name: nodeName, internalIps: {} }
+    for (const node of sources.nodes.values()) {
+      if (node.name === nodeName) self = node
+      else others.push(node)
+    }
+    datapath.nexthops.setUplinks(facts.uplinks, facts.gateways)
+    const movedPods = datapath.nexthops.setPods(facts.pods)
+    const movedNodes = datapath.nexthops.setNodes(self, others, facts.uplinks)
+    if (movedPods.size === 0 && movedNodes.size === 0) return
+    datapath.services.refreshPlacement(
+      (backend) => movedPods.has(backend.address) || movedNodes.has(backend.nodeName ?? ''),
+    )
+  }
+
+  #dirtyServices(): ReadonlySet<ObjectKey> {
+    const dirty = new Set<ObjectKey>(this.#again)
+    this.#again.clear()
+    for (const key of this.#readers.services.take()) dirty.add(key as ObjectKey)
+    for (const key of this.#readers.slices.take()) {
+      const slice = this.#options.sources.slices.get(key)
+      const before = this.#sliceOwner.get(key)
+      if (before !== undefined) dirty.add(before)
+      if (slice) {
+        dirty.add(slice.service)
+        this.#sliceOwner.set(key, slice.service)
+      } else this.#sliceOwner.delete(key)
+    }
+    return dirty
+  }
+
+  #applyService(key: ObjectKey): void {
+    const { sources, datapath, nodeName } = this.#options
+    const service = sources.services.get(key)
+    const slices: EndpointSlice[] = service ? sources.slices.find('service', key) : []
+    const desired = service ? planService(service, slices, nodeName) : []
+    const { heirs, ...status } = datapath.services.apply(key, desired)
+    for (const heir of heirs) this.#again.add(heir)
+    if (!service) {
+      this.#served.delete(key)
+      return
+    }
+    this.#served.set(key, { ...status, service, usable: countUsable(desired) })
+    this.#reportProblems(key, status.problems)
+  }
+
+  #reportProblems(key: ObjectKey, problems: readonly string[]): void {
+    const [namespace = '', name = ''] = key.split('/')
+    for (const problem of problems) {
+      this.#options.log.warn({ service: key }, problem)
+      this.#options.events.record(
+        { apiVersion: 'v1', kind: 'Service', namespace, name },
+        'Warning',
+        'NotServed',
+        problem,
+      )
+    }
+  }
+}
+
+/** The best port decides: a VIP is worth announcing while any of its ports can be served. */
+function countUsable(desired: readonly DesiredPort[]): { anywhere: number; here: number } {
+  return {
+    anywhere: Math.max(0, ...desired.map((port) => port.cluster.length)),
+    here: Math.max(0, ...desired.map((port) => port.local.length)),
+  }
+}

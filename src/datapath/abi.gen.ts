@@ -1,0 +1,1172 @@
+// Generated from BTF by tools/abi-gen.ts. Do not edit: change the C headers and build again.
+
+import type { StructLayout } from '../sys/libbpf-ts/layout.ts'
+
+export const AbiConstant = {
+  NEXTHOP_MEMBERS: 4,
+  FLOW_WAYS: 4,
+  FLOW_SETS: 131072,
+  FLOW_TICK_SHIFT: 0,
+  FLOW_TICK_BITS: 20,
+  FLOW_STATE_SHIFT: 20,
+  FLOW_STATE_BITS: 4,
+  FLOW_VERSION_SHIFT: 24,
+  FLOW_TICK_JIFFIES_SHIFT: 8,
+  FLOW_IDLE_HALF_OPEN: 60,
+  FLOW_IDLE_CLOSING: 120,
+  FLOW_IDLE_ESTABLISHED_TCP: 8000,
+  FLOW_IDLE_ESTABLISHED_UDP: 300,
+  SOCK_PEERS: 4,
+  GENEVE_CLASS: 65367,
+  GENEVE_TYPE: 129,
+  GENEVE_PORT: 6081,
+} as const
+export type AbiConstant = (typeof AbiConstant)[keyof typeof AbiConstant]
+
+/** The first constant of each value. */
+export const ABI_CONSTANT_NAMES: ReadonlyMap<number | bigint, keyof typeof AbiConstant> = new Map([
+  [4, 'NEXTHOP_MEMBERS'],
+  [131072, 'FLOW_SETS'],
+  [0, 'FLOW_TICK_SHIFT'],
+  [20, 'FLOW_TICK_BITS'],
+  [24, 'FLOW_VERSION_SHIFT'],
+  [8, 'FLOW_TICK_JIFFIES_SHIFT'],
+  [60, 'FLOW_IDLE_HALF_OPEN'],
+  [120, 'FLOW_IDLE_CLOSING'],
+  [8000, 'FLOW_IDLE_ESTABLISHED_TCP'],
+  [300, 'FLOW_IDLE_ESTABLISHED_UDP'],
+  [65367, 'GENEVE_CLASS'],
+  [129, 'GENEVE_TYPE'],
+  [6081, 'GENEVE_PORT'],
+])
+
+export const BackendFlags = {
+  BACKEND_LOCAL: 1,
+} as const
+export type BackendFlags = (typeof BackendFlags)[keyof typeof BackendFlags]
+
+/** The first constant of each value. */
+export const BACKEND_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof BackendFlags> = new Map([
+  [1, 'BACKEND_LOCAL'],
+])
+
+export const BackendState = {
+  BACKEND_UNUSED: 0,
+  BACKEND_ACTIVE: 1,
+  BACKEND_TERMINATING: 2,
+  BACKEND_GONE: 3,
+} as const
+export type BackendState = (typeof BackendState)[keyof typeof BackendState]
+
+/** The first constant of each value. */
+export const BACKEND_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof BackendState> = new Map([
+  [0, 'BACKEND_UNUSED'],
+  [1, 'BACKEND_ACTIVE'],
+  [2, 'BACKEND_TERMINATING'],
+  [3, 'BACKEND_GONE'],
+])
+
+export const EventKind = {
+  EVENT_DROP: 1,
+} as const
+export type EventKind = (typeof EventKind)[keyof typeof EventKind]
+
+/** The first constant of each value. */
+export const EVENT_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof EventKind> = new Map([
+  [1, 'EVENT_DROP'],
+])
+
+export const FlowFlags = {
+  FLOW_CLIENT_IS_LOCAL: 1,
+  FLOW_IS_UDP: 2,
+} as const
+export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags]
+
+/** The first constant of each value. */
+export const FLOW_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowFlags> = new Map([
+  [1, 'FLOW_CLIENT_IS_LOCAL'],
+  [2, 'FLOW_IS_UDP'],
+])
+
+export const FlowKind = {
+  FLOW_TO_LOCAL: 1,
+  FLOW_TO_REMOTE: 2,
+  FLOW_REPLY: 3,
+} as const
+export type FlowKind = (typeof FlowKind)[keyof typeof FlowKind]
+
+/** The first constant of each value. */
+export const FLOW_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowKind> = new Map([
+  [1, 'FLOW_TO_LOCAL'],
+  [2, 'FLOW_TO_REMOTE'],
+  [3, 'FLOW_REPLY'],
+])
+
+export const FlowState = {
+  FLOW_FREE: 0,
+  FLOW_BUSY: 1,
+  FLOW_HALF_OPEN: 2,
+  FLOW_CLOSING: 3,
+  FLOW_ESTABLISHED: 4,
+} as const
+export type FlowState = (typeof FlowState)[keyof typeof FlowState]
+
+/** The first constant of each value. */
+export const FLOW_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowState> = new Map([
+  [0, 'FLOW_FREE'],
+  [1, 'FLOW_BUSY'],
+  [2, 'FLOW_HALF_OPEN'],
+  [3, 'FLOW_CLOSING'],
+  [4, 'FLOW_ESTABLISHED'],
+])
+
+export const FrontendFlags = {
+  FRONTEND_EXTERNAL: 1,
+  FRONTEND_MAGLEV: 2,
+  FRONTEND_EXTERNAL_LOCAL: 4,
+  FRONTEND_INTERNAL_LOCAL: 8,
+  FRONTEND_DSR: 16,
+  FRONTEND_ANY_ENDPOINT: 32,
+} as const
+export type FrontendFlags = (typeof FrontendFlags)[keyof typeof FrontendFlags]
+
+/** The first constant of each value. */
+export const FRONTEND_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FrontendFlags> = new Map([
+  [1, 'FRONTEND_EXTERNAL'],
+  [2, 'FRONTEND_MAGLEV'],
+  [4, 'FRONTEND_EXTERNAL_LOCAL'],
+  [8, 'FRONTEND_INTERNAL_LOCAL'],
+  [16, 'FRONTEND_DSR'],
+  [32, 'FRONTEND_ANY_ENDPOINT'],
+])
+
+export const MapVersion = {
+  MAP_VERSION_FRONTENDS: 1,
+  MAP_VERSION_FRONTEND_ADDRESSES: 1,
+  MAP_VERSION_SLOTS: 1,
+  MAP_VERSION_BACKENDS: 1,
+  MAP_VERSION_BACKEND_IDS: 1,
+  MAP_VERSION_NEXTHOPS: 1,
+  MAP_VERSION_NODES: 1,
+  MAP_VERSION_ENDPOINTS: 1,
+  MAP_VERSION_FLOWS: 1,
+  MAP_VERSION_SECRETS: 1,
+  MAP_VERSION_EVENTS: 1,
+  MAP_VERSION_METRICS: 1,
+  MAP_VERSION_SOCK_REVERSE: 1,
+} as const
+export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
+
+/** The first constant of each value. */
+export const MAP_VERSION_NAMES: ReadonlyMap<number | bigint, keyof typeof MapVersion> = new Map([
+  [1, 'MAP_VERSION_FRONTENDS'],
+])
+
+export const NexthopFlags = {
+  NEXTHOP_REDIRECT: 1,
+  NEXTHOP_TUNNEL_IPV6: 2,
+} as const
+export type NexthopFlags = (typeof NexthopFlags)[keyof typeof NexthopFlags]
+
+/** The first constant of each value. */
+export const NEXTHOP_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof NexthopFlags> = new Map([
+  [1, 'NEXTHOP_REDIRECT'],
+  [2, 'NEXTHOP_TUNNEL_IPV6'],
+])
+
+export const NexthopKind = {
+  NEXTHOP_KIND_UNUSED: 0,
+  NEXTHOP_KIND_DEVICE: 1,
+  NEXTHOP_KIND_GROUP: 2,
+  NEXTHOP_KIND_TUNNEL: 3,
+} as const
+export type NexthopKind = (typeof NexthopKind)[keyof typeof NexthopKind]
+
+/** The first constant of each value. */
+export const NEXTHOP_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof NexthopKind> = new Map([
+  [0, 'NEXTHOP_KIND_UNUSED'],
+  [1, 'NEXTHOP_KIND_DEVICE'],
+  [2, 'NEXTHOP_KIND_GROUP'],
+  [3, 'NEXTHOP_KIND_TUNNEL'],
+])
+
+export const NexthopRow = {
+  NEXTHOP_NONE: 0,
+  NEXTHOP_UPLINKS_IPV4: 1,
+  NEXTHOP_UPLINKS_IPV6: 2,
+  NEXTHOP_FIRST_FREE: 16,
+} as const
+export type NexthopRow = (typeof NexthopRow)[keyof typeof NexthopRow]
+
+/** The first constant of each value. */
+export const NEXTHOP_ROW_NAMES: ReadonlyMap<number | bigint, keyof typeof NexthopRow> = new Map([
+  [0, 'NEXTHOP_NONE'],
+  [1, 'NEXTHOP_UPLINKS_IPV4'],
+  [2, 'NEXTHOP_UPLINKS_IPV6'],
+  [16, 'NEXTHOP_FIRST_FREE'],
+])
+
+export const VerdictReason = {
+  REASON_UNSPECIFIED: 0,
+  REASON_TO_LOCAL: 1,
+  REASON_TO_REMOTE: 2,
+  REASON_FROM_TUNNEL: 3,
+  REASON_REPLY: 4,
+  REASON_SOCKET: 5,
+  REASON_NOT_OURS: 6,
+  REASON_PASSED_TO_STACK: 7,
+  REASON_NO_ENDPOINT: 32,
+  REASON_NO_SUCH_PORT: 33,
+  REASON_NO_LOCAL_ENDPOINT: 64,
+  REASON_UNKNOWN_TUNNEL_SOURCE: 65,
+  REASON_MALFORMED_TUNNEL: 66,
+  REASON_UNKNOWN_BACKEND: 67,
+  REASON_NO_NEXTHOP: 68,
+  REASON_TOO_BIG: 69,
+  REASON_FLOW_SET_FULL: 70,
+  REASON_MALFORMED: 71,
+  REASON_TTL_EXCEEDED: 72,
+  REASON_FRAGMENT: 73,
+  REASON_UNKNOWN_FRONTEND: 74,
+  REASON_EVENT_LOST: 80,
+  REASON_COUNT: 96,
+} as const
+export type VerdictReason = (typeof VerdictReason)[keyof typeof VerdictReason]
+
+/** The first constant of each value. */
+export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof VerdictReason> = new Map([
+  [0, 'REASON_UNSPECIFIED'],
+  [1, 'REASON_TO_LOCAL'],
+  [2, 'REASON_TO_REMOTE'],
+  [3, 'REASON_FROM_TUNNEL'],
+  [4, 'REASON_REPLY'],
+  [5, 'REASON_SOCKET'],
+  [6, 'REASON_NOT_OURS'],
+  [7, 'REASON_PASSED_TO_STACK'],
+  [32, 'REASON_NO_ENDPOINT'],
+  [33, 'REASON_NO_SUCH_PORT'],
+  [64, 'REASON_NO_LOCAL_ENDPOINT'],
+  [65, 'REASON_UNKNOWN_TUNNEL_SOURCE'],
+  [66, 'REASON_MALFORMED_TUNNEL'],
+  [67, 'REASON_UNKNOWN_BACKEND'],
+  [68, 'REASON_NO_NEXTHOP'],
+  [69, 'REASON_TOO_BIG'],
+  [70, 'REASON_FLOW_SET_FULL'],
+  [71, 'REASON_MALFORMED'],
+  [72, 'REASON_TTL_EXCEEDED'],
+  [73, 'REASON_FRAGMENT'],
+  [74, 'REASON_UNKNOWN_FRONTEND'],
+  [80, 'REASON_EVENT_LOST'],
+  [96, 'REASON_COUNT'],
+])
+
+export const ADDRESS_BYTES = 16
+
+export type Address = Uint8Array
+
+export function encodeAddress(value: Address, buffer: Buffer = Buffer.alloc(ADDRESS_BYTES), offset = 0): Buffer {
+  writeBytes(value, 16, 'Address', buffer, offset)
+  return buffer
+}
+
+export function decodeAddress(buffer: Buffer, offset = 0): Address {
+  return readBytes(buffer, offset, 16)
+}
+
+export const ADDRESS_LAYOUT: StructLayout = {
+  name: 'address',
+  sizeBytes: 16,
+  hash: 'aec1e40ddffcbbb1',
+  fields: [
+    { path: 'bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+  ],
+}
+
+export const BACKEND_BYTES = 32
+
+export interface Backend {
+  readonly address: Uint8Array
+  readonly port: number
+  readonly protocol: number
+  readonly state: number
+  readonly flags: number
+  readonly nexthopId: number
+  readonly nodeId: number
+}
+
+export function encodeBackend(value: Backend, buffer: Buffer = Buffer.alloc(BACKEND_BYTES), offset = 0): Buffer {
+  writeBytes(value.address, 16, 'Backend.address', buffer, offset)
+  buffer.writeUInt16BE(value.port, offset + 16)
+  buffer.writeUInt8(value.protocol, offset + 18)
+  buffer.writeUInt8(value.state, offset + 19)
+  buffer.writeUInt32LE(value.flags, offset + 20)
+  buffer.writeUInt32LE(value.nexthopId, offset + 24)
+  buffer.writeUInt32LE(value.nodeId, offset + 28)
+  return buffer
+}
+
+export function decodeBackend(buffer: Buffer, offset = 0): Backend {
+  return {
+    address: readBytes(buffer, offset, 16),
+    port: buffer.readUInt16BE(offset + 16),
+    protocol: buffer.readUInt8(offset + 18),
+    state: buffer.readUInt8(offset + 19),
+    flags: buffer.readUInt32LE(offset + 20),
+    nexthopId: buffer.readUInt32LE(offset + 24),
+    nodeId: buffer.readUInt32LE(offset + 28),
+  }
+}
+
+export const BACKEND_LAYOUT: StructLayout = {
+  name: 'backend',
+  sizeBytes: 32,
+  hash: 'abccbea865899e64',
+  fields: [
+    { path: 'address', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'address.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'port', bitOffset: 128, bits: 16, type: 'be16' },
+    { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
+    { path: 'state', bitOffset: 152, bits: 8, type: 'u8' },
+    { path: 'flags', bitOffset: 160, bits: 32, type: 'u32' },
+    { path: 'nexthop_id', bitOffset: 192, bits: 32, type: 'u32' },
+    { path: 'node_id', bitOffset: 224, bits: 32, type: 'u32' },
+  ],
+}
+
+export const BACKEND_KEY_BYTES = 20
+
+export interface BackendKey {
+  readonly address: Uint8Array
+  readonly port: number
+  readonly protocol: number
+}
+
+export function encodeBackendKey(value: BackendKey, buffer: Buffer = Buffer.alloc(BACKEND_KEY_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 20)
+  writeBytes(value.address, 16, 'BackendKey.address', buffer, offset)
+  buffer.writeUInt16BE(value.port, offset + 16)
+  buffer.writeUInt8(value.protocol, offset + 18)
+  return buffer
+}
+
+export function decodeBackendKey(buffer: Buffer, offset = 0): BackendKey {
+  return {
+    address: readBytes(buffer, offset, 16),
+    port: buffer.readUInt16BE(offset + 16),
+    protocol: buffer.readUInt8(offset + 18),
+  }
+}
+
+export const BACKEND_KEY_LAYOUT: StructLayout = {
+  name: 'backend_key',
+  sizeBytes: 20,
+  hash: '91f506afe7364427',
+  fields: [
+    { path: 'address', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'address.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'port', bitOffset: 128, bits: 16, type: 'be16' },
+    { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+  ],
+}
+
+export const DSR_OPTION_BYTES = 40
+
+export interface DsrOption {
+  readonly optionClass: number
+  readonly type: number
+  readonly length: number
+  readonly backend: Uint8Array
+  readonly backendPort: number
+  readonly secondPort: number
+  readonly second: Uint8Array
+}
+
+export function encodeDsrOption(value: DsrOption, buffer: Buffer = Buffer.alloc(DSR_OPTION_BYTES), offset = 0): Buffer {
+  buffer.writeUInt16BE(value.optionClass, offset)
+  buffer.writeUInt8(value.type, offset + 2)
+  buffer.writeUInt8(value.length, offset + 3)
+  writeBytes(value.backend, 16, 'DsrOption.backend', buffer, offset + 4)
+  buffer.writeUInt16BE(value.backendPort, offset + 20)
+  buffer.writeUInt16BE(value.secondPort, offset + 22)
+  writeBytes(value.second, 16, 'DsrOption.second', buffer, offset + 24)
+  return buffer
+}
+
+export function decodeDsrOption(buffer: Buffer, offset = 0): DsrOption {
+  return {
+    optionClass: buffer.readUInt16BE(offset),
+    type: buffer.readUInt8(offset + 2),
+    length: buffer.readUInt8(offset + 3),
+    backend: readBytes(buffer, offset + 4, 16),
+    backendPort: buffer.readUInt16BE(offset + 20),
+    secondPort: buffer.readUInt16BE(offset + 22),
+    second: readBytes(buffer, offset + 24, 16),
+  }
+}
+
+export const DSR_OPTION_LAYOUT: StructLayout = {
+  name: 'dsr_option',
+  sizeBytes: 40,
+  hash: '8dcccc08f23f641d',
+  fields: [
+    { path: 'option_class', bitOffset: 0, bits: 16, type: 'be16' },
+    { path: 'type', bitOffset: 16, bits: 8, type: 'u8' },
+    { path: 'length', bitOffset: 24, bits: 8, type: 'u8' },
+    { path: 'backend', bitOffset: 32, bits: 128, type: 'struct' },
+    { path: 'backend.bytes', bitOffset: 32, bits: 128, type: 'u8[16]' },
+    { path: 'backend_port', bitOffset: 160, bits: 16, type: 'be16' },
+    { path: 'second_port', bitOffset: 176, bits: 16, type: 'be16' },
+    { path: 'second', bitOffset: 192, bits: 128, type: 'struct' },
+    { path: 'second.bytes', bitOffset: 192, bits: 128, type: 'u8[16]' },
+  ],
+}
+
+export const ENDPOINT_BYTES = 20
+
+export interface Endpoint {
+  readonly ifindex: number
+  readonly nexthopId: number
+  readonly pod: Uint8Array
+  readonly host: Uint8Array
+}
+
+export function encodeEndpoint(value: Endpoint, buffer: Buffer = Buffer.alloc(ENDPOINT_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.ifindex, offset)
+  buffer.writeUInt32LE(value.nexthopId, offset + 4)
+  writeBytes(value.pod, 6, 'Endpoint.pod', buffer, offset + 8)
+  writeBytes(value.host, 6, 'Endpoint.host', buffer, offset + 14)
+  return buffer
+}
+
+export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
+  return {
+    ifindex: buffer.readUInt32LE(offset),
+    nexthopId: buffer.readUInt32LE(offset + 4),
+    pod: readBytes(buffer, offset + 8, 6),
+    host: readBytes(buffer, offset + 14, 6),
+  }
+}
+
+export const ENDPOINT_LAYOUT: StructLayout = {
+  name: 'endpoint',
+  sizeBytes: 20,
+  hash: '687dccb4dfe84ba9',
+  fields: [
+    { path: 'ifindex', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'nexthop_id', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'pod', bitOffset: 64, bits: 48, type: 'struct' },
+    { path: 'pod.bytes', bitOffset: 64, bits: 48, type: 'u8[6]' },
+    { path: 'host', bitOffset: 112, bits: 48, type: 'struct' },
+    { path: 'host.bytes', bitOffset: 112, bits: 48, type: 'u8[6]' },
+  ],
+}
+
+export const FLOW_BYTES = 32
+
+export interface Flow {
+  readonly word: bigint
+  readonly key: readonly number[]
+  readonly index: number
+  readonly kind: number
+  readonly flags: number
+}
+
+export function encodeFlow(value: Flow, buffer: Buffer = Buffer.alloc(FLOW_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 32)
+  buffer.writeBigUInt64LE(value.word, offset)
+  checkCount(value.key.length, 4, 'Flow.key')
+  for (let i = 0; i < 4; i += 1) {
+    buffer.writeUInt32LE((value.key[i] as number), offset + 8 + i * 4)
+  }
+  buffer.writeUInt32LE(value.index, offset + 24)
+  buffer.writeUInt8(value.kind, offset + 28)
+  buffer.writeUInt8(value.flags, offset + 29)
+  return buffer
+}
+
+export function decodeFlow(buffer: Buffer, offset = 0): Flow {
+  return {
+    word: buffer.readBigUInt64LE(offset),
+    key: [buffer.readUInt32LE(offset + 8), buffer.readUInt32LE(offset + 8 + 4), buffer.readUInt32LE(offset + 8 + 8), buffer.readUInt32LE(offset + 8 + 12)],
+    index: buffer.readUInt32LE(offset + 24),
+    kind: buffer.readUInt8(offset + 28),
+    flags: buffer.readUInt8(offset + 29),
+  }
+}
+
+export const FLOW_LAYOUT: StructLayout = {
+  name: 'flow',
+  sizeBytes: 32,
+  hash: 'cfba3e122efda9cc',
+  fields: [
+    { path: 'word', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'key', bitOffset: 64, bits: 128, type: 'u32[4]' },
+    { path: 'index', bitOffset: 192, bits: 32, type: 'u32' },
+    { path: 'kind', bitOffset: 224, bits: 8, type: 'u8' },
+    { path: 'flags', bitOffset: 232, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 240, bits: 16, type: 'u16' },
+  ],
+}
+
+export const FLOW_SET_BYTES = 128
+
+export interface FlowSet {
+  readonly ways: readonly Flow[]
+}
+
+export function encodeFlowSet(value: FlowSet, buffer: Buffer = Buffer.alloc(FLOW_SET_BYTES), offset = 0): Buffer {
+  checkCount(value.ways.length, 4, 'FlowSet.ways')
+  for (let i = 0; i < 4; i += 1) {
+    encodeFlow((value.ways[i] as Flow), buffer, offset + i * 32)
+  }
+  return buffer
+}
+
+export function decodeFlowSet(buffer: Buffer, offset = 0): FlowSet {
+  return {
+    ways: [decodeFlow(buffer, offset), decodeFlow(buffer, offset + 32), decodeFlow(buffer, offset + 64), decodeFlow(buffer, offset + 96)],
+  }
+}
+
+export const FLOW_SET_LAYOUT: StructLayout = {
+  name: 'flow_set',
+  sizeBytes: 128,
+  hash: '0e164338478c3ec8',
+  fields: [
+    { path: 'ways', bitOffset: 0, bits: 1024, type: 'struct[4]' },
+    { path: 'ways[0].word', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'ways[0].key', bitOffset: 64, bits: 128, type: 'u32[4]' },
+    { path: 'ways[0].index', bitOffset: 192, bits: 32, type: 'u32' },
+    { path: 'ways[0].kind', bitOffset: 224, bits: 8, type: 'u8' },
+    { path: 'ways[0].flags', bitOffset: 232, bits: 8, type: 'u8' },
+    { path: 'ways[0].pad0', bitOffset: 240, bits: 16, type: 'u16' },
+  ],
+}
+
+export const FRONTEND_BYTES = 48
+
+export interface Frontend {
+  readonly frontendId: number
+  readonly serviceId: number
+  readonly flags: number
+  readonly affinitySeconds: number
+  readonly cluster: SlotRange
+  readonly clusterBefore: SlotRange
+  readonly local: SlotRange
+  readonly localBefore: SlotRange
+}
+
+export function encodeFrontend(value: Frontend, buffer: Buffer = Buffer.alloc(FRONTEND_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.frontendId, offset)
+  buffer.writeUInt32LE(value.serviceId, offset + 4)
+  buffer.writeUInt32LE(value.flags, offset + 8)
+  buffer.writeUInt32LE(value.affinitySeconds, offset + 12)
+  encodeSlotRange(value.cluster, buffer, offset + 16)
+  encodeSlotRange(value.clusterBefore, buffer, offset + 24)
+  encodeSlotRange(value.local, buffer, offset + 32)
+  encodeSlotRange(value.localBefore, buffer, offset + 40)
+  return buffer
+}
+
+export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
+  return {
+    frontendId: buffer.readUInt32LE(offset),
+    serviceId: buffer.readUInt32LE(offset + 4),
+    flags: buffer.readUInt32LE(offset + 8),
+    affinitySeconds: buffer.readUInt32LE(offset + 12),
+    cluster: decodeSlotRange(buffer, offset + 16),
+    clusterBefore: decodeSlotRange(buffer, offset + 24),
+    local: decodeSlotRange(buffer, offset + 32),
+    localBefore: decodeSlotRange(buffer, offset + 40),
+  }
+}
+
+export const FRONTEND_LAYOUT: StructLayout = {
+  name: 'frontend',
+  sizeBytes: 48,
+  hash: 'ce3eb73dd22d7389',
+  fields: [
+    { path: 'frontend_id', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'service_id', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'flags', bitOffset: 64, bits: 32, type: 'u32' },
+    { path: 'affinity_seconds', bitOffset: 96, bits: 32, type: 'u32' },
+    { path: 'cluster', bitOffset: 128, bits: 64, type: 'struct' },
+    { path: 'cluster.base', bitOffset: 128, bits: 32, type: 'u32' },
+    { path: 'cluster.size', bitOffset: 160, bits: 32, type: 'u32' },
+    { path: 'cluster_before', bitOffset: 192, bits: 64, type: 'struct' },
+    { path: 'cluster_before.base', bitOffset: 192, bits: 32, type: 'u32' },
+    { path: 'cluster_before.size', bitOffset: 224, bits: 32, type: 'u32' },
+    { path: 'local', bitOffset: 256, bits: 64, type: 'struct' },
+    { path: 'local.base', bitOffset: 256, bits: 32, type: 'u32' },
+    { path: 'local.size', bitOffset: 288, bits: 32, type: 'u32' },
+    { path: 'local_before', bitOffset: 320, bits: 64, type: 'struct' },
+    { path: 'local_before.base', bitOffset: 320, bits: 32, type: 'u32' },
+    { path: 'local_before.size', bitOffset: 352, bits: 32, type: 'u32' },
+  ],
+}
+
+export const FRONTEND_ADDRESS_BYTES = 24
+
+export interface FrontendAddress {
+  readonly address: Uint8Array
+  readonly port: number
+  readonly protocol: number
+  readonly serviceId: number
+}
+
+export function encodeFrontendAddress(value: FrontendAddress, buffer: Buffer = Buffer.alloc(FRONTEND_ADDRESS_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 24)
+  writeBytes(value.address, 16, 'FrontendAddress.address', buffer, offset)
+  buffer.writeUInt16BE(value.port, offset + 16)
+  buffer.writeUInt8(value.protocol, offset + 18)
+  buffer.writeUInt32LE(value.serviceId, offset + 20)
+  return buffer
+}
+
+export function decodeFrontendAddress(buffer: Buffer, offset = 0): FrontendAddress {
+  return {
+    address: readBytes(buffer, offset, 16),
+    port: buffer.readUInt16BE(offset + 16),
+    protocol: buffer.readUInt8(offset + 18),
+    serviceId: buffer.readUInt32LE(offset + 20),
+  }
+}
+
+export const FRONTEND_ADDRESS_LAYOUT: StructLayout = {
+  name: 'frontend_address',
+  sizeBytes: 24,
+  hash: '7c758031b10f98db',
+  fields: [
+    { path: 'address', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'address.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'port', bitOffset: 128, bits: 16, type: 'be16' },
+    { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+    { path: 'service_id', bitOffset: 160, bits: 32, type: 'u32' },
+  ],
+}
+
+export const FRONTEND_KEY_BYTES = 20
+
+export interface FrontendKey {
+  readonly address: Uint8Array
+  readonly port: number
+  readonly protocol: number
+}
+
+export function encodeFrontendKey(value: FrontendKey, buffer: Buffer = Buffer.alloc(FRONTEND_KEY_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 20)
+  writeBytes(value.address, 16, 'FrontendKey.address', buffer, offset)
+  buffer.writeUInt16BE(value.port, offset + 16)
+  buffer.writeUInt8(value.protocol, offset + 18)
+  return buffer
+}
+
+export function decodeFrontendKey(buffer: Buffer, offset = 0): FrontendKey {
+  return {
+    address: readBytes(buffer, offset, 16),
+    port: buffer.readUInt16BE(offset + 16),
+    protocol: buffer.readUInt8(offset + 18),
+  }
+}
+
+export const FRONTEND_KEY_LAYOUT: StructLayout = {
+  name: 'frontend_key',
+  sizeBytes: 20,
+  hash: '91f506afe7364427',
+  fields: [
+    { path: 'address', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'address.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'port', bitOffset: 128, bits: 16, type: 'be16' },
+    { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+  ],
+}
+
+export const MAC_ADDRESS_BYTES = 6
+
+export type MacAddress = Uint8Array
+
+export function encodeMacAddress(value: MacAddress, buffer: Buffer = Buffer.alloc(MAC_ADDRESS_BYTES), offset = 0): Buffer {
+  writeBytes(value, 6, 'MacAddress', buffer, offset)
+  return buffer
+}
+
+export function decodeMacAddress(buffer: Buffer, offset = 0): MacAddress {
+  return readBytes(buffer, offset, 6)
+}
+
+export const MAC_ADDRESS_LAYOUT: StructLayout = {
+  name: 'mac_address',
+  sizeBytes: 6,
+  hash: '3ea6297c752f1c13',
+  fields: [
+    { path: 'bytes', bitOffset: 0, bits: 48, type: 'u8[6]' },
+  ],
+}
+
+export const METRIC_BYTES = 16
+
+export interface Metric {
+  readonly packets: bigint
+  readonly bytes: bigint
+}
+
+export function encodeMetric(value: Metric, buffer: Buffer = Buffer.alloc(METRIC_BYTES), offset = 0): Buffer {
+  buffer.writeBigUInt64LE(value.packets, offset)
+  buffer.writeBigUInt64LE(value.bytes, offset + 8)
+  return buffer
+}
+
+export function decodeMetric(buffer: Buffer, offset = 0): Metric {
+  return {
+    packets: buffer.readBigUInt64LE(offset),
+    bytes: buffer.readBigUInt64LE(offset + 8),
+  }
+}
+
+export const METRIC_LAYOUT: StructLayout = {
+  name: 'metric',
+  sizeBytes: 16,
+  hash: 'c67f39083cef9720',
+  fields: [
+    { path: 'packets', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'bytes', bitOffset: 64, bits: 64, type: 'u64' },
+  ],
+}
+
+export const NEXTHOP_BYTES = 92
+
+export interface Nexthop {
+  readonly kind: number
+  readonly flags: number
+  readonly memberCount: number
+  readonly via: number
+  readonly mtu: number
+  readonly remote: Uint8Array
+  readonly members: readonly NexthopMember[]
+}
+
+export function encodeNexthop(value: Nexthop, buffer: Buffer = Buffer.alloc(NEXTHOP_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 92)
+  buffer.writeUInt8(value.kind, offset)
+  buffer.writeUInt8(value.flags, offset + 1)
+  buffer.writeUInt8(value.memberCount, offset + 2)
+  buffer.writeUInt32LE(value.via, offset + 4)
+  buffer.writeUInt32LE(value.mtu, offset + 8)
+  writeBytes(value.remote, 16, 'Nexthop.remote', buffer, offset + 12)
+  checkCount(value.members.length, 4, 'Nexthop.members')
+  for (let i = 0; i < 4; i += 1) {
+    encodeNexthopMember((value.members[i] as NexthopMember), buffer, offset + 28 + i * 16)
+  }
+  return buffer
+}
+
+export function decodeNexthop(buffer: Buffer, offset = 0): Nexthop {
+  return {
+    kind: buffer.readUInt8(offset),
+    flags: buffer.readUInt8(offset + 1),
+    memberCount: buffer.readUInt8(offset + 2),
+    via: buffer.readUInt32LE(offset + 4),
+    mtu: buffer.readUInt32LE(offset + 8),
+    remote: readBytes(buffer, offset + 12, 16),
+    members: [decodeNexthopMember(buffer, offset + 28), decodeNexthopMember(buffer, offset + 28 + 16), decodeNexthopMember(buffer, offset + 28 + 32), decodeNexthopMember(buffer, offset + 28 + 48)],
+  }
+}
+
+export const NEXTHOP_LAYOUT: StructLayout = {
+  name: 'nexthop',
+  sizeBytes: 92,
+  hash: '54dd02b0c031fbef',
+  fields: [
+    { path: 'kind', bitOffset: 0, bits: 8, type: 'u8' },
+    { path: 'flags', bitOffset: 8, bits: 8, type: 'u8' },
+    { path: 'member_count', bitOffset: 16, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 24, bits: 8, type: 'u8' },
+    { path: 'via', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'mtu', bitOffset: 64, bits: 32, type: 'u32' },
+    { path: 'remote', bitOffset: 96, bits: 128, type: 'struct' },
+    { path: 'remote.bytes', bitOffset: 96, bits: 128, type: 'u8[16]' },
+    { path: 'members', bitOffset: 224, bits: 512, type: 'struct[4]' },
+    { path: 'members[0].ifindex', bitOffset: 224, bits: 32, type: 'u32' },
+    { path: 'members[0].destination', bitOffset: 256, bits: 48, type: 'struct' },
+    { path: 'members[0].destination.bytes', bitOffset: 256, bits: 48, type: 'u8[6]' },
+    { path: 'members[0].source', bitOffset: 304, bits: 48, type: 'struct' },
+    { path: 'members[0].source.bytes', bitOffset: 304, bits: 48, type: 'u8[6]' },
+  ],
+}
+
+export const NEXTHOP_MEMBER_BYTES = 16
+
+export interface NexthopMember {
+  readonly ifindex: number
+  readonly destination: Uint8Array
+  readonly source: Uint8Array
+}
+
+export function encodeNexthopMember(value: NexthopMember, buffer: Buffer = Buffer.alloc(NEXTHOP_MEMBER_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.ifindex, offset)
+  writeBytes(value.destination, 6, 'NexthopMember.destination', buffer, offset + 4)
+  writeBytes(value.source, 6, 'NexthopMember.source', buffer, offset + 10)
+  return buffer
+}
+
+export function decodeNexthopMember(buffer: Buffer, offset = 0): NexthopMember {
+  return {
+    ifindex: buffer.readUInt32LE(offset),
+    destination: readBytes(buffer, offset + 4, 6),
+    source: readBytes(buffer, offset + 10, 6),
+  }
+}
+
+export const NEXTHOP_MEMBER_LAYOUT: StructLayout = {
+  name: 'nexthop_member',
+  sizeBytes: 16,
+  hash: 'b9a54dd83aecb74b',
+  fields: [
+    { path: 'ifindex', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'destination', bitOffset: 32, bits: 48, type: 'struct' },
+    { path: 'destination.bytes', bitOffset: 32, bits: 48, type: 'u8[6]' },
+    { path: 'source', bitOffset: 80, bits: 48, type: 'struct' },
+    { path: 'source.bytes', bitOffset: 80, bits: 48, type: 'u8[6]' },
+  ],
+}
+
+export const NODE_BYTES = 8
+
+export interface Node {
+  readonly nodeId: number
+  readonly nexthopId: number
+}
+
+export function encodeNode(value: Node, buffer: Buffer = Buffer.alloc(NODE_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.nodeId, offset)
+  buffer.writeUInt32LE(value.nexthopId, offset + 4)
+  return buffer
+}
+
+export function decodeNode(buffer: Buffer, offset = 0): Node {
+  return {
+    nodeId: buffer.readUInt32LE(offset),
+    nexthopId: buffer.readUInt32LE(offset + 4),
+  }
+}
+
+export const NODE_LAYOUT: StructLayout = {
+  name: 'node',
+  sizeBytes: 8,
+  hash: '6ddf9f7465567111',
+  fields: [
+    { path: 'node_id', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'nexthop_id', bitOffset: 32, bits: 32, type: 'u32' },
+  ],
+}
+
+export const NODE_CONFIG_BYTES = 64
+
+export interface NodeConfig {
+  readonly tunnelIpv4: Uint8Array
+  readonly tunnelIpv6: Uint8Array
+  readonly flowSecret: readonly bigint[]
+  readonly nodeId: number
+  readonly tickShift: number
+  readonly flowSetMask: number
+}
+
+export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 64)
+  writeBytes(value.tunnelIpv4, 16, 'NodeConfig.tunnelIpv4', buffer, offset)
+  writeBytes(value.tunnelIpv6, 16, 'NodeConfig.tunnelIpv6', buffer, offset + 16)
+  checkCount(value.flowSecret.length, 2, 'NodeConfig.flowSecret')
+  for (let i = 0; i < 2; i += 1) {
+    buffer.writeBigUInt64LE((value.flowSecret[i] as bigint), offset + 32 + i * 8)
+  }
+  buffer.writeUInt32LE(value.nodeId, offset + 48)
+  buffer.writeUInt32LE(value.tickShift, offset + 52)
+  buffer.writeUInt32LE(value.flowSetMask, offset + 56)
+  return buffer
+}
+
+export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
+  return {
+    tunnelIpv4: readBytes(buffer, offset, 16),
+    tunnelIpv6: readBytes(buffer, offset + 16, 16),
+    flowSecret: [buffer.readBigUInt64LE(offset + 32), buffer.readBigUInt64LE(offset + 32 + 8)],
+    nodeId: buffer.readUInt32LE(offset + 48),
+    tickShift: buffer.readUInt32LE(offset + 52),
+    flowSetMask: buffer.readUInt32LE(offset + 56),
+  }
+}
+
+export const NODE_CONFIG_LAYOUT: StructLayout = {
+  name: 'node_config',
+  sizeBytes: 64,
+  hash: 'ef5cb9c874ef7352',
+  fields: [
+    { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'tunnel_ipv6', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'tunnel_ipv6.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+    { path: 'flow_secret', bitOffset: 256, bits: 128, type: 'u64[2]' },
+    { path: 'node_id', bitOffset: 384, bits: 32, type: 'u32' },
+    { path: 'tick_shift', bitOffset: 416, bits: 32, type: 'u32' },
+    { path: 'flow_set_mask', bitOffset: 448, bits: 32, type: 'u32' },
+    { path: 'pad0', bitOffset: 480, bits: 32, type: 'u32' },
+  ],
+}
+
+export const PACKET_EVENT_BYTES = 56
+
+export interface PacketEvent {
+  readonly timeNs: bigint
+  readonly source: Uint8Array
+  readonly destination: Uint8Array
+  readonly sourcePort: number
+  readonly destinationPort: number
+  readonly protocol: number
+  readonly kind: number
+  readonly reason: number
+  readonly ifindex: number
+  readonly serviceId: number
+}
+
+export function encodePacketEvent(value: PacketEvent, buffer: Buffer = Buffer.alloc(PACKET_EVENT_BYTES), offset = 0): Buffer {
+  buffer.writeBigUInt64LE(value.timeNs, offset)
+  writeBytes(value.source, 16, 'PacketEvent.source', buffer, offset + 8)
+  writeBytes(value.destination, 16, 'PacketEvent.destination', buffer, offset + 24)
+  buffer.writeUInt16BE(value.sourcePort, offset + 40)
+  buffer.writeUInt16BE(value.destinationPort, offset + 42)
+  buffer.writeUInt8(value.protocol, offset + 44)
+  buffer.writeUInt8(value.kind, offset + 45)
+  buffer.writeUInt16LE(value.reason, offset + 46)
+  buffer.writeUInt32LE(value.ifindex, offset + 48)
+  buffer.writeUInt32LE(value.serviceId, offset + 52)
+  return buffer
+}
+
+export function decodePacketEvent(buffer: Buffer, offset = 0): PacketEvent {
+  return {
+    timeNs: buffer.readBigUInt64LE(offset),
+    source: readBytes(buffer, offset + 8, 16),
+    destination: readBytes(buffer, offset + 24, 16),
+    sourcePort: buffer.readUInt16BE(offset + 40),
+    destinationPort: buffer.readUInt16BE(offset + 42),
+    protocol: buffer.readUInt8(offset + 44),
+    kind: buffer.readUInt8(offset + 45),
+    reason: buffer.readUInt16LE(offset + 46),
+    ifindex: buffer.readUInt32LE(offset + 48),
+    serviceId: buffer.readUInt32LE(offset + 52),
+  }
+}
+
+export const PACKET_EVENT_LAYOUT: StructLayout = {
+  name: 'packet_event',
+  sizeBytes: 56,
+  hash: 'ba2851a1331ca57d',
+  fields: [
+    { path: 'time_ns', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'source', bitOffset: 64, bits: 128, type: 'struct' },
+    { path: 'source.bytes', bitOffset: 64, bits: 128, type: 'u8[16]' },
+    { path: 'destination', bitOffset: 192, bits: 128, type: 'struct' },
+    { path: 'destination.bytes', bitOffset: 192, bits: 128, type: 'u8[16]' },
+    { path: 'source_port', bitOffset: 320, bits: 16, type: 'be16' },
+    { path: 'destination_port', bitOffset: 336, bits: 16, type: 'be16' },
+    { path: 'protocol', bitOffset: 352, bits: 8, type: 'u8' },
+    { path: 'kind', bitOffset: 360, bits: 8, type: 'u8' },
+    { path: 'reason', bitOffset: 368, bits: 16, type: 'u16' },
+    { path: 'ifindex', bitOffset: 384, bits: 32, type: 'u32' },
+    { path: 'service_id', bitOffset: 416, bits: 32, type: 'u32' },
+  ],
+}
+
+export const SECRET_BYTES = 16
+
+export interface Secret {
+  readonly flow: readonly bigint[]
+}
+
+export function encodeSecret(value: Secret, buffer: Buffer = Buffer.alloc(SECRET_BYTES), offset = 0): Buffer {
+  checkCount(value.flow.length, 2, 'Secret.flow')
+  for (let i = 0; i < 2; i += 1) {
+    buffer.writeBigUInt64LE((value.flow[i] as bigint), offset + i * 8)
+  }
+  return buffer
+}
+
+export function decodeSecret(buffer: Buffer, offset = 0): Secret {
+  return {
+    flow: [buffer.readBigUInt64LE(offset), buffer.readBigUInt64LE(offset + 8)],
+  }
+}
+
+export const SECRET_LAYOUT: StructLayout = {
+  name: 'secret',
+  sizeBytes: 16,
+  hash: '048582fd5f4053ca',
+  fields: [
+    { path: 'flow', bitOffset: 0, bits: 128, type: 'u64[2]' },
+  ],
+}
+
+export const SLOT_PAIR_BYTES = 8
+
+export interface SlotPair {
+  readonly backendId: readonly number[]
+}
+
+export function encodeSlotPair(value: SlotPair, buffer: Buffer = Buffer.alloc(SLOT_PAIR_BYTES), offset = 0): Buffer {
+  checkCount(value.backendId.length, 2, 'SlotPair.backendId')
+  for (let i = 0; i < 2; i += 1) {
+    buffer.writeUInt32LE((value.backendId[i] as number), offset + i * 4)
+  }
+  return buffer
+}
+
+export function decodeSlotPair(buffer: Buffer, offset = 0): SlotPair {
+  return {
+    backendId: [buffer.readUInt32LE(offset), buffer.readUInt32LE(offset + 4)],
+  }
+}
+
+export const SLOT_PAIR_LAYOUT: StructLayout = {
+  name: 'slot_pair',
+  sizeBytes: 8,
+  hash: 'e3d391b51fe652ab',
+  fields: [
+    { path: 'backend_id', bitOffset: 0, bits: 64, type: 'u32[2]' },
+  ],
+}
+
+export const SLOT_RANGE_BYTES = 8
+
+export interface SlotRange {
+  readonly base: number
+  readonly size: number
+}
+
+export function encodeSlotRange(value: SlotRange, buffer: Buffer = Buffer.alloc(SLOT_RANGE_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.base, offset)
+  buffer.writeUInt32LE(value.size, offset + 4)
+  return buffer
+}
+
+export function decodeSlotRange(buffer: Buffer, offset = 0): SlotRange {
+  return {
+    base: buffer.readUInt32LE(offset),
+    size: buffer.readUInt32LE(offset + 4),
+  }
+}
+
+export const SLOT_RANGE_LAYOUT: StructLayout = {
+  name: 'slot_range',
+  sizeBytes: 8,
+  hash: 'd0d3e6b5e9cb7272',
+  fields: [
+    { path: 'base', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'size', bitOffset: 32, bits: 32, type: 'u32' },
+  ],
+}
+
+export const SOCK_PEER_BYTES = 40
+
+export interface SockPeer {
+  readonly service: Uint8Array
+  readonly backend: Uint8Array
+  readonly servicePort: number
+  readonly backendPort: number
+  readonly backendId: number
+}
+
+export function encodeSockPeer(value: SockPeer, buffer: Buffer = Buffer.alloc(SOCK_PEER_BYTES), offset = 0): Buffer {
+  writeBytes(value.service, 16, 'SockPeer.service', buffer, offset)
+  writeBytes(value.backend, 16, 'SockPeer.backend', buffer, offset + 16)
+  buffer.writeUInt16BE(value.servicePort, offset + 32)
+  buffer.writeUInt16BE(value.backendPort, offset + 34)
+  buffer.writeUInt32LE(value.backendId, offset + 36)
+  return buffer
+}
+
+export function decodeSockPeer(buffer: Buffer, offset = 0): SockPeer {
+  return {
+    service: readBytes(buffer, offset, 16),
+    backend: readBytes(buffer, offset + 16, 16),
+    servicePort: buffer.readUInt16BE(offset + 32),
+    backendPort: buffer.readUInt16BE(offset + 34),
+    backendId: buffer.readUInt32LE(offset + 36),
+  }
+}
+
+export const SOCK_PEER_LAYOUT: StructLayout = {
+  name: 'sock_peer',
+  sizeBytes: 40,
+  hash: '5da6ac999ba0f891',
+  fields: [
+    { path: 'service', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'service.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'backend', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'backend.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+    { path: 'service_port', bitOffset: 256, bits: 16, type: 'be16' },
+    { path: 'backend_port', bitOffset: 272, bits: 16, type: 'be16' },
+    { path: 'backend_id', bitOffset: 288, bits: 32, type: 'u32' },
+  ],
+}
+
+export const SOCK_REVERSE_BYTES = 168
+
+export interface SockReverse {
+  readonly peers: readonly SockPeer[]
+  readonly next: number
+}
+
+export function encodeSockReverse(value: SockReverse, buffer: Buffer = Buffer.alloc(SOCK_REVERSE_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 168)
+  checkCount(value.peers.length, 4, 'SockReverse.peers')
+  for (let i = 0; i < 4; i += 1) {
+    encodeSockPeer((value.peers[i] as SockPeer), buffer, offset + i * 40)
+  }
+  buffer.writeUInt32LE(value.next, offset + 160)
+  return buffer
+}
+
+export function decodeSockReverse(buffer: Buffer, offset = 0): SockReverse {
+  return {
+    peers: [decodeSockPeer(buffer, offset), decodeSockPeer(buffer, offset + 40), decodeSockPeer(buffer, offset + 80), decodeSockPeer(buffer, offset + 120)],
+    next: buffer.readUInt32LE(offset + 160),
+  }
+}
+
+export const SOCK_REVERSE_LAYOUT: StructLayout = {
+  name: 'sock_reverse',
+  sizeBytes: 168,
+  hash: '05ef00f546725aae',
+  fields: [
+    { path: 'peers', bitOffset: 0, bits: 1280, type: 'struct[4]' },
+    { path: 'peers[0].service', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'peers[0].service.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'peers[0].backend', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'peers[0].backend.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+    { path: 'peers[0].service_port', bitOffset: 256, bits: 16, type: 'be16' },
+    { path: 'peers[0].backend_port', bitOffset: 272, bits: 16, type: 'be16' },
+    { path: 'peers[0].backend_id', bitOffset: 288, bits: 32, type: 'u32' },
+    { path: 'next', bitOffset: 1280, bits: 32, type: 'u32' },
+    { path: 'pad0', bitOffset: 1312, bits: 32, type: 'u32' },
+  ],
+}
+
+function checkCount(found: number, count: number, field: string): void {
+  if (found !== count) throw new RangeError(`${field} has ${found} elements, ${count} are needed`)
+}
+
+/** A copy: what is decoded may be memory that changes. */
+function readBytes(buffer: Buffer, offset: number, length: number): Uint8Array {
+  if (offset + length > buffer.length) throw new RangeError(`${length} bytes at ${offset} lie outside of the buffer`)
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i += 1) bytes[i] = buffer[offset + i] as number
+  return bytes
+}
+
+function writeBytes(value: Uint8Array, length: number, field: string, buffer: Buffer, offset: number): void {
+  if (value.length !== length) throw new RangeError(`${field} has ${value.length} bytes, ${length} are needed`)
+  buffer.set(value, offset)
+}

@@ -1,0 +1,270 @@
+// The kernel's tables on real BPF maps: generated codecs on one side, our own types on the other. Nothing here decides
+// anything; who writes what and when is the business of service-maps.ts and nexthop-maps.ts.
+
+import { type Address, addressToBytes, formatAddress } from '../model/address.ts'
+import type { Protocol } from '../model/service.ts'
+import type { BpfMap } from '../sys/libbpf-ts/map.ts'
+import * as abi from './abi.gen.ts'
+import type {
+  BackendKey,
+  BackendValue,
+  EndpointValue,
+  FrontendAddressValue,
+  FrontendKey,
+  FrontendValue,
+  KernelArray,
+  KernelHash,
+  NexthopTables,
+  NexthopValue,
+  NodeValue,
+  ServiceTables,
+} from './kernel-tables.ts'
+import type { PlannedNexthop } from './nexthop-plan.ts'
+
+const PROTOCOL_NUMBERS = { ANY: 0, TCP: 6, UDP: 17, SCTP: 132 } as const
+type ProtocolName = keyof typeof PROTOCOL_NUMBERS
+
+function protocolName(number: number): ProtocolName {
+  const found = Object.entries(PROTOCOL_NUMBERS).find(([, value]) => value === number)
+  return (found?.[0] ?? 'ANY') as ProtocolName
+}
+
+/** Our type to the map's bytes and back. */
+interface Codec<T> {
+  readonly encode: (value: T) => Buffer
+  readonly decode: (bytes: Buffer) => T
+}
+
+const indexCodec: Codec<number> = {
+  encode: (value) => {
+    const bytes = Buffer.allocUnsafe(4)
+    bytes.writeUInt32LE(value)
+    return bytes
+  },
+  decode: (bytes) => bytes.readUInt32LE(),
+}
+
+const addressCodec: Codec<Address> = {
+  encode: (value) => Buffer.from(addressToBytes(value)),
+  decode: (bytes) => formatAddress(bytes),
+}
+
+const frontendKeyCodec: Codec<FrontendKey> = {
+  encode: ({ address, port, protocol }) =>
+    abi.encodeFrontendKey({ address: addressToBytes(address), port, protocol: PROTOCOL_NUMBERS[protocol] }),
+  decode: (bytes) => {
+    const { address, port, protocol } = abi.decodeFrontendKey(bytes)
+    return { address: formatAddress(address), port, protocol: protocolName(protocol) }
+  },
+}
+
+const frontendCodec: Codec<FrontendValue> = {
+  encode: (value) => abi.encodeFrontend(value),
+  decode: (bytes) => abi.decodeFrontend(bytes),
+}
+
+const frontendAddressCodec: Codec<FrontendAddressValue> = {
+  encode: ({ address, port, protocol, serviceId }) =>
+    abi.encodeFrontendAddress({
+      address: addressToBytes(address),
+      port,
+      protocol: PROTOCOL_NUMBERS[protocol],
+      serviceId,
+    }),
+  decode: (bytes) => {
+    const { address, port, protocol, serviceId } = abi.decodeFrontendAddress(bytes)
+    return { address: formatAddress(address), port, protocol: protocolName(protocol), serviceId }
+  },
+}
+
+const backendKeyCodec: Codec<BackendKey> = {
+  encode: ({ address, port, protocol }) =>
+    abi.encodeBackendKey({ address: addressToBytes(address), port, protocol: PROTOCOL_NUMBERS[protocol] }),
+  decode: (bytes) => {
+    const { address, port, protocol } = abi.decodeBackendKey(bytes)
+    return { address: formatAddress(address), port, protocol: protocolName(protocol) as Protocol }
+  },
+}
+
+const BACKEND_STATES = {
+  active: abi.BackendState.BACKEND_ACTIVE,
+  terminating: abi.BackendState.BACKEND_TERMINATING,
+  gone: abi.BackendState.BACKEND_GONE,
+} as const
+
+function backendState(number: number): BackendValue['state'] {
+  if (number === BACKEND_STATES.active) return 'active'
+  return number === BACKEND_STATES.terminating ? 'terminating' : 'gone'
+}
+
+const backendCodec: Codec<BackendValue> = {
+  encode: ({ address, port, protocol, state, isLocal, nexthopId, nodeId }) =>
+    abi.encodeBackend({
+      address: addressToBytes(address),
+      port,
+      protocol: PROTOCOL_NUMBERS[protocol],
+      state: BACKEND_STATES[state],
+      flags: isLocal ? abi.BackendFlags.BACKEND_LOCAL : 0,
+      nexthopId,
+      nodeId,
+    }),
+  decode: (bytes) => {
+    const row = abi.decodeBackend(bytes)
+    return {
+      address: formatAddress(row.address),
+      port: row.port,
+      protocol: protocolName(row.protocol) as Protocol,
+      state: backendState(row.state),
+      isLocal: (row.flags & abi.BackendFlags.BACKEND_LOCAL) !== 0,
+      nexthopId: row.nexthopId,
+      nodeId: row.nodeId,
+    }
+  },
+}
+
+const nodeCodec: Codec<NodeValue> = {
+  encode: (value) => abi.encodeNode(value),
+  decode: (bytes) => abi.decodeNode(bytes),
+}
+
+const endpointCodec: Codec<EndpointValue> = {
+  encode: ({ ifindex, nexthopId, podMac, hostMac }) =>
+    abi.encodeEndpoint({ ifindex, nexthopId, pod: podMac, host: hostMac }),
+  decode: (bytes) => {
+    const { ifindex, nexthopId, pod, host } = abi.decodeEndpoint(bytes)
+    return { ifindex, nexthopId, podMac: pod, hostMac: host }
+  },
+}
+
+const NO_ADDRESS = new Uint8Array(16)
+const NO_MEMBER = { ifindex: 0, destination: new Uint8Array(6), source: new Uint8Array(6) }
+
+const nexthopCodec: Codec<NexthopValue> = {
+  encode: ({ planned, via }) => {
+    const members = membersOf(planned)
+    const remote = planned.kind === 'tunnel' ? addressToBytes(planned.remote) : NO_ADDRESS
+    const isIpv6 = planned.kind === 'tunnel' && planned.remote.includes(':')
+    const takesRedirects = planned.kind === 'device' && planned.redirect
+    return abi.encodeNexthop({
+      kind: NEXTHOP_KINDS[planned.kind],
+      flags:
+        (isIpv6 ? abi.NexthopFlags.NEXTHOP_TUNNEL_IPV6 : 0) |
+        (takesRedirects ? abi.NexthopFlags.NEXTHOP_REDIRECT : 0),
+      memberCount: members.length,
+      via,
+      mtu: planned.mtu,
+      remote,
+      members: Array.from(
+        { length: abi.AbiConstant.NEXTHOP_MEMBERS },
+        (_, index) => members[index] ?? NO_MEMBER,
+      ),
+    })
+  },
+  decode: (bytes) => {
+    const row = abi.decodeNexthop(bytes)
+    return { planned: plannedFrom(row), via: row.via }
+  },
+}
+
+const NEXTHOP_KINDS = {
+  device: abi.NexthopKind.NEXTHOP_KIND_DEVICE,
+  group: abi.NexthopKind.NEXTHOP_KIND_GROUP,
+  tunnel: abi.NexthopKind.NEXTHOP_KIND_TUNNEL,
+} as const
+
+function membersOf(planned: PlannedNexthop) {
+  if (planned.kind === 'group') return planned.members
+  return planned.kind === 'device' && planned.member ? [planned.member] : []
+}
+
+function plannedFrom(row: abi.Nexthop): PlannedNexthop {
+  const members = row.members.slice(0, row.memberCount)
+  if (row.kind === NEXTHOP_KINDS.tunnel)
+    return { kind: 'tunnel', remote: formatAddress(row.remote), mtu: row.mtu }
+  if (row.kind === NEXTHOP_KINDS.group) return { kind: 'group', members, mtu: row.mtu }
+  const redirect = (row.flags & abi.NexthopFlags.NEXTHOP_REDIRECT) !== 0
+  return { kind: 'device', member: members[0], redirect, mtu: row.mtu }
+}
+
+function hashOf<Key, Value>(map: BpfMap, key: Codec<Key>, value: Codec<Value>): KernelHash<Key, Value> {
+  return {
+    *entries() {
+      for (const entry of map.entries()) yield [key.decode(entry.key), value.decode(entry.value)] as const
+    },
+    set: (k, v) => {
+      map.update(key.encode(k), value.encode(v))
+    },
+    delete: (k) => {
+      map.delete(key.encode(k))
+    },
+  }
+}
+
+function arrayOf<Value>(map: BpfMap, value: Codec<Value>): KernelArray<Value> {
+  const zero = Buffer.alloc(map.info.valueSize)
+  return {
+    length: map.info.maxEntries,
+    *entries() {
+      for (const entry of map.entries()) {
+        if (!entry.value.equals(zero)) yield [entry.key.readUInt32LE(), value.decode(entry.value)] as const
+      }
+    },
+    set: (index, row) => {
+      map.update(indexCodec.encode(index), row === undefined ? zero : value.encode(row))
+    },
+  }
+}
+
+/** Every map whose layout both sides share, by its name in bpf/maps.h. */
+export const LAYOUTS = {
+  frontends: { key: abi.FRONTEND_KEY_LAYOUT, value: abi.FRONTEND_LAYOUT },
+  frontend_addresses: { value: abi.FRONTEND_ADDRESS_LAYOUT },
+  slots: { value: abi.SLOT_PAIR_LAYOUT },
+  backends: { value: abi.BACKEND_LAYOUT },
+  backend_ids: { key: abi.BACKEND_KEY_LAYOUT },
+  nexthops: { value: abi.NEXTHOP_LAYOUT },
+  nodes: { key: abi.ADDRESS_LAYOUT, value: abi.NODE_LAYOUT },
+  endpoints: { key: abi.ADDRESS_LAYOUT, value: abi.ENDPOINT_LAYOUT },
+  flows: { value: abi.FLOW_SET_LAYOUT },
+  secrets: { value: abi.SECRET_LAYOUT },
+  metrics: { value: abi.METRIC_LAYOUT },
+} as const
+
+export interface DatapathTables extends ServiceTables, NexthopTables {}
+
+/** @param map finds a loaded map by its name in bpf/maps.h */
+export function datapathTables(map: (name: keyof typeof LAYOUTS) => BpfMap): DatapathTables {
+  return {
+    frontends: hashOf(map('frontends'), frontendKeyCodec, frontendCodec),
+    frontendAddresses: arrayOf(map('frontend_addresses'), frontendAddressCodec),
+    // Two slots of 32 bits fill one 8-byte element, so the mapped array is one flat array of slots.
+    slots: new Uint32Array(map('slots').mmap(), 0, map('slots').info.maxEntries * 2),
+    backends: arrayOf(map('backends'), backendCodec),
+    backendIds: hashOf(map('backend_ids'), backendKeyCodec, indexCodec),
+    nexthops: arrayOf(map('nexthops'), nexthopCodec),
+    nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
+    endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
+  }
+}
+
+export interface ReasonCount {
+  readonly packets: number
+  readonly bytes: number
+}
+
+/** The datapath's counters, summed over CPUs, by the name of their reason (`TO_LOCAL`, `NO_ENDPOINT`, …); zeros left out. */
+export function readMetrics(metrics: BpfMap): Record<string, ReasonCount> {
+  const counts: Record<string, ReasonCount> = {}
+  for (const { key, value } of metrics.entries()) {
+    let packets = 0
+    let bytes = 0
+    for (const part of metrics.splitPerCpu(value)) {
+      const row = abi.decodeMetric(part)
+      packets += Number(row.packets)
+      bytes += Number(row.bytes)
+    }
+    const name = abi.VERDICT_REASON_NAMES.get(key.readUInt32LE())
+    if (packets > 0 && name !== undefined) counts[name.replace('REASON_', '')] = { packets, bytes }
+  }
+  return counts
+}

@@ -1,0 +1,116 @@
+// The kernel's tables as plain Maps, to see what the writers write, and in which order.
+
+import type {
+  BackendKey,
+  BackendValue,
+  EndpointValue,
+  FrontendAddressValue,
+  FrontendKey,
+  FrontendValue,
+  KernelArray,
+  KernelHash,
+  NexthopValue,
+  NodeValue,
+} from '../../../src/datapath/kernel-tables.ts'
+import type { Address } from '../../../src/model/address.ts'
+
+export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
+  readonly rows = new Map<string, readonly [Key, Value]>()
+  readonly #name: string
+  readonly #journal: string[]
+
+  constructor(name: string, journal: string[]) {
+    this.#name = name
+    this.#journal = journal
+  }
+
+  entries() {
+    return this.rows.values()
+  }
+
+  get(key: Key): Value | undefined {
+    return this.rows.get(JSON.stringify(key))?.[1]
+  }
+
+  set(key: Key, value: Value): void {
+    this.#journal.push(`${this.#name} set`)
+    this.rows.set(JSON.stringify(key), [key, value])
+  }
+
+  delete(key: Key): void {
+    this.#journal.push(`${this.#name} delete`)
+    this.rows.delete(JSON.stringify(key))
+  }
+}
+
+export class MemoryArray<Value> implements KernelArray<Value> {
+  readonly rows = new Map<number, Value>()
+  readonly length: number
+  readonly #name: string
+  readonly #journal: string[]
+
+  constructor(name: string, journal: string[], length: number) {
+    this.#name = name
+    this.#journal = journal
+    this.length = length
+  }
+
+  entries() {
+    return this.rows.entries()
+  }
+
+  set(index: number, value: Value | undefined): void {
+    this.#journal.push(`${this.#name} ${value === undefined ? 'clear' : 'set'}`)
+    if (value === undefined) this.rows.delete(index)
+    else this.rows.set(index, value)
+  }
+}
+
+/** Hash keys are normalised to what the kernel keeps of them. */
+const frontendKeyOnly = ({ address, port, protocol }: FrontendKey): FrontendKey => ({
+  address,
+  port,
+  protocol,
+})
+const backendKeyOnly = ({ address, port, protocol }: BackendKey): BackendKey => ({ address, port, protocol })
+
+class FrontendHash extends MemoryHash<FrontendKey, FrontendValue> {
+  override get(key: FrontendKey) {
+    return super.get(frontendKeyOnly(key))
+  }
+  override set(key: FrontendKey, value: FrontendValue) {
+    super.set(frontendKeyOnly(key), value)
+  }
+  override delete(key: FrontendKey) {
+    super.delete(frontendKeyOnly(key))
+  }
+}
+
+class BackendHash extends MemoryHash<BackendKey, number> {
+  override get(key: BackendKey) {
+    return super.get(backendKeyOnly(key))
+  }
+  override set(key: BackendKey, value: number) {
+    super.set(backendKeyOnly(key), value)
+  }
+  override delete(key: BackendKey) {
+    super.delete(backendKeyOnly(key))
+  }
+}
+
+export function memoryTables(slots = 1 << 16, rows = 1 << 12) {
+  const journal: string[] = []
+  return {
+    journal,
+    frontends: new FrontendHash('frontends', journal),
+    frontendAddresses: new MemoryArray<FrontendAddressValue>('frontend_addresses', journal, rows),
+    slots: new Uint32Array(slots),
+    backends: new MemoryArray<BackendValue>('backends', journal, rows),
+    backendIds: new BackendHash('backend_ids', journal),
+    nexthops: new MemoryArray<NexthopValue>('nexthops', journal, rows),
+    nodes: new MemoryHash<Address, NodeValue>('nodes', journal),
+    endpoints: new MemoryHash<Address, EndpointValue>('endpoints', journal),
+  }
+}
+
+export type MemoryTables = ReturnType<typeof memoryTables>

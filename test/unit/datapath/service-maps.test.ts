@@ -1,0 +1,254 @@
+// The writer of the Service maps: whole states at any moment, work in proportion to change, and adoption of what an earlier
+// process left.
+
+import fc from 'fast-check'
+import t from 'tap'
+import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
+import { type Address, address } from '../../../src/model/address.ts'
+import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
+import type { DesiredBackend, DesiredPort } from '../../../src/services/desired.ts'
+import { tableSizeFor } from '../../../src/services/maglev.ts'
+import { type MemoryTables, memoryTables } from './memory-tables.ts'
+
+const VIP = address('203.0.113.1')
+const CLUSTER_IP = address('10.96.0.10')
+
+const backend = (last: number, state: DesiredBackend['state'] = 'active'): DesiredBackend => ({
+  address: address(`10.244.1.${last}`),
+  port: 8080,
+  protocol: 'TCP',
+  nodeName: last % 2 === 0 ? 'a' : 'b',
+  state,
+})
+
+const port = (
+  service: ObjectKey,
+  lasts: readonly number[],
+  overrides: Partial<DesiredPort> = {},
+): DesiredPort => ({
+  id: `${service} 80/TCP ipv4`,
+  service,
+  family: 'ipv4',
+  balancing: 'maglev',
+  frontends: [
+    { address: CLUSTER_IP, port: 80, protocol: 'TCP', external: false },
+    { address: VIP, port: 80, protocol: 'TCP', external: true },
+  ],
+  backends: lasts.map((last) => backend(last)),
+  cluster: lasts.map((_, index) => index),
+  local: [],
+  anyEndpoint: lasts.length > 0,
+  externalLocal: false,
+  internalLocal: false,
+  affinitySeconds: 0,
+  createdMs: 1,
+  ...overrides,
+})
+
+function setUp(tables: MemoryTables = memoryTables()) {
+  let nowMs = 0
+  const maps = new ServiceMaps({
+    tables,
+    nowMs: () => nowMs,
+    place: (wanted) => ({ isLocal: wanted.nodeName === 'a', nexthopId: 16, nodeId: 1 }),
+  })
+  const advance = (ms: number) => {
+    nowMs += ms
+    return maps.retire()
+  }
+  return { tables, maps, advance }
+}
+
+const web = objectKey('shop', 'web')
+const vipKey = { address: VIP, port: 80, protocol: 'TCP' } as const
+
+/** Addresses a frontend's current table leads to; throws on a slot whose backend is not there. */
+function reached(
+  tables: MemoryTables,
+  key: { address: Address; port: number; protocol: 'TCP' | 'UDP' },
+): string[] {
+  const value = tables.frontends.get(key)
+  if (!value) return []
+  const found = new Set<string>()
+  for (let slot = 0; slot < value.cluster.size; slot += 1) {
+    const row = tables.backends.rows.get(tables.slots[value.cluster.base + slot] ?? 0)
+    if (!row || row.state === 'gone') throw new Error(`slot ${slot} leads nowhere`)
+    found.add(row.address)
+  }
+  return [...found].sort()
+}
+
+t.test('a Service is written backends first, then slots, then frontends', async (t) => {
+  const { tables, maps } = setUp()
+  const status = maps.apply(web, [port(web, [2, 3])])
+  t.strictSame(status.held, [CLUSTER_IP, VIP])
+  t.strictSame(status.problems, [])
+  t.strictSame(reached(tables, vipKey), ['10.244.1.2', '10.244.1.3'])
+  t.equal(tables.frontends.get(vipKey)?.cluster.size, tableSizeFor(2))
+  const firstFrontend = tables.journal.indexOf('frontends set')
+  t.ok(tables.journal.lastIndexOf('backends set') < firstFrontend)
+  t.ok(tables.journal.indexOf('frontend_addresses set') < firstFrontend)
+  t.equal(tables.backendIds.get(backend(2)), 1)
+})
+
+t.test('applying the same again writes nothing', async (t) => {
+  const { tables, maps } = setUp()
+  maps.apply(web, [port(web, [2, 3])])
+  tables.journal.length = 0
+  maps.apply(web, [port(web, [2, 3])])
+  t.strictSame(tables.journal, [])
+})
+
+t.test(
+  'a changed set is a new table beside the old, which stays the second choice for a minute',
+  async (t) => {
+    const { tables, maps, advance } = setUp()
+    maps.apply(web, [port(web, [2, 3])])
+    const before = tables.frontends.get(vipKey)?.cluster
+    maps.apply(web, [port(web, [2, 3, 4])])
+    const value = tables.frontends.get(vipKey)
+    t.not(value?.cluster.base, before?.base)
+    t.strictSame(value?.clusterBefore, before)
+    t.strictSame(reached(tables, vipKey), ['10.244.1.2', '10.244.1.3', '10.244.1.4'])
+    maps.apply(web, [port(web, [2, 3, 4, 5])])
+    t.strictSame(
+      tables.frontends.get(vipKey)?.clusterBefore,
+      before,
+      'within a burst the table before it stays',
+    )
+    const dueMs = advance(1000)
+    t.equal(dueMs, 60_000)
+    advance(59_000)
+    t.equal(tables.frontends.get(vipKey)?.clusterBefore.size, 0)
+  },
+)
+
+t.test('a removed endpoint is gone at once, its number rests, and comes back with it', async (t) => {
+  const { tables, maps, advance } = setUp()
+  maps.apply(web, [port(web, [2, 3])])
+  const id = tables.backendIds.get(backend(3)) ?? -1
+  maps.apply(web, [port(web, [2])])
+  t.equal(tables.backends.rows.get(id)?.state, 'gone')
+  t.equal(tables.backendIds.get(backend(3)), undefined)
+  maps.apply(web, [port(web, [2, 3])])
+  t.equal(tables.backendIds.get(backend(3)), id, 'the same number within the grace period')
+  t.equal(tables.backends.rows.get(id)?.state, 'active')
+  maps.apply(web, [port(web, [2])])
+  advance(60_000)
+  t.equal(tables.backends.rows.get(id), undefined, 'cleared after it')
+})
+
+t.test('no endpoint: the frontend stays, with an empty range', async (t) => {
+  const { tables, maps } = setUp()
+  maps.apply(web, [port(web, [2])])
+  maps.apply(web, [port(web, [])])
+  t.equal(tables.frontends.get(vipKey)?.cluster.size, 0)
+})
+
+t.test('a deleted Service leaves nothing, after the grace period', async (t) => {
+  const { tables, maps, advance } = setUp()
+  maps.apply(web, [port(web, [2, 3])])
+  maps.apply(web, [])
+  t.equal(tables.frontends.rows.size, 0)
+  t.equal(tables.frontendAddresses.rows.size, 2, 'replies of old flows still name their rows')
+  advance(60_000)
+  t.equal(tables.frontendAddresses.rows.size, 0)
+  t.equal(tables.backends.rows.size, 0)
+  t.equal(maps.retire(), undefined, 'nothing waits')
+  t.strictSame(maps.usage, { frontends: 0, backends: 0, slots: 0 })
+})
+
+t.test('two Services that claim one address and port: the older has it, the other inherits it', async (t) => {
+  const { tables, maps } = setUp()
+  const other = objectKey('shop', 'other')
+  const claim = [{ address: VIP, port: 80, protocol: 'TCP', external: true } as const]
+  const younger = maps.apply(other, [port(other, [5], { frontends: claim, createdMs: 9 })])
+  t.strictSame(younger.held, [VIP])
+  maps.apply(web, [port(web, [2])])
+  t.strictSame(reached(tables, vipKey), ['10.244.1.2'], 'the older takes over')
+  const again = maps.apply(other, [port(other, [5], { frontends: claim, createdMs: 9 })])
+  t.strictSame(again.held, [])
+  t.match(again.problems, [/203\.0\.113\.1 port 80\/TCP belongs to the older Service shop\/web/])
+  const { heirs } = maps.apply(web, [])
+  t.strictSame([...heirs], [other])
+  t.strictSame(reached(tables, vipKey), ['10.244.1.5'])
+})
+
+t.test(
+  'a new process adopts: the same plan changes nothing, and what nobody wants goes at prune',
+  async (t) => {
+    const first = setUp()
+    const old = objectKey('shop', 'old')
+    first.maps.apply(web, [port(web, [2, 3])])
+    first.maps.apply(old, [
+      port(old, [7], {
+        frontends: [{ address: address('10.96.0.99'), port: 80, protocol: 'TCP', external: false }],
+      }),
+    ])
+    const { tables } = first
+    const before = JSON.stringify([...tables.frontends.entries()])
+    tables.journal.length = 0
+
+    const second = setUp(tables)
+    t.strictSame(tables.journal, [], 'reading only')
+    second.maps.apply(web, [port(web, [2, 3])])
+    t.strictSame(tables.journal, [], 'the same plan writes nothing')
+    t.equal(JSON.stringify([...tables.frontends.entries()]), before, 'and what is not yet planned stays')
+    second.maps.prune()
+    t.equal(tables.frontends.rows.size, 2)
+    t.equal(tables.backendIds.get(backend(7)), undefined)
+    t.strictSame(reached(tables, vipKey), ['10.244.1.2', '10.244.1.3'])
+  },
+)
+
+t.test('a full slot array is said, and the old table goes on serving', async (t) => {
+  const { tables, maps } = setUp(memoryTables(300))
+  maps.apply(web, [port(web, [2])])
+  const status = maps.apply(web, [port(web, [2, 3, 4])])
+  t.match(status.problems, [/the slot array is full/])
+  t.strictSame(reached(tables, vipKey), ['10.244.1.2'])
+})
+
+t.test('any sequence of changes ends where a fresh start would, and every moment is whole', async (t) => {
+  const steps = fc.array(
+    fc.record({
+      service: fc.nat(2),
+      lasts: fc.subarray([2, 3, 4, 5, 6]),
+      waitMs: fc.constantFrom(0, 1000, 61_000),
+      restart: fc.boolean(),
+    }),
+    { maxLength: 12 },
+  )
+  fc.assert(
+    fc.property(steps, (list) => {
+      let state = setUp()
+      const last = new Map<ObjectKey, readonly number[]>()
+      for (const step of list) {
+        const key = objectKey('shop', `s${step.service}`)
+        const vip = address(`203.0.113.${10 + step.service}`)
+        const frontends = [{ address: vip, port: 80, protocol: 'TCP', external: true } as const]
+        const planOf = (service: ObjectKey, lasts: readonly number[], at: Address) =>
+          port(service, lasts, { frontends: [{ ...frontends[0], address: at } as const] })
+        if (step.restart) {
+          state = setUp(state.tables)
+          for (const [service, lasts] of last) {
+            const at = address(`203.0.113.${10 + Number(service.slice(-1))}`)
+            state.maps.apply(service, [planOf(service, lasts, at)])
+          }
+          state.maps.prune()
+        }
+        state.maps.apply(key, [planOf(key, step.lasts, vip)])
+        last.set(key, step.lasts)
+        state.advance(step.waitMs)
+        for (const [service, lasts] of last) {
+          const at = address(`203.0.113.${10 + Number(service.slice(-1))}`)
+          const got = reached(state.tables, { address: at, port: 80, protocol: 'TCP' })
+          if (JSON.stringify(got) !== JSON.stringify(lasts.map((n) => `10.244.1.${n}`).sort())) return false
+        }
+      }
+      return true
+    }),
+    { numRuns: 60 },
+  )
+  t.pass('60 random histories, restarts included')
+})
