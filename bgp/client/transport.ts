@@ -1,0 +1,190 @@
+// gRPC calls as promises: protobuf in and out, a deadline on each, errors turned into GobgpError. Knows no BGP.
+
+import type {
+  DescMessage,
+  DescMethodClientStreaming,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { GobgpError } from './errors.ts'
+
+/** gobgpd has a single worker; a full table of 100 000 paths keeps it busy for seconds. */
+const CALL_TIMEOUT_MS = 20_000
+/** A gobgpd that restarts is back within tens of milliseconds, and graceful restart is running. */
+const RECONNECT_MIN_MS = 100
+const RECONNECT_MAX_MS = 2_000
+
+type AnyMethod = { readonly name: string; readonly parent: { readonly typeName: string } }
+
+export interface Transport {
+  unary: <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+  ) => Promise<MessageShape<O>>
+  /** Collects a finite answer stream. */
+  collect: <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+  ) => Promise<MessageShape<O>[]>
+  /** Follows an endless answer stream; resolves never, rejects when it ends for whatever reason. */
+  follow: <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    onMessage: (message: MessageShape<O>) => void,
+    signal: AbortSignal,
+  ) => Promise<never>
+  /** Sends the requests one after the other, waiting where the other side is slower. */
+  send: <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodClientStreaming<I, O>,
+    requests: Iterable<MessageInitShape<I>>,
+  ) => Promise<MessageShape<O>>
+  close: () => void
+}
+
+/** @param target unix:///path/to/socket or host:port */
+export function openTransport(target: string): Transport {
+  const client = new Client(target, credentials.createInsecure(), {
+    'grpc.initial_reconnect_backoff_ms': RECONNECT_MIN_MS,
+    'grpc.min_reconnect_backoff_ms': RECONNECT_MIN_MS,
+    'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
+    'grpc.use_local_subchannel_pool': 1,
+  })
+  const deadline = () => ({ deadline: Date.now() + CALL_TIMEOUT_MS })
+
+  return {
+    unary: (method, request) =>
+      new Promise((resolve, reject) => {
+        const message = create(method.input, request)
+        client.makeUnaryRequest(
+          pathOf(method),
+          encoder(method.input),
+          decoder(method.output),
+          message,
+          new Metadata(),
+          deadline(),
+          (error, answer) => {
+            if (error || answer === undefined) reject(describe(error, method, target))
+            else resolve(answer)
+          },
+        )
+      }),
+
+    collect: (method, request) =>
+      new Promise((resolve, reject) => {
+        const call = client.makeServerStreamRequest(
+          pathOf(method),
+          encoder(method.input),
+          decoder(method.output),
+          create(method.input, request),
+          new Metadata(),
+          deadline(),
+        )
+        const messages: MessageShape<typeof method.output>[] = []
+        call.on('data', (message: MessageShape<typeof method.output>) => messages.push(message))
+        call.on('error', (error: ServiceError) => reject(describe(error, method, target)))
+        call.on('end', () => resolve(messages))
+      }),
+
+    follow: (method, request, onMessage, signal) =>
+      new Promise((_, reject) => {
+        const call = client.makeServerStreamRequest(
+          pathOf(method),
+          encoder(method.input),
+          decoder(method.output),
+          create(method.input, request),
+          new Metadata(),
+          {},
+        )
+        const cancel = () => call.cancel()
+        signal.addEventListener('abort', cancel, { once: true })
+        if (signal.aborted) cancel()
+        call.on('data', onMessage)
+        const end = (error?: ServiceError) => {
+          signal.removeEventListener('abort', cancel)
+          reject(describe(error ?? null, method, target))
+        }
+        call.on('error', end)
+        call.on('end', () => end())
+      }),
+
+    send: (method, requests) =>
+      new Promise((resolve, reject) => {
+        const call = client.makeClientStreamRequest(
+          pathOf(method),
+          encoder(method.input),
+          decoder(method.output),
+          new Metadata(),
+          deadline(),
+          (error, answer) => {
+            if (error || answer === undefined) reject(describe(error, method, target))
+            else resolve(answer)
+          },
+        )
+        writeAll(call, method.input, requests).catch((error: unknown) => {
+          call.cancel()
+          reject(error)
+        })
+      }),
+
+    close: () => client.close(),
+  }
+}
+
+interface RequestStream<I extends DescMessage> {
+  write: (message: MessageShape<I>) => boolean
+  end: () => void
+  once: (event: 'drain' | 'close' | 'error', listener: () => void) => unknown
+  readonly destroyed: boolean
+}
+
+async function writeAll<I extends DescMessage>(
+  call: RequestStream<I>,
+  schema: I,
+  requests: Iterable<MessageInitShape<I>>,
+): Promise<void> {
+  for (const request of requests) {
+    if (call.destroyed) return
+    if (call.write(create(schema, request))) continue
+    await new Promise<void>((resolve) => {
+      for (const event of ['drain', 'close', 'error'] as const) call.once(event, resolve)
+    })
+  }
+  call.end()
+}
+
+function pathOf(method: AnyMethod): string {
+  return `/${method.parent.typeName}/${method.name}`
+}
+
+function encoder<D extends DescMessage>(schema: D) {
+  return (message: MessageShape<D>): Buffer => Buffer.from(toBinary(schema, message))
+}
+
+function decoder<D extends DescMessage>(schema: D) {
+  return (bytes: Buffer): MessageShape<D> => fromBinary(schema, bytes)
+}
+
+function describe(error: ServiceError | null, method: AnyMethod, target: string): GobgpError {
+  const what = `${method.name} at ${target}`
+  switch (error?.code) {
+    case undefined:
+    case status.UNAVAILABLE:
+      return new GobgpError('UNAVAILABLE', `${what}: no gobgpd answers. Is it running?`, error)
+    case status.CANCELLED:
+      return new GobgpError('CLOSED', `${what}: the call was given up`, error)
+    case status.DEADLINE_EXCEEDED:
+      return new GobgpError('TIMEOUT', `${what}: no answer within ${CALL_TIMEOUT_MS} ms`, error)
+    case status.UNIMPLEMENTED:
+      return new GobgpError(
+        'UNSUPPORTED_VERSION',
+        `${what}: it does not offer ${method.parent.typeName}. Mend: run gobgpd 3.x`,
+        error,
+      )
+    default:
+      return new GobgpError('REFUSED', `${what}: ${error?.details ?? 'unknown failure'}`, error)
+  }
+}
