@@ -1,10 +1,9 @@
 // The rack's control process (API server and controllers): one per rack, outside the hosts' network namespaces.
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type Host, hostOf } from './host.ts'
-import { apiCaFile, nodeTokenFile } from './names.ts'
 import { findProcess, startProcess } from './process.ts'
 import type { Rack } from './rack.ts'
 import { waitUntil } from './wait.ts'
@@ -20,7 +19,7 @@ export function controlHost(rack: Rack): Host {
   return hostOf(rack.name, CONTROL_HOST)
 }
 
-/** Starts it unless it runs; waits until the API server accepts connections and has written what its clients need. */
+/** Starts it unless it runs; waits until it says that API server and controllers are ready. */
 export async function startControl(rack: Rack): Promise<void> {
   const host = controlHost(rack)
   const logFile = `${host.directory}/control.log`
@@ -34,12 +33,10 @@ export async function startControl(rack: Rack): Promise<void> {
       logFile,
       pidFile,
     }))
-  const files = [
-    rack.kubeconfig,
-    apiCaFile(rack.name),
-    ...rack.plan.nodes.map((node) => nodeTokenFile(rack.name, node.name)),
-  ]
-  const isReady = async (): Promise<boolean> => files.every(existsSync) && (await acceptsPort(rack.apiPort))
+  // It writes its pid there when everything its clients need is in place; a killed predecessor's pid does not count.
+  const readyFile = `${host.directory}/ready`
+  const isReady = (): boolean =>
+    existsSync(readyFile) && readFileSync(readyFile, 'utf8').trim() === String(identity.pid)
   await waitUntil('the API server', READY_MS, isReady, { identity, logFile })
 }
 

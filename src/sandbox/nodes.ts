@@ -1,15 +1,12 @@
 // What runs on a node of the rack: gobgpd under its supervisor, and the agent. Both in the node's network namespace
 // and its `system` cgroup, configured from the address plan alone.
 
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
-import { loadConfig } from '../agent/config.ts'
-import { allowedPrefixes } from '../routing/allowed.ts'
-import { renderBootConfig } from '../speaker/boot-config.ts'
 import type { NodePlan } from './address-plan.ts'
-import type { Host } from './host.ts'
+import { demand, type Host } from './host.ts'
 import { formatNetwork } from './ip-arithmetic.ts'
 import { apiCaFile, nodeBpffs, nodeTokenFile } from './names.ts'
 import { findProcess, identify, type ProcessIdentity, startProcess, stopProcess } from './process.ts'
@@ -40,10 +37,10 @@ export function writeAgentConfig(rack: Rack, node: NodePlan): boolean {
 }
 
 /** Starts gobgpd unless it runs, and waits until it answers on its socket. */
-export async function startGobgpd(rack: Rack, node: NodePlan): Promise<void> {
+export async function startGobgpd(rack: Rack, node: NodePlan, isConfigChanged: boolean): Promise<void> {
   const host = rack.host(node.name)
   const bootFile = `${host.directory}/gobgpd.toml`
-  const isChanged = writeIfChanged(bootFile, bootConfig(`${host.directory}/agent.yaml`), 0o600)
+  const isChanged = await writeBootFile(host, bootFile, isConfigChanged)
   const pidFile = `${host.directory}/gobgpd.pid`
   const running = findProcess(pidFile)
   if (running && !isChanged) return
@@ -136,17 +133,13 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
   }
 }
 
-function bootConfig(configFile: string): string {
-  const { routing, pools } = loadConfig(configFile)
-  const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
-  return renderBootConfig({
-    asn: routing.asn,
-    routerId: routing.routerId,
-    allowed: {
-      ipv4: allowed.filter((row) => row.family === 'ipv4'),
-      ipv6: allowed.filter((row) => row.family === 'ipv6'),
-    },
-  })
+/** Writes gobgpd's boot file as on any node: by `weir speaker`, from the agent's configuration. True if it changed. */
+async function writeBootFile(host: Host, bootFile: string, isConfigChanged: boolean): Promise<boolean> {
+  const before = existsSync(bootFile) ? readFileSync(bootFile, 'utf8') : undefined
+  if (before !== undefined && !isConfigChanged) return false
+  const config = `${host.directory}/agent.yaml`
+  await demand({}, [process.execPath, WEIR, 'speaker', 'boot-config', '--config', config, '--out', bootFile])
+  return readFileSync(bootFile, 'utf8') !== before
 }
 
 /** Whether somebody listens on this Unix socket. */

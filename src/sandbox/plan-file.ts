@@ -76,18 +76,13 @@ const schema = z.strictObject({
   mtu: z.strictObject({ fabric: mtu.optional(), edge: mtu.optional() }).optional(),
 })
 
-/** Every key that a plan may hold, for hints; object keys of the schema, one level deep. */
-const KNOWN_KEYS: readonly string[] = [
-  ...Object.keys(schema.shape),
-  'ipv4',
-  'ipv6',
-  'spine',
-  'tor1',
-  'tor2',
-  'node',
-  'fabric',
-  'edge',
-]
+/** The keys that may stand below each key, for hints; '' is the top. */
+const KEYS_BELOW: Readonly<Record<string, readonly string[]>> = {
+  '': Object.keys(schema.shape),
+  ...Object.fromEntries(BASE_NAMES.map((name) => [name, ['ipv4', 'ipv6']])),
+  asns: Object.keys(DEFAULT_BASES.asns),
+  mtu: Object.keys(DEFAULT_BASES.mtu),
+}
 
 /** What the command line may say over the file. */
 export interface PlanOverrides {
@@ -186,7 +181,7 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code !== 'unrecognized_keys') return `${path || '(top level)'}: ${issue.message}`
   return issue.keys
     .map((key) => {
-      const near = nearMatches(key, KNOWN_KEYS, 1)
+      const near = nearMatches(key, KEYS_BELOW[path] ?? [], 1)
       const hint = near.length > 0 ? ` (did you mean '${near[0]}'?)` : ''
       return `${[...issue.path.map(String), key].join('.')}: unknown key${hint}`
     })

@@ -27,12 +27,13 @@ export class RackError extends Error {
   }
 }
 
-/** The candidates at most two edits from `word` (or sharing its start), nearest first: for "did you mean". */
+/** The candidates few edits from `word` (or sharing its start), nearest first: for "did you mean". */
 export function nearMatches(word: string, candidates: readonly string[], most = 3): string[] {
   const wanted = word.toLowerCase()
+  const editsMax = Math.max(2, Math.floor(wanted.length / 3))
   return candidates
     .map((candidate) => ({ candidate, distance: editDistance(wanted, candidate.toLowerCase()) }))
-    .filter(({ candidate, distance }) => distance <= 2 || (wanted.length > 2 && candidate.startsWith(wanted)))
+    .filter(({ candidate, distance }) => distance <= editsMax || (wanted.length > 2 && candidate.startsWith(wanted)))
     .sort((a, b) => a.distance - b.distance || a.candidate.localeCompare(b.candidate))
     .slice(0, most)
     .map(({ candidate }) => candidate)
