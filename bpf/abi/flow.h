@@ -31,6 +31,7 @@ enum flow_kind {
 
 enum flow_flags {
 	FLOW_CLIENT_IS_LOCAL = 1, /* REPLY: the client is a pod of this node */
+	FLOW_IS_UDP = 2,	  /* idle times differ, and an IPv6 key does not tell */
 };
 
 /*

@@ -13,6 +13,8 @@
  * receiver that does not know it drops. */
 #define WEIR_GENEVE_CLASS 0xff57
 #define WEIR_GENEVE_TYPE  0x81
+/* The base header repeats that there is a critical option (RFC 8926 3.4). */
+#define WEIR_GENEVE_CRITICAL 0x40
 
 struct dsr_option {
 	__be16 option_class;

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * XDP: the order in which a packet is judged.
+ *
+ *   1. Its flow is known and the backend still there: follow it. The first packet of a TCP
+ *      connection skips this, for ports are re-used.
+ *   2. Its destination is a frontend: the backend of its hash (from outside), or the one that the
+ *      entry node chose (from a tunnel). No backend: refuse when none is anywhere, else drop.
+ *   3. Its address is a Service's, its port is not: refuse.
+ *   4. Pass.
+ */
+#ifndef WEIR_LIB_BALANCE_H
+#define WEIR_LIB_BALANCE_H
+
+#include "lib/deliver.h"
+#include "lib/track.h"
+
+static __always_inline int deliver_family(struct xdp_md *ctx, const struct packet *packet,
+					  __u32 backend_id, const int family)
+{
+	return family == IPV4 ? deliver_ipv4(ctx, packet, backend_id)
+			      : deliver_ipv6(ctx, packet, backend_id);
+}
+
+static __always_inline bool track_family(const struct packet *packet, const struct flow_id *id,
+					 const struct choice *choice, const int family)
+{
+	return family == IPV4 ? track_new_flow_ipv4(packet, id, choice)
+			      : track_new_flow_ipv6(packet, id, choice);
+}
+
+static __always_inline int pass(const struct packet *packet)
+{
+	count_packet(packet, REASON_NOT_OURS);
+	return XDP_PASS;
+}
+
+/* The destination address is no frontend with this port. */
+static __always_inline int judge_unknown_port(struct xdp_md *ctx, struct packet *packet,
+					      const int family)
+{
+	if (packet->is_tunnelled)
+		return drop(packet, REASON_UNKNOWN_FRONTEND);
+	if (!frontend_find_catch_all(&packet->tuple.destination))
+		return pass(packet);
+	packet_drop(packet, REASON_NO_SUCH_PORT);
+	return answer_refusal(ctx, packet, family);
+}
+
+static __always_inline int judge_without_backend(struct xdp_md *ctx, struct packet *packet,
+						 const struct frontend *frontend, const int family)
+{
+	if (packet->is_tunnelled)
+		return drop(packet, REASON_UNKNOWN_BACKEND);
+	if (frontend->flags & FRONTEND_ANY_ENDPOINT)
+		return drop(packet, REASON_NO_LOCAL_ENDPOINT);
+	packet_drop(packet, REASON_NO_ENDPOINT);
+	return answer_refusal(ctx, packet, family);
+}
+
+/* This node's number for the choice that came through a tunnel; 0: not a backend of this node. */
+static __always_inline __u32 find_tunnelled_backend(const struct packet *packet,
+						    const struct backend_key *chosen)
+{
+	struct backend_key key = *chosen;
+	const struct backend *backend;
+	const __u32 *id;
+
+	key.protocol = packet->tuple.protocol;
+	id = bpf_map_lookup_elem(&backend_ids, &key);
+	backend = id ? backend_find(*id) : NULL;
+	return backend && backend->flags & BACKEND_LOCAL ? *id : 0;
+}
+
+static __always_inline int judge(struct xdp_md *ctx, struct packet *packet,
+				 const struct backend_key *chosen, const struct flow_id *id,
+				 const int family)
+{
+	const struct frontend *frontend = frontend_find(
+	    &packet->tuple.destination, packet->tuple.destination_port, packet->tuple.protocol);
+	struct choice choice;
+
+	if (!frontend)
+		return judge_unknown_port(ctx, packet, family);
+	choice.frontend_id = frontend->frontend_id;
+	if (packet->is_tunnelled && chosen)
+		choice.backend_id = find_tunnelled_backend(packet, chosen);
+	else
+		choice.backend_id = range_choose(range_from_outside(frontend),
+						 (__u32)tuple_hash(&packet->tuple, family));
+	if (!backend_find(choice.backend_id))
+		return judge_without_backend(ctx, packet, frontend, family);
+	if (!track_family(packet, id, &choice, family))
+		return drop(packet, REASON_FLOW_SET_FULL);
+	return deliver_family(ctx, packet, choice.backend_id, family);
+}
+
+/* What came through a tunnel stays here: two nodes that disagree must not play ball with it. */
+static __always_inline bool may_follow(const struct packet *packet, const struct flow_hit *hit)
+{
+	return hit->kind == FLOW_TO_LOCAL || (hit->kind == FLOW_TO_REMOTE && !packet->is_tunnelled);
+}
+
+static __always_inline int balance(struct xdp_md *ctx, struct packet *packet,
+				   const struct backend_key *chosen, const int family)
+{
+	struct flow_hit hit;
+	struct flow_id id = {};
+
+	flow_identify(&id, &packet->tuple, family);
+	if (!is_first_packet(packet) && flow_find(&id, &hit) && may_follow(packet, &hit) &&
+	    backend_find(hit.index)) {
+		follow_forward(packet, &hit, family);
+		return deliver_family(ctx, packet, hit.index, family);
+	}
+	return judge(ctx, packet, chosen, &id, family);
+}
+
+/* Ours by its address but impossible to balance: dropped here, or the default route would send it
+ * back to the router that will send it here again. */
+static __always_inline int judge_by_address(struct xdp_md *ctx, struct packet *packet,
+					    enum parsed parsed, const int family)
+{
+	packet->tuple.source_port = 0;
+	packet->tuple.destination_port = 0;
+	packet->tcp_flags = 0;
+	if (!frontend_find_catch_all(&packet->tuple.destination))
+		return packet->is_tunnelled ? drop(packet, REASON_UNKNOWN_FRONTEND) : pass(packet);
+	if (parsed == PARSED_FRAGMENT)
+		return drop(packet, REASON_FRAGMENT);
+	if (parsed == PARSED_TRUNCATED)
+		return drop(packet, REASON_MALFORMED);
+	packet_drop(packet, REASON_NO_SUCH_PORT);
+	return answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family);
+}
+
+static __always_inline int judge_packet(struct xdp_md *ctx, struct packet *packet,
+					const struct backend_key *chosen, enum parsed parsed,
+					const int family)
+{
+	if (parsed == PARSED_PORTS)
+		return balance(ctx, packet, chosen, family);
+	if (parsed == PARSED_FOREIGN)
+		return drop(packet, REASON_MALFORMED_TUNNEL);
+	return judge_by_address(ctx, packet, parsed, family);
+}
+
+#endif

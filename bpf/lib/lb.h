@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * From a destination to a backend: frontends -> slot range -> slots -> backends. Which of a
+ * frontend's two sets serves a packet depends on where it comes from (externalTrafficPolicy,
+ * internalTrafficPolicy, and KEP-2086's short-circuit: from inside, an external address always has
+ * the whole cluster's endpoints).
+ */
+#ifndef WEIR_LIB_LB_H
+#define WEIR_LIB_LB_H
+
+#include "lib/address.h"
+#include "maps.h"
+
+static __always_inline const struct frontend *frontend_find(const struct address *address,
+							    __be16 port, __u8 protocol)
+{
+	struct frontend_key key = {.address = *address, .port = port, .protocol = protocol};
+
+	return bpf_map_lookup_elem(&frontends, &key);
+}
+
+/* A row that catches the undefined ports of an address says that the address is a Service's. */
+static __always_inline const struct frontend *frontend_find_catch_all(const struct address *address)
+{
+	return frontend_find(address, 0, 0);
+}
+
+static __always_inline const struct slot_range *range_from_outside(const struct frontend *frontend)
+{
+	__u32 local =
+	    frontend->flags & FRONTEND_EXTERNAL ? FRONTEND_EXTERNAL_LOCAL : FRONTEND_INTERNAL_LOCAL;
+
+	return frontend->flags & local ? &frontend->local : &frontend->cluster;
+}
+
+static __always_inline const struct slot_range *range_from_inside(const struct frontend *frontend)
+{
+	if (frontend->flags & FRONTEND_EXTERNAL || !(frontend->flags & FRONTEND_INTERNAL_LOCAL))
+		return &frontend->cluster;
+	return &frontend->local;
+}
+
+/* The backend of a slot, 0 for none. */
+static __always_inline __u32 slot_read(__u32 slot)
+{
+	__u32 row = slot / 2;
+	const struct slot_pair *pair = bpf_map_lookup_elem(&slots, &row);
+
+	return pair ? pair->backend_id[slot % 2] : 0;
+}
+
+static __always_inline __u32 range_choose(const struct slot_range *range, __u32 number)
+{
+	__u32 size = range->size;
+
+	return size == 0 ? 0 : slot_read(range->base + number % size);
+}
+
+/* NULL unless the backend may carry traffic. */
+static __always_inline const struct backend *backend_find(__u32 backend_id)
+{
+	const struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+
+	if (!backend || backend_id == 0)
+		return NULL;
+	if (backend->state != BACKEND_ACTIVE && backend->state != BACKEND_TERMINATING)
+		return NULL;
+	return backend;
+}
+
+#endif

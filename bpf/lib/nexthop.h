@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Next hops: rows, and the member of a row that a flow takes. */
+#ifndef WEIR_LIB_NEXTHOP_H
+#define WEIR_LIB_NEXTHOP_H
+
+#include <linux/if_ether.h>
+#include "lib/hash.h"
+#include "maps.h"
+
+static __always_inline const struct nexthop *nexthop_find(__u32 nexthop_id)
+{
+	return bpf_map_lookup_elem(&nexthops, &nexthop_id);
+}
+
+/* NULL: nothing leads there now. */
+static __always_inline const struct nexthop_member *
+nexthop_choose_member(const struct nexthop *nexthop, __u32 hash)
+{
+	__u32 index = hash_scale(hash, nexthop->member_count);
+
+	if (nexthop->member_count == 0 || index >= WEIR_NEXTHOP_MEMBERS)
+		return NULL;
+	return &nexthop->members[index];
+}
+
+static __always_inline void ethernet_write(struct ethhdr *ethernet,
+					   const struct nexthop_member *member, __be16 protocol)
+{
+	__builtin_memcpy(ethernet->h_dest, member->destination.bytes, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, member->source.bytes, ETH_ALEN);
+	ethernet->h_proto = protocol;
+}
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Answers made in XDP and sent back where the packet came from: TCP reset (RFC 9293 3.10.7.1), ICMP
+ * errors (RFC 792, RFC 4443). They come from the frontend's address, as a host's would, and never
+ * answer a reset.
+ *
+ * An ICMP error quotes the IP header and 8 bytes of what follows: the least that RFC 792 asks and
+ * all that a host needs to find the socket. The sum over more would cost a long loop.
+ */
+#ifndef WEIR_LIB_REFUSE_H
+#define WEIR_LIB_REFUSE_H
+
+#include "lib/csum.h"
+#include "lib/parse.h"
+
+#define ANSWER_TTL	 64
+#define QUOTED_L4_BYTES	 8
+#define QUOTED_WORDS_MAX ((60 + QUOTED_L4_BYTES) / 4)
+#define IP_HEADER_BYTES(family)                                                                    \
+	((int)((family) == IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
+
+/* Type 8 bytes long in both families. */
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__sum16 check;
+	__be32 value;
+};
+
+/* Type and code of each error, in the two families. */
+enum icmp_error {
+	ICMP_ERROR_PORT_UNREACHABLE,
+	ICMP_ERROR_TOO_BIG,
+	ICMP_ERROR_TIME_EXCEEDED,
+};
+
+static __always_inline void icmp_name_error(struct icmp_header *icmp, enum icmp_error error,
+					    const int family)
+{
+	switch (error) {
+	case ICMP_ERROR_PORT_UNREACHABLE:
+		icmp->type = family == IPV4 ? 3 : 1;
+		icmp->code = family == IPV4 ? 3 : 4;
+		break;
+	case ICMP_ERROR_TOO_BIG:
+		icmp->type = family == IPV4 ? 3 : 2;
+		icmp->code = family == IPV4 ? 4 : 0;
+		break;
+	default:
+		icmp->type = family == IPV4 ? 11 : 3;
+		icmp->code = 0;
+	}
+}
+
+static __always_inline void ethernet_swap(struct ethhdr *ethernet)
+{
+	__u8 address[ETH_ALEN];
+
+	__builtin_memcpy(address, ethernet->h_dest, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, address, ETH_ALEN);
+}
+
+/* The answer's IP header: the packet's addresses the other way round. */
+static __always_inline void answer_write_ip(void *header, const struct packet *packet,
+					    __u8 protocol, __u32 payload_bytes, const int family)
+{
+	struct iphdr *ipv4 = header;
+	struct ipv6hdr *ipv6 = header;
+
+	if (family == IPV6) {
+		*(__be32 *)ipv6 = bpf_htonl(IPV6_VERSION << 28);
+		ipv6->payload_len = bpf_htons(payload_bytes);
+		ipv6->nexthdr = protocol;
+		ipv6->hop_limit = ANSWER_TTL;
+		address_to_ipv6(&ipv6->saddr, &packet->tuple.destination);
+		address_to_ipv6(&ipv6->daddr, &packet->tuple.source);
+		return;
+	}
+	ipv4->version = 4;
+	ipv4->ihl = sizeof(*ipv4) / 4;
+	ipv4->tos = 0;
+	ipv4->tot_len = bpf_htons(sizeof(*ipv4) + payload_bytes);
+	ipv4->id = 0;
+	ipv4->frag_off = bpf_htons(IPV4_DONT_FRAGMENT);
+	ipv4->ttl = ANSWER_TTL;
+	ipv4->protocol = protocol;
+	ipv4->check = 0;
+	ipv4->saddr = address_to_ipv4(&packet->tuple.destination);
+	ipv4->daddr = address_to_ipv4(&packet->tuple.source);
+	ipv4->check = csum_finish(csum_add_words(0, ipv4, sizeof(*ipv4) / 4));
+}
+
+/* Sum of the pseudo-header, equal for both families but for the addresses' length; a mapped IPv4
+ * address has 0xffff in front, which is nothing in one's complement. */
+static __always_inline __u64 pseudo_header_sum(const struct tuple *tuple, __u8 protocol,
+					       __u32 l4_bytes)
+{
+	__u64 sum = csum_add_words(0, &tuple->source, ADDRESS_WORDS);
+
+	sum = csum_add_words(sum, &tuple->destination, ADDRESS_WORDS);
+	return sum + bpf_htons(protocol) + bpf_htons(l4_bytes);
+}
+
+struct reset {
+	__be32 sequence;
+	__be32 acknowledged;
+	__u8 flags;
+};
+
+/* RFC 9293: take the sequence number from the segment's acknowledgment, or acknowledge all of it.
+ */
+static __always_inline void reset_decide(struct reset *reset, const struct tcphdr *tcp,
+					 const struct packet *packet)
+{
+	__u32 header_bytes = packet->l4_offset - packet->l3_offset + tcp->doff * 4;
+	__u32 segment_bytes = packet->ip_bytes - header_bytes;
+
+	reset->sequence = 0;
+	reset->acknowledged = 0;
+	reset->flags = TCP_RST;
+	if (packet->tcp_flags & TCP_ACK) {
+		reset->sequence = tcp->ack_seq;
+		return;
+	}
+	segment_bytes += !!(packet->tcp_flags & TCP_SYN) + !!(packet->tcp_flags & TCP_FIN);
+	reset->acknowledged = bpf_htonl(bpf_ntohl(tcp->seq) + segment_bytes);
+	reset->flags |= TCP_ACK;
+}
+
+static __always_inline void reset_write(struct tcphdr *tcp, const struct packet *packet,
+					const struct reset *reset)
+{
+	__u32 *words = (__u32 *)tcp;
+	__u64 sum = pseudo_header_sum(&packet->tuple, IPPROTO_TCP, sizeof(*tcp));
+
+	tcp->source = packet->tuple.destination_port;
+	tcp->dest = packet->tuple.source_port;
+	tcp->seq = reset->sequence;
+	tcp->ack_seq = reset->acknowledged;
+	words[3] = bpf_htonl((sizeof(*tcp) / 4) << 28 | reset->flags << 16);
+	words[4] = 0;
+	tcp->check = csum_finish(csum_add_words(sum, tcp, sizeof(*tcp) / 4));
+}
+
+/* Cuts or grows the frame to `bytes`; a multi-buffer frame loses its fragments. */
+static __always_inline bool frame_resize(struct xdp_md *ctx, __u32 bytes)
+{
+	return bpf_xdp_adjust_tail(ctx, (int)bytes - (int)bpf_xdp_get_buff_len(ctx)) == 0;
+}
+
+static __always_inline int answer_reset(struct xdp_md *ctx, const struct packet *packet,
+					const int family)
+{
+	const int ip_bytes = IP_HEADER_BYTES(family);
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	struct tcphdr *tcp = packet_l4(data, packet);
+	struct reset reset;
+	void *ip;
+
+	if (packet->tcp_flags & TCP_RST || (void *)(tcp + 1) > data_end)
+		return XDP_DROP;
+	reset_decide(&reset, tcp, packet);
+	if (!frame_resize(ctx, packet->l3_offset + ip_bytes + sizeof(*tcp)))
+		return XDP_DROP;
+	data = (void *)(long)ctx->data;
+	data_end = (void *)(long)ctx->data_end;
+	ip = packet_l3(data, packet);
+	tcp = ip + ip_bytes;
+	if ((void *)(tcp + 1) > data_end || data + sizeof(struct ethhdr) > data_end)
+		return XDP_DROP;
+	ethernet_swap(data);
+	answer_write_ip(ip, packet, IPPROTO_TCP, sizeof(*tcp), family);
+	reset_write(tcp, packet, &reset);
+	return XDP_TX;
+}
+
+/* Moves the link layer `distance` bytes to the front, over the room made there. */
+static __always_inline bool link_layer_move(void *data, void *data_end, __u32 bytes, int distance)
+{
+	for (int i = 0; i < (L3_OFFSET_MASK - 1) / 2; i++) {
+		__u16 *to = data + i * 2;
+		__u16 *from = data + distance + i * 2;
+
+		if ((__u32)i * 2 >= bytes)
+			break;
+		if ((void *)(from + 1) > data_end)
+			return false;
+		*to = *from;
+	}
+	return true;
+}
+
+static __always_inline __u64 quoted_sum(void *start, void *data_end, __u32 words)
+{
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < QUOTED_WORDS_MAX; i++) {
+		__u32 *word = start + i * 4;
+
+		if (i >= words || (void *)(word + 1) > data_end)
+			break;
+		sum += *word;
+	}
+	return sum;
+}
+
+static __always_inline void icmp_finish(struct icmp_header *icmp, const struct packet *packet,
+					__u64 quoted, __u32 l4_bytes, const int family)
+{
+	icmp->check = 0;
+	quoted = csum_add_words(quoted, icmp, sizeof(*icmp) / 4);
+	if (family == IPV6)
+		quoted += pseudo_header_sum(&packet->tuple, IPPROTO_ICMPV6, l4_bytes);
+	icmp->check = csum_finish(quoted);
+}
+
+static __always_inline int answer_icmp(struct xdp_md *ctx, const struct packet *packet,
+				       enum icmp_error error, __u32 mtu, const int family)
+{
+	const int ip_bytes = IP_HEADER_BYTES(family);
+	const int added = ip_bytes + sizeof(struct icmp_header);
+	__u32 quoted = packet->l4_offset - packet->l3_offset + QUOTED_L4_BYTES;
+	struct icmp_header *icmp;
+	void *data, *data_end, *ip;
+
+	if (bpf_xdp_adjust_head(ctx, -added) ||
+	    !frame_resize(ctx, packet->l3_offset + added + quoted))
+		return XDP_DROP;
+	data = (void *)(long)ctx->data;
+	data_end = (void *)(long)ctx->data_end;
+	if (!link_layer_move(data, data_end, packet->l3_offset, added))
+		return XDP_DROP;
+	ip = packet_l3(data, packet);
+	icmp = ip + ip_bytes;
+	if ((void *)(icmp + 1) > data_end || data + sizeof(struct ethhdr) > data_end)
+		return XDP_DROP;
+	ethernet_swap(data);
+	answer_write_ip(ip, packet, family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,
+			sizeof(*icmp) + quoted, family);
+	icmp_name_error(icmp, error, family);
+	icmp->value = bpf_htonl(mtu);
+	icmp_finish(icmp, packet, quoted_sum(icmp + 1, data_end, quoted / 4),
+		    sizeof(*icmp) + quoted, family);
+	return XDP_TX;
+}
+
+GLOBAL_FUNCTION int answer_icmp_ipv4(struct xdp_md *ctx, const struct packet *packet, __u32 error,
+				     __u32 mtu)
+{
+	return packet ? answer_icmp(ctx, packet, error, mtu, IPV4) : XDP_ABORTED;
+}
+
+GLOBAL_FUNCTION int answer_icmp_ipv6(struct xdp_md *ctx, const struct packet *packet, __u32 error,
+				     __u32 mtu)
+{
+	return packet ? answer_icmp(ctx, packet, error, mtu, IPV6) : XDP_ABORTED;
+}
+
+static __always_inline int answer_error(struct xdp_md *ctx, const struct packet *packet,
+					enum icmp_error error, __u32 mtu, const int family)
+{
+	return family == IPV4 ? answer_icmp_ipv4(ctx, packet, error, mtu)
+			      : answer_icmp_ipv6(ctx, packet, error, mtu);
+}
+
+/* The destination has nobody to answer: tell the client what a closed port tells. */
+static __always_inline int answer_refusal(struct xdp_md *ctx, const struct packet *packet,
+					  const int family)
+{
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		return answer_reset(ctx, packet, family);
+	return answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family);
+}
+
+#endif
