@@ -1,5 +1,6 @@
 // IP addresses between text and the bytes that the kernel takes, and the sockaddr structures that wrap them.
-// Both families go through the same functions; the length of the bytes (4 or 16) or the text itself tells which one it is.
+// Both families go through the same functions; the length of the bytes (4 or 16) or the text itself tells
+// which one it is.
 
 import { isIP, isIPv4 } from 'node:net'
 import { libc } from './library.ts'
@@ -33,7 +34,7 @@ export function encodeAddress(address: string): Buffer {
     )
   }
   const family = familyOf(address)
-  const bytes = Buffer.alloc(family === AF_INET ? 4 : 16)
+  const bytes = Buffer.allocUnsafe(family === AF_INET ? 4 : 16)
   inetPton(family, address, bytes)
   return bytes
 }

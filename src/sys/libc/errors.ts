@@ -1,5 +1,6 @@
-// How a failed system call looks to TypeScript: one error class that carries the errno by name, what was being tried, and what a
-// person can do about it. Callers that expect a failure (EEXIST on add, ENOENT on delete) compare `code`; they never read the text.
+// How a failed system call looks to TypeScript: one error class that carries the errno by name, what was
+// being tried, and what a person can do about it. Callers that expect a failure (EEXIST on add, ENOENT on
+// delete) compare `code`; they never read the text.
 
 import { lastErrno, libc } from './library.ts'
 
@@ -58,8 +59,8 @@ export function errnoName(errno: number): string {
 }
 
 /**
- * Returns what a system call returned, or throws when that is -1. Pass the call itself as the argument, so that nothing runs
- * between the failure and the reading of errno.
+ * Returns what a system call returned, or throws when that is -1. Pass the call itself as the argument, so
+ * that nothing runs between the failure and the reading of errno.
  */
 export function succeed(result: number, action: string, mend?: string): number {
   if (result !== -1) return result

@@ -1,6 +1,7 @@
-// Sockets below what node:net offers: netlink, options, and listening sockets made inside another network namespace.
-// Descriptors are plain numbers; whoever receives one from here owns it and closes it with `closeDescriptor`, or hands it to node
-// (`server.listen({ fd })`, `dgramSocket.bind({ fd })`), which then owns it. All sockets are non-blocking and close on exec.
+// Sockets below what node:net offers: netlink, options, and listening sockets made inside another network
+// namespace. Descriptors are plain numbers; whoever receives one from here owns it and closes it with
+// `closeDescriptor`, or hands it to node (`server.listen({ fd })`, `dgramSocket.bind({ fd })`), which then
+// owns it. All sockets are non-blocking and close on exec.
 
 import { closeSync } from 'node:fs'
 import { AF_INET6, encodeSocketAddress, familyOf } from './addresses.ts'
@@ -138,7 +139,10 @@ export class DatagramReceiver {
   }
 }
 
-/** A TCP socket listening on `host`:`port` inside another network namespace; port 0 takes a free one (see `localPort`). */
+/**
+ * A TCP socket listening on `host`:`port` inside another network namespace; port 0 takes a free one (see
+ * `localPort`).
+ */
 export function listenTcpIn(namespacePath: string, host: string, port: number): number {
   return withNetworkNamespace(namespacePath, () => {
     const fd = bindInetSocket(
@@ -154,7 +158,10 @@ export function listenTcpIn(namespacePath: string, host: string, port: number): 
   })
 }
 
-/** A UDP socket bound to `host`:`port` inside another network namespace; port 0 takes a free one (see `localPort`). */
+/**
+ * A UDP socket bound to `host`:`port` inside another network namespace; port 0 takes a free one (see
+ * `localPort`).
+ */
 export function bindUdpIn(namespacePath: string, host: string, port: number): number {
   const action = `bind UDP ${host} port ${port} in ${namespacePath}`
   return withNetworkNamespace(namespacePath, () => bindInetSocket(SOCK_DGRAM, host, port, action))
@@ -169,7 +176,8 @@ function bindInetSocket(type: number, host: string, port: number, action: string
   const address = encodeSocketAddress(host, port)
   const fd = openSocket(familyOf(host), type)
   return closingOnError(fd, () => {
-    // Without it a restarted server waits for the TIME_WAIT of its old connections. For UDP it would let two servers share a port.
+    // Without it a restarted server waits for the TIME_WAIT of its old connections. For UDP it would let two
+    // servers share a port.
     if (type === SOCK_STREAM) setSocketOption(fd, SOL_SOCKET, SO_REUSEADDR, 1)
     if (familyOf(host) === AF_INET6) setSocketOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)
     bindSocket(fd, address, action)

@@ -10,7 +10,15 @@ import {
   formatPrefix,
   parsePrefix,
 } from './family.ts'
-import { Attributes, BodyWriter, type Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
+import {
+  Attributes,
+  BodyWriter,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  zeroed,
+} from './message.ts'
 
 export const RTM_NEWADDR = 20
 export const RTM_DELADDR = 21
@@ -121,7 +129,7 @@ export function decodeAddressRow({ body }: Message): Address | undefined {
 
 /** struct ifaddrmsg. */
 function encodeHeader(family: number, prefixLength: number, scope: number, index: number): Buffer {
-  const header = Buffer.alloc(8)
+  const header = zeroed(8)
   header.writeUInt8(family, 0)
   header.writeUInt8(prefixLength, 1)
   header.writeUInt8(checkInteger('an address scope', scope, 0, 255), 3)

@@ -1,5 +1,5 @@
-// Checks of a caller's values before they become bytes: a number that does not fit would otherwise be cut or thrown about without
-// saying whose it was.
+// Checks of a caller's values before they become bytes: a number that does not fit would otherwise be cut or
+// thrown about without saying whose it was.
 
 import { NetlinkError } from './errors.ts'
 
@@ -37,7 +37,10 @@ export function decodeMac(bytes: Buffer): string {
   return bytes.toString('hex').replace(/..(?!$)/g, '$&:')
 }
 
-/** The key of `table` whose value is `number`; numbers without a name are told as text, so that no row is ever lost. */
+/**
+ * The key of `table` whose value is `number`; numbers without a name are told as text, so that no row is ever
+ * lost.
+ */
 export function nameOf<K extends string>(
   table: Readonly<Record<K, number>>,
   number: number,

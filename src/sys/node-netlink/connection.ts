@@ -1,12 +1,14 @@
 // Requests and their answers over one netlink socket.
 //
-// Requests made in one turn of the event loop are collected and sent together, 64 to a system call; the kernel carries them out in
-// order, and its answers are matched by sequence number. One request failing does not stop the next. Rtnetlink answers before the
-// send returns, so the answers are read at once; the poll only serves the rest of a dump. At most `messagesPerTurn` are handled
-// before the event loop gets a turn, so ten thousand routes do not stall timers and sockets.
+// Requests made in one turn of the event loop are collected and sent together, 64 to a system call; the
+// kernel carries them out in order, and its answers are matched by sequence number. One request failing does
+// not stop the next. Rtnetlink answers before the send returns, so the answers are read at once; the poll
+// only serves the rest of a dump. At most `messagesPerTurn` are handled before the event loop gets a turn, so
+// ten thousand routes do not stall timers and sockets.
 //
-// A dump is the exception: the kernel runs one per socket and refuses a second with EBUSY, so dumps wait for each other. When the
-// table changed during a dump (NLM_F_DUMP_INTR) the result may lack rows, and the dump is taken again.
+// A dump is the exception: the kernel runs one per socket and refuses a second with EBUSY, so dumps wait for
+// each other. When the table changed during a dump (NLM_F_DUMP_INTR) the result may lack rows, and the dump
+// is taken again.
 
 import { SystemError } from '../libc/errors.ts'
 import { NetlinkError } from './errors.ts'
@@ -30,7 +32,9 @@ const bytesPerSend = 32 << 10
 const messagesPerTurn = 256
 const datagramsPerTurn = 64
 
-/** Beyond this a caller has lost control of its own rate: an error now beats memory that grows without end. */
+/**
+ * Beyond this a caller has lost control of its own rate: an error now beats memory that grows without end.
+ */
 const requestsWaitingMax = 1 << 20
 
 /** A table that changes during this many dumps in a row changes faster than it can be read. */
@@ -44,7 +48,10 @@ export interface Request<T> {
   readonly body: Uint8Array
   /** For error messages: what is being tried, with its object. */
   readonly action: string
-  /** Turns an answer into a result, at once, for the bytes are gone afterwards. Undefined results are left out. */
+  /**
+   * Turns an answer into a result, at once, for the bytes are gone afterwards. Undefined results are left
+   * out.
+   */
   readonly decode?: (message: Message) => T | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -78,7 +85,9 @@ export class Connection {
     this.#socket.keepAlive(false)
   }
 
-  /** Changes something, or asks for one object: resolves with what the kernel sent before its acknowledgement. */
+  /**
+   * Changes something, or asks for one object: resolves with what the kernel sent before its acknowledgement.
+   */
   ask<T>(request: Request<T>): Promise<T[]> {
     return this.#start(request, NLM_F_ACK)
   }

@@ -1,7 +1,8 @@
-// What can go wrong besides the kernel saying no. The kernel's refusals are SystemErrors with the errno's name as code.
+// What can go wrong besides the kernel saying no. The kernel's refusals are SystemErrors with the errno's
+// name as code.
 
 /**
- * - `CLOSED`: the connection was closed with the request under way; whether the kernel carried it out is unknown.
+ * - `CLOSED`: the connection was closed; whether the kernel carried the request out is unknown.
  * - `OVERRUN`: answers were lost because the receive buffer was full; ask again.
  * - `MALFORMED`: bytes that are not netlink.
  * - `INVALID_INPUT`: the caller's value cannot be said in netlink.

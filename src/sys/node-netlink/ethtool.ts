@@ -1,5 +1,6 @@
 // Offload features of an interface, by the ethtool ioctl: one value per command, understood by every kernel.
-// Everything is synchronous and acts in the calling thread's namespace, so it may run inside `withNetworkNamespace`.
+// Everything is synchronous and acts in the calling thread's namespace, so it may run inside
+// `withNetworkNamespace`.
 
 import koffi from 'koffi'
 import { AF_INET } from '../libc/addresses.ts'
@@ -21,7 +22,10 @@ const interfaceRequestBytes = 40
 const interfaceRequestDataOffset = 16
 
 export interface InterfaceFeatures {
-  /** Merges received segments. On a veth it also means that this end receives by NAPI, as XDP_TX and redirects into it need. */
+  /**
+   * Merges received segments. On a veth it also means that this end receives by NAPI, as XDP_TX and redirects
+   * into it need.
+   */
   readonly genericReceiveOffload: boolean
   readonly genericSegmentationOffload: boolean
   readonly tcpSegmentationOffload: boolean
@@ -29,7 +33,10 @@ export interface InterfaceFeatures {
   readonly transmitChecksumOffload: boolean
 }
 
-/** ETHTOOL_G* and ETHTOOL_S* commands. Checksums come first: turning them off turns segmentation off, on allows it. */
+/**
+ * ETHTOOL_G* and ETHTOOL_S* commands. Checksums come first: turning them off turns segmentation off, on
+ * allows it.
+ */
 const commands: ReadonlyArray<{
   readonly feature: keyof InterfaceFeatures
   readonly get: number

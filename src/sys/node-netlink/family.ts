@@ -1,4 +1,5 @@
-// The address family as a parameter: which numbers a family has in the kernel, and prefixes (`10.0.0.0/8`) as text and bytes.
+// The address family as a parameter: which numbers a family has in the kernel, and prefixes (`10.0.0.0/8`) as
+// text and bytes.
 
 import { isIPv4 } from 'node:net'
 import { AF_INET, AF_INET6, decodeAddress, encodeAddress } from '../libc/addresses.ts'
@@ -37,7 +38,10 @@ export interface Prefix {
   readonly length: number
 }
 
-/** Reads `ADDRESS/LENGTH`; an address alone is a host prefix. Bits beyond the length are kept: an interface address has them. */
+/**
+ * Reads `ADDRESS/LENGTH`; an address alone is a host prefix. Bits beyond the length are kept: an interface
+ * address has them.
+ */
 export function parsePrefix(text: string): Prefix {
   const slash = text.indexOf('/')
   const address = slash === -1 ? text : text.slice(0, slash)

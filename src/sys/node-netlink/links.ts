@@ -1,4 +1,5 @@
-// Links: network interfaces of the namespace the connection was opened in. A link is named by its index or its name.
+// Links: network interfaces of the namespace the connection was opened in. A link is named by its index or
+// its name.
 
 import { AF_INET, encodeAddress, familyOf } from '../libc/addresses.ts'
 import { openNetworkNamespace } from '../libc/namespaces.ts'
@@ -6,7 +7,7 @@ import { closeDescriptor } from '../libc/sockets.ts'
 import { checkInteger, checkInterfaceName, decodeMac, encodeMac, nameOf } from './checks.ts'
 import type { Connection } from './connection.ts'
 import { NetlinkError } from './errors.ts'
-import { Attributes, BodyWriter, type Message, NLM_F_CREATE, NLM_F_EXCL } from './message.ts'
+import { Attributes, BodyWriter, type Message, NLM_F_CREATE, NLM_F_EXCL, zeroed } from './message.ts'
 
 export const RTM_NEWLINK = 16
 export const RTM_DELLINK = 17
@@ -180,7 +181,10 @@ export class Links {
   }
 }
 
-/** Undefined for what a bridge tells about its ports with the same message types: a port that leaves is no deleted link. */
+/**
+ * Undefined for what a bridge tells about its ports with the same message types: a port that leaves is no
+ * deleted link.
+ */
 export function decodeLink({ body }: Message): Link | undefined {
   if (body.readUInt8(0) !== 0) return undefined
   const attributes = new Attributes(body, 16)
@@ -210,7 +214,7 @@ export function decodeLink({ body }: Message): Link | undefined {
 
 /** struct ifinfomsg. With `isUp` undefined the flags are left as they are. */
 function encodeHeader(index: number, isUp?: boolean): Buffer {
-  const header = Buffer.alloc(16)
+  const header = zeroed(16)
   header.writeInt32LE(checkInteger('a link index', index, 0, 0x7fff_ffff), 4)
   if (isUp !== undefined) {
     header.writeUInt32LE(isUp ? IFF_UP : 0, 8)
@@ -276,7 +280,7 @@ function writeVethPeer(writer: BodyWriter, peer: VethPeerSpec, open: OpenNamespa
 }
 
 function writeVxlan(writer: BodyWriter, spec: LinkSpec & { readonly kind: 'vxlan' }): void {
-  const port = Buffer.alloc(2)
+  const port = zeroed(2)
   port.writeUInt16BE(checkInteger('a VXLAN port', spec.port, 1, 0xffff))
   writer
     .u32(IFLA_VXLAN_ID, checkInteger('a VXLAN id', spec.id, 0, 0xff_ffff))

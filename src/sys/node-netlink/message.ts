@@ -1,8 +1,9 @@
-// The envelope of netlink: messages with a 16-byte header, several to a datagram, and attributes (type, length, value) inside them.
-// Everything is padded to four bytes. Integers are in the machine's order, addresses and ports in network order (RFC 3549).
+// The envelope of netlink: messages with a 16-byte header, several to a datagram, and attributes (type,
+// length, value) inside them. Everything is padded to four bytes. Integers are in the machine's order,
+// addresses and ports in network order (RFC 3549).
 //
-// Reading never copies: a Message and its Attributes are views of the receive buffer, to be decoded before the next receive.
-// Lengths come from outside and are checked here, so that no decoder above has to.
+// Reading never copies: a Message and its Attributes are views of the receive buffer, to be decoded before
+// the next receive. Lengths come from outside and are checked here, so that no decoder above has to.
 
 import { NetlinkError } from './errors.ts'
 
@@ -41,7 +42,7 @@ export interface Message {
 /** The header and body of one request, padded. The sequence number is filled in when it is sent. */
 export function encodeMessage(type: number, flags: number, body: Uint8Array): Buffer {
   const length = messageHeaderBytes + body.length
-  const message = Buffer.alloc(padded(length))
+  const message = zeroed(padded(length))
   message.writeUInt32LE(length, 0)
   message.writeUInt16LE(type, 4)
   message.writeUInt16LE(flags, 6)
@@ -81,7 +82,10 @@ export interface Acknowledgement {
   readonly explanation: string | undefined
 }
 
-/** An NLMSG_ERROR, or the NLMSG_DONE of a dump, which has the same fields but no copy of the request in between. */
+/**
+ * An NLMSG_ERROR, or the NLMSG_DONE of a dump, which has the same fields but no copy of the request in
+ * between.
+ */
 export function decodeAcknowledgement(message: Message): Acknowledgement {
   const { body, flags } = message
   if (body.length < 4) return { errno: 0, explanation: undefined } // An old kernel's NLMSG_DONE may be empty.
@@ -97,7 +101,10 @@ function requestCopyBytes({ type, flags, body }: Message): number {
   return padded(body.readUInt32LE(4))
 }
 
-/** The attributes of a message or of a nest, found by type. When a type occurs twice the later one counts, as in the kernel. */
+/**
+ * The attributes of a message or of a nest, found by type. When a type occurs twice the later one counts, as
+ * in the kernel.
+ */
 export class Attributes {
   readonly #buffer: Buffer
   /** Attribute type → offset of its value; its length stands in the header four bytes before. */
@@ -166,9 +173,12 @@ export class Attributes {
   }
 }
 
-/** Builds the body of a message: fixed structures and attributes in the order of the calls. An undefined value writes nothing. */
+/**
+ * Builds the body of a message: fixed structures and attributes in the order of the calls. An undefined value
+ * writes nothing.
+ */
 export class BodyWriter {
-  #buffer = Buffer.alloc(bodyBytesUsual)
+  #buffer = zeroed(bodyBytesUsual)
   #length = 0
 
   /** A structure without attribute header. */
@@ -213,7 +223,10 @@ export class BodyWriter {
     return this
   }
 
-  /** A structure that begins with a 16-bit count of its own bytes and those that `write` adds (struct rtnexthop). */
+  /**
+   * A structure that begins with a 16-bit count of its own bytes and those that `write` adds (struct
+   * rtnexthop).
+   */
   counted(structure: Uint8Array, write: () => void): this {
     const start = this.#length
     this.fixed(structure)
@@ -248,6 +261,14 @@ export class BodyWriter {
     }
     return start
   }
+}
+
+/**
+ * From node's pool: an allocation of its own for each small buffer would cost more than all the rest of
+ * encoding.
+ */
+export function zeroed(bytes: number): Buffer {
+  return Buffer.allocUnsafe(bytes).fill(0)
 }
 
 function padded(length: number): number {

@@ -1,4 +1,5 @@
-// Ids by which one network namespace knows others. A link whose other end lives elsewhere tells where by such an id.
+// Ids by which one network namespace knows others. A link whose other end lives elsewhere tells where by such
+// an id.
 
 import { openNetworkNamespace } from '../libc/namespaces.ts'
 import { closeDescriptor } from '../libc/sockets.ts'
@@ -17,7 +18,10 @@ export class NamespaceIds {
     this.#connection = connection
   }
 
-  /** The id that the connection's namespace has given to the one at `path`, or undefined when it has given none. */
+  /**
+   * The id that the connection's namespace has given to the one at `path`, or undefined when it has given
+   * none.
+   */
   async of(path: string, signal?: AbortSignal): Promise<number | undefined> {
     const fd = openNetworkNamespace(path)
     try {

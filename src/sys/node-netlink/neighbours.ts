@@ -4,7 +4,15 @@ import { decodeAddress } from '../libc/addresses.ts'
 import { checkInteger, decodeMac, encodeMac, nameOf } from './checks.ts'
 import type { Connection } from './connection.ts'
 import { addressBytes, type Family, familyFromNumber, familyNumber, familyOfAddress } from './family.ts'
-import { Attributes, BodyWriter, type Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
+import {
+  Attributes,
+  BodyWriter,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  zeroed,
+} from './message.ts'
 
 export const RTM_NEWNEIGH = 28
 export const RTM_DELNEIGH = 29
@@ -116,7 +124,10 @@ export class Neighbours {
     })
   }
 
-  /** Makes the kernel find out, or confirm, the hardware address now, as sending a packet would. The answer comes as an event. */
+  /**
+   * Makes the kernel find out, or confirm, the hardware address now, as sending a packet would. The answer
+   * comes as an event.
+   */
   async resolve(key: NeighbourKey, signal?: AbortSignal): Promise<void> {
     const body = encodeKey(key, neighbourStates.none, NTF_USE).finish()
     const action = `resolve neighbour ${describe(key)}`
@@ -161,7 +172,7 @@ export function decodeNeighbour({ body }: Message): Neighbour | undefined {
 
 /** struct ndmsg. */
 function encodeHeader(family: number, index: number, state: number, flags: number): Buffer {
-  const header = Buffer.alloc(12)
+  const header = zeroed(12)
   header.writeUInt8(family, 0)
   header.writeInt32LE(checkInteger('a link index', index, 0, 0x7fff_ffff), 4)
   header.writeUInt16LE(state, 8)

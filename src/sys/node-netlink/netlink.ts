@@ -10,11 +10,16 @@ import { Rules } from './rules.ts'
 import { Watch, type WatchOptions } from './watch.ts'
 
 export interface NetlinkOptions {
-  /** `/run/netns/NAME` or `/proc/PID/ns/net`; the calling thread's own namespace when absent. Only opening needs the path. */
+  /**
+   * `/run/netns/NAME` or `/proc/PID/ns/net`; the calling thread's own namespace when absent. Only opening
+   * needs the path.
+   */
   readonly namespacePath?: string | undefined
 }
 
-/** Any number of requests may be under way. Open connections without requests do not keep the process running. */
+/**
+ * Any number of requests may be under way. Open connections without requests do not keep the process running.
+ */
 export class Netlink {
   readonly namespacePath: string | undefined
   readonly links: Links

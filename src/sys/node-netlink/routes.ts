@@ -1,7 +1,8 @@
-// Routes. One shape for both families and for one or many next hops: a route has a list of them, empty for blackholes and the like.
+// Routes. One shape for both families and for one or many next hops: a route has a list of them, empty for
+// blackholes and the like.
 //
-// The kernel's own defaults are kept (table main, protocol boot aside): a route written here bears protocol `static` unless told
-// otherwise, so that the owner of a route can always be told from its number.
+// The kernel's own defaults are kept (table main, protocol boot aside): a route written here bears protocol
+// `static` unless told otherwise, so that the owner of a route can always be told from its number.
 
 import { decodeAddress } from '../libc/addresses.ts'
 import { checkInteger, nameOf } from './checks.ts'
@@ -16,7 +17,15 @@ import {
   formatPrefix,
   parsePrefix,
 } from './family.ts'
-import { Attributes, BodyWriter, type Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
+import {
+  Attributes,
+  BodyWriter,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  zeroed,
+} from './message.ts'
 
 export const RTM_NEWROUTE = 24
 export const RTM_DELROUTE = 25
@@ -64,7 +73,10 @@ const routeTypes = {
 export type RouteType = keyof typeof routeTypes
 
 export interface NextHop {
-  /** Undefined: the destination is on the link itself. May be of the other family (an IPv4 route via an IPv6 router, RFC 5549). */
+  /**
+   * Undefined: the destination is on the link itself. May be of the other family (an IPv4 route via an IPv6
+   * router, RFC 5549).
+   */
   readonly gateway: string | undefined
   /** Index of the link. */
   readonly index: number | undefined
@@ -72,7 +84,10 @@ export interface NextHop {
   readonly weight: number
   /** The gateway counts as reachable on the link though no address there covers it. */
   readonly isOnLink: boolean
-  /** The link is down or lost its carrier: the kernel passes over this hop (carrier: with ignore_routes_with_linkdown). */
+  /**
+   * The link is down or lost its carrier: the kernel passes over this hop (carrier: with
+   * ignore_routes_with_linkdown).
+   */
   readonly isDead: boolean
 }
 
@@ -135,7 +150,10 @@ export class Routes {
     await this.#write('add', RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, spec, signal)
   }
 
-  /** Adds, or changes what has the same destination, table and metric, without a moment in which there is neither. */
+  /**
+   * Adds, or changes what has the same destination, table and metric, without a moment in which there is
+   * neither.
+   */
   async replace(spec: RouteSpec, signal?: AbortSignal): Promise<void> {
     await this.#write('replace', RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, spec, signal)
   }
@@ -255,7 +273,7 @@ interface Header {
 /** struct rtmsg. Tables above 255 stand in RTA_TABLE alone. */
 function encodeHeader(header: Header): Buffer {
   const { table } = header
-  const encoded = Buffer.alloc(12)
+  const encoded = zeroed(12)
   encoded.writeUInt8(header.family, 0)
   encoded.writeUInt8(header.prefixLength ?? 0, 1)
   encoded.writeUInt8(checkInteger('a table', table, 0, 0xffff_ffff) > 255 ? RT_TABLE_COMPAT : table, 4)
@@ -294,7 +312,10 @@ export function encodeRoute(spec: RouteSpec, isDeletion: boolean): Buffer {
   return writer.finish()
 }
 
-/** IPv4 wants to know how far a destination is, and compares it on deletion unless told "nowhere". IPv6 ignores it. */
+/**
+ * IPv4 wants to know how far a destination is, and compares it on deletion unless told "nowhere". IPv6
+ * ignores it.
+ */
 function scopeOf(spec: RouteSpec, isDeletion: boolean): number {
   if (isDeletion) return RT_SCOPE_NOWHERE
   const isUnicast = (spec.type ?? 'unicast') === 'unicast'
@@ -316,7 +337,7 @@ function writeGateway(writer: BodyWriter, hop: NextHopSpec, family: Family): voi
     writer.bytes(RTA_GATEWAY, bytes)
     return
   }
-  const via = Buffer.alloc(2 + bytes.length)
+  const via = zeroed(2 + bytes.length)
   via.writeUInt16LE(familyNumber(gatewayFamily), 0)
   via.set(bytes, 2)
   writer.bytes(RTA_VIA, via)
@@ -324,7 +345,7 @@ function writeGateway(writer: BodyWriter, hop: NextHopSpec, family: Family): voi
 
 function writeMultipath(writer: BodyWriter, hops: readonly NextHopSpec[], family: Family): void {
   for (const hop of hops) {
-    const structure = Buffer.alloc(nextHopHeaderBytes)
+    const structure = zeroed(nextHopHeaderBytes)
     structure.writeUInt8(hopFlags(hop), 2)
     structure.writeUInt8(checkInteger('a next hop weight', hop.weight ?? 1, 1, weightMax) - 1, 3)
     structure.writeInt32LE(hop.index ?? 0, 4)

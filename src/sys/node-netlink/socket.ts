@@ -1,5 +1,6 @@
-// One AF_NETLINK socket with the options that make netlink honest: the kernel explains refusals, leaves the request out of its
-// acknowledgements, checks dump requests strictly (and so honours their filters), and has a receive buffer for a burst.
+// One AF_NETLINK socket with the options that make netlink honest: the kernel explains refusals, leaves the
+// request out of its acknowledgements, checks dump requests strictly (and so honours their filters), and has
+// a receive buffer for a burst.
 
 import koffi from 'koffi'
 import { withNetworkNamespace } from '../libc/namespaces.ts'
@@ -30,7 +31,10 @@ const receiveQueueBytesDefault = 8 << 20
 /** The kernel fills datagrams of a dump up to 32 KiB; a single larger message does not exist in rtnetlink. */
 const datagramBytesMax = 64 << 10
 
-/** struct sockaddr_nl { family, pad, port id, groups }; all zero but the family: the kernel itself, or "choose a port id for me". */
+/**
+ * struct sockaddr_nl { family, pad, port id, groups }; all zero but the family: the kernel itself, or "choose
+ * a port id for me".
+ */
 const kernelAddress = Buffer.from([AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 
 const pollOptions = { readable: true }
@@ -44,7 +48,9 @@ export interface NetlinkSocketOptions {
 export class NetlinkSocket {
   readonly #fd: number
   readonly #receiver: DatagramReceiver
-  /** Kept for its life as much as for its methods: koffi drops the poll of a handle that is garbage collected. */
+  /**
+   * Kept for its life as much as for its methods: koffi drops the poll of a handle that is garbage collected.
+   */
   readonly #poll: ReturnType<typeof koffi.node.poll>
   #closed = false
 
@@ -54,8 +60,8 @@ export class NetlinkSocket {
     const open = () => openBound(receiveQueueBytes)
     this.#fd = namespacePath === undefined ? open() : withNetworkNamespace(namespacePath, open)
     this.#receiver = new DatagramReceiver(this.#fd, datagramBytesMax)
-    // Lost events (ENOBUFS) are an error state of the socket, and libuv stops polling what has one: without a new start nothing
-    // would ever arrive again. koffi passes libuv's status first, whatever its types say.
+    // Lost events (ENOBUFS) are an error state of the socket, and libuv stops polling what has one: without a
+    // new start nothing would ever arrive again. koffi passes libuv's status first, whatever its types say.
     const onPoll = (status: unknown) => {
       onReadable()
       if (typeof status === 'number' && status < 0 && !this.#closed) this.#poll.start(pollOptions, onPoll)
@@ -78,14 +84,18 @@ export class NetlinkSocket {
     return sendDatagram(this.#fd, data, kernelAddress)
   }
 
-  /** The next datagram from the kernel, as a view that the next call overwrites; undefined when none waits. Throws ENOBUFS. */
+  /**
+   * The next datagram from the kernel, as a view that the next call overwrites; undefined when none waits.
+   * Throws ENOBUFS.
+   */
   receive(): Buffer | undefined {
     for (;;) {
       if (this.#closed) return undefined
       const received = this.#receiver.receive()
       if (received === undefined) return undefined
       const { length, sender } = received
-      if (sender.length < 8 || sender.readUInt32LE(4) !== 0) continue // Another process wrote to us; only the kernel is believed.
+      // Port id 0 is the kernel. Any other process may write to us too, and is not believed.
+      if (sender.length < 8 || sender.readUInt32LE(4) !== 0) continue
       if (length > datagramBytesMax) {
         throw new NetlinkError(
           'OVERRUN',

@@ -1,5 +1,6 @@
-// The other end of a veth, wherever it lives. The link tells the peer's index and this namespace's id for the peer's namespace; the
-// id is matched against the namespaces that have a name (/run/netns) and, failing that, those of running processes (/proc/PID/ns/net).
+// The other end of a veth, wherever it lives. The link tells the peer's index and this namespace's id for the
+// peer's namespace; the id is matched against the namespaces that have a name (/run/netns) and, failing that,
+// those of running processes (/proc/PID/ns/net).
 
 import { readdirSync } from 'node:fs'
 import { networkNamespaceId, withNetworkNamespace } from '../libc/namespaces.ts'
@@ -9,11 +10,16 @@ import type { Link } from './links.ts'
 import { Netlink } from './netlink.ts'
 
 export interface VethPeer {
-  /** Undefined when the peer lives in the same namespace. A path under /proc is good while that process lives. */
+  /**
+   * Undefined when the peer lives in the same namespace. A path under /proc is good while that process lives.
+   */
   readonly namespacePath: string | undefined
   readonly link: Link
   readonly features: InterfaceFeatures
-  /** Whether frames sent by XDP_TX or a redirect into the near end arrive: the peer receives by NAPI (GRO on, or XDP attached). */
+  /**
+   * Whether frames sent by XDP_TX or a redirect into the near end arrive: the peer receives by NAPI (GRO on,
+   * or XDP attached).
+   */
   readonly acceptsRedirects: boolean
 }
 
@@ -28,7 +34,9 @@ const defaultDirectories: NamespaceDirectories = {
   processes: '/proc',
 }
 
-/** Fails with NOT_FOUND when the link is gone, is no veth, or its peer's namespace can be reached by no path. */
+/**
+ * Fails with NOT_FOUND when the link is gone, is no veth, or its peer's namespace can be reached by no path.
+ */
 export async function findVethPeer(
   netlink: Netlink,
   index: number,
@@ -47,7 +55,8 @@ export async function findVethPeer(
     const where = [...directories.named, `${directories.processes}/*/ns/net`].join(', ')
     throw new NetlinkError(
       'NOT_FOUND',
-      `find the peer of ${link.name}: no network namespace under ${where} has id ${link.linkNamespaceId}; share the host's process namespace`,
+      `find the peer of ${link.name}: no network namespace under ${where} has id ${link.linkNamespaceId}; ` +
+        "share the host's process namespace",
     )
   }
   const inside = new Netlink({ namespacePath })

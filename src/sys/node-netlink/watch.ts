@@ -1,8 +1,8 @@
 // Events: what changes in the kernel's tables, told as it happens.
 //
-// The kernel never waits for a reader. When events were lost, here or in the kernel, the iterator yields `overrun` in their place:
-// what came before it may be stale, so list the tables again and go on iterating. Start the watch before the first listing, and a
-// change between the two is seen at least once.
+// The kernel never waits for a reader. When events were lost, here or in the kernel, the iterator yields
+// `overrun` in their place: what came before it may be stale, so list the tables again and go on iterating.
+// Start the watch before the first listing, and a change between the two is seen at least once.
 
 import { SystemError } from '../libc/errors.ts'
 import { type Address, decodeAddressRow, RTM_DELADDR, RTM_NEWADDR } from './addresses.ts'

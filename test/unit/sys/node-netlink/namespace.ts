@@ -18,7 +18,7 @@ export function makeNamespace(t: Test): { netlink: Netlink; path: string; name: 
   return { netlink, path, name }
 }
 
-/** A veth `near`–`far` inside the namespace, both up, `near` with an address of each family. Returns near's index. */
+/** A veth `near`–`far` inside, both up, `near` with an address of each family. Returns near's index. */
 export async function makeVeth(netlink: Netlink): Promise<number> {
   await netlink.links.create({ kind: 'veth', name: 'near', isUp: true, peer: { name: 'far' } })
   await netlink.links.change('far', { isUp: true })
