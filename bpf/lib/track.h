@@ -18,7 +18,7 @@
 
 #include "lib/flow.h"
 #include "lib/lb.h"
-#include "lib/packet.h"
+#include "lib/verdict.h"
 
 /* A Service's packet judged: which backend, on whose behalf. */
 struct choice {
