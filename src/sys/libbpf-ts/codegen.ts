@@ -141,7 +141,7 @@ function membersOf(
   const type = typeAt(collection.btf, id) as Composite
   return type.members.flatMap((member, index) => {
     const bitOffset = baseBits + member.bitOffset
-    const path = `${name}.${member.name}`
+    const path = member.name === '' ? `an unnamed member of ${name}` : `${name}.${member.name}`
     if (member.name === '') {
       const inner = resolveType(collection.btf, member.typeId)
       if (inner.kind === 'struct') {

@@ -1,6 +1,5 @@
 // What the kernel tells about a descriptor: maps, programs, links and their BTF.
 
-import { closeSync } from 'node:fs'
 import { type Btf, parseBtf } from './btf.ts'
 import { check } from './errors.ts'
 import {
@@ -13,7 +12,7 @@ import {
   type ProgramType,
   programTypeName,
 } from './kernel-names.ts'
-import { addressOf, btfFdById, infoByFd, u32Buffer } from './native.ts'
+import { addressOf, btfFdById, closeDescriptor, infoByFd, u32Buffer } from './native.ts'
 
 export interface MapInfo {
   readonly id: number
@@ -133,6 +132,6 @@ export function readLoadedBtf(id: number): Btf {
     check(infoByFd(fd, info, u32Buffer(INFO_BYTES)), 'reading', source)
     return parseBtf(blob, source)
   } finally {
-    closeSync(fd)
+    closeDescriptor(fd)
   }
 }

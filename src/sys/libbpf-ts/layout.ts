@@ -42,10 +42,13 @@ export function scalarName(btf: Btf, typeId: number): string {
 }
 
 function describeType(btf: Btf, typeId: number): string {
-  const type = resolveType(btf, typeId)
-  return type.kind === 'array'
-    ? `${describeType(btf, type.elementId)}[${type.count}]`
-    : scalarName(btf, typeId)
+  let dimensions = ''
+  let id = typeId
+  for (let type = resolveType(btf, id); type.kind === 'array'; type = resolveType(btf, id)) {
+    dimensions += `[${type.count}]`
+    id = type.elementId
+  }
+  return `${scalarName(btf, id)}${dimensions}`
 }
 
 function innermostElement(btf: Btf, typeId: number, path: string): { id: number; path: string } {

@@ -87,7 +87,7 @@ export class BpfLink {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    closeSync(this.fd)
+    native.closeDescriptor(this.fd)
   }
 
   #checkOpen(): void {
@@ -190,7 +190,7 @@ function programNameOf(id: number): string {
   try {
     return readProgramInfo(fd).name
   } finally {
-    closeSync(fd)
+    native.closeDescriptor(fd)
   }
 }
 
@@ -213,7 +213,7 @@ export function listLinks(): LinkInfo[] {
     try {
       found.push(readLinkInfo(fd))
     } finally {
-      closeSync(fd)
+      native.closeDescriptor(fd)
     }
   }
   return found

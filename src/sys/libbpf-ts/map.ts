@@ -3,7 +3,6 @@
 // Keys and values are Buffers made by generated codecs. Their length is asserted before every call, because C trusts it.
 // What one expects to happen (no such key, already there) is a result; everything else throws.
 
-import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { mapMemory, PAGE_BYTES } from '../libc/memory.ts'
 import { BpfError, check, checkBytes } from './errors.ts'
@@ -245,7 +244,7 @@ export class BpfMap {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    closeSync(this.fd)
+    native.closeDescriptor(this.fd)
   }
 
   #label(): string {

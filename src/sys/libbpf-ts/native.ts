@@ -231,3 +231,10 @@ export const duplicateDescriptor = (fd: number): number => withErrno(fcntl(fd, F
 
 export const mountBpffs = (path: string): number =>
   withErrno(mount('bpf', path, 'bpf', 0, 'mode=0700') as number)
+
+const close = libc.func('int close(int fd)')
+
+/** Not fs.closeSync: Node takes descriptors it has not opened itself for a mistake in worker threads. */
+export function closeDescriptor(fd: number): void {
+  close(fd)
+}

@@ -1,6 +1,5 @@
 // A loaded program: run it on crafted input, pin it, ask about it.
 
-import { closeSync } from 'node:fs'
 import { BpfError, check } from './errors.ts'
 import { type ProgramInfo, readProgramInfo } from './info.ts'
 import { type AttachType, attachTypeName } from './kernel-names.ts'
@@ -108,7 +107,7 @@ export class BpfProgram {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    closeSync(this.fd)
+    native.closeDescriptor(this.fd)
   }
 
   #checkOpen(): void {
@@ -125,5 +124,5 @@ export class BpfProgram {
 /** Makes the kernel count run time and runs of every program, until the returned function is called. */
 export function enableRunTimeStats(): () => void {
   const fd = check(native.enableStats(STATS_RUN_TIME), 'enabling', 'run-time statistics')
-  return () => closeSync(fd)
+  return () => native.closeDescriptor(fd)
 }
