@@ -37,6 +37,9 @@ const datagramsPerTurn = 64
  */
 const requestsWaitingMax = 1 << 20
 
+/** Sent requests that may stand before the waiting ones until the list is cut. */
+const requestsTakenMax = 1 << 14
+
 /** A table that changes during this many dumps in a row changes faster than it can be read. */
 const dumpAttemptsMax = 10
 
@@ -62,6 +65,7 @@ interface Pending {
   readonly action: string
   readonly accept: (message: Message) => void
   readonly settle: (error?: Error) => void
+  readonly signal: AbortSignal | undefined
   readonly restart: () => void
   attempts: number
   interrupted: boolean
@@ -71,6 +75,11 @@ export class Connection {
   readonly #socket: NetlinkSocket
   /** Not yet sent, in the order they were made. */
   #waiting: Pending[] = []
+  /**
+   * How many at the start of `#waiting` have been sent already: cutting them off one batch at a time would
+   * cost too much.
+   */
+  #taken = 0
   /** Dumps that wait for the one under way. */
   readonly #waitingDumps: Pending[] = []
   /** Sent and not fully answered, by sequence number. */
@@ -111,20 +120,21 @@ export class Connection {
     if (signal?.aborted) return Promise.reject(signal.reason)
     if (this.#closed)
       return Promise.reject(new NetlinkError('CLOSED', `${action}: the netlink connection is closed`))
-    if (this.#waiting.length >= requestsWaitingMax) {
+    if (this.#waiting.length - this.#taken >= requestsWaitingMax) {
       return Promise.reject(
         new NetlinkError('OVERRUN', `${action}: ${requestsWaitingMax} requests wait already`),
       )
     }
     return new Promise<T[]>((resolve, reject) => {
       let results: T[] = []
-      // The kernel cannot be told to stop: an aborted request only loses its caller, or is never sent.
+      // The kernel cannot be told to stop: a request aborted after it was sent only loses its caller.
       const abort = () => reject(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
       this.#enqueue({
         message: encodeMessage(request.type, NLM_F_REQUEST | kind | (request.flags ?? 0), request.body),
         isDump: kind === NLM_F_DUMP,
         action,
+        signal,
         attempts: 0,
         interrupted: false,
         accept: (message) => {
@@ -164,27 +174,28 @@ export class Connection {
   #takeTurn(): void {
     try {
       this.#receive()
-      let taken = 0
-      while (taken < this.#waiting.length && taken < messagesPerTurn) {
-        const count = this.#sendFrom(taken)
-        if (count === 0) break
-        taken += count
-        this.#receive()
-      }
-      this.#waiting = this.#waiting.slice(taken)
+      const end = this.#taken + messagesPerTurn
+      while (this.#taken < Math.min(end, this.#waiting.length) && this.#sendBatch()) this.#receive()
+      this.#forgetTaken()
     } catch (error) {
       this.#failAll((action) => asOverrun(error, action))
     }
     if (this.#closed) return
     this.#socket.keepAlive(this.#sent.size > 0)
-    if (this.#waiting.length > 0) this.#scheduleTurn()
+    if (this.#waiting.length > this.#taken) this.#scheduleTurn()
   }
 
-  /** Sends the next few of the waiting requests in one system call and returns how many. */
-  #sendFrom(start: number): number {
+  /** Sends the next few of the waiting requests in one system call. False when the kernel took nothing. */
+  #sendBatch(): boolean {
     const batch: Buffer[] = []
     let bytes = 0
-    for (const pending of this.#waiting.slice(start, start + messagesPerSend)) {
+    let next = this.#taken
+    for (; next < this.#waiting.length && batch.length < messagesPerSend; next++) {
+      const pending = this.#waiting[next]
+      if (pending === undefined || pending.signal?.aborted) {
+        this.#endDump(pending)
+        continue
+      }
       bytes += pending.message.length
       if (batch.length > 0 && bytes > bytesPerSend) break
       this.#sequence = (this.#sequence + 1) >>> 0 || 1 // 0 marks events.
@@ -192,10 +203,19 @@ export class Connection {
       this.#sent.set(this.#sequence, pending)
       batch.push(pending.message)
     }
-    if (this.#socket.send(Buffer.concat(batch))) return batch.length
-    // The kernel took nothing: these stay waiting, and the numbers they were given were never seen.
-    for (const message of batch) this.#sent.delete(message.readUInt32LE(8))
-    return 0
+    if (batch.length > 0 && !this.#socket.send(Buffer.concat(batch))) {
+      // These stay waiting, and the numbers they were given were never seen.
+      for (const message of batch) this.#sent.delete(message.readUInt32LE(8))
+      return false
+    }
+    this.#taken = next
+    return true
+  }
+
+  #forgetTaken(): void {
+    if (this.#taken < this.#waiting.length && this.#taken < requestsTakenMax) return
+    this.#waiting = this.#waiting.slice(this.#taken)
+    this.#taken = 0
   }
 
   #receive(): void {
@@ -226,35 +246,43 @@ export class Connection {
 
   #finish(sequence: number, pending: Pending, error: Error | undefined): void {
     this.#sent.delete(sequence)
-    if (pending.isDump) this.#dump = undefined
-    const isInterrupted = pending.interrupted && error === undefined
-    if (isInterrupted && ++pending.attempts < dumpAttemptsMax) {
+    const isIncomplete = pending.interrupted && error === undefined
+    if (isIncomplete && ++pending.attempts < dumpAttemptsMax) {
       pending.interrupted = false
       pending.restart()
-      this.#enqueue(pending)
+      this.#waiting.push(pending)
+      this.#scheduleTurn()
       return
     }
-    pending.settle(
-      isInterrupted
-        ? new SystemError({
-            action: pending.action,
-            errno: EBUSY,
-            mend: 'the table keeps changing: list it again later',
-          })
-        : error,
-    )
-    const nextDump = pending.isDump ? this.#waitingDumps.shift() : undefined
-    if (nextDump) this.#enqueue(nextDump)
+    pending.settle(isIncomplete ? dumpUnstable(pending.action) : error)
+    this.#endDump(pending)
+  }
+
+  /** Lets the next dump go, where `pending` was the one under way. */
+  #endDump(pending: Pending | undefined): void {
+    if (pending === undefined || pending !== this.#dump) return
+    this.#dump = undefined
+    const next = this.#waitingDumps.shift()
+    if (next) this.#enqueue(next)
   }
 
   #failAll(toError: (action: string) => Error): void {
-    const failed = new Set([...this.#sent.values(), ...this.#waiting, ...this.#waitingDumps])
+    const failed = new Set([
+      ...this.#sent.values(),
+      ...this.#waiting.slice(this.#taken),
+      ...this.#waitingDumps,
+    ])
     this.#sent.clear()
     this.#waiting = []
+    this.#taken = 0
     this.#waitingDumps.length = 0
     this.#dump = undefined
     for (const pending of failed) pending.settle(toError(pending.action))
   }
+}
+
+function dumpUnstable(action: string): SystemError {
+  return new SystemError({ action, errno: EBUSY, mend: 'the table keeps changing: list it again later' })
 }
 
 function asOverrun(cause: unknown, action: string): NetlinkError {

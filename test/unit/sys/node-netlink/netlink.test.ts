@@ -277,6 +277,11 @@ t.test('a request can be aborted, and a closed connection says so', async (t) =>
   abort.abort()
   await t.rejects(listing, { name: 'AbortError' })
   t.equal((await netlink.links.list()).length, 1, 'the connection goes on')
+  const early = new AbortController()
+  const creating = netlink.links.create({ kind: 'bridge', name: 'br0' }, early.signal)
+  early.abort()
+  await t.rejects(creating, { name: 'AbortError' })
+  t.equal(await netlink.links.get('br0'), undefined, 'what was aborted in time was never sent')
 
   const closing = new Netlink({ namespacePath: path })
   const pending = closing.links.list()

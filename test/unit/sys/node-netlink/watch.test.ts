@@ -1,5 +1,8 @@
 // Events from the real kernel.
 
+import { setTimeout } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import type { NetlinkEvent, Watch } from '../../../../src/sys/node-netlink/watch.ts'
 import { makeNamespace, makeVeth } from './namespace.ts'
@@ -106,6 +109,21 @@ t.test('events lost in the kernel are told as an overrun', async (t) => {
   t.match(await next(events, (event) => event.kind === 'overrun'), { kind: 'overrun' })
   await netlink.routes.add({ destination: '10.250.0.0/16', nextHops: [{ index }] })
   await next(events, (event) => event.kind === 'route' && event.route.destination === '10.250.0.0/16')
+})
+
+t.test('a watch that only its iterator holds survives garbage collection', async (t) => {
+  const { netlink } = makeNamespace(t)
+  const events = netlink.watch({ groups: ['links'] })[Symbol.asyncIterator]()
+  const event = events.next()
+  setFlagsFromString('--expose_gc')
+  const collectGarbage = runInNewContext('gc')
+  for (let i = 0; i < 5; i++) {
+    collectGarbage()
+    await setTimeout(5)
+  }
+  await netlink.links.create({ kind: 'bridge', name: 'br0' })
+  t.match(await event, { value: { kind: 'link' } })
+  await events.return?.(undefined)
 })
 
 t.test('a watch ends by close, by abort and by break', async (t) => {
