@@ -75,12 +75,15 @@ export class ContainerLife {
     this.#follow(running)
   }
 
-  /** Takes up the process a former control process started; false when it has ended. */
-  adopt(restartCount: number, startedMs: number): boolean {
+  /**
+   * Takes up the process a former control process started; false when it has ended. It stays as ready as it was until its probe
+   * says otherwise: a restart of ours must not take an endpoint away.
+   */
+  adopt(restartCount: number, startedMs: number, wasReady: boolean): boolean {
     this.facts.restartCount = restartCount
     const running = adoptContainer(this.pidFile, startedMs)
     if (running === undefined) return false
-    this.#follow(running)
+    this.#follow(running, wasReady)
     return true
   }
 
@@ -113,13 +116,13 @@ export class ContainerLife {
     this.#running?.forget()
   }
 
-  #follow(running: RunningContainer): void {
+  #follow(running: RunningContainer, wasReady = false): void {
     this.#running = running
     this.facts.state = 'running'
     delete this.facts.waiting
     this.facts.pid = running.identity.pid
     this.facts.startedMs = running.startedMs
-    this.facts.ready = this.facts.container.readinessProbe === undefined
+    this.facts.ready = wasReady || this.facts.container.readinessProbe === undefined
     this.#startProbes(running)
     void running.ended.then((end) => this.#onEnd(running, end))
     this.#settings.changed()

@@ -8,8 +8,8 @@ import type { KubeClient } from '../../kube/client.ts'
 import { isKubeError } from '../../kube/errors.ts'
 import type { Pod } from '../../kube/objects.ts'
 import { PODS } from '../../kube/objects.ts'
-import { cgroupMount, podHost, runAt } from '../host.ts'
-import { hostCgroup, namespaceName, type PodName } from '../names.ts'
+import { podHost, runAt } from '../host.ts'
+import { namespaceName, type PodName } from '../names.ts'
 import type { Place } from '../process.ts'
 import { ContainerLife } from './container-life.ts'
 import { sameJson } from './objects.ts'
@@ -106,7 +106,7 @@ export class PodInstance {
       const known = record.containers[life.facts.container.name]
       if (known === undefined) continue
       if (known.done) life.markDone()
-      else if (!life.adopt(known.restartCount, known.startedMs)) {
+      else if (!life.adopt(known.restartCount, known.startedMs, this.#wasReady(life))) {
         life.facts.restartCount = known.restartCount + 1
         continue
       }
@@ -117,6 +117,14 @@ export class PodInstance {
       await this.#startContainers(alive)
       this.#changed()
     })
+  }
+
+  #wasReady(life: ContainerLife): boolean {
+    const { containerStatuses = [], initContainerStatuses = [] } = this.#pod.status ?? {}
+    const known = [...containerStatuses, ...initContainerStatuses].find(
+      ({ name }) => name === life.facts.container.name,
+    )
+    return known?.ready === true
   }
 
   /** The newest state of the object; a deletion timestamp starts the end, a shorter grace period hastens it. */
@@ -336,11 +344,6 @@ export async function removeStray(rack: string, record: PodRecord): Promise<void
   if (!record.hostNetwork) await deletePodNetwork({ rack, node: record.node, pod: record.pod })
   for (let tries = 0; tries < 100 && !removeCgroup(cgroup); tries++) await sleep(20)
   removeRecord(rack, record.node, record.pod)
-}
-
-/** The parent of all pods' cgroups of a node. */
-export function podsCgroup(rack: string, node: string): string {
-  return `${hostCgroup(cgroupMount(), rack, node)}/pods`
 }
 
 /** A cgroup can be removed once its last process has been reaped; until then it stays and harms nobody. */

@@ -117,8 +117,8 @@ class PodRunner implements Controller {
     const successor = this.#successors.get(key)
     this.#successors.delete(key)
     const now = this.#context.stores.pods.get(key)
-    if (this.#isStarted && successor !== undefined && now?.metadata.uid === successor.metadata.uid)
-      this.#consider(now)
+    if (!this.#isStarted || successor === undefined || now === undefined) return
+    if (now.metadata.uid === successor.metadata.uid) this.#consider(now)
   }
 
   /** Addresses nobody holds: neither an instance (also one on its way out) nor a pod another server's history knows. */
