@@ -33,7 +33,7 @@ const mergeValue = (
   return merged
 }
 
-/** Associative lists: shared items merge in the configuration's order, the others' items keep their place among them. */
+/** Associative lists: shared items merge in the configuration's order, the others' items keep their place before them. */
 const mergeList = (
   live: unknown[],
   applied: unknown[],
@@ -51,13 +51,11 @@ const mergeList = (
   const merged: unknown[] = []
   let next = 0
   for (const [index, step] of appliedSteps.entries()) {
-    if (liveByStep.has(step)) {
-      while (next < liveSteps.length && !isApplied.has(liveSteps[next] ?? '')) {
-        merged.push(liveByStep.get(liveSteps[next] ?? ''))
-        next += 1
-      }
-      if (liveSteps[next] === step) next += 1
+    while (next < liveSteps.length && !isApplied.has(liveSteps[next] ?? '')) {
+      merged.push(liveByStep.get(liveSteps[next] ?? ''))
+      next += 1
     }
+    if (liveSteps[next] === step) next += 1
     merged.push(mergeValue(liveByStep.get(step), applied[index], items, definitions))
   }
   for (const step of liveSteps.slice(next)) if (!isApplied.has(step)) merged.push(liveByStep.get(step))
@@ -107,7 +105,7 @@ const isEmptied = (after: unknown, before: unknown): boolean =>
 
 /**
  * Drops what the applier owned, no longer applies, and nobody else owns: `dropped` minus paths that others own or own something in.
- * Deepest first, so an item goes after its last field.
+ * A list item that stays keeps the fields that name it.
  */
 export const dropFields = (
   object: JsonRecord,
@@ -118,12 +116,21 @@ export const dropFields = (
 ): JsonRecord => {
   const complete = withMetadata(schema, definitions)
   const removable = dropped.filter((path) => {
-    if (kept.has(path)) return false
+    if (kept.has(path) || isKeyOfItem(path)) return false
     for (const other of kept) if (isInside(other, path)) return false
     return true
   })
-  const deepestFirst = removable.map(stepsOf).sort((left, right) => right.length - left.length)
   let result: unknown = object
-  for (const steps of deepestFirst) result = removePath(result, steps, complete, definitions)
+  for (const path of removable) {
+    const goesWithParent = removable.some((other) => isInside(path, other))
+    if (!goesWithParent) result = removePath(result, stepsOf(path), complete, definitions)
+  }
   return result as JsonRecord
+}
+
+const isKeyOfItem = (path: FieldPath): boolean => {
+  const steps = stepsOf(path)
+  const item = steps.at(-2)
+  if (!item?.startsWith('k:')) return false
+  return Object.hasOwn(JSON.parse(item.slice(2)) as JsonRecord, steps.at(-1)?.slice(2) ?? '')
 }

@@ -132,6 +132,8 @@ export interface KindDefinition {
   selectableFields?: readonly string[]
   /** Nodes register with their status; everywhere else a status subresource means that creation ignores status. */
   keepsStatusOnCreate?: boolean
+  /** Defined by a CustomResourceDefinition: no strategic merge, and a replacement must name the resourceVersion it replaces. */
+  isCustom?: boolean
   /** Why this object may not be deleted at all, if so. */
   refuseDeletion?: (object: KubeObject) => string | undefined
 }

@@ -96,11 +96,10 @@ const operation = (kind: KindDefinition, action: string, extra: JsonRecord = {})
 
 const pathsOf = (kind: KindDefinition): JsonRecord => {
   const base = `${pathOfGroupVersion(kind.group, kind.version)}${kind.namespaced ? '/namespaces/{namespace}' : ''}/${kind.plural}`
-  const isCustom = !kind.definitionName.startsWith('io.k8s.')
   const patchTypes = [
     'application/json-patch+json',
     'application/merge-patch+json',
-    ...(isCustom ? [] : ['application/strategic-merge-patch+json']),
+    ...(kind.isCustom === true ? [] : ['application/strategic-merge-patch+json']),
     'application/apply-patch+yaml',
   ]
   const body = { requestBody: content(kind.definitionName, ['application/json']) }

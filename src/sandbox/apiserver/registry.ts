@@ -49,11 +49,12 @@ export const inVersion = (object: KubeObject, kind: KindDefinition): KubeObject 
 
 export class KindRegistry {
   #resources = new Map<ResourceKey, ServedResource>()
-  #definitions: Record<string, Schema>
+  /** Shared definitions that built-in kinds refer to; kinds of CRDs are whole trees. */
+  readonly definitions: Readonly<Record<string, Schema>>
   #revision = 0
 
   constructor(kinds: readonly KindDefinition[], definitions: Record<string, Schema>) {
-    this.#definitions = { ...definitions }
+    this.definitions = definitions
     const byResource = new Map<ResourceKey, KindDefinition[]>()
     for (const kind of kinds) {
       const key = resourceKey(kind.group, kind.plural)
@@ -65,10 +66,6 @@ export class KindRegistry {
   /** Grows with every change of what is served: discovery and OpenAPI documents are cached by it. */
   get revision(): number {
     return this.#revision
-  }
-
-  get definitions(): Record<string, Schema> {
-    return this.#definitions
   }
 
   resources(): ServedResource[] {
@@ -102,21 +99,11 @@ export class KindRegistry {
     const key = resourceKey(group, plural)
     const sorted = [...versions].sort((left, right) => compareVersions(left.version, right.version))
     this.#resources.set(key, { key, group, plural, kind, versions: sorted, storageVersion })
-    for (const version of versions) this.#definitions[version.definitionName] ??= version.schema
-    for (const version of versions) {
-      if (isGenerated(version)) this.#definitions[version.definitionName] = version.schema
-    }
     this.#revision += 1
   }
 
   unregister(key: ResourceKey): void {
-    const resource = this.#resources.get(key)
-    if (!resource) return
-    this.#resources.delete(key)
-    for (const version of resource.versions) {
-      if (isGenerated(version)) delete this.#definitions[version.definitionName]
-    }
-    this.#revision += 1
+    if (this.#resources.delete(key)) this.#revision += 1
   }
 
   /** API groups with their versions, preferred first; the core group is ''. */
@@ -130,6 +117,3 @@ export class KindRegistry {
     return new Map([...groups].map(([group, versions]) => [group, [...versions].sort(compareVersions)]))
   }
 }
-
-/** Definitions of CRD kinds come and go with their CRD; those of built-in kinds are shared and stay. */
-const isGenerated = (kind: KindDefinition): boolean => !kind.definitionName.startsWith('io.k8s.')

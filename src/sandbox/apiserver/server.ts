@@ -3,12 +3,14 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
+import { withCrdRules } from './custom-kinds.ts'
+import { CustomResourceController, crdResource } from './custom-resources.ts'
 import { ObjectDeleter } from './deleter.ts'
 import { discover } from './discovery.ts'
 import { type PodLogProvider, ResourceEndpoint } from './endpoint.ts'
 import { pageNotFound } from './errors.ts'
 import { GarbageCollector } from './garbage-collector.ts'
-import { type Handler, HttpFront, type ListenTarget, type TokenEntry } from './http-server.ts'
+import { errorResponse, type Handler, HttpFront, type ListenTarget, type TokenEntry } from './http-server.ts'
 import { InProcessClient } from './in-process.ts'
 import type { KindDefinition } from './kind.ts'
 import { Lister } from './lister.ts'
@@ -22,16 +24,19 @@ import {
   parseResourcePath,
   textResponse,
 } from './request.ts'
+import { sharedDefinitions } from './schema/definitions.ts'
+import { strategicMergePatch } from './schema/strategic.ts'
+import { applyDefaults, findUnknownFields, pruneUnknown, validateObject } from './schema/validate.ts'
 import type { Definitions, SchemaTools } from './schema-tools.ts'
 import { restoreSnapshot, saveSnapshot } from './snapshot.ts'
-import { Storage } from './storage.ts'
+import { resourceKey, Storage } from './storage.ts'
 import { Watcher } from './watcher.ts'
 import { ObjectWriter } from './writer.ts'
 
 export interface ApiServerOptions {
   readonly kinds: readonly KindDefinition[]
-  readonly definitions: Definitions
-  readonly tools: SchemaTools
+  readonly definitions?: Definitions
+  readonly tools?: SchemaTools
   readonly tls: { key: string; cert: string }
   readonly tokens: readonly TokenEntry[]
   readonly clusterIpRanges?: readonly string[]
@@ -40,6 +45,9 @@ export interface ApiServerOptions {
   readonly snapshotFile?: string
   readonly podLogs?: PodLogProvider
   readonly nowMs?: () => number
+  readonly randomUuid?: () => string
+  /** Sees every request with its answer: recorders and audit logs. */
+  readonly observe?: (request: ApiRequest, response: ApiResponse) => void
   readonly log?: (message: string) => void
 }
 
@@ -74,17 +82,18 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
   const log = options.log ?? (() => undefined)
   const nowMs = options.nowMs ?? Date.now
   const storage = new Storage()
-  const kinds = options.kinds.map((kind) =>
-    kind.group === '' && kind.plural === 'namespaces' ? withNamespaceRules(kind) : kind,
+  const registry = new KindRegistry(
+    options.kinds.map(withServerRules),
+    options.definitions ?? sharedDefinitions,
   )
-  const registry = new KindRegistry(kinds, options.definitions)
+  const tools = options.tools ?? builtinTools
   const writer = new ObjectWriter({
     storage,
     registry,
-    tools: options.tools,
+    tools,
     nowMs,
     randomBytes: (count) => randomBytes(count),
-    randomUuid: randomUUID,
+    randomUuid: options.randomUuid ?? randomUUID,
     clusterIpRanges: options.clusterIpRanges ?? ['10.96.0.0/16', 'fd00:96::/112'],
     nodePortRange: options.nodePortRange ?? { first: 30_000, last: 32_767 },
   })
@@ -94,7 +103,7 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
   const endpoint = new ResourceEndpoint({
     storage,
     registry,
-    tools: options.tools,
+    tools,
     writer,
     deleter,
     lister,
@@ -102,11 +111,13 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
     nowMs,
     podLogs: options.podLogs,
   })
-  const handler = makeHandler(registry, endpoint)
+  const handler = observed(makeHandler(registry, endpoint), options.observe)
   const restored =
     options.snapshotFile !== undefined && (await restoreSnapshot(storage, options.snapshotFile))
   const namespaces = new NamespaceController(storage, registry, writer, deleter)
   const collector = new GarbageCollector(storage, registry, writer, deleter)
+  const custom = new CustomResourceController(storage, registry, writer, deleter, nowMs)
+  custom.start()
   namespaces.start()
   collector.start()
   const keeper =
@@ -124,10 +135,35 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
       await front.close()
       namespaces.close()
       collector.close()
+      custom.close()
       watcher.close()
       await keeper?.close()
     },
   }
+}
+
+const builtinTools: SchemaTools = {
+  validateObject,
+  findUnknownFields,
+  pruneUnknown,
+  applyDefaults,
+  strategicMergePatch,
+}
+
+const observed = (handler: Handler, observe: ApiServerOptions['observe']): Handler => {
+  if (!observe) return handler
+  return async (request) => {
+    const answer = await handler(request).catch(errorResponse)
+    observe(request, answer)
+    return answer
+  }
+}
+
+/** Two kinds the server itself acts on bring rules from here. */
+const withServerRules = (kind: KindDefinition): KindDefinition => {
+  const resource = resourceKey(kind.group, kind.plural)
+  if (resource === '/namespaces') return withNamespaceRules(kind)
+  return resource === crdResource ? withCrdRules(kind) : kind
 }
 
 const makeHandler = (registry: KindRegistry, endpoint: ResourceEndpoint): Handler => {

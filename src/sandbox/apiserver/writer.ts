@@ -6,7 +6,7 @@
 
 import { admitAndValidate, asObjectOf, checkUnknownFields, type WriteOptions } from './admission.ts'
 import { dropFields, mergeApplied } from './apply.ts'
-import { alreadyExists, badRequest, conflict, forbidden, notFound, StatusError } from './errors.ts'
+import { alreadyExists, badRequest, conflict, forbidden, invalid, notFound, StatusError } from './errors.ts'
 import { compareFields, fieldValuesOf } from './field-paths.ts'
 import { clone, deepEqual, isRecord, type JsonRecord, timestamp, valueAt } from './json.ts'
 import type { AdmissionContext, KindDefinition, KubeObject } from './kind.ts'
@@ -77,12 +77,12 @@ export class ObjectWriter {
     this.#assertNamespaceAccepts(kind, object)
     this.#chooseName(kind, object)
     const name = object.metadata.name ?? ''
-    if (this.#environment.storage.get(keyOfKind(kind), object.metadata.namespace, name))
-      throw alreadyExists(kind, name)
     const sent = baseOwnership(object, undefined)
     this.#initialise(kind, object)
     if (kind.hasStatusSubresource && kind.keepsStatusOnCreate !== true) delete object['status']
     this.#admit(kind, object, undefined, options)
+    if (this.#environment.storage.get(keyOfKind(kind), object.metadata.namespace, name))
+      throw alreadyExists(kind, name)
     const after = this.#fieldValues(kind, object, 'main')
     const manager = managerOf(kind, 'Update', 'main', options)
     const owners = ownershipAfterUpdate(sent, manager, compareFields(new Map(), after), this.#now())
@@ -376,6 +376,10 @@ export class ObjectWriter {
       throw conflict(kind, name, why)
     }
     const version = metadata.resourceVersion
+    if (kind.isCustom === true && !version) {
+      const message = 'Invalid value: 0: must be specified for an update'
+      throw invalid(kind, name, [{ field: 'metadata.resourceVersion', reason: 'FieldValueInvalid', message }])
+    }
     if (version && version !== '0' && version !== previous.metadata.resourceVersion)
       throw conflict(kind, name)
   }

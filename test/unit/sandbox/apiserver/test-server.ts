@@ -5,29 +5,12 @@ import { request as httpsRequest } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ensureCertificates } from '../../../../src/sandbox/apiserver/certificates.ts'
-import { sharedDefinitions } from '../../../../src/sandbox/apiserver/schema/definitions.ts'
-import { strategicMergePatch } from '../../../../src/sandbox/apiserver/schema/strategic.ts'
-import {
-  applyDefaults,
-  findUnknownFields,
-  pruneUnknown,
-  validateObject,
-} from '../../../../src/sandbox/apiserver/schema/validate.ts'
-import type { SchemaTools } from '../../../../src/sandbox/apiserver/schema-tools.ts'
 import {
   type ApiServer,
   type ApiServerOptions,
   createApiServer,
 } from '../../../../src/sandbox/apiserver/server.ts'
 import { tinyKinds } from './tiny-kinds.ts'
-
-export const schemaTools: SchemaTools = {
-  validateObject,
-  findUnknownFields,
-  pruneUnknown,
-  applyDefaults,
-  strategicMergePatch,
-}
 
 export const token = 'test-token'
 
@@ -84,8 +67,6 @@ export const startServer = async (options: Partial<ApiServerOptions> = {}): Prom
   const user = { name: 'tester', uid: '1', groups: ['system:masters'] }
   const server = await createApiServer({
     kinds: tinyKinds,
-    definitions: sharedDefinitions,
-    tools: schemaTools,
     tls: { key, cert },
     tokens: [{ token, user }],
     ...options,

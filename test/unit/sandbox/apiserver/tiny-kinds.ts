@@ -76,6 +76,16 @@ const template: Schema = {
 
 export const tinyKinds: readonly KindDefinition[] = [
   kind({
+    kind: 'CustomResourceDefinition',
+    group: 'apiextensions.k8s.io',
+    plural: 'customresourcedefinitions',
+    shortNames: ['crd', 'crds'],
+    namespaced: false,
+    hasStatusSubresource: true,
+    hasGeneration: true,
+    schema: { $ref: 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition' },
+  }),
+  kind({
     kind: 'Namespace',
     plural: 'namespaces',
     shortNames: ['ns'],
