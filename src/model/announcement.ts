@@ -26,6 +26,7 @@ export interface AllowedPrefix {
 }
 
 export type RefusalCode =
+  | 'malformed'
   | 'outside-allowed'
   | 'wrong-length'
   | 'default-route'

@@ -1,0 +1,114 @@
+// The planner of routing: what this node should announce, and why. Node facts and VIP facts in, announcements out; pure, with the
+// time and its own small memory as parameters.
+//
+// A VIP is announced when the datapath holds it and a usable endpoint exists: on this node where the Service's policy is Local,
+// anywhere where it is Cluster. Readiness of the API object alone is never enough. It is withdrawn
+//   - at once when the datapath no longer holds it, or when a Local Service loses its last endpoint here: other nodes serve it;
+//   - after a grace period when a Cluster Service loses its last endpoint anywhere: no node serves it better, so a rollout's gap
+//     of a second need not reach every router. Until then the datapath refuses connections by itself.
+// A VIP that several Services share stays while any of them qualifies.
+
+import {
+  type Address,
+  addressBits,
+  type Family,
+  familyOf,
+  type Prefix,
+  prefixParts,
+} from '../model/address.ts'
+import type { Announcement } from '../model/announcement.ts'
+import type { TrafficPolicy } from '../model/service.ts'
+
+export const CLUSTER_WITHDRAW_DELAY_MS = 2_000
+
+export interface NodeFacts {
+  readonly loopbacks: readonly Prefix[]
+  readonly podCidrs: readonly Prefix[]
+}
+
+/** One VIP of one Service, as the datapath and the endpoints stand now. */
+export interface VipFact {
+  readonly vip: Address
+  /** `namespace/name`, for `why`. */
+  readonly service: string
+  /** The datapath has this VIP's frontends and backends loaded. */
+  readonly isHeld: boolean
+  readonly usableAnywhere: number
+  readonly usableLocal: number
+  readonly externalTrafficPolicy: TrafficPolicy
+}
+
+/** When each announced VIP of a Cluster Service was last seen with an endpoint. Belongs to the planner; start with an empty one. */
+export type VipMemory = ReadonlyMap<string, number>
+
+export interface RoutingPlan {
+  readonly announcements: readonly Announcement[]
+  readonly memory: VipMemory
+  /** Plan again no later than this: a grace period ends then. */
+  readonly nextDueMs: number | undefined
+}
+
+export function planAnnouncements(
+  node: NodeFacts,
+  vips: readonly VipFact[],
+  memory: VipMemory,
+  nowMs: number,
+): RoutingPlan {
+  const nextMemory = new Map<string, number>()
+  const reasons = new Map<Address, string[]>()
+  let nextDueMs: number | undefined
+  for (const fact of vips) {
+    const verdict = judgeVip(fact, memory.get(memoryKey(fact)), nowMs)
+    if (!verdict) continue
+    if (verdict.seenMs !== undefined) nextMemory.set(memoryKey(fact), verdict.seenMs)
+    if (verdict.dueMs !== undefined) nextDueMs = Math.min(nextDueMs ?? verdict.dueMs, verdict.dueMs)
+    reasons.set(fact.vip, [...(reasons.get(fact.vip) ?? []), verdict.why])
+  }
+  const announcements = [
+    ...node.loopbacks.map((prefix) => nodeRow(prefix, 'loopback', 'address of this node')),
+    ...node.podCidrs.map((prefix) => nodeRow(prefix, 'pod-cidr', 'pods of this node')),
+    ...[...reasons].map(([vip, whys]) => vipRow(vip, whys.join('; '))),
+  ]
+  return { announcements, memory: nextMemory, nextDueMs }
+}
+
+interface VipVerdict {
+  readonly why: string
+  readonly seenMs?: number
+  readonly dueMs?: number
+}
+
+/** Undefined: do not announce for this Service's sake. */
+function judgeVip(fact: VipFact, seenMs: number | undefined, nowMs: number): VipVerdict | undefined {
+  if (!fact.isHeld) return undefined
+  const subject = `Service ${fact.service}`
+  if (fact.externalTrafficPolicy === 'Local')
+    return fact.usableLocal > 0
+      ? { why: `${subject} has ${countEndpoints(fact.usableLocal)} on this node` }
+      : undefined
+  if (fact.usableAnywhere > 0)
+    return { why: `${subject} has ${countEndpoints(fact.usableAnywhere)}`, seenMs: nowMs }
+  if (seenMs === undefined || nowMs - seenMs >= CLUSTER_WITHDRAW_DELAY_MS) return undefined
+  return {
+    why: `${subject} lost its last endpoint less than ${CLUSTER_WITHDRAW_DELAY_MS / 1000} s ago`,
+    seenMs,
+    dueMs: seenMs + CLUSTER_WITHDRAW_DELAY_MS,
+  }
+}
+
+function memoryKey(fact: VipFact): string {
+  return `${fact.vip} ${fact.service}`
+}
+
+function countEndpoints(count: number): string {
+  return count === 1 ? '1 usable endpoint' : `${count} usable endpoints`
+}
+
+function nodeRow(prefix: Prefix, source: 'loopback' | 'pod-cidr', why: string): Announcement {
+  return { prefix, family: prefixParts(prefix).family, source, why }
+}
+
+function vipRow(vip: Address, why: string): Announcement {
+  const family: Family = familyOf(vip)
+  return { prefix: `${vip}/${addressBits(family)}` as Prefix, family, source: 'service', why }
+}
