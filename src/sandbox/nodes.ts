@@ -1,7 +1,7 @@
 // What runs on a node of the rack: gobgpd under its supervisor, and the agent. Both in the node's network namespace
 // and its `system` cgroup, configured from the address plan alone.
 
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
@@ -29,18 +29,18 @@ export function agentSocket(host: Host): string {
   return `${host.directory}/agent.sock`
 }
 
-/** Writes the agent's configuration, which gobgpd's boot file is derived from. Resolves to whether it changed. */
-export function writeAgentConfig(rack: Rack, node: NodePlan): boolean {
+/** Writes the agent's configuration, which gobgpd's boot file is derived from; touched only if it differs. */
+export function writeAgentConfig(rack: Rack, node: NodePlan): void {
   const host = rack.host(node.name)
   mkdirSync(nodeBpffs(rack.name, node.name), { recursive: true })
-  return writeIfChanged(`${host.directory}/agent.yaml`, stringify(agentConfig(rack, node)), 0o600)
+  writeIfChanged(`${host.directory}/agent.yaml`, stringify(agentConfig(rack, node)), 0o600)
 }
 
 /** Starts gobgpd unless it runs, and waits until it answers on its socket. */
-export async function startGobgpd(rack: Rack, node: NodePlan, isConfigChanged: boolean): Promise<void> {
+export async function startGobgpd(rack: Rack, node: NodePlan): Promise<void> {
   const host = rack.host(node.name)
   const bootFile = `${host.directory}/gobgpd.toml`
-  const isChanged = await writeBootFile(host, bootFile, isConfigChanged)
+  const isChanged = await writeBootFile(host, bootFile)
   const pidFile = `${host.directory}/gobgpd.pid`
   const running = findProcess(pidFile)
   if (running && !isChanged) return
@@ -62,14 +62,13 @@ export async function startGobgpd(rack: Rack, node: NodePlan, isConfigChanged: b
 }
 
 /** Starts the agent unless it runs with this configuration, and waits until it answers on its local socket. */
-export async function startAgent(rack: Rack, node: NodePlan, isConfigChanged: boolean): Promise<void> {
+export async function startAgent(rack: Rack, node: NodePlan): Promise<void> {
   const host = rack.host(node.name)
   const pidFile = `${host.directory}/agent.pid`
   const logFile = `${host.directory}/agent.log`
-  const running = findProcess(pidFile)
-  if (running && isConfigChanged) await stopProcess(pidFile)
-  let identity: ProcessIdentity | undefined = isConfigChanged ? undefined : running
+  let identity = isNewer(pidFile, `${host.directory}/agent.yaml`) ? findProcess(pidFile) : undefined
   if (!identity) {
+    await stopProcess(pidFile)
     rmSync(agentSocket(host), { force: true })
     identity = await startProcess({
       name: `weir agent of ${node.name}`,
@@ -134,12 +133,17 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
 }
 
 /** Writes gobgpd's boot file as on any node: by `weir speaker`, from the agent's configuration. True if it changed. */
-async function writeBootFile(host: Host, bootFile: string, isConfigChanged: boolean): Promise<boolean> {
-  const before = existsSync(bootFile) ? readFileSync(bootFile, 'utf8') : undefined
-  if (before !== undefined && !isConfigChanged) return false
+async function writeBootFile(host: Host, bootFile: string): Promise<boolean> {
   const config = `${host.directory}/agent.yaml`
+  if (isNewer(bootFile, config)) return false
+  const before = existsSync(bootFile) ? readFileSync(bootFile, 'utf8') : undefined
   await demand({}, [process.execPath, WEIR, 'speaker', 'boot-config', '--config', config, '--out', bootFile])
   return readFileSync(bootFile, 'utf8') !== before
+}
+
+/** Whether `file` is there and was written after `other`: then what is made from `other` is up to date. */
+function isNewer(file: string, other: string): boolean {
+  return existsSync(file) && statSync(file).mtimeMs > statSync(other).mtimeMs
 }
 
 /** Whether somebody listens on this Unix socket. */

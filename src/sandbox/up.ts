@@ -9,7 +9,7 @@
 
 import { mkdirSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import type { AddressPlan, NodePlan } from './address-plan.ts'
+import type { AddressPlan } from './address-plan.ts'
 import { asBuilder } from './cgroups.ts'
 import { controlHost, startControl } from './control-process.ts'
 import { buildFabric } from './fabric.ts'
@@ -85,14 +85,13 @@ async function build(rack: Rack, step: Step): Promise<void> {
   const routers = step('routers', () => startRouters(rack))
   if (rack.fabricOnly)
     return await routers.then(() => step('sessions among routers', () => sessions(rack, false)))
-  const configChanged = new Map(plan.nodes.map((node) => [node.name, writeAgentConfig(rack, node)]))
-  const isChanged = (node: NodePlan): boolean => configChanged.get(node.name) ?? false
+  for (const node of plan.nodes) writeAgentConfig(rack, node)
   mkdirSync(controlHost(rack).directory, { recursive: true })
   mkdirSync(controlHost(rack).systemCgroup, { recursive: true })
   await together([
     routers,
     step('gobgpd on every node', async () => {
-      await Promise.all(plan.nodes.map((node) => startGobgpd(rack, node, isChanged(node))))
+      await Promise.all(plan.nodes.map((node) => startGobgpd(rack, node)))
       return 'answers on its socket'
     }),
     step('API server and controllers', async () => {
@@ -101,7 +100,7 @@ async function build(rack: Rack, step: Step): Promise<void> {
     }),
   ])
   await step('agents', async () => {
-    await Promise.all(plan.nodes.map((node) => startAgent(rack, node, isChanged(node))))
+    await Promise.all(plan.nodes.map((node) => startAgent(rack, node)))
     return 'datapath loaded on every node'
   })
   await step('BGP sessions', () => sessions(rack, true))
