@@ -1,9 +1,10 @@
 // The agent's local API: JSON over HTTP on a Unix socket that only root may open. The command line and the rack read it;
 // nothing else listens.
 
-import { chmodSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { rmSync } from 'node:fs'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 
+/** What it returns, or resolves to, is sent as JSON. */
 export type LocalHandler = () => unknown
 
 /**
@@ -19,24 +20,31 @@ export async function serveLocalApi(
     const handler = Object.hasOwn(handlers, path) ? handlers[path] : undefined
     const known = Object.keys(handlers).join(', ')
     if (request.method !== 'GET' || !handler) {
-      response.writeHead(404, { 'content-type': 'application/json' })
-      response.end(`${JSON.stringify({ error: `no such path; there are ${known}` })}\n`)
+      send(response, 404, { error: `no such path; there are ${known}` })
       return
     }
-    try {
-      const body = `${JSON.stringify(handler(), undefined, 2)}\n`
-      response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(body)
-    } catch (error) {
-      response.writeHead(500, { 'content-type': 'application/json' })
-      response.end(`${JSON.stringify({ error: String(error) })}\n`)
-    }
+    Promise.resolve()
+      .then(handler)
+      .then(
+        (value) => send(response, 200, value),
+        (error: unknown) => send(response, 500, { error: String(error) }),
+      )
   })
   rmSync(socketPath, { force: true })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(socketPath, resolve)
-  })
-  chmodSync(socketPath, 0o600)
+  // The mask, and not a chmod afterwards: there is no moment in which others could connect.
+  const mask = process.umask(0o177)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(socketPath, resolve)
+    })
+  } finally {
+    process.umask(mask)
+  }
   return server
+}
+
+function send(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' })
+  response.end(`${JSON.stringify(value, undefined, 2)}\n`)
 }

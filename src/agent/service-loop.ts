@@ -98,7 +98,7 @@ export class ServiceLoop {
     const { datapath, network, nodeName, sources } = this.#options
     const facts = network.facts()
     try {
-      await datapath.attachUplinks(facts.uplinks)
+      datapath.attachUplinks(facts.uplinks)
       datapath.attachPods(facts.pods)
     } catch (error) {
       this.#networkChanged = true

@@ -1,0 +1,180 @@
+// The composition root: makes every part, joins them, and takes them down in the opposite order. No logic of its own beyond
+// the order of things:
+//
+//   load datapath (adopts what is pinned, forwarding goes on) → follow links and the API server → wait until all is known
+//   → write the kernel → tell BGP → allocate addresses
+//
+// Stopping, however it happens, changes nothing in the kernel and withdraws nothing.
+
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Logger, pino } from 'pino'
+import { Datapath } from '../datapath/datapath.ts'
+import { NetworkView } from '../datapath/network-view.ts'
+import { createKubeClient, type KubeClient } from '../kube/client.ts'
+import { EventRecorder } from '../kube/events.ts'
+import { type Address, address, FAMILIES, type Family, familyOf } from '../model/address.ts'
+import { Netlink } from '../sys/node-netlink/netlink.ts'
+import { AddressAllocator } from './address-allocator.ts'
+import type { AgentConfig } from './config.ts'
+import { serveLocalApi } from './local-api.ts'
+import { Routing } from './routing.ts'
+import { ServiceLoop } from './service-loop.ts'
+import { followSources, type Sources } from './sources.ts'
+
+const COMPONENT = 'weir'
+
+export interface Agent {
+  /** Resolves once the kernel holds what the API server said. */
+  readonly ready: Promise<void>
+  close(): Promise<void>
+}
+
+/** Starts the agent. Rejects when the datapath cannot be loaded or links cannot be read; the API server may be away. */
+export async function startAgent(config: AgentConfig): Promise<Agent> {
+  const log = pino({ level: config.logLevel, base: { node: config.nodeName } })
+  mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 })
+  const parts = await makeParts(config, log)
+  const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), {
+    '/v1/status': () => describeStatus(config, parts),
+    '/v1/metrics': () => parts.datapath.metrics(),
+    '/v1/services': () => describeServices(parts),
+    '/v1/routes': () => parts.routing.status(),
+  })
+  const ready = parts.sources.synced.then(() => parts.begin())
+  ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
+  return {
+    ready,
+    close: async () => {
+      api.close()
+      await parts.close()
+    },
+  }
+}
+
+interface Parts {
+  readonly datapath: Datapath
+  readonly network: NetworkView
+  readonly sources: Sources
+  readonly routing: Routing
+  readonly loop: () => ServiceLoop | undefined
+  readonly allocator: () => AddressAllocator | undefined
+  /** Called once, when every source has synced. */
+  readonly begin: () => void
+  readonly close: () => Promise<void>
+}
+
+async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
+  const datapath = new Datapath({
+    nodeName: config.nodeName,
+    bpffs: config.datapath.bpffs,
+    cgroup: config.datapath.cgroup,
+    objects: config.datapath.objects,
+    tunnelAddresses: tunnelAddresses(config),
+    log,
+  })
+  log.info('datapath loaded; pinned state adopted')
+  let loop: ServiceLoop | undefined
+  let allocator: AddressAllocator | undefined
+  const netlink = new Netlink()
+  const network = new NetworkView({
+    netlink,
+    uplinkNames: config.datapath.uplinks,
+    onChange: () => loop?.networkChanged(),
+    onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
+  })
+  await network.start()
+  for (const name of network.missingUplinks())
+    log.warn({ uplink: name }, 'there is no such interface yet; check datapath.uplinks')
+  const client = kubeClient(config)
+  const events = new EventRecorder({
+    client,
+    component: COMPONENT,
+    host: config.nodeName,
+    onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
+  })
+  const sources = followSources(client, log)
+  const routing = new Routing({
+    config,
+    log,
+    isDatapathServing: () => datapath.isServing(network.facts().uplinks),
+  })
+  const begin = () => {
+    const { nodeName, pools } = config
+    const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
+    loop = new ServiceLoop({ nodeName, sources, datapath, network, events, log, onApplied })
+    allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
+    log.info(
+      { services: sources.services.size, slices: sources.slices.size, nodes: sources.nodes.size },
+      'synced',
+    )
+  }
+  const close = async () => {
+    await allocator?.close()
+    await loop?.close()
+    await routing.close()
+    sources.close()
+    await network.close()
+    client.close()
+    netlink.close()
+    datapath.close()
+  }
+  return { datapath, network, sources, routing, loop: () => loop, allocator: () => allocator, begin, close }
+}
+
+function kubeClient(config: AgentConfig): KubeClient {
+  const { servers, caFile, tokenFile } = config.kubernetes
+  return createKubeClient({
+    servers,
+    ...(caFile === undefined ? {} : { caFile }),
+    ...(tokenFile === undefined ? {} : { tokenFile }),
+  })
+}
+
+/** The node's own loopbacks, which every router of the fabric leads to whatever uplink is down. */
+function tunnelAddresses(config: AgentConfig): Record<Family, Address | undefined> {
+  const loopbacks = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
+  const of = (family: Family) => loopbacks.find((candidate) => familyOf(candidate) === family)
+  return { ipv4: of('ipv4') ?? ipv4Only(config.routing.routerId), ipv6: of('ipv6') }
+}
+
+function ipv4Only(candidate: Address): Address | undefined {
+  return familyOf(candidate) === 'ipv4' ? candidate : undefined
+}
+
+async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknown> {
+  const { datapath, network, sources, routing } = parts
+  const { uplinks, gateways, pods } = network.facts()
+  return {
+    node: config.nodeName,
+    synced: parts.loop() !== undefined,
+    allocatesAddresses: parts.allocator()?.isLeader ?? false,
+    sources: sources.describe(),
+    uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({
+      name,
+      ifindex,
+      isUp,
+      mtu,
+      problem: datapath.failedUplinks.get(name),
+      gateways: FAMILIES.map(
+        (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,
+      ),
+    })),
+    pods: pods.map(({ address: podAddress, ifindex, takesRedirects }) => ({
+      address: podAddress,
+      ifindex,
+      takesRedirects,
+    })),
+    tables: datapath.services.usage,
+    routing: await routing.status(),
+  }
+}
+
+function describeServices(parts: Parts): unknown {
+  return [...(parts.loop()?.served.values() ?? [])].map(({ service, held, usable, problems }) => ({
+    service: service.key,
+    held,
+    usable,
+    problems,
+  }))
+}

@@ -1,0 +1,37 @@
+// `weir agent`: runs the node agent until it is told to stop.
+
+import { parseArgs } from 'node:util'
+import { startAgent } from '../agent/agent.ts'
+import { loadConfig } from '../agent/config.ts'
+import type { Command } from './main.ts'
+
+const USAGE = `Usage: weir agent --config FILE
+
+Balances Services in the kernel and announces their addresses, as FILE (YAML) says. Logs JSON lines to standard output.
+Stopping it changes nothing in the kernel and withdraws no route; start it again and it takes over where it was.
+`
+
+export const agentCommand: Command = {
+  summary: 'run the node agent',
+  run: async (args) => {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    })
+    if (values.help) {
+      process.stdout.write(USAGE)
+      return 0
+    }
+    if (values.config === undefined) {
+      process.stderr.write(USAGE)
+      return 2
+    }
+    const agent = await startAgent(loadConfig(values.config))
+    const stopped = new Promise<void>((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())
+    })
+    await Promise.race([stopped, agent.ready.then(() => stopped)])
+    await agent.close()
+    return 0
+  },
+}

@@ -1,0 +1,95 @@
+// The kernel half as one object: loaded, attached, and with its writers. Closing it gives descriptors up and nothing else:
+// programs and maps are pinned and go on.
+
+import type { Logger } from 'pino'
+import type { Address } from '../model/address.ts'
+import { Attachments } from './attach.ts'
+import { type LoadedDatapath, loadDatapath } from './load.ts'
+import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
+import { NexthopMaps } from './nexthop-maps.ts'
+import type { PodDevice, Uplink } from './nexthop-plan.ts'
+import { ServiceMaps } from './service-maps.ts'
+
+export interface DatapathOptions {
+  readonly nodeName: string
+  readonly bpffs: string
+  readonly cgroup: string
+  readonly objects: string | undefined
+  readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
+  readonly log: Logger
+}
+
+export class Datapath {
+  readonly services: ServiceMaps
+  readonly nexthops: NexthopMaps
+  readonly #loaded: LoadedDatapath
+  readonly #attachments: Attachments
+  readonly #log: Logger
+  readonly #failedUplinks = new Map<string, string>()
+
+  /** Loads the programs, adopts what is pinned, and attaches the socket hooks. Uplinks and pods follow by attach…(). */
+  constructor(options: DatapathOptions) {
+    this.#log = options.log
+    this.#loaded = loadDatapath(options)
+    const tables = datapathTables(this.#loaded.map)
+    const nowMs = Date.now
+    this.nexthops = new NexthopMaps(tables, nowMs)
+    this.services = new ServiceMaps({
+      tables,
+      nowMs,
+      place: (backend) =>
+        backend.nodeName === options.nodeName
+          ? { isLocal: true, nexthopId: this.nexthops.podRow(backend.address), nodeId: 0 }
+          : { isLocal: false, ...this.nexthops.nodeRow(backend.nodeName ?? '') },
+    })
+    this.#attachments = new Attachments(options.bpffs)
+    this.#attachments.attachSocket(this.#loaded.socket, options.cgroup)
+  }
+
+  /** Why uplinks do not carry our program, by name; empty when all do. */
+  get failedUplinks(): ReadonlyMap<string, string> {
+    return this.#failedUplinks
+  }
+
+  /** Whether every uplink that has carrier is served: only then may addresses be announced. */
+  isServing(uplinks: readonly Uplink[]): boolean {
+    const attached = this.#attachments.attachedUplinks
+    const up = uplinks.filter((uplink) => uplink.isUp)
+    return up.length > 0 && up.every((uplink) => attached.has(uplink.ifindex))
+  }
+
+  /** Attaches to every uplink that is there. One that refuses is told once and tried again next time. */
+  attachUplinks(uplinks: readonly Uplink[]): void {
+    this.#attachments.keepUplinks(new Set(uplinks.map((uplink) => uplink.ifindex)))
+    for (const { name, ifindex } of uplinks) {
+      try {
+        this.#attachments.attachUplink(this.#loaded.uplinkXdp, name, ifindex)
+        this.#failedUplinks.delete(name)
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error)
+        if (this.#failedUplinks.get(name) !== message)
+          this.#log.error({ err: error, uplink: name }, 'cannot attach to the uplink')
+        this.#failedUplinks.set(name, message)
+      }
+    }
+  }
+
+  attachPods(pods: readonly PodDevice[]): void {
+    this.#attachments.attachPods(this.#loaded.podTc, new Set(pods.map((pod) => pod.ifindex)))
+  }
+
+  /** Does what time has made due. @returns when to call again (milliseconds since the epoch); undefined when nothing waits */
+  retire(): number | undefined {
+    const due = [this.services.retire(), this.nexthops.retire()].filter((ms) => ms !== undefined)
+    return due.length > 0 ? Math.min(...due) : undefined
+  }
+
+  /** Packets and bytes by reason, since the node came up. */
+  metrics(): Record<string, ReasonCount> {
+    return readMetrics(this.#loaded.map('metrics'))
+  }
+
+  close(): void {
+    this.#loaded.close()
+  }
+}

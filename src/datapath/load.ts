@@ -1,0 +1,173 @@
+// Loading: the three BPF objects, their maps pinned under <bpffs>/maps and taken over from an earlier process, their
+// load-time constants set. A map whose layout differs from the generated codecs is refused.
+//
+//   <bpffs>/maps/<name>_v<version>    maps; the version is part of the name, so no other layout is ever read as ours
+//   <bpffs>/links/…                   attachments, see attach.ts
+
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
+import { type Address, addressToBytes } from '../model/address.ts'
+import {
+  BpfMap,
+  type BpfProgram,
+  checkMapLayout,
+  createMap,
+  ensureBpffs,
+  isBpffs,
+  type LoadedObject,
+  makePinDirectory,
+  openObject,
+} from '../sys/libbpf-ts/index.ts'
+import * as abi from './abi.gen.ts'
+import { LAYOUTS } from './maps.ts'
+
+const OBJECT_FILES = { xdp: 'weir_xdp.bpf.o', tc: 'weir_tc.bpf.o', socket: 'weir_sock.bpf.o' } as const
+const BUILT_OBJECTS = fileURLToPath(new URL('../../build/bpf', import.meta.url))
+
+export class DatapathError extends Error {
+  readonly code: 'NOT_BUILT' | 'NO_BPFFS' | 'ATTACH'
+  constructor(code: DatapathError['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+export interface LoadOptions {
+  /** Directory on bpffs for this node's pins. */
+  readonly bpffs: string
+  /** Where the compiled objects are; the checkout's build directory when absent. */
+  readonly objects: string | undefined
+  /** Outer source addresses of what this node tunnels. */
+  readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
+}
+
+export interface LoadedDatapath {
+  readonly map: (name: keyof typeof LAYOUTS) => BpfMap
+  readonly uplinkXdp: BpfProgram
+  readonly podTc: BpfProgram
+  /** cgroup hooks; each knows where it attaches. */
+  readonly socket: readonly BpfProgram[]
+  readonly close: () => void
+}
+
+/** Loads everything. Throws DatapathError or BpfError (verifier, layout) and leaves pinned state as it was. */
+export function loadDatapath(options: LoadOptions): LoadedDatapath {
+  if (options.bpffs.startsWith('/sys/fs/bpf/')) ensureBpffs()
+  makePinDirectory(join(options.bpffs, 'maps'))
+  if (!isBpffs(options.bpffs)) {
+    throw new DatapathError(
+      'NO_BPFFS',
+      `${options.bpffs} is not on a bpf file system: mount one there, or set datapath.bpffs below /sys/fs/bpf`,
+    )
+  }
+  const config = nodeConfig(options)
+  const objects: LoadedObject[] = []
+  try {
+    const xdp = loadOne(options, OBJECT_FILES.xdp, config)
+    objects.push(xdp)
+    const tc = loadOne(options, OBJECT_FILES.tc, config)
+    objects.push(tc)
+    const socket = loadOne(options, OBJECT_FILES.socket, config)
+    objects.push(socket)
+    const map = (name: string) => {
+      const owner = objects.find((object) => object.maps.has(name))
+      return (owner ?? xdp).map(name)
+    }
+    for (const [name, layout] of Object.entries(LAYOUTS))
+      if (name !== 'secrets') checkMapLayout(map(name), layout)
+    return {
+      map,
+      uplinkXdp: xdp.program('weir_uplink_xdp'),
+      podTc: tc.program('weir_pod_tc'),
+      socket: [...socket.programs.values()],
+      close: () => {
+        for (const object of objects) object.close()
+      },
+    }
+  } catch (error) {
+    for (const object of objects) object.close()
+    throw error
+  }
+}
+
+function loadOne(options: LoadOptions, file: string, config: Buffer): LoadedObject {
+  const path = join(options.objects ?? BUILT_OBJECTS, file)
+  if (!existsSync(path)) {
+    throw new DatapathError('NOT_BUILT', `${path} is missing: run 'npm run build', or set datapath.objects`)
+  }
+  const spec = openObject(path)
+  for (const map of spec.maps.values()) {
+    if (!map.isInternal) map.setPinPath(mapPin(options.bpffs, map.name))
+  }
+  if (spec.hasConstant('node_config')) spec.setConstant('node_config', config)
+  return spec.load()
+}
+
+/** bpffs refuses names with a dot. */
+function mapPin(bpffs: string, name: string): string {
+  const versions: Readonly<Record<string, number>> = abi.MapVersion
+  const version = versions[`MAP_VERSION_${name.toUpperCase()}`]
+  if (version === undefined)
+    throw new TypeError(`map ${name} has no MAP_VERSION_${name.toUpperCase()} in bpf/abi/config.h`)
+  return join(bpffs, 'maps', `${name}_v${version}`)
+}
+
+function nodeConfig({ bpffs, tunnelAddresses }: LoadOptions): Buffer {
+  const none = new Uint8Array(16)
+  const { ipv4, ipv6 } = tunnelAddresses
+  return abi.encodeNodeConfig({
+    tunnelIpv4: ipv4 === undefined ? none : addressToBytes(ipv4),
+    tunnelIpv6: ipv6 === undefined ? none : addressToBytes(ipv6),
+    flowSecret: readSecret(mapPin(bpffs, 'secrets')),
+    nodeId: 0,
+    tickShift: tickShift(),
+    flowSetMask: 0,
+  })
+}
+
+/** The key of the flow table's hash: drawn when there is none, for flows written with another would never be found again. */
+function readSecret(pin: string): readonly bigint[] {
+  const row = Buffer.alloc(4)
+  const pinned = BpfMap.openPinnedIfAny(pin)
+  const map =
+    pinned ??
+    createMap({ name: 'secrets', type: 'array', keySize: 4, valueSize: abi.SECRET_BYTES, maxEntries: 1 })
+  try {
+    const known = pinned && map.lookup(row)
+    if (known?.some((byte) => byte !== 0)) return abi.decodeSecret(known).flow
+    const drawn = randomBytes(abi.SECRET_BYTES)
+    map.update(row, drawn)
+    // Pinned only when it holds the secret: a process killed in between leaves nothing behind.
+    if (!pinned) map.pin(pin)
+    return abi.decodeSecret(drawn).flow
+  } finally {
+    map.close()
+  }
+}
+
+const HERTZ_DEFAULT = 250
+
+/** A flow's tick is the power of two of jiffies nearest above a second; the kernel tells its HZ only in its configuration. */
+function tickShift(): number {
+  return Math.round(Math.log2(kernelHertz()))
+}
+
+function kernelHertz(): number {
+  const sources = [
+    () => gunzipSync(readFileSync('/proc/config.gz')).toString(),
+    () => readFileSync(`/boot/config-${release()}`, 'utf8'),
+  ]
+  for (const read of sources) {
+    try {
+      const found = /^CONFIG_HZ=(\d+)$/m.exec(read())?.[1]
+      if (found !== undefined) return Number(found)
+    } catch {
+      // Neither file has to be there.
+    }
+  }
+  return HERTZ_DEFAULT
+}
