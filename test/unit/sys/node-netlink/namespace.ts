@@ -1,10 +1,18 @@
 // Network namespaces for a test, gone when it ends, whatever its outcome.
 
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
 import type { Test } from 'tap'
 import { Netlink } from '../../../../src/sys/node-netlink/netlink.ts'
 
 let count = 0
+
+// A test that was killed could not tidy up; the next one does, by the process id in the name. Several may try at once.
+for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
+  const owner = /^(?:netlink|libc)-(\d+)/.exec(name)?.[1]
+  if (owner && !existsSync(`/proc/${owner}`))
+    execFileSync('ip', ['netns', 'delete', name], { stdio: 'ignore' })
+}
 
 /** A fresh namespace with loopback up, and a connection into it. Deleting it deletes every link inside. */
 export function makeNamespace(t: Test): { netlink: Netlink; path: string; name: string } {
