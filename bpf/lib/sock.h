@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Service addresses translated at the socket: connect() and sendmsg() pick the backend once, and no
+ * packet needs translation afterwards. The socket's storage remembers which Service it was, for
+ * getpeername() and recvmsg(). Seen from inside the cluster: externalTrafficPolicy does not narrow.
+ *
+ * A refusal is what a closed port is, ECONNREFUSED. A Local policy without an endpoint here, which
+ * a packet would meet with silence, is EHOSTUNREACH: at the socket there is nothing to lose on the
+ * way, and the caller learns at once.
+ *
+ * IPv4 addresses seen by the IPv6 hooks (::ffff:a.b.c.d) are already in the maps' own form.
+ */
+#ifndef WEIR_LIB_SOCK_H
+#define WEIR_LIB_SOCK_H
+
+#include <linux/errno.h>
+#include <linux/in.h>
+#include "lib/lb.h"
+#include "lib/verdict.h"
+
+/* What a sock_addr program returns. */
+#define SOCK_REFUSE  0
+#define SOCK_PROCEED 1
+
+struct sock_target {
+	struct address address;
+	__be16 port;
+	__u8 protocol;
+};
+
+/* user_port is 32 bits wide and holds the port in network order in its first two. */
+static __always_inline void sock_read_target(struct bpf_sock_addr *ctx, struct sock_target *target,
+					     const int family)
+{
+	if (family == IPV4)
+		address_from_ipv4(&target->address, ctx->user_ip4);
+	else
+		address_set_words(&target->address, ctx->user_ip6[0], ctx->user_ip6[1],
+				  ctx->user_ip6[2], ctx->user_ip6[3]);
+	target->port = ctx->user_port;
+	target->protocol = ctx->protocol;
+}
+
+static __always_inline void sock_write_target(struct bpf_sock_addr *ctx,
+					      const struct address *address, __be16 port,
+					      const int family)
+{
+	if (family == IPV4) {
+		ctx->user_ip4 = address_to_ipv4(address);
+	} else {
+		ctx->user_ip6[0] = address_get_word(address, 0);
+		ctx->user_ip6[1] = address_get_word(address, 1);
+		ctx->user_ip6[2] = address_get_word(address, 2);
+		ctx->user_ip6[3] = address_get_word(address, 3);
+	}
+	ctx->user_port = port;
+}
+
+static __always_inline int sock_refuse(enum verdict_reason reason, int error)
+{
+	count(reason, 0);
+	bpf_set_retval(-error);
+	return SOCK_REFUSE;
+}
+
+static __always_inline bool is_peer_of(const struct sock_peer *peer,
+				       const struct sock_target *service)
+{
+	return peer->backend_id != 0 && peer->service_port == service->port &&
+	       address_is_equal(&peer->service, &service->address);
+}
+
+/* The same number may have gone to another backend meanwhile; the address tells. */
+static __always_inline bool is_peer_alive(const struct sock_peer *peer)
+{
+	const struct backend *backend = backend_find(peer->backend_id);
+
+	return backend && backend->port == peer->backend_port &&
+	       address_is_equal(&backend->address, &peer->backend);
+}
+
+/* An unconnected UDP socket goes on with the backend that it has for this Service. */
+static __always_inline __u32 sock_find_earlier(const struct sock_reverse *reverse,
+					       const struct sock_target *service)
+{
+#pragma unroll
+	for (int i = 0; i < WEIR_SOCK_PEERS; i++)
+		if (is_peer_of(&reverse->peers[i], service))
+			return is_peer_alive(&reverse->peers[i]) ? reverse->peers[i].backend_id : 0;
+	return 0;
+}
+
+/* The place of this Service, else the next in turn. */
+static __always_inline struct sock_peer *sock_choose_place(struct sock_reverse *reverse,
+							   const struct sock_target *service)
+{
+#pragma unroll
+	for (int i = 0; i < WEIR_SOCK_PEERS; i++)
+		if (is_peer_of(&reverse->peers[i], service))
+			return &reverse->peers[i];
+	return &reverse->peers[reverse->next++ % WEIR_SOCK_PEERS];
+}
+
+static __always_inline void sock_remember(struct sock_reverse *reverse,
+					  const struct sock_target *service,
+					  const struct backend *backend, __u32 backend_id)
+{
+	struct sock_peer *peer = sock_choose_place(reverse, service);
+
+	peer->service = service->address;
+	peer->service_port = service->port;
+	peer->backend = backend->address;
+	peer->backend_port = backend->port;
+	peer->backend_id = backend_id;
+}
+
+static __always_inline struct sock_reverse *sock_storage(struct bpf_sock_addr *ctx, __u64 flags)
+{
+	return ctx->sk ? bpf_sk_storage_get(&sock_reverse, ctx->sk, NULL, flags) : NULL;
+}
+
+/* No frontend: either not a Service at all, or a port that the Service lacks. */
+static __always_inline int sock_judge_unknown(const struct sock_target *target)
+{
+	if (target->protocol != IPPROTO_TCP && target->protocol != IPPROTO_UDP)
+		return SOCK_PROCEED;
+	if (!frontend_find_catch_all(&target->address))
+		return SOCK_PROCEED;
+	return sock_refuse(REASON_NO_SUCH_PORT, ECONNREFUSED);
+}
+
+/* `keeps_peer`: sendmsg() of one socket to one Service stays with one backend; a connect() is new.
+ */
+static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int family,
+					  const bool keeps_peer)
+{
+	const struct frontend *frontend;
+	const struct backend *backend;
+	struct sock_target target = {};
+	struct sock_reverse *reverse;
+	__u32 backend_id = 0;
+
+	sock_read_target(ctx, &target, family);
+	frontend = frontend_find(&target.address, target.port, target.protocol);
+	if (!frontend)
+		return sock_judge_unknown(&target);
+	reverse = sock_storage(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+	if (reverse && keeps_peer)
+		backend_id = sock_find_earlier(reverse, &target);
+	if (!backend_id)
+		backend_id = range_choose(range_from_inside(frontend), bpf_get_prandom_u32());
+	backend = backend_find(backend_id);
+	if (!backend && frontend->flags & FRONTEND_ANY_ENDPOINT)
+		return sock_refuse(REASON_NO_LOCAL_ENDPOINT, EHOSTUNREACH);
+	if (!backend)
+		return sock_refuse(REASON_NO_ENDPOINT, ECONNREFUSED);
+	if (reverse)
+		sock_remember(reverse, &target, backend, backend_id);
+	sock_write_target(ctx, &backend->address, backend->port, family);
+	count(REASON_SOCKET, 0);
+	return SOCK_PROCEED;
+}
+
+/* The address that the program is about to be shown: a backend's becomes the Service's. */
+static __always_inline int sock_show_service(struct bpf_sock_addr *ctx, const int family)
+{
+	struct sock_reverse *reverse = sock_storage(ctx, 0);
+	struct sock_target shown = {};
+
+	if (!reverse)
+		return SOCK_PROCEED;
+	sock_read_target(ctx, &shown, family);
+#pragma unroll
+	for (int i = 0; i < WEIR_SOCK_PEERS; i++) {
+		const struct sock_peer *peer = &reverse->peers[i];
+
+		if (peer->backend_id == 0 || peer->backend_port != shown.port ||
+		    !address_is_equal(&peer->backend, &shown.address))
+			continue;
+		sock_write_target(ctx, &peer->service, peer->service_port, family);
+		break;
+	}
+	return SOCK_PROCEED;
+}
+
+#endif
