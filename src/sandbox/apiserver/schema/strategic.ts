@@ -10,7 +10,14 @@
 
 import { badRequest } from '../errors.ts'
 import type { Schema } from '../kind.ts'
-import { copyOf, type Definitions, fieldSchema, isJsonObject, type JsonObject, resolveSchema } from './traverse.ts'
+import {
+  copyOf,
+  type Definitions,
+  fieldSchema,
+  isJsonObject,
+  type JsonObject,
+  resolveSchema,
+} from './traverse.ts'
 
 const patchDirective = '$patch'
 const retainKeysDirective = '$retainKeys'
@@ -53,7 +60,9 @@ function mergeMap(place: Place, current: JsonObject, patch: JsonObject): JsonObj
   if (directive === 'replace') return withoutDirectives(patch)
   if (directive === 'delete') return {}
   if (directive !== undefined && directive !== 'merge')
-    throw badRequest(`strategic merge patch: unknown directive $patch: ${String(directive)}; use replace, delete or merge`)
+    throw badRequest(
+      `strategic merge patch: unknown directive $patch: ${String(directive)}; use replace, delete or merge`,
+    )
   const result = retainKeys(current, patch)
   const listFields = new Set<string>()
   for (const [key, value] of Object.entries(patch)) {
@@ -71,7 +80,8 @@ function mergeMap(place: Place, current: JsonObject, patch: JsonObject): JsonObj
 function retainKeys(current: JsonObject, patch: JsonObject): JsonObject {
   const keep = patch[retainKeysDirective]
   if (keep === undefined) return { ...current }
-  if (!Array.isArray(keep)) throw badRequest('strategic merge patch: $retainKeys must be a list of field names')
+  if (!Array.isArray(keep))
+    throw badRequest('strategic merge patch: $retainKeys must be a list of field names')
   return Object.fromEntries(Object.entries(current).filter(([key]) => keep.includes(key)))
 }
 
@@ -116,33 +126,46 @@ function mergePrimitives(
 ): unknown[] {
   const kept = current.filter((item) => !(removed ?? []).includes(item))
   const merged = [...new Set([...kept, ...given])]
-  return order === undefined ? merged : inOrder(merged, current, order, (item) => String(item), (item) => String(item))
+  return order === undefined
+    ? merged
+    : inOrder(
+        merged,
+        current,
+        order,
+        (item) => String(item),
+        (item) => String(item),
+      )
 }
 
 /** A list of maps that are told apart by a key. */
 class KeyedList {
-  readonly #place: Place
   readonly #mergeKey: string
   /** All keys that together tell items apart; the first is the merge key. */
   readonly #keys: readonly string[]
   readonly #item: Place
 
   constructor(place: Place, mergeKey: string) {
-    this.#place = place
     this.#mergeKey = mergeKey
     const listKeys = place.schema?.['x-kubernetes-list-map-keys'] ?? []
     this.#keys = [mergeKey, ...listKeys.filter((key) => key !== mergeKey)]
     this.#item = inside(place, place.schema?.items)
   }
 
-  merge(current: readonly unknown[], patch: readonly unknown[], order: readonly unknown[] | undefined): unknown[] {
+  merge(
+    current: readonly unknown[],
+    patch: readonly unknown[],
+    order: readonly unknown[] | undefined,
+  ): unknown[] {
     const items = patch.map((item) => this.#checked(item))
     const isReplaced = items.some((item) => item[patchDirective] === 'replace')
-    const plain = items.filter((item) => item[patchDirective] === undefined || item[patchDirective] === 'merge')
+    const plain = items.filter(
+      (item) => item[patchDirective] === undefined || item[patchDirective] === 'merge',
+    )
     if (isReplaced) return plain.map(withoutDirectives)
     let result: unknown[] = [...current]
     for (const item of items)
-      if (item[patchDirective] === 'delete') result = result.filter((existing) => !this.#isDeletedBy(existing, item))
+      if (item[patchDirective] === 'delete')
+        result = result.filter((existing) => !this.#isDeletedBy(existing, item))
     const wanted = new Map<unknown, number>()
     for (const entry of order ?? [])
       if (isJsonObject(entry)) wanted.set(entry[this.#mergeKey], (wanted.get(entry[this.#mergeKey]) ?? 0) + 1)
@@ -151,7 +174,8 @@ class KeyedList {
   }
 
   #checked(item: unknown): JsonObject {
-    if (!isJsonObject(item)) throw badRequest('strategic merge patch: a list of objects cannot hold plain values')
+    if (!isJsonObject(item))
+      throw badRequest('strategic merge patch: a list of objects cannot hold plain values')
     if (item[this.#mergeKey] === undefined && item[patchDirective] !== 'replace')
       throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${this.#mergeKey}`)
     return item
@@ -159,7 +183,9 @@ class KeyedList {
 
   #isDeletedBy(existing: unknown, deletion: JsonObject): boolean {
     if (!isJsonObject(existing)) return false
-    return this.#keys.every((key) => deletion[key] === undefined || this.#keyOf(existing, key) === deletion[key])
+    return this.#keys.every(
+      (key) => deletion[key] === undefined || this.#keyOf(existing, key) === deletion[key],
+    )
   }
 
   #keyOf(item: JsonObject, key: string): unknown {
@@ -169,7 +195,8 @@ class KeyedList {
   /** `wantedCount`: how many items with this merge key the result shall have. */
   #mergeItem(result: unknown[], item: JsonObject, wantedCount: number): void {
     const matches = [...result.entries()].filter(
-      (entry): entry is [number, JsonObject] => isJsonObject(entry[1]) && entry[1][this.#mergeKey] === item[this.#mergeKey],
+      (entry): entry is [number, JsonObject] =>
+        isJsonObject(entry[1]) && entry[1][this.#mergeKey] === item[this.#mergeKey],
     )
     const isAmbiguous = matches.length > 1 || wantedCount > matches.length
     const exact = matches.filter(([, existing]) =>
