@@ -7,11 +7,11 @@ import { Netlink } from '../../../../src/sys/node-netlink/netlink.ts'
 
 let count = 0
 
-// A test that was killed could not tidy up; the next one does, by the process id in the name. Several may try at once.
+// A test that was killed could not tidy up; the next one does, by the process id in the name. Several may try
+// at once, so a failure means nothing.
 for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
   const owner = /^(?:netlink|libc)-(\d+)/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`))
-    execFileSync('ip', ['netns', 'delete', name], { stdio: 'ignore' })
+  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
 }
 
 /** A fresh namespace with loopback up, and a connection into it. Deleting it deletes every link inside. */
