@@ -45,6 +45,7 @@ export interface RunOptions {
 }
 
 const RUN_MS = 30_000
+const OUTPUT_LINES_SHOWN = 5
 
 let cgroupMountFound: string | undefined
 
@@ -138,11 +139,11 @@ export async function demand(
   const result = await runAt(place, argv, options)
   if (result.status === 0) return result.stdout
   const where = place.namespace ? ` in namespace ${place.namespace}` : ''
-  const said = (result.stderr.trim() || result.stdout.trim()).split('\n').slice(0, 5).join('\n')
   throw new RackError(
     'command-failed',
-    `'${argv.join(' ')}'${where} failed with status ${result.status}: ${said}`,
+    `'${argv.join(' ')}'${where} failed with status ${result.status}`,
     "run 'weir sandbox down' and 'up' again if the rack is half built",
+    { detail: (result.stderr.trim() || result.stdout.trim()).split('\n').slice(0, OUTPUT_LINES_SHOWN) },
   )
 }
 

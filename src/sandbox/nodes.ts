@@ -19,7 +19,7 @@ const SUPERVISOR = fileURLToPath(new URL('../speaker/gobgpd-supervisor.sh', impo
 const WEIR = fileURLToPath(new URL('../../tools/weir.mjs', import.meta.url))
 const READY_MS = 20_000
 /** A young generation of 2 MiB keeps an idle agent small; its work is bursts of short-lived rows. */
-const NODE_FLAGS = ['--max-semi-space-size=2']
+const NODE_FLAGS = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning']
 
 export function gobgpSocket(host: Host): string {
   return `${host.directory}/gobgpd.sock`

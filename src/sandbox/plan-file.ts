@@ -112,8 +112,9 @@ export function planFromDocument(
       : document
   const result = schema.safeParse(whole)
   if (!result.success) {
-    const issues = result.error.issues.map((issue) => `\n  ${describeIssue(issue)}`)
-    throw new RackError('bad-plan', `${source} is refused:${issues.join('')}\n`, 'correct these keys')
+    throw new RackError('bad-plan', `${source} is refused`, 'correct these keys', {
+      detail: result.error.issues.flatMap(describeIssue),
+    })
   }
   const given = result.data
   const pair = (name: BaseName): Pair<Network> => ({
@@ -176,16 +177,14 @@ function checkBases(bases: PlanBases, source: string): void {
   }
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string {
+function describeIssue(issue: z.core.$ZodIssue): string[] {
   const path = issue.path.map(String).join('.')
-  if (issue.code !== 'unrecognized_keys') return `${path || '(top level)'}: ${issue.message}`
-  return issue.keys
-    .map((key) => {
-      const near = nearMatches(key, KEYS_BELOW[path] ?? [], 1)
-      const hint = near.length > 0 ? ` (did you mean '${near[0]}'?)` : ''
-      return `${[...issue.path.map(String), key].join('.')}: unknown key${hint}`
-    })
-    .join('\n  ')
+  if (issue.code !== 'unrecognized_keys') return [`${path || '(top level)'}: ${issue.message}`]
+  return issue.keys.map((key) => {
+    const near = nearMatches(key, KEYS_BELOW[path] ?? [], 1)
+    const hint = near.length > 0 ? ` (did you mean '${near[0]}'?)` : ''
+    return `${[...issue.path.map(String), key].join('.')}: unknown key${hint}`
+  })
 }
 
 /** Spreading an absent key as undefined would hide the default. */

@@ -19,8 +19,18 @@ export class RackError extends Error {
   /** What the user can do about it, one sentence without a final stop. */
   readonly mend: string
 
-  constructor(code: RackErrorCode, what: string, mend: string, options?: { cause?: unknown }) {
-    super(`${what}. Mend: ${mend}.`, options)
+  /** `detail`: lines that show more, such as the end of a log. */
+  constructor(
+    code: RackErrorCode,
+    what: string,
+    mend: string,
+    options: { cause?: unknown; detail?: readonly string[] } = {},
+  ) {
+    const lines = (options.detail ?? []).map((line) => `\n  ${line}`)
+    super(
+      `${what}. Mend: ${mend}.${lines.join('')}`,
+      options.cause === undefined ? {} : { cause: options.cause },
+    )
     this.name = 'RackError'
     this.code = code
     this.mend = mend
@@ -33,7 +43,10 @@ export function nearMatches(word: string, candidates: readonly string[], most = 
   const editsMax = Math.max(2, Math.floor(wanted.length / 3))
   return candidates
     .map((candidate) => ({ candidate, distance: editDistance(wanted, candidate.toLowerCase()) }))
-    .filter(({ candidate, distance }) => distance <= editsMax || (wanted.length > 2 && candidate.startsWith(wanted)))
+    .filter(
+      ({ candidate, distance }) =>
+        distance <= editsMax || (wanted.length > 2 && candidate.startsWith(wanted)),
+    )
     .sort((a, b) => a.distance - b.distance || a.candidate.localeCompare(b.candidate))
     .slice(0, most)
     .map(({ candidate }) => candidate)

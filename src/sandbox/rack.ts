@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { createServer } from 'node:net'
 import { type AddressPlan, hostNames, type NodePlan } from './address-plan.ts'
 import { type Host, hostOf, listNamespaces } from './host.ts'
-import { kubeconfigFile, ownsNamespace, rackDirectory, stateFile } from './names.ts'
+import { kubeconfigFile, ownsNamespace, RACK_NAME_DEFAULT, rackDirectory, stateFile } from './names.ts'
 import { planDocument, planFromDocument } from './plan-file.ts'
 import { nearMatches, RackError } from './rack-error.ts'
 
@@ -89,9 +89,10 @@ export function rackNamespaces(name: string): string[] {
   return listNamespaces().filter((namespace) => ownsNamespace(name, namespace))
 }
 
-/** The usual port if nobody listens there, else one that the kernel finds free. */
-export async function chooseApiPort(): Promise<number> {
-  return (await tryListen(API_PORT_DEFAULT)) ?? (await tryListen(0)) ?? API_PORT_DEFAULT
+/** The usual port for the usual rack if nobody listens there, else one that the kernel finds free. */
+export async function chooseApiPort(name: string): Promise<number> {
+  const usual = name === RACK_NAME_DEFAULT ? await tryListen(API_PORT_DEFAULT) : undefined
+  return usual ?? (await tryListen(0)) ?? API_PORT_DEFAULT
 }
 
 function tryListen(port: number): Promise<number | undefined> {

@@ -60,7 +60,7 @@ async function chooseRack(options: UpOptions): Promise<Rack> {
   const base = found ? planDocument(found.plan) : {}
   const plan = options.plan ?? planFromDocument(base, 'the command line', options.overrides)
   const fabricOnly = options.fabricOnly ?? false
-  if (!found) return makeRack(name, plan, await chooseApiPort(), fabricOnly)
+  if (!found) return makeRack(name, plan, await chooseApiPort(name), fabricOnly)
   if (isDeepStrictEqual(planDocument(found.plan), planDocument(plan))) {
     // A whole rack stays whole; a fabric can be completed.
     return makeRack(name, plan, found.apiPort, fabricOnly && found.fabricOnly)
@@ -130,17 +130,19 @@ async function sessions(rack: Rack, withNodes: boolean): Promise<string> {
       return seen.length > 0 && missing().length === 0
     })
   } catch (cause) {
-    const names = missing().map(
-      (session) => `${session.router}–${session.peer} ${session.family} (${session.state})`,
-    )
     throw new RackError(
       'timeout',
-      `after ${SESSIONS_MS / 1000} s these sessions are not Established with prefixes: ${names.join(', ') || 'no router answers'}`,
+      `after ${SESSIONS_MS / 1000} s not every BGP session is Established and carries prefixes`,
       "see 'weir sandbox logs NODE' and 'weir sandbox exec tor1 -- vtysh -c \"show bgp summary\"'",
-      { cause },
+      { cause, detail: seen.length === 0 ? ['no router answers'] : missing().map(describeSession) },
     )
   }
   return `${seen.length} of ${seen.length} Established`
+}
+
+function describeSession(session: RouterSession): string {
+  const { router, peer, address, state, prefixesAccepted } = session
+  return `${router} with ${peer} (${address}): ${state}, ${prefixesAccepted} prefixes`
 }
 
 /** `up` promises a working rack: faults that somebody left on links are mended, and named. */

@@ -24,23 +24,21 @@ export async function waitUntil(
   const deadline = performance.now() + timeoutMs
   while (!(await isReady())) {
     if (watched && !isAlive(watched.identity)) {
-      throw new RackError(
-        'process-died',
-        `${what} ended while starting${lastLines(watched.logFile)}`,
-        `see ${watched.logFile}`,
-      )
+      throw new RackError('process-died', `${what} ended while starting`, `see ${watched.logFile}`, {
+        detail: lastLines(watched.logFile),
+      })
     }
     if (performance.now() > deadline) {
-      const log = watched ? lastLines(watched.logFile) : ''
       const mend = watched ? `see ${watched.logFile}` : "see 'weir sandbox status' and 'weir sandbox logs'"
-      throw new RackError('timeout', `${what} was not ready after ${timeoutMs / 1000} s${log}`, mend)
+      throw new RackError('timeout', `${what} was not ready after ${timeoutMs / 1000} s`, mend, {
+        detail: watched ? lastLines(watched.logFile) : [],
+      })
     }
     await sleep(POLL_MS)
   }
 }
 
-function lastLines(logFile: string): string {
-  if (!existsSync(logFile)) return ''
-  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN)
-  return `:\n${lines.map((line) => `  ${line}`).join('\n')}\n`
+function lastLines(logFile: string): string[] {
+  if (!existsSync(logFile)) return []
+  return readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN)
 }
