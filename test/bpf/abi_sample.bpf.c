@@ -10,7 +10,7 @@ enum sample_kind {
 	SAMPLE_NONE = 0,
 	SAMPLE_FIRST = 1,
 	SAMPLE_ALIAS = 1,
-	SAMPLE_BELOW = -7,
+	SAMPLE_LAST = 7,
 };
 
 struct sample_address {

@@ -108,7 +108,7 @@ function parseComposite(kind: 'struct' | 'union'): (cursor: Cursor, header: Head
 
 function parseEnum(cursor: Cursor, header: Header): BtfType {
   const raw = times(header.count, () => ({ name: cursor.string(cursor.u32()), value: cursor.u32() }))
-  // Compilers before clang 16 leave the sign flag out. 32-bit values of such an enum are C ints.
+  // Compilers before clang 16 leave the sign flag out: they can't tell -1 from 0xffffffff, and neither can we.
   const signed = header.flag
   const values = raw.map(({ name, value }) => ({ name, value: BigInt(signed ? value | 0 : value) }))
   return { kind: 'enum', name: header.name, size: header.sizeOrType, signed, values }

@@ -6,7 +6,7 @@ export const SampleKind = {
   SAMPLE_NONE: 0,
   SAMPLE_FIRST: 1,
   SAMPLE_ALIAS: 1,
-  SAMPLE_BELOW: -7,
+  SAMPLE_LAST: 7,
 } as const
 export type SampleKind = (typeof SampleKind)[keyof typeof SampleKind]
 
@@ -14,7 +14,7 @@ export type SampleKind = (typeof SampleKind)[keyof typeof SampleKind]
 export const SAMPLE_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof SampleKind> = new Map([
   [0, 'SAMPLE_NONE'],
   [1, 'SAMPLE_FIRST'],
-  [-7, 'SAMPLE_BELOW'],
+  [7, 'SAMPLE_LAST'],
 ])
 
 export const SAMPLE_BYTES = 168
@@ -68,7 +68,7 @@ export function encodeSample(value: Sample, buffer: Buffer = Buffer.alloc(SAMPLE
   writeBytes(value.mac, 6, 'Sample.mac', buffer, offset + 120)
   buffer.writeUInt8(value.on ? 1 : 0, offset + 126)
   buffer.writeInt8(value.delta, offset + 127)
-  buffer.writeInt32LE(value.kind, offset + 128)
+  buffer.writeUInt32LE(value.kind, offset + 128)
   writeBytes(value.either, 16, 'Sample.either', buffer, offset + 132)
   buffer.writeUInt16LE(value.left, offset + 148)
   buffer.writeInt16LE(value.right, offset + 150)
@@ -94,7 +94,7 @@ export function decodeSample(buffer: Buffer, offset = 0): Sample {
     mac: readBytes(buffer, offset + 120, 6),
     on: buffer.readUInt8(offset + 126) !== 0,
     delta: buffer.readInt8(offset + 127),
-    kind: buffer.readInt32LE(offset + 128),
+    kind: buffer.readUInt32LE(offset + 128),
     either: readBytes(buffer, offset + 132, 16),
     left: buffer.readUInt16LE(offset + 148),
     right: buffer.readInt16LE(offset + 150),
