@@ -13,6 +13,7 @@ import { GarbageCollector } from './garbage-collector.ts'
 import { errorResponse, type Handler, HttpFront, type ListenTarget, type TokenEntry } from './http-server.ts'
 import { InProcessClient } from './in-process.ts'
 import type { KindDefinition } from './kind.ts'
+import { builtinKinds } from './kinds/index.ts'
 import { Lister } from './lister.ts'
 import { NamespaceController, withNamespaceRules } from './namespaces.ts'
 import { OpenApi } from './openapi.ts'
@@ -34,7 +35,8 @@ import { Watcher } from './watcher.ts'
 import { ObjectWriter } from './writer.ts'
 
 export interface ApiServerOptions {
-  readonly kinds: readonly KindDefinition[]
+  /** The built-in kinds unless given. */
+  readonly kinds?: readonly KindDefinition[]
   readonly definitions?: Definitions
   readonly tools?: SchemaTools
   readonly tls: { key: string; cert: string }
@@ -83,7 +85,7 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
   const nowMs = options.nowMs ?? Date.now
   const storage = new Storage()
   const registry = new KindRegistry(
-    options.kinds.map(withServerRules),
+    (options.kinds ?? builtinKinds).map(withServerRules),
     options.definitions ?? sharedDefinitions,
   )
   const tools = options.tools ?? builtinTools

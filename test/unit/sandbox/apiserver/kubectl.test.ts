@@ -1,0 +1,154 @@
+// Real kubectl against the server with its built-in kinds, and replays of what kubectl of several versions once asked.
+
+import { spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { builtinKinds } from '../../../../src/sandbox/apiserver/kinds/index.ts'
+import { renderKubeconfig } from '../../../../src/sandbox/apiserver/kubeconfig.ts'
+import { predictable, type RecordedCommand } from './recording.ts'
+import { removeCertificates, startServer, token } from './test-server.ts'
+
+const { findKubectl } = (await import(new URL('../../../../tools/kubectl.mjs', import.meta.url).href)) as {
+  findKubectl: () => string
+}
+
+const home = await mkdtemp(join(tmpdir(), 'weir-kubectl-'))
+const api = await startServer({ kinds: builtinKinds })
+const kubectlProgram = findKubectl()
+const server = `https://127.0.0.1:${api.port}`
+await writeFile(join(home, 'config'), renderKubeconfig({ name: 'test', server, caPem: api.ca, token }))
+
+t.teardown(async () => {
+  await api.close()
+  await removeCertificates()
+  await rm(home, { recursive: true })
+})
+
+interface Outcome {
+  code: number | null
+  output: string
+}
+
+/** Runs kubectl; `afterMs` ends a command that would go on (get --watch). */
+const kubectl = (args: string, input = '', afterMs = 20_000): Promise<Outcome> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(kubectlProgram, args.split(' '), {
+      env: { PATH: process.env['PATH'], HOME: home, KUBECONFIG: join(home, 'config') },
+    })
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+    })
+    const timer = setTimeout(() => child.kill(), afterMs)
+    child.on('error', reject)
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      resolve({ code, output })
+    })
+    child.stdin.end(input)
+  })
+
+const deployment = (replicas: number, field = 'replicas'): string => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web, labels: { app: web } }
+spec:
+  ${field}: ${replicas}
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec: { containers: [ { name: main, image: one, ports: [ { containerPort: 80 } ] } ] }
+`
+const service = `
+apiVersion: v1
+kind: Service
+metadata: { name: web }
+spec: { selector: { app: web }, ports: [ { port: 80, targetPort: 8080 } ] }
+`
+const pod = `
+apiVersion: v1
+kind: Pod
+metadata: { name: bound }
+spec: { nodeName: node1, containers: [ { name: main, image: one } ] }
+`
+
+t.test('what people do with kubectl works', async (t) => {
+  const cases: [string, string, number, RegExp][] = [
+    ['apply -f -', deployment(2), 0, /deployment.apps\/web created/],
+    ['apply -f -', deployment(2), 0, /unchanged/],
+    ['apply -f - --dry-run=server', deployment(3, 'replica'), 1, /unknown field "spec.replica"/],
+    ['diff -f -', deployment(4), 1, /\+ {2}replicas: 4/],
+    ['apply -f -', service, 0, /service\/web created/],
+    ['get services', '', 0, /web +ClusterIP +10\.96\./],
+    ['scale deployment web --replicas=3', '', 0, /scaled/],
+    ['get deployment web -o jsonpath={.spec.replicas}', '', 0, /^3$/],
+    ['label deployment web tier=front', '', 0, /labeled/],
+    ['get all -l tier=front -o name', '', 0, /^deployment.apps\/web$/m],
+    ['describe deployment web', '', 0, /Replicas: +3 desired/],
+    ['describe service web', '', 0, /TargetPort: +8080\/TCP/],
+    ['explain deployment.spec.strategy', '', 0, /rollingUpdate/],
+    ['apply --server-side -f -', deployment(5), 1, /conflict/],
+    ['apply --server-side --force-conflicts -f -', deployment(5), 0, /serverside-applied/],
+    [
+      'patch deployment web --subresource=status --type=merge -p {"status":{"conditions":[{"type":"Available","status":"True"}]}}',
+      '',
+      0,
+      /patched/,
+    ],
+    ['wait --for=condition=Available deployment/web --timeout=5s', '', 0, /condition met/],
+    ['apply -f -', pod, 0, /created/],
+    ['get pods --field-selector spec.nodeName=node1 -o name', '', 0, /^pod\/bound$/m],
+    ['delete pod bound --grace-period=0 --force', '', 0, /force deleted/],
+    ['delete deployment,service web --timeout=5s', '', 0, /service "web" deleted/],
+    ['get deployment web', '', 1, /NotFound.*deployments.apps "web" not found/],
+    ['api-resources --api-group=apps', '', 0, /deployments +deploy +apps\/v1 +true +Deployment/],
+    ['version', '', 0, /weir-sandbox/],
+  ]
+  for (const [args, input, code, output] of cases) {
+    const outcome = await kubectl(args, input)
+    t.equal(outcome.code, code, `${args}: ${outcome.output}`)
+    t.match(outcome.output, output, args)
+  }
+})
+
+t.test('get --watch prints changes as they come', async (t) => {
+  const watching = kubectl('get configmaps -n kube-public --watch-only', '', 1500)
+  const timer = setTimeout(() => {
+    void api.send('POST', '/api/v1/namespaces/kube-public/configmaps', {
+      metadata: { name: 'seen' },
+      data: { a: 'b' },
+    })
+  }, 900)
+  t.match((await watching).output, /seen +1/)
+  clearTimeout(timer)
+})
+
+const recordedDirectory = new URL('recorded/', import.meta.url)
+
+for (const file of await readdir(recordedDirectory)) {
+  t.test(`a replay of ${file} is answered as it was`, async (t) => {
+    const commands = JSON.parse(await readFile(new URL(file, recordedDirectory), 'utf8')) as RecordedCommand[]
+    const replayed = await startServer(predictable())
+    for (const { command, exchanges } of commands) {
+      for (const { method, path, headers, body, status, contentType, answer } of exchanges) {
+        const name = `${command}: ${method} ${path}`
+        const bytes = Buffer.from(body, 'base64')
+        const length = { 'content-length': String(bytes.length) }
+        if (new URLSearchParams(path.split('?')[1]).get('watch') === 'true' && status === 200) {
+          const watch = await replayed.watch(path, headers)
+          watch.close()
+          continue
+        }
+        const reply = await replayed.send(method, path, bytes.toString('utf8'), { ...headers, ...length })
+        t.strictSame([reply.status, reply.headers['content-type']], [status, contentType], name)
+        if (answer !== undefined) t.strictSame(reply.body, answer, name)
+      }
+    }
+    await replayed.close()
+  })
+}
