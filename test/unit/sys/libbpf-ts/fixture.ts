@@ -1,5 +1,6 @@
 // What the kernel tests of libbpf-ts share: the test object, a bpffs directory of this process, and a network namespace of its own.
 
+import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { ensureBpffs, makePinDirectory, openObject, unpin } from '../../../../src/sys/libbpf-ts/index.ts'
 import { libc } from '../../../../src/sys/libc/library.ts'
@@ -11,9 +12,17 @@ export const COUNTER_OBJECT = objectPath('libbpf_counter.bpf.o')
 
 export const openCounter = () => openObject(COUNTER_OBJECT)
 
+/** Entries of a directory called libbpf-ts-…-PID whose process is gone: what a crashed run left behind. */
+export function leftovers(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => name.startsWith('libbpf-ts-') && !existsSync(`/proc/${name.split('-').at(-1)}`))
+    .map((name) => `${directory}/${name}`)
+}
+
 /** A new directory on bpffs, and what removes it. */
 export function pinDirectory(name: string): { path: string; remove: () => void } {
   ensureBpffs()
+  for (const left of leftovers('/sys/fs/bpf')) unpin(left)
   const path = `/sys/fs/bpf/libbpf-ts-${name}-${process.pid}`
   makePinDirectory(path)
   return { path, remove: () => unpin(path) }

@@ -17,7 +17,7 @@ import {
   queryXdp,
   supportsTcx,
 } from '../../../../src/sys/libbpf-ts/index.ts'
-import { enterOwnNetworkNamespace, openCounter, pinDirectory, u32 } from './fixture.ts'
+import { enterOwnNetworkNamespace, leftovers, openCounter, pinDirectory, u32 } from './fixture.ts'
 
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
 
@@ -147,6 +147,7 @@ t.test('a cgroup program judges the connects of its cgroup until the link goes',
   const root = cgroupRoot()
   const own = (readFileSync('/proc/self/cgroup', 'utf8').match(/^0::(.*)$/m)?.[1] ?? '/').trim()
   const path = `${root}/libbpf-ts-${process.pid}`
+  for (const left of leftovers(root)) rmdirSync(left)
   mkdirSync(path)
   t.teardown(() => {
     writeFileSync(`${root}${own}/cgroup.procs`, String(process.pid))

@@ -1,6 +1,8 @@
 // Objects, constants, maps, mapped memory and pins, against the running kernel.
 
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import {
   BpfError,
@@ -10,10 +12,12 @@ import {
   createMap,
   dumpMap,
   enableRunTimeStats,
+  findType,
   layoutDifference,
   mapLayout,
   openObject,
   POSSIBLE_CPUS,
+  readKernelBtf,
 } from '../../../../src/sys/libbpf-ts/index.ts'
 import { counterValue, objectPath, openCounter, pinDirectory, u32, u64 } from './fixture.ts'
 
@@ -272,5 +276,30 @@ t.test('any map is dumped by the types the kernel holds for it', (t) => {
   prefixes.update(Buffer.from([8, 0, 0, 0, 10, 0, 0, 0]), u32(7))
   t.equal([...dumpMap(prefixes)].length, 1)
   object.close()
+  t.end()
+})
+
+t.test('mapped memory is given back once nothing refers to it', (t) => {
+  const child = fileURLToPath(new URL('./unmap-child.ts', import.meta.url))
+  const result = JSON.parse(execFileSync(process.execPath, ['--expose-gc', child], { encoding: 'utf8' }))
+  t.ok(result.before > 1)
+  t.ok(result.after <= 1, `${result.after} of ${result.before} mappings are left`)
+  t.end()
+})
+
+t.test('maps and programs are found by id, and the kernel’s own types are read', (t) => {
+  const spec = openCounter()
+  spec.loadOnly(['allow_connect4', 'count_tc'])
+  t.equal(spec.program('allow_connect4').attachType, 'cgroup_inet4_connect')
+  const object = spec.load()
+  const program = BpfProgram.fromId(object.program('count_tc').info().id)
+  t.equal(program.name, 'count_tc')
+  t.equal(program.info().tag, object.program('count_tc').info().tag)
+  const map = BpfMap.fromId(object.map('table').info.id)
+  t.equal(map.name, 'table')
+  program.close()
+  map.close()
+  object.close()
+  t.ok((findType(readKernelBtf(), 'struct', 'sk_buff') ?? 0) > 0)
   t.end()
 })
