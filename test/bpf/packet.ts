@@ -1,0 +1,349 @@
+// Packets for the tests of the kernel half: built from a description, and read back.
+//
+// A Frame is immutable; each method gives a changed copy, so an expected packet reads as the sent one with what must differ:
+//   request.to(pod, 8080).ttl(63).link(podLink)
+// The builder computes every checksum from nothing, by another way than the programs (whole sums, not differences): comparing
+// all bytes with what came out therefore checks the programs' checksums too.
+
+import { type Address, addressToBytes, familyOf, formatAddress } from '../../src/model/address.ts'
+
+export interface Link {
+  readonly destination: string
+  readonly source: string
+}
+
+export const TCP = 6
+export const UDP = 17
+const ICMP = { ipv4: 1, ipv6: 58 } as const
+const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd } as const
+const VLAN_ETHERTYPE = 0x8100
+const FLAG_BITS = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16 } as const
+export type TcpFlag = keyof typeof FLAG_BITS
+
+interface Fields {
+  readonly link: Link
+  readonly tags: readonly number[]
+  readonly source: Address
+  readonly sourcePort: number
+  readonly destination: Address
+  readonly destinationPort: number
+  readonly protocol: number
+  readonly flags: readonly TcpFlag[]
+  readonly sequence: number
+  readonly acknowledged: number
+  readonly window: number
+  readonly hops: number
+  readonly trafficClass: number
+  readonly identification: number
+  readonly fragment: number
+  readonly options: Uint8Array
+  readonly hasChecksum: boolean
+  readonly payload: Uint8Array
+  /** Replaces everything behind the IP header. */
+  readonly body: Uint8Array | undefined
+}
+
+export class Frame {
+  readonly fields: Fields
+
+  constructor(fields: Fields) {
+    this.fields = fields
+  }
+
+  #with(change: Partial<Fields>): Frame {
+    return new Frame({ ...this.fields, ...change })
+  }
+
+  link(link: Link): Frame {
+    return this.#with({ link })
+  }
+
+  tagged(...tags: number[]): Frame {
+    return this.#with({ tags })
+  }
+
+  from(source: Address, sourcePort = this.fields.sourcePort): Frame {
+    return this.#with({ source, sourcePort })
+  }
+
+  to(destination: Address, destinationPort = this.fields.destinationPort): Frame {
+    return this.#with({ destination, destinationPort })
+  }
+
+  tcp(...flags: TcpFlag[]): Frame {
+    return this.#with({ protocol: TCP, flags })
+  }
+
+  udp(): Frame {
+    return this.#with({ protocol: UDP })
+  }
+
+  numbers(sequence: number, acknowledged: number, window = 0): Frame {
+    return this.#with({ sequence, acknowledged, window })
+  }
+
+  ttl(hops: number): Frame {
+    return this.#with({ hops })
+  }
+
+  trafficClass(trafficClass: number): Frame {
+    return this.#with({ trafficClass })
+  }
+
+  id(identification: number): Frame {
+    return this.#with({ identification })
+  }
+
+  /** The flags and offset word of an IPv4 header; not zero makes IPv6 carry a fragment header. */
+  fragment(fragment: number): Frame {
+    return this.#with({ fragment })
+  }
+
+  ipOptions(options: Uint8Array): Frame {
+    return this.#with({ options })
+  }
+
+  /** A UDP checksum of zero: not computed. */
+  withoutChecksum(): Frame {
+    return this.#with({ hasChecksum: false })
+  }
+
+  payload(payload: Uint8Array | number): Frame {
+    return this.#with({ payload: typeof payload === 'number' ? pattern(payload) : payload })
+  }
+
+  body(protocol: number, body: Uint8Array): Frame {
+    return this.#with({ protocol, body })
+  }
+
+  /** An ICMP error of the destination about this packet, quoting its header and 8 bytes more. */
+  icmpError(type: number, code: number, value: number): Frame {
+    const { source, destination } = this.fields
+    const family = familyOf(source)
+    const header = Buffer.from([type, code, 0, 0, 0, 0, 0, 0])
+    header.writeUInt32BE(value, 4)
+    const body = Buffer.concat([header, this.packet().subarray(0, this.#headerBytes() + 8)])
+    const covered =
+      family === 'ipv4'
+        ? body
+        : Buffer.concat([pseudoHeader(destination, source, ICMP.ipv6, body.length), body])
+    body.writeUInt16BE(checksum(covered), 2)
+    const { link } = this.fields
+    return this.#with({
+      link: { destination: link.source, source: link.destination },
+      source: destination,
+      destination: source,
+      hops: 64,
+      trafficClass: 0,
+      identification: 0,
+      fragment: DONT_FRAGMENT,
+      options: new Uint8Array(),
+    }).body(ICMP[family], body)
+  }
+
+  #headerBytes(): number {
+    return familyOf(this.fields.source) === 'ipv4' ? 20 + this.fields.options.length : 40
+  }
+
+  /** From the IP header on. */
+  packet(): Buffer {
+    const body = this.fields.body ?? transport(this.fields)
+    return familyOf(this.fields.source) === 'ipv4' ? ipv4(this.fields, body) : ipv6(this.fields, body)
+  }
+
+  bytes(): Buffer {
+    const { link, tags, source } = this.fields
+    const types = [...tags.map(() => VLAN_ETHERTYPE), ETHERTYPE[familyOf(source)]]
+    const words = types.flatMap((type, index) => (index < tags.length ? [type, tags[index] ?? 0] : [type]))
+    const tail = Buffer.alloc(words.length * 2)
+    words.forEach((word, index) => {
+      tail.writeUInt16BE(word, index * 2)
+    })
+    return Buffer.concat([mac(link.destination), mac(link.source), tail, this.packet()])
+  }
+}
+
+const DONT_FRAGMENT = 0x4000
+
+export function frame(link: Link): Frame {
+  const none = formatAddress(new Uint8Array(16))
+  return new Frame({
+    link,
+    tags: [],
+    source: none,
+    sourcePort: 0,
+    destination: none,
+    destinationPort: 0,
+    protocol: TCP,
+    flags: [],
+    sequence: 0x11223344,
+    acknowledged: 0x55667788,
+    window: 0x2000,
+    hops: 64,
+    trafficClass: 0,
+    identification: 0x1234,
+    fragment: DONT_FRAGMENT,
+    options: new Uint8Array(),
+    hasChecksum: true,
+    payload: new Uint8Array(),
+    body: undefined,
+  })
+}
+
+/** Bytes that differ from their neighbours, so that a shift by one shows. */
+function pattern(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, index) => (index * 7 + 3) & 0xff)
+}
+
+export function mac(text: string): Buffer {
+  return Buffer.from(text.replaceAll(':', ''), 'hex')
+}
+
+/** Four bytes of an IPv4 address, sixteen of an IPv6 one, as they stand in a header. */
+export function wireAddress(address: Address): Uint8Array {
+  return familyOf(address) === 'ipv4' ? addressToBytes(address).subarray(12) : addressToBytes(address)
+}
+
+export function sumWords(bytes: Uint8Array): number {
+  let sum = 0
+  for (let at = 0; at < bytes.length; at += 2) sum += ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)
+  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000)
+  return sum
+}
+
+export function checksum(bytes: Uint8Array): number {
+  return ~sumWords(bytes) & 0xffff
+}
+
+export function pseudoHeader(
+  source: Address,
+  destination: Address,
+  protocol: number,
+  length: number,
+): Buffer {
+  const tail = Buffer.alloc(8)
+  tail.writeUInt32BE(length, 0)
+  tail.writeUInt32BE(protocol, 4)
+  return Buffer.concat([wireAddress(source), wireAddress(destination), tail])
+}
+
+function transport(fields: Fields): Buffer {
+  const { protocol, source, destination, payload } = fields
+  const header = protocol === TCP ? tcpHeader(fields) : udpHeader(fields)
+  const segment = Buffer.concat([header, payload])
+  const sum = checksum(Buffer.concat([pseudoHeader(source, destination, protocol, segment.length), segment]))
+  if (protocol === TCP) segment.writeUInt16BE(sum, 16)
+  else if (fields.hasChecksum) segment.writeUInt16BE(sum === 0 ? 0xffff : sum, 6)
+  return segment
+}
+
+function tcpHeader(fields: Fields): Buffer {
+  const header = Buffer.alloc(20)
+  header.writeUInt16BE(fields.sourcePort, 0)
+  header.writeUInt16BE(fields.destinationPort, 2)
+  header.writeUInt32BE(fields.sequence, 4)
+  header.writeUInt32BE(fields.acknowledged, 8)
+  header[12] = 5 << 4
+  header[13] = fields.flags.reduce((bits, flag) => bits | FLAG_BITS[flag], 0)
+  header.writeUInt16BE(fields.window, 14)
+  return header
+}
+
+function udpHeader(fields: Fields): Buffer {
+  const header = Buffer.alloc(8)
+  header.writeUInt16BE(fields.sourcePort, 0)
+  header.writeUInt16BE(fields.destinationPort, 2)
+  header.writeUInt16BE(8 + fields.payload.length, 4)
+  return header
+}
+
+function ipv4(fields: Fields, body: Uint8Array): Buffer {
+  const header = Buffer.alloc(20 + fields.options.length)
+  header[0] = (4 << 4) | (header.length / 4)
+  header[1] = fields.trafficClass
+  header.writeUInt16BE(header.length + body.length, 2)
+  header.writeUInt16BE(fields.identification, 4)
+  header.writeUInt16BE(fields.fragment, 6)
+  header[8] = fields.hops
+  header[9] = fields.protocol
+  header.set(wireAddress(fields.source), 12)
+  header.set(wireAddress(fields.destination), 16)
+  header.set(fields.options, 20)
+  header.writeUInt16BE(checksum(header), 10)
+  return Buffer.concat([header, body])
+}
+
+const FRAGMENT_HEADER = 44
+
+function ipv6(fields: Fields, body: Uint8Array): Buffer {
+  const isFragment = fields.fragment !== DONT_FRAGMENT
+  const extension = Buffer.alloc(isFragment ? 8 : 0)
+  if (isFragment) extension[0] = fields.protocol
+  const header = Buffer.alloc(40)
+  header.writeUInt32BE(6 * 2 ** 28 + fields.trafficClass * 2 ** 20, 0)
+  header.writeUInt16BE(extension.length + body.length, 4)
+  header[6] = isFragment ? FRAGMENT_HEADER : fields.protocol
+  header[7] = fields.hops
+  header.set(wireAddress(fields.source), 8)
+  header.set(wireAddress(fields.destination), 24)
+  return Buffer.concat([header, extension, body])
+}
+
+/** What a frame says, for failure messages and for fields that a test can't foresee. Throws on a wrong checksum. */
+export interface Reading {
+  readonly link: Link
+  readonly source: Address
+  readonly destination: Address
+  readonly protocol: number
+  readonly sourcePort: number
+  readonly destinationPort: number
+  readonly hops: number
+}
+
+export function readFrame(bytes: Buffer): Reading {
+  const text = (at: number) => bytes.toString('hex', at, at + 6).replace(/(..)(?=.)/g, '$1:')
+  const link = { destination: text(0), source: text(6) }
+  let at = 12
+  while (bytes.readUInt16BE(at) === VLAN_ETHERTYPE) at += 4
+  const packet = bytes.subarray(at + 2)
+  return { link, ...((packet[0] ?? 0) >> 4 === 4 ? readIpv4(packet) : readIpv6(packet)) }
+}
+
+type IpReading = Omit<Reading, 'link'>
+
+function readIpv4(packet: Buffer): IpReading {
+  const header = packet.subarray(0, ((packet[0] ?? 0) & 15) * 4)
+  if (sumWords(header) !== 0xffff) throw new Error(`wrong IPv4 header checksum: ${header.toString('hex')}`)
+  const mapped = (from: number) => formatAddress(Buffer.concat([MAPPED, packet.subarray(from, from + 4)]))
+  const body = packet.subarray(header.length, packet.readUInt16BE(2))
+  return readTransport(body, mapped(12), mapped(16), packet[9] ?? 0, packet[8] ?? 0)
+}
+
+const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
+
+function readIpv6(packet: Buffer): IpReading {
+  const body = packet.subarray(40, 40 + packet.readUInt16BE(4))
+  const address = (from: number) => formatAddress(packet.subarray(from, from + 16))
+  return readTransport(body, address(8), address(24), packet[6] ?? 0, packet[7] ?? 0)
+}
+
+function readTransport(
+  body: Buffer,
+  source: Address,
+  destination: Address,
+  protocol: number,
+  hops: number,
+): IpReading {
+  const isUnchecked = protocol === UDP && body.readUInt16BE(6) === 0
+  const covered = Buffer.concat([pseudoHeader(source, destination, protocol, body.length), body])
+  if (!isUnchecked && sumWords(covered) !== 0xffff)
+    throw new Error(`wrong checksum of protocol ${protocol}: ${body.toString('hex', 0, 40)}`)
+  return {
+    source,
+    destination,
+    protocol,
+    sourcePort: body.readUInt16BE(0),
+    destinationPort: body.readUInt16BE(2),
+    hops,
+  }
+}
