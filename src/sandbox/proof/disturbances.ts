@@ -1,0 +1,119 @@
+// Claims under disturbance: a link is cut, a pod is deleted, an agent is killed, each while clients go on asking.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { cutLink, findLink, healLink } from '../links.ts'
+import type { LoadReport } from '../load.ts'
+import { startAgent } from '../nodes.ts'
+import { findProcess } from '../process.ts'
+import { routerNames, routerSessions } from '../routers.ts'
+import { waitUntil } from '../wait.ts'
+import { askAgent, type Finding, loadFrom, type ProofContext, urlOf } from './context.ts'
+import { listPods } from './sample.ts'
+
+const CUT_LINK = 'node1:to-tor1'
+const CUT_AFTER_MS = 1500
+/** The loss is bounded over this time after the cut, and must be zero afterwards. */
+const CONVERGED_MS = 5000
+const LOSS_MAX = 0.01
+const RATE = 200
+const KILL_RATE = 1000
+const SESSIONS_MS = 30_000
+
+function describe(report: LoadReport): string {
+  const { p50, p99, max } = report.latencyMs
+  return `${report.answered} of ${report.started} answered; p50 ${p50} ms, p99 ${p99} ms, longest ${max} ms`
+}
+
+function reasons(report: LoadReport): string[] {
+  const counts = new Map<string, number>()
+  for (const { reason } of report.failures) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  return [...counts].map(([reason, count]) => `${count} × ${reason}`)
+}
+
+export async function proveLinkCut({ rack, service }: ProofContext): Promise<Finding[]> {
+  const link = findLink(rack.plan, CUT_LINK)
+  const url = urlOf(service.vips[0] ?? '', '/hostname')
+  const load = loadFrom(rack.host('client1'), url, [
+    '--rate',
+    String(RATE),
+    '--seconds',
+    '9',
+    '--concurrency',
+    '2000',
+  ])
+  await sleep(CUT_AFTER_MS)
+  const cutAtMs = Date.now()
+  try {
+    await cutLink(link, rack.host)
+    const report = await load
+    const early = report.failures.filter((failure) => failure.atMs < cutAtMs + CONVERGED_MS)
+    const late = report.failures.length - early.length
+    const askedInTime = (RATE * CONVERGED_MS) / 1000
+    return [
+      {
+        claim: `link ${CUT_LINK} cut: at most ${LOSS_MAX * 100} % of requests in the next ${CONVERGED_MS / 1000} s are lost`,
+        holds: early.length / askedInTime <= LOSS_MAX,
+        seen: `${early.length} of ${askedInTime}`,
+        details: [describe(report), ...reasons(report)],
+      },
+      { claim: 'and none after that', holds: late === 0, seen: `${late} lost` },
+    ]
+  } finally {
+    await load.catch(() => {})
+    await healLink(link, rack.host)
+    await waitUntil('the sessions over the healed link', SESSIONS_MS, async () => {
+      const sessions = await Promise.all(routerNames(rack.plan).map((name) => routerSessions(rack, name)))
+      return sessions.flat().every((session) => session.state === 'Established')
+    })
+  }
+}
+
+export async function provePodDeletion({ rack, service, kubectl }: ProofContext): Promise<Finding> {
+  const victim = service.pods[0]?.name ?? ''
+  const url = urlOf(service.vips[0] ?? '', '/hostname')
+  const load = loadFrom(rack.host('client2'), url, ['--rate', String(RATE), '--seconds', '5'])
+  await sleep(500)
+  await kubectl('delete', 'pod', victim, '--wait=false')
+  const report = await load
+  await kubectl('rollout', 'status', 'deployment/web', '--timeout=60s')
+  const left = await listPods(kubectl)
+  return {
+    claim: 'a pod is deleted: no request fails',
+    holds:
+      report.failures.length === 0 &&
+      report.answered === report.started &&
+      left.every((pod) => pod.name !== victim),
+    seen: `${report.failures.length} of ${report.started} failed`,
+    details: [describe(report), ...reasons(report)],
+  }
+}
+
+export async function proveAgentKill({ rack, service }: ProofContext): Promise<Finding> {
+  const node = rack.plan.nodes[rack.plan.nodes.length - 1]
+  if (!node) throw new RangeError('a rack without nodes proves nothing')
+  const url = urlOf(service.vips[0] ?? '', '/hostname')
+  const load = loadFrom(rack.host('client1'), url, [
+    '--rate',
+    String(KILL_RATE),
+    '--seconds',
+    '6',
+    '--concurrency',
+    '1000',
+  ])
+  await sleep(1500)
+  const agent = findProcess(`${rack.host(node.name).directory}/agent.pid`)
+  if (agent) process.kill(agent.pid, 'SIGKILL')
+  await sleep(1500)
+  await startAgent(rack, node)
+  const report = await load
+  await waitUntil(`the agent of ${node.name} to have synced`, SESSIONS_MS, async () => {
+    const status = await askAgent<{ synced: boolean }>(rack, node.name, '/v1/status').catch(() => undefined)
+    return status?.synced === true
+  })
+  return {
+    claim: `the agent of ${node.name} is killed (kill -9) and started again during ${KILL_RATE} requests/s: none fails`,
+    holds: agent !== undefined && report.failures.length === 0 && report.answered === report.started,
+    seen: `${report.failures.length} of ${report.started} failed`,
+    details: [describe(report), ...reasons(report)],
+  }
+}

@@ -1,0 +1,81 @@
+// Claims about routing, read from the routers: sessions by vtysh and birdc, and the kernel tables of both ToRs.
+
+import { runIn } from '../host.ts'
+import { routerNames, routerSessions } from '../routers.ts'
+import { waitUntil } from '../wait.ts'
+import type { Finding, ProofContext } from './context.ts'
+
+const SETTLE_MS = 15_000
+
+interface KernelRoute {
+  readonly dst: string
+  readonly gateway?: string
+  readonly nexthops?: readonly { readonly gateway?: string; readonly dev?: string }[]
+}
+
+export async function proveSessions({ rack }: ProofContext): Promise<Finding> {
+  const perRouter = await Promise.all(routerNames(rack.plan).map((name) => routerSessions(rack, name)))
+  const sessions = perRouter.flat()
+  const established = sessions.filter((session) => session.state === 'Established')
+  const expected = expectedSessions(rack.plan.nodes.length)
+  return {
+    claim: 'all BGP sessions are Established, as the routers say',
+    holds: established.length === expected && sessions.length === expected,
+    seen: `${established.length} of ${expected}`,
+    details: sessions
+      .filter((session) => session.state !== 'Established')
+      .map((session) => `${session.router} to ${session.peer} (${session.family}): ${session.state}`),
+  }
+}
+
+/** Two ToRs to each node and to the spine, once per family; the sessions among routers are told by both ends. */
+function expectedSessions(nodes: number): number {
+  const families = 2
+  const tors = 2
+  return families * (tors * nodes + tors * 2)
+}
+
+/** Next hops that a router's kernel has for an address. */
+export async function kernelNextHops(context: ProofContext, router: string, vip: string): Promise<number> {
+  const family = vip.includes(':') ? ['-6'] : []
+  const length = vip.includes(':') ? 128 : 32
+  const { stdout } = await runIn(context.rack.host(router), [
+    'ip',
+    ...family,
+    '-j',
+    'route',
+    'show',
+    `${vip}/${length}`,
+  ])
+  const routes = JSON.parse(stdout.trim() || '[]') as KernelRoute[]
+  return routes.reduce((sum, route) => sum + (route.nexthops?.length ?? 1), 0)
+}
+
+export async function proveRoutes(context: ProofContext): Promise<Finding> {
+  const { rack, service } = context
+  const wanted = rack.plan.nodes.length
+  const seen: string[] = []
+  const look = async () => {
+    seen.length = 0
+    let all = true
+    for (const tor of rack.plan.tors) {
+      for (const vip of service.vips) {
+        const hops = await kernelNextHops(context, tor.name, vip)
+        seen.push(`${tor.name} ${vip}: ${hops} next hops`)
+        all &&= hops === wanted
+      }
+    }
+    return all
+  }
+  // A route that was just announced takes the routers a moment (62 ms in FRR).
+  const holds = await waitUntil('routes', SETTLE_MS, look).then(
+    () => true,
+    () => false,
+  )
+  return {
+    claim: `the VIPs are in both ToRs' kernel tables with ${wanted} next hops`,
+    holds,
+    seen: holds ? `${seen.length} routes` : 'not so',
+    details: seen,
+  }
+}
