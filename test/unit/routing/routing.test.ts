@@ -1,0 +1,181 @@
+// The planner, the allow-list and the guard. The property at the end is the one that matters: whatever is asked for, nothing leaves
+// that the configuration does not allow.
+
+import fc from 'fast-check'
+import t from 'tap'
+import { address, type Prefix, parsePrefix, prefixParts } from '../../../src/model/address.ts'
+import type { Announcement } from '../../../src/model/announcement.ts'
+import { allowedPrefixes } from '../../../src/routing/allowed.ts'
+import { guardAnnouncements } from '../../../src/routing/guard.ts'
+import { planAnnouncements, type VipFact } from '../../../src/routing/plan-announcements.ts'
+
+const cidr = (text: string): Prefix => {
+  const parsed = parsePrefix(text)
+  if (parsed === undefined) throw new TypeError(`not a prefix: ${text}`)
+  return parsed
+}
+const vip: VipFact = {
+  vip: address('203.0.113.7'),
+  service: 'shop/web',
+  isHeld: true,
+  usableAnywhere: 2,
+  usableLocal: 1,
+  externalTrafficPolicy: 'Cluster',
+}
+const nobody = { loopbacks: [], podCidrs: [] }
+const plan = (facts: readonly VipFact[], memory: ReadonlyMap<string, number> = new Map(), nowMs = 0) =>
+  planAnnouncements(nobody, facts, memory, nowMs)
+
+t.test('when a VIP is announced', async (t) => {
+  const rows: [string, Partial<VipFact>, boolean][] = [
+    ['Cluster with endpoints anywhere', { usableLocal: 0 }, true],
+    ['Cluster without any', { usableAnywhere: 0, usableLocal: 0 }, false],
+    ['not held by the datapath', { isHeld: false }, false],
+    ['Local with one here', { externalTrafficPolicy: 'Local' }, true],
+    ['Local with none here', { externalTrafficPolicy: 'Local', usableLocal: 0 }, false],
+  ]
+  for (const [name, change, expected] of rows)
+    t.equal(plan([{ ...vip, ...change }]).announcements.length === 1, expected, name)
+})
+
+t.test('when a VIP is withdrawn', async (t) => {
+  const first = plan([vip], new Map(), 1_000)
+  const gone = { ...vip, usableAnywhere: 0, usableLocal: 0 }
+  const grace = plan([gone], first.memory, 2_999)
+  t.equal(grace.announcements.length, 1, 'Cluster: kept for 2 s')
+  t.equal(grace.nextDueMs, 3_000)
+  t.same(plan([gone], grace.memory, 3_000).announcements, [], 'then withdrawn')
+  t.same(plan([{ ...gone, isHeld: false }], first.memory, 1_001).announcements, [], 'at once when not held')
+  t.same(
+    plan([{ ...gone, externalTrafficPolicy: 'Local' }], first.memory, 1_001).announcements,
+    [],
+    'Local: at once',
+  )
+  t.same(plan([gone], new Map(), 1_001).announcements, [], 'never announced: no grace')
+})
+
+t.test('a shared VIP stays while one Service wants it, and says for whom', async (t) => {
+  const other = { ...vip, service: 'shop/dns', usableAnywhere: 1 }
+  t.match(
+    plan([vip, other]).announcements[0]?.why,
+    /shop\/web has 2 .*; Service shop\/dns has 1 usable endpoint$/,
+  )
+  t.equal(plan([{ ...vip, isHeld: false }, other]).announcements.length, 1)
+  const { announcements } = planAnnouncements(
+    { loopbacks: [cidr('10.255.0.1/32')], podCidrs: [cidr('fd00:244:1::/64')] },
+    [],
+    new Map(),
+    0,
+  )
+  t.same(
+    announcements.map(({ prefix, source }) => `${prefix} ${source}`),
+    ['10.255.0.1/32 loopback', 'fd00:244:1::/64 pod-cidr'],
+  )
+})
+
+const sources = {
+  loopbacks: [cidr('10.255.0.1/32'), cidr('fd00:255::1/128')],
+  podCidrs: [cidr('10.244.1.0/24'), cidr('fd00:244:1::/64')],
+  pools: [{ name: 'default', prefixes: [cidr('203.0.113.0/24'), cidr('2001:db8:113::/112')] }],
+}
+const allowed = allowedPrefixes(sources)
+
+t.test('the allow-list refuses what would allow everything', async (t) => {
+  const pools = [{ name: 'all', prefixes: [cidr('0.0.0.0/0')] }]
+  t.throws(() => allowedPrefixes({ ...sources, pools }), { code: 'DEFAULT_ROUTE', message: /pools \(all\)/ })
+  t.throws(() => allowedPrefixes({ ...sources, podCidrs: [cidr('::/0')] }), { code: 'DEFAULT_ROUTE' })
+  t.throws(() => allowedPrefixes({ ...sources, loopbacks: [cidr('10.255.0.0/24')] }), {
+    code: 'WRONG_LENGTH',
+  })
+  const many = Array.from({ length: 257 }, (_, index) => cidr(`10.${index >> 8}.${index & 255}.0/24`))
+  t.throws(() => allowedPrefixes({ ...sources, podCidrs: many }), { code: 'TOO_MANY' })
+})
+
+const row = (prefix: string, communities?: string[]): Announcement => ({
+  prefix: prefix as Prefix,
+  family: prefix.includes(':') ? 'ipv6' : 'ipv4',
+  source: 'service',
+  why: 'test',
+  ...(communities ? { communities } : {}),
+})
+
+t.test('the guard says why', async (t) => {
+  const rows: [Announcement, string | undefined][] = [
+    [row('203.0.113.7/32'), undefined],
+    [row('10.244.1.0/24'), undefined],
+    [row('10.244.1.5/32'), 'wrong-length'],
+    [row('203.0.113.0/24'), 'wrong-length'],
+    [row('198.51.100.1/32'), 'outside-allowed'],
+    [row('0.0.0.0/0'), 'default-route'],
+    [row('203.0.113.77/24'), 'malformed'],
+    [row('203.0.113.9'), 'malformed'],
+    [{ ...row('203.0.113.9/32'), family: 'ipv6' }, 'malformed'],
+    [row('203.0.113.8/32', ['65536:1']), 'bad-community'],
+  ]
+  for (const [wanted, code] of rows)
+    t.equal(guardAnnouncements([wanted], { allowed }).refused[0]?.code, code, wanted.prefix)
+  const twice = guardAnnouncements([row('203.0.113.7/32'), row('203.0.113.7/32')], { allowed })
+  t.same([twice.accepted.length, twice.refused[0]?.code], [1, 'twice'])
+  const vips = Array.from({ length: 5 }, (_, index) => row(`203.0.113.${index}/32`))
+  const many = guardAnnouncements([row('10.255.0.1/32'), ...vips], { allowed, announcementsMax: 3 })
+  t.same(
+    many.accepted.map(({ prefix }) => prefix),
+    ['10.255.0.1/32', '203.0.113.0/32', '203.0.113.1/32'],
+  )
+  t.ok(many.refused.every(({ code }) => code === 'too-many'))
+})
+
+t.test('nothing outside the allow-list ever leaves', async (t) => {
+  const octet = fc.integer({ min: 0, max: 255 })
+  const text = fc.oneof(
+    fc
+      .tuple(
+        fc.constantFrom('203.0.113', '10.244.1', '10.255.0', '198.51.100'),
+        octet,
+        fc.oneof(fc.constantFrom(24, 32), fc.integer({ min: 0, max: 33 })),
+      )
+      .map(([net, last, length]) => `${net}.${last}/${length}`),
+    fc
+      .tuple(
+        fc.constantFrom('2001:db8:113::', 'fd00:244:1::', 'fd00:255::', '::'),
+        octet,
+        fc.oneof(fc.constantFrom(64, 128), fc.integer({ min: 0, max: 129 })),
+      )
+      .map(([net, last, length]) => `${net}${last.toString(16)}/${length}`),
+    fc.string(),
+  )
+  const inside = (prefix: Prefix): boolean => {
+    const { first, last, length, family } = prefixParts(prefix)
+    const isVip = (pool: Prefix, bits: number) =>
+      prefixParts(pool).family === family &&
+      prefixParts(pool).first <= first &&
+      prefixParts(pool).last >= last &&
+      length === bits
+    return (
+      [...sources.loopbacks, ...sources.podCidrs].includes(prefix) ||
+      isVip(cidr('203.0.113.0/24'), 32) ||
+      isVip(cidr('2001:db8:113::/112'), 128)
+    )
+  }
+  let passed = 0
+  fc.assert(
+    fc.property(
+      fc.array(
+        text.map((prefix) => row(prefix)),
+        { maxLength: 20 },
+      ),
+      (wanted) => {
+        const { accepted, refused } = guardAnnouncements(wanted, { allowed, announcementsMax: 4 })
+        passed += accepted.length
+        return (
+          accepted.length + refused.length === wanted.length &&
+          accepted.every(({ prefix }) => inside(prefix)) &&
+          new Set(accepted.map(({ prefix }) => prefix)).size === accepted.length &&
+          accepted.filter(({ family }) => family === 'ipv4').length <= 4
+        )
+      },
+    ),
+    { numRuns: 500 },
+  )
+  t.ok(passed > 50, `${passed} passed the guard`)
+})
