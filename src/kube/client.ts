@@ -42,12 +42,6 @@ export interface PatchOptions {
   signal?: AbortSignal
 }
 
-/** An open watch. `failed` tells the client that this server should no longer be the current one. */
-export interface WatchStream {
-  response: IncomingMessage
-  failed: () => void
-}
-
 export interface KubeClient {
   get<T extends ApiObject>(resource: Resource<T>, path: ObjectPath, signal?: AbortSignal): Promise<T>
   list<T extends ApiObject>(
@@ -71,11 +65,12 @@ export interface KubeClient {
   /** POST to a subresource, such as a pod's binding. */
   post(resource: Resource, path: ObjectPath, body: unknown, signal?: AbortSignal): Promise<unknown>
   delete(resource: Resource, path: ObjectPath, options?: DeleteOptions, signal?: AbortSignal): Promise<void>
+  /** An open watch, status checked; its body is one event a line. */
   watch(
     resource: Resource,
     query: ListQuery & { timeoutSeconds: number },
     signal: AbortSignal,
-  ): Promise<WatchStream>
+  ): Promise<IncomingMessage>
   /** The server the next request goes to. */
   currentServer(): string
   close(): void
@@ -184,15 +179,15 @@ class HttpKubeClient implements KubeClient {
     resource: Resource,
     query: ListQuery & { timeoutSeconds: number },
     signal: AbortSignal,
-  ): Promise<WatchStream> {
+  ): Promise<IncomingMessage> {
     const path = collectionPath(resource, query, {
       watch: 'true',
       allowWatchBookmarks: 'true',
       timeoutSeconds: String(query.timeoutSeconds),
     })
-    const { response, server } = await this.#send({ method: 'GET', path, idleTimeoutMs: 0, signal })
+    const response = await this.#send({ method: 'GET', path, idleTimeoutMs: 0, signal })
     if (response.statusCode !== 200) throw await statusError(`watch ${path}`, response)
-    return { response, failed: () => this.#leave(server) }
+    return response
   }
 
   currentServer(): string {
@@ -205,7 +200,7 @@ class HttpKubeClient implements KubeClient {
 
   async #json<T>(request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<T> {
     const what = `${request.method} ${request.path}`
-    const { response } = await this.#send({ ...request, idleTimeoutMs: this.#timeoutMs })
+    const response = await this.#send({ ...request, idleTimeoutMs: this.#timeoutMs })
     const status = response.statusCode ?? 0
     if (status < 200 || status > 299) throw await statusError(what, response)
     const text = await readBody(response, what)
@@ -221,15 +216,14 @@ class HttpKubeClient implements KubeClient {
   }
 
   /** Tries each server at most once; what it returns may still be an error status. */
-  async #send(request: HttpRequest): Promise<{ response: IncomingMessage; server: URL }> {
+  async #send(request: HttpRequest): Promise<IncomingMessage> {
     let failure: KubeError | undefined
     for (let attempt = 0; attempt < this.#servers.length; attempt++) {
       const server = this.#server()
       try {
         const response = await this.#transport.exchange(server, request)
         const last = attempt === this.#servers.length - 1
-        if (last || request.method !== 'GET' || !isGatewayTrouble(response.statusCode))
-          return { response, server }
+        if (last || request.method !== 'GET' || !isGatewayTrouble(response.statusCode)) return response
         response.resume()
         failure = new KubeError(
           'unavailable',

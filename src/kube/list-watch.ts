@@ -8,9 +8,10 @@
 //  - every failure waits with jittered exponential backoff and then goes on; there is no terminal state but `close()`.
 // Objects are projected as they are parsed, so what nobody reads is garbage at once.
 
+import type { IncomingMessage } from 'node:http'
 import { clearTimeout as clearTimer, setTimeout as setTimer } from 'node:timers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { KubeClient, WatchStream } from './client.ts'
+import type { KubeClient } from './client.ts'
 import { isKubeError, KubeError } from './errors.ts'
 import { type ApiObject, keyOf, type ObjectMeta, type Resource } from './objects.ts'
 
@@ -42,7 +43,7 @@ export interface ListWatchOptions<T extends ApiObject, Row> {
   pageSize?: number
   /** Changes are collected this long before they are handed over. */
   batchMs?: number
-  /** A watch without a single byte for this long is taken for dead. API servers send a bookmark about every minute. */
+  /** A watch without a single byte for this long is opened anew. API servers send a bookmark about every minute. */
   inactivityMs?: number
   backoff?: { firstMs: number; maxMs: number }
   random?: () => number
@@ -207,7 +208,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     const { client, resource, namespace, labelSelector, fieldSelector } = this.#options
     const openedMs = Date.now()
     const random = this.#options.random ?? Math.random
-    const stream = await client.watch(
+    const response = await client.watch(
       resource,
       {
         namespace,
@@ -220,20 +221,20 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     )
     this.state.phase = 'watching'
     let lines = 0
-    await this.#readLines(stream, (line) => {
+    const end = await this.#readLines(response, (line) => {
       lines++
       this.#applyLine(line)
       this.state.failures = 0
       this.state.lastError = undefined
     })
     // A server that ends each watch at once would otherwise be asked in a tight loop.
-    if (lines === 0 && Date.now() - openedMs < 1000) {
+    if (end === 'ended' && lines === 0 && Date.now() - openedMs < 1000) {
       throw new KubeError('interrupted', `${resource.plural}: the server ended the watch at once`)
     }
     this.state.failures = 0
   }
 
-  #readLines({ response, failed }: WatchStream, onLine: (line: string) => void): Promise<void> {
+  #readLines(response: IncomingMessage, onLine: (line: string) => void): Promise<'ended' | 'silent'> {
     const { plural } = this.#options.resource
     const inactivityMs = this.#options.inactivityMs ?? INACTIVITY_MS
     return new Promise((resolve, reject) => {
@@ -244,8 +245,9 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
         reject(error)
       }
       const timer = setTimer(() => {
-        failed()
-        fail(new KubeError('timeout', `${plural}: the watch was silent for ${inactivityMs} ms`))
+        // Quiet or dead, nobody can tell: opening anew costs little, and finds the next server if this one is gone.
+        resolve('silent')
+        response.destroy()
       }, inactivityMs)
       response.setEncoding('utf8')
       response.on('data', (chunk: string) => {
@@ -263,7 +265,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
       })
       response.on('end', () => {
         clearTimer(timer)
-        resolve()
+        resolve('ended')
       })
       // Also the way out when the signal aborts: destroy() closes without 'end'.
       response.on('close', () => {

@@ -1,0 +1,162 @@
+// The rack's control process: the embedded API server and the small controllers, one process per rack, in the machine's own
+// network namespace. `node src/sandbox/control.ts --rack NAME` reads everything else from the rack's state file.
+//
+// The API server listens on 127.0.0.1:PORT here, for kubectl, and on the same address and port inside every node's namespace,
+// as a node-local proxy to the API would give: those sockets are made inside by a short visit. A node's namespace that was
+// remade (down and up of a host) gets a new socket at the next start.
+//
+// Order: certificates, tokens, server, listeners, then the files that clients wait for, then controllers. On SIGTERM controllers
+// stop, the snapshot is written, the server closes; pods run on, and the next control process adopts them.
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { createKubeClient } from '../kube/client.ts'
+import { listenTcpIn } from '../sys/libc/sockets.ts'
+import { ensureCertificates, ensureToken } from './apiserver/certificates.ts'
+import { renderKubeconfig } from './apiserver/kubeconfig.ts'
+import { type ApiServer, createApiServer } from './apiserver/server.ts'
+import { builtInApi } from './built-in-api.ts'
+import { startControllers } from './controllers/controllers.ts'
+import type { NodeFacts } from './controllers/node-registration.ts'
+import { namespaceExists } from './host.ts'
+import { formatNetwork } from './ip-arithmetic.ts'
+import { apiCaFile, hostDirectory, namespaceName, namespacePath, nodeTokenFile } from './names.ts'
+import { podLogProvider } from './pod-logs.ts'
+import { loadRack, type Rack } from './rack.ts'
+import { writeIfChanged } from './write-if-changed.ts'
+
+const ADDRESS = '127.0.0.1'
+/** A directory of its own, named like a host. */
+const CONTROL = 'control'
+/** Nodes alternate between two zones, so that topology shows in a rack. */
+const ZONES = ['zone-a', 'zone-b']
+
+/** Time the server is given to end in good order. */
+const CLOSE_MS = 1000
+
+export interface Control {
+  readonly server: ApiServer
+  close(): Promise<void>
+}
+
+/** Starts API server and controllers of a rack whose namespaces exist. Resolves once the controllers run. */
+export async function startControl(rack: Rack, log: (message: string) => void): Promise<Control> {
+  const directory = hostDirectory(rack.name, CONTROL)
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const certificates = await ensureCertificates(`${directory}/tls`)
+  const tokenFile = `${directory}/admin-token`
+  const snapshotFile = `${directory}/snapshot.json`
+  const adminToken = await ensureToken(tokenFile)
+  const server = await createApiServer({
+    ...builtInApi,
+    tls: certificates,
+    tokens: [admin(adminToken), ...(await nodeTokens(rack))],
+    clusterIpRanges: [
+      formatNetwork(rack.plan.bases.services.ipv4),
+      formatNetwork(rack.plan.bases.services.ipv6),
+    ],
+    snapshotFile,
+    podLogs: podLogProvider(rack.name),
+    log,
+  })
+  await listenEverywhere(server, rack)
+  const url = `https://${ADDRESS}:${rack.apiPort}`
+  writeIfChanged(apiCaFile(rack.name), certificates.ca, 0o644)
+  const client = createKubeClient({
+    servers: [url],
+    caFile: apiCaFile(rack.name),
+    tokenFile,
+    userAgent: 'weir-rack',
+  })
+  const controllers = await startControllers({
+    rack: rack.name,
+    client,
+    nodes: rack.plan.nodes.map(nodeFacts),
+    log,
+  })
+  // Last, for `up` takes it as the sign that all is ready.
+  const kubeconfig = { name: rack.name, server: url, caPem: certificates.ca, token: adminToken }
+  writeIfChanged(rack.kubeconfig, renderKubeconfig(kubeconfig), 0o600)
+  return {
+    server,
+    close: async () => {
+      controllers.close()
+      client.close()
+      await server.snapshot(snapshotFile)
+      // Clients may keep their connections; the process's end closes them.
+      await Promise.race([server.close(), sleep(CLOSE_MS, undefined, { ref: false })])
+    },
+  }
+}
+
+async function listenEverywhere(server: ApiServer, rack: Rack): Promise<void> {
+  await server.listen({ host: ADDRESS, port: rack.apiPort })
+  for (const node of rack.plan.nodes) {
+    const namespace = namespaceName(rack.name, node.name)
+    // A node whose namespace is missing is `up`'s to mend; the others must be served meanwhile.
+    if (!namespaceExists(namespace)) continue
+    await server.listen({ fd: listenTcpIn(namespacePath(namespace), ADDRESS, rack.apiPort) })
+  }
+}
+
+function admin(token: string) {
+  return { token, user: { name: 'kubernetes-admin', uid: 'kubernetes-admin', groups: ['system:masters'] } }
+}
+
+/** Each node's agent has a token and a name of its own, so that logs and managed fields tell them apart. */
+async function nodeTokens(rack: Rack) {
+  return Promise.all(
+    rack.plan.nodes.map(async ({ name }) => {
+      mkdirSync(hostDirectory(rack.name, name), { recursive: true })
+      const token = await ensureToken(nodeTokenFile(rack.name, name))
+      const user = { name: `system:node:${name}`, uid: name, groups: ['system:nodes', 'system:masters'] }
+      return { token, user }
+    }),
+  )
+}
+
+function nodeFacts(node: Rack['plan']['nodes'][number]): NodeFacts {
+  return {
+    name: node.name,
+    addresses: [node.loopback.ipv4, node.loopback.ipv6],
+    podCidrs: [node.podCidr.ipv4, node.podCidr.ipv6],
+    zone: ZONES[(node.index - 1) % ZONES.length] ?? '',
+  }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { rack: { type: 'string' } } })
+  if (values.rack === undefined) throw new Error('which rack? Say --rack NAME')
+  const rack = loadRack(values.rack)
+  const log = (message: string) => void process.stdout.write(`${new Date().toISOString()} ${message}\n`)
+  const control = await startControl(rack, log)
+  const readyFile = `${hostDirectory(rack.name, CONTROL)}/ready`
+  writeFileSync(readyFile, `${process.pid}\n`)
+  log(
+    `rack ${rack.name}: API server on ${ADDRESS}:${rack.apiPort}, here and in ${rack.plan.nodes.length} nodes`,
+  )
+  const stop = (signal: string) => {
+    log(`${signal}: stopping; pods run on`)
+    rmSync(readyFile, { force: true })
+    control.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log(`stop: ${String(error)}`)
+        process.exit(1)
+      },
+    )
+  }
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  main().catch((error: unknown) => {
+    process.stderr.write(
+      `control: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    )
+    process.exit(1)
+  })
+}
