@@ -212,7 +212,9 @@ function fillClusterIps(spec: ServiceSpec, others: readonly ServiceSpec[], conte
   const taken = new Set(others.flatMap((other) => other.clusterIPs ?? []).map(canonicalAddress))
   const ranges = context.clusterIpRanges.map(parseRange)
   const chosen = spec.clusterIPs ?? (spec.clusterIP ? [spec.clusterIP] : [])
-  const addresses = (spec.ipFamilies ?? []).map((family, index) => {
+  const families =
+    spec.ipFamilyPolicy === 'SingleStack' ? (spec.ipFamilies ?? []).slice(0, 1) : spec.ipFamilies
+  const addresses = (families ?? []).map((family, index) => {
     const range = ranges.find((candidate) => candidate.family === family)
     if (chosen[index] !== undefined || range === undefined) return chosen[index]
     return freeAddress(range, (address) => taken.has(address), context.randomBytes)
