@@ -1,9 +1,11 @@
-// Content negotiation: what the client accepts, what it sent. The server speaks JSON (and reads YAML); protobuf and CBOR are refused
-// with 406 and 415, on which Kubernetes clients fall back to JSON.
+// Content negotiation: what the client accepts, what it sent. The server speaks JSON and reads YAML and, for built-in kinds, protobuf
+// (protobuf.ts). A client that accepts nothing but protobuf or CBOR gets 406.
 
 import { badRequest, notAcceptable, unsupportedMediaType } from './errors.ts'
+import { decodeProtobuf, protobufType } from './protobuf.ts'
 
-export const bodyTypes = ['application/json', 'application/yaml'] as const
+export const answerTypes = ['application/json', 'application/yaml'] as const
+export const bodyTypes = [...answerTypes, protobufType] as const
 
 export const patchTypes = [
   'application/json-patch+json',
@@ -61,7 +63,7 @@ export const negotiate = (accept: string | undefined): Accepted => {
     const accepted = acceptOne(parseMediaType(entry))
     if (accepted) return accepted
   }
-  throw notAcceptable(bodyTypes)
+  throw notAcceptable(answerTypes)
 }
 
 /** Parses a JSON or YAML body; an absent content type means JSON, as for the real server. */
@@ -71,6 +73,7 @@ export const decodeBody = async (body: Buffer, contentType: string | undefined):
     return parseYaml(body.toString('utf8'))
   if (type === 'application/json' || type.endsWith('+json') || type === '*/*')
     return parseJson(body.toString('utf8'))
+  if (type === protobufType) return decodeProtobuf(body)
   throw unsupportedMediaType(bodyTypes)
 }
 

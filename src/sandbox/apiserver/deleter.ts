@@ -4,8 +4,9 @@
 import { badRequest, conflict, forbidden } from './errors.ts'
 import { clone, isRecord, timestamp } from './json.ts'
 import type { KindDefinition, KubeObject } from './kind.ts'
+import { hasFinalizers, keyOfKind } from './sections.ts'
 import type { Storage } from './storage.ts'
-import { hasFinalizers, keyOfKind, type ObjectWriter } from './writer.ts'
+import type { ObjectWriter } from './writer.ts'
 
 export type Propagation = 'Foreground' | 'Background' | 'Orphan'
 

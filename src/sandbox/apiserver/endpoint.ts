@@ -14,12 +14,13 @@ import { apiVersionOf, type KindRegistry } from './registry.ts'
 import type { ApiRequest, ApiResponse, ResourcePath } from './request.ts'
 import { response } from './request.ts'
 import type { SchemaTools } from './schema-tools.ts'
+import type { Section } from './sections.ts'
 import type { Storage } from './storage.ts'
 import { bindPod, evictPod, finalizeNamespace, scaleOf, updateScale } from './subresources.ts'
 import { type IncludeObject, type Shaping, shapeBody } from './table.ts'
 import { streamWatch } from './watch-stream.ts'
 import type { Watcher } from './watcher.ts'
-import type { ObjectWriter, Section } from './writer.ts'
+import type { ObjectWriter } from './writer.ts'
 
 /** Supplies `kubectl logs`: text at once, or chunks while `follow` lasts. */
 export type PodLogProvider = (

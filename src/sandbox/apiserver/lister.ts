@@ -4,10 +4,10 @@
 import { badRequest, expired, invalid } from './errors.ts'
 import type { KindDefinition, KubeObject } from './kind.ts'
 import { inVersion } from './registry.ts'
+import { keyOfKind } from './sections.ts'
 import type { ObjectPredicate } from './selectors.ts'
 import { parseSelectors } from './selectors.ts'
 import type { Storage } from './storage.ts'
-import { keyOfKind } from './writer.ts'
 
 /** Page sets kept for clients that are still turning pages; the oldest is dropped first and its client told to start again. */
 const maxPageSets = 64

@@ -3,6 +3,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
+import { review } from './access-reviews.ts'
 import { withCrdRules } from './custom-kinds.ts'
 import { CustomResourceController, crdResource } from './custom-resources.ts'
 import { ObjectDeleter } from './deleter.ts'
@@ -174,6 +175,8 @@ const makeHandler = (registry: KindRegistry, endpoint: ResourceEndpoint): Handle
     const path = request.path.length > 1 ? request.path.replace(/\/$/, '') : request.path
     if (path === '/version') return jsonResponse(200, versionInfo)
     if (healthPaths.has(path) || healthPaths.has(`/${path.split('/')[1]}`)) return textResponse(200, 'ok')
+    const reviewed = await review(request)
+    if (reviewed) return reviewed
     const resource = parseResourcePath(path)
     if (resource) return endpoint.handle(request, resource)
     const answer = discover(registry, { ...request, path }) ?? openApi.handle({ ...request, path })

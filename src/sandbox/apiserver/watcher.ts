@@ -5,9 +5,9 @@ import { badRequest, invalid } from './errors.ts'
 import type { KindDefinition, KubeObject } from './kind.ts'
 import { parseResourceVersion } from './lister.ts'
 import { apiVersionOf, inVersion } from './registry.ts'
+import { keyOfKind } from './sections.ts'
 import { type ObjectPredicate, parseSelectors } from './selectors.ts'
 import type { Change, Storage } from './storage.ts'
-import { keyOfKind } from './writer.ts'
 
 export interface WatchEvent {
   type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK'

@@ -8,7 +8,7 @@ import { admitAndValidate, asObjectOf, checkUnknownFields, type WriteOptions } f
 import { dropFields, mergeApplied } from './apply.ts'
 import { alreadyExists, badRequest, conflict, forbidden, invalid, notFound, StatusError } from './errors.ts'
 import { compareFields, fieldValuesOf } from './field-paths.ts'
-import { clone, deepEqual, isRecord, type JsonRecord, timestamp, valueAt } from './json.ts'
+import { clone, deepEqual, isRecord, timestamp } from './json.ts'
 import type { AdmissionContext, KindDefinition, KubeObject } from './kind.ts'
 import {
   assertNoConflicts,
@@ -25,10 +25,8 @@ import {
 import { generateName } from './object-meta.ts'
 import { apiVersionOf, inVersion, type KindRegistry } from './registry.ts'
 import type { SchemaTools } from './schema-tools.ts'
+import { isFinished, isolate, keyOfKind, type Section, specOf } from './sections.ts'
 import { resourceKey, type Storage } from './storage.ts'
-
-/** Which part of the object an endpoint writes. */
-export type Section = 'main' | 'status'
 
 export interface WriterEnvironment {
   readonly storage: Storage
@@ -105,7 +103,7 @@ export class ObjectWriter {
     const incoming = clone(asObjectOf(kind, change(previous)))
     this.#checkIdentity(kind, incoming, previous)
     this.#checkUnknown(kind, incoming, options)
-    const object = this.#isolate(kind, incoming, previous, section)
+    const object = isolate(kind, incoming, previous, section)
     this.#admit(kind, object, previous, options)
     this.#bumpGeneration(kind, object, previous)
     const base = baseOwnership(incoming, previous)
@@ -218,7 +216,7 @@ export class ObjectWriter {
     )
     const incoming = clone(merged) as unknown as KubeObject
     this.#checkIdentity(kind, incoming, previous)
-    const object = this.#isolate(kind, incoming, previous, section)
+    const object = isolate(kind, incoming, previous, section)
     const before = this.#fieldValues(kind, previous, section)
     const wanted = compareFields(before, this.#fieldValues(kind, object, section))
     if (options.force !== true) assertNoConflicts(owners, manager, wanted.changed)
@@ -384,69 +382,12 @@ export class ObjectWriter {
       throw conflict(kind, name)
   }
 
-  /** Keeps what this endpoint may not write: status on the main endpoint, all but status (and labels) on the status endpoint. */
-  #isolate(kind: KindDefinition, incoming: KubeObject, previous: KubeObject, section: Section): KubeObject {
-    const kept = clone(previous)
-    const metadata: KubeObject['metadata'] = { ...incoming.metadata }
-    for (const field of systemMetadata) delete metadata[field]
-    for (const field of systemMetadata) {
-      if (kept.metadata[field] !== undefined) Object.assign(metadata, { [field]: kept.metadata[field] })
-    }
-    if (section === 'main') {
-      const object: KubeObject = { ...incoming, metadata }
-      if (!kind.hasStatusSubresource) return object
-      if (kept['status'] === undefined) delete object['status']
-      else object['status'] = kept['status']
-      return object
-    }
-    const { labels, annotations } = metadata
-    if (labels) kept.metadata.labels = labels
-    if (annotations) kept.metadata.annotations = annotations
-    if (incoming['status'] === undefined) delete kept['status']
-    else kept['status'] = incoming['status']
-    return kept
-  }
-
   #bumpGeneration(kind: KindDefinition, object: KubeObject, previous: KubeObject): void {
     if (!kind.hasGeneration) return
     if (!deepEqual(specOf(object, kind), specOf(previous, kind))) {
       object.metadata.generation = (previous.metadata.generation ?? 0) + 1
     }
   }
-}
-
-const systemMetadata = [
-  'uid',
-  'creationTimestamp',
-  'deletionTimestamp',
-  'deletionGracePeriodSeconds',
-  'generation',
-  'resourceVersion',
-  'selfLink',
-] as const
-
-export const keyOfKind = (kind: KindDefinition): ReturnType<typeof resourceKey> =>
-  resourceKey(kind.group, kind.plural)
-
-/** Everything but metadata (and status, where it is a subresource): a change of it is a new generation. */
-const specOf = (object: KubeObject, kind: KindDefinition): JsonRecord => {
-  const { metadata: _metadata, ...rest } = object
-  if (kind.hasStatusSubresource) delete rest['status']
-  return rest
-}
-
-/** Marked for deletion, nobody's finalizer left, no grace period running: gone with this write. */
-export const isFinished = (object: KubeObject): boolean =>
-  object.metadata.deletionTimestamp !== undefined &&
-  !hasFinalizers(object) &&
-  (object.metadata.deletionGracePeriodSeconds ?? 0) === 0
-
-/** Namespaces have a second list in their spec, kept until their content is gone. */
-export const hasFinalizers = (object: KubeObject): boolean => {
-  if ((object.metadata.finalizers ?? []).length > 0) return true
-  if (object.kind !== 'Namespace' || object.apiVersion !== 'v1') return false
-  const inSpec = valueAt(object, 'spec', 'finalizers')
-  return Array.isArray(inSpec) && inSpec.length > 0
 }
 
 const withoutTime = (entry: unknown): unknown => {

@@ -108,6 +108,20 @@ t.test('what people do with kubectl works', async (t) => {
     ['get deployment web', '', 1, /NotFound.*deployments.apps "web" not found/],
     ['api-resources --api-group=apps', '', 0, /deployments +deploy +apps\/v1 +true +Deployment/],
     ['version', '', 0, /weir-sandbox/],
+    // Typed commands send protobuf.
+    ['create namespace made', '', 0, /namespace\/made created/],
+    ['create deployment made -n made --image=one --replicas=2 --port=80', '', 0, /created/],
+    ['create service loadbalancer made -n made --tcp=80:8080', '', 0, /created/],
+    [
+      'get service made -n made -o jsonpath={.spec.ports[0]}',
+      '',
+      0,
+      /"port":80,"protocol":"TCP","targetPort":8080/,
+    ],
+    ['create configmap made -n made --from-literal=a=b', '', 0, /created/],
+    ['create secret generic made -n made --from-literal=a=b', '', 0, /created/],
+    ['get secret made -n made -o jsonpath={.data.a}', '', 0, /^Yg==$/],
+    ['delete namespace made --timeout=5s', '', 0, /deleted/],
   ]
   for (const [args, input, code, output] of cases) {
     const outcome = await kubectl(args, input)

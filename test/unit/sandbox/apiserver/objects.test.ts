@@ -127,8 +127,8 @@ t.test('refusals carry the reason and wording clients expect', async (t) => {
       /only the following media types/,
     ],
     [
-      'protobuf sent',
-      ['POST', maps, 'k8s', { 'content-type': 'application/vnd.kubernetes.protobuf' }],
+      'CBOR sent',
+      ['POST', maps, 'k8s', { 'content-type': 'application/cbor' }],
       415,
       'UnsupportedMediaType',
       /unknown format/,
