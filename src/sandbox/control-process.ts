@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type Host, hostOf } from './host.ts'
-import { findProcess, startProcess } from './process.ts'
+import { findProcess, startProcess, stopProcess } from './process.ts'
 import type { Rack } from './rack.ts'
 import { waitUntil } from './wait.ts'
 
@@ -38,6 +38,11 @@ export async function startControl(rack: Rack): Promise<void> {
   const isReady = (): boolean =>
     existsSync(readyFile) && readFileSync(readyFile, 'utf8').trim() === String(identity.pid)
   await waitUntil('the API server', READY_MS, isReady, { identity, logFile })
+}
+
+/** Stops it if it runs. Its objects survive in its snapshot, pods run on. */
+export async function stopControl(rack: Rack): Promise<void> {
+  await stopProcess(`${controlHost(rack).directory}/control.pid`)
 }
 
 export function acceptsPort(port: number): Promise<boolean> {

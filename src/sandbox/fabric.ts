@@ -3,8 +3,9 @@
 // Done in few processes: one `ip -batch` for all namespaces, one for all cables, one per host for the rest.
 
 import { mkdirSync } from 'node:fs'
-import { type AddressPlan, hostNames, type LinkPlan } from './address-plan.ts'
-import { createNamespaces, demand, type Host, ipBatch } from './host.ts'
+import { type AddressPlan, hostNames, type LinkEnd } from './address-plan.ts'
+import { killCgroup } from './cgroups.ts'
+import { createNamespaces, demand, type Host, ipBatch, namespaceExists } from './host.ts'
 
 /** Set before any interface exists, so that interfaces inherit the `default` values. */
 const KERNEL_SETTINGS: Readonly<Record<string, string>> = {
@@ -32,14 +33,20 @@ const KERNEL_SETTINGS: Readonly<Record<string, string>> = {
   'net.ipv6.conf.default.dad_transmits': '0',
 }
 
-/** Builds or completes the wiring of all hosts. */
-export async function buildFabric(plan: AddressPlan, host: (name: string) => Host): Promise<void> {
+/**
+ * Builds or completes the wiring of all hosts. Resolves to the hosts whose network namespace had to be made: what ran
+ * there before, in a namespace that is gone, has been ended.
+ */
+export async function buildFabric(plan: AddressPlan, host: (name: string) => Host): Promise<string[]> {
   const hosts = hostNames(plan).map(host)
   makeCgroups(plan, hosts)
-  await createNamespaces(hosts.map((one) => one.namespace))
+  const missing = hosts.filter((one) => !namespaceExists(one.namespace))
+  await Promise.all(missing.map((one) => killCgroup(one.cgroup)))
+  await createNamespaces(missing.map((one) => one.namespace))
   await Promise.all(hosts.map((one) => applySettings(one)))
   await addCables(plan, host)
   await Promise.all(hosts.map((one) => configureHost(plan, one)))
+  return missing.map((one) => one.name)
 }
 
 /** Each host has a cgroup, so that `down` finds its processes whatever became of their records. */
@@ -60,23 +67,29 @@ async function applySettings(host: Host): Promise<void> {
 }
 
 async function addCables(plan: AddressPlan, host: (name: string) => Host): Promise<void> {
-  const missing: LinkPlan[] = []
-  const present = new Map<string, Set<string>>()
-  await Promise.all(
-    [...new Set(plan.links.map((link) => link.upper.host))].map(async (name) => {
-      present.set(name, await interfaceNames(host(name)))
-    }),
+  const names = hostNames(plan)
+  const present = new Map(
+    await Promise.all(names.map(async (name) => [name, await interfaceNames(host(name))] as const)),
   )
-  for (const link of plan.links) {
-    if (!present.get(link.upper.host)?.has(link.upper.interface)) missing.push(link)
-  }
+  const isThere = (end: LinkEnd): boolean => present.get(end.host)?.has(end.interface) ?? false
+  const lines = plan.links
+    .filter((link) => !isThere(link.upper) || !isThere(link.lower))
+    .flatMap(({ upper, lower, mtu }) => {
+      // One end without the other: its peer sits in a namespace that has lost its name.
+      const halves = [upper, lower].filter(isThere)
+      const end = (side: LinkEnd): string => `${side.interface} mtu ${mtu} netns ${host(side.host).namespace}`
+      return [
+        ...halves.map((half) => ({
+          namespace: host(half.host).namespace,
+          text: `link del ${half.interface}`,
+        })),
+        { namespace: undefined, text: `link add ${end(upper)} type veth peer name ${end(lower)}` },
+      ]
+    })
+  for (const { namespace, text } of lines.filter((line) => line.namespace)) await ipBatch(namespace, [text])
   await ipBatch(
     undefined,
-    missing.map(({ upper, lower, mtu }) => {
-      const end = (side: LinkPlan['upper']): string =>
-        `${side.interface} mtu ${mtu} netns ${host(side.host).namespace}`
-      return `link add ${end(upper)} type veth peer name ${end(lower)}`
-    }),
+    lines.filter((line) => !line.namespace).map((line) => line.text),
   )
 }
 
@@ -126,8 +139,5 @@ function nodeLines(plan: AddressPlan, name: string): string[] {
 function clientLines(plan: AddressPlan, name: string): string[] {
   const client = plan.clients.find((one) => one.name === name)
   if (!client) return []
-  return [
-    `route replace default via ${client.gateway.ipv4}`,
-    `route replace ::/0 via ${client.gateway.ipv6}`,
-  ]
+  return [`route replace default via ${client.gateway.ipv4}`, `route replace ::/0 via ${client.gateway.ipv6}`]
 }

@@ -4,6 +4,7 @@ export type RackErrorCode =
   | 'bad-name'
   | 'bad-plan'
   | 'bad-usage'
+  | 'busy'
   | 'command-failed'
   | 'name-too-long'
   | 'not-root'

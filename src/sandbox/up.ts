@@ -11,7 +11,7 @@ import { mkdirSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import type { AddressPlan } from './address-plan.ts'
 import { asBuilder } from './cgroups.ts'
-import { controlHost, startControl } from './control-process.ts'
+import { controlHost, startControl, stopControl } from './control-process.ts'
 import { buildFabric } from './fabric.ts'
 import { demand, ensureBpffs } from './host.ts'
 import { healLink, linkName, linkStates } from './links.ts'
@@ -76,8 +76,9 @@ async function build(rack: Rack, step: Step): Promise<void> {
   const { plan } = rack
   saveRack(rack)
   await ensureBpffs()
+  let remade: string[] = []
   await step('namespaces, links, addresses', async () => {
-    await buildFabric(plan, rack.host)
+    remade = await buildFabric(plan, rack.host)
     const healed = await healAll(rack)
     const size = `${plan.nodes.length} nodes, ${plan.links.length} links`
     return healed.length > 0 ? `${size}; healed ${healed.join(', ')}` : size
@@ -95,6 +96,8 @@ async function build(rack: Rack, step: Step): Promise<void> {
       return 'answers on its socket'
     }),
     step('API server and controllers', async () => {
+      // It listens inside the nodes' namespaces too: a new namespace needs a new socket.
+      if (plan.nodes.some((node) => remade.includes(node.name))) await stopControl(rack)
       await startControl(rack)
       return `https://127.0.0.1:${rack.apiPort}`
     }),

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
 import { downRack } from '../../src/sandbox/down.ts'
-import { cgroupMount, listNamespaces, runAt, runIn } from '../../src/sandbox/host.ts'
+import { cgroupMount, deleteNamespace, listNamespaces, runAt, runIn } from '../../src/sandbox/host.ts'
 import { blackholeLink, cutLink, findLink, healLink, linkStates } from '../../src/sandbox/links.ts'
 import { rackBpffs, rackCgroup, rackDirectory, stateFile } from '../../src/sandbox/names.ts'
 import { startGobgpd, writeAgentConfig } from '../../src/sandbox/nodes.ts'
@@ -182,6 +182,7 @@ t.test('up again mends what is broken or dead, and leaves the rest alone', async
   await cutLink(findLink(rack.plan, 'node2:to-tor2'), rack.host)
   const victim = before.get('tor2 bird') ?? 0
   process.kill(victim, 'SIGKILL')
+  await deleteNamespace(`${NAME}-node1`)
   await upRack({ name: NAME, fabricOnly: true })
   const after = await pids(rack)
   t.same(
@@ -189,6 +190,7 @@ t.test('up again mends what is broken or dead, and leaves the rest alone', async
     [],
   )
   t.not(after.get('tor2 bird'), victim)
+  t.ok(await answersPing(rack, 'node1', '10.254.2.0'), 'a host whose namespace was gone is wired again')
   for (const name of ['spine zebra', 'spine bgpd', 'tor1 zebra', 'tor1 bgpd']) {
     t.equal(after.get(name), before.get(name), `${name} was not touched`)
   }
