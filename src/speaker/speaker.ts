@@ -126,7 +126,8 @@ class GobgpSpeaker {
     let sessions: readonly PeerStatus[] = []
     let connected = false
     try {
-      sessions = (await this.#client.listPeers()).map((peer) => peer.status)
+      const peers = await this.#client.listPeers()
+      sessions = peers.map((peer) => peer.status).sort((a, b) => a.address.localeCompare(b.address))
       connected = true
     } catch (error) {
       if (!(error instanceof GobgpError)) throw error

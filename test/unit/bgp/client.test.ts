@@ -1,0 +1,100 @@
+// The client against a server that misbehaves on purpose. What a well-behaved gobgpd does is in test/unit/speaker.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { status } from '@grpc/grpc-js'
+import t from 'tap'
+import { FakeRefusal, startFakeServer } from '../../../bgp/client/fake-server.ts'
+import { openGobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'weir-client-'))
+t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+let sockets = 0
+const newTarget = () => `unix://${directory}/${sockets++}.sock`
+const open = (target: string) => {
+  const client = openGobgpClient({ target })
+  t.teardown(() => client.close())
+  return client
+}
+
+t.test('nobody answers, then somebody does', async (t) => {
+  const target = newTarget()
+  const client = open(target)
+  await t.rejects(client.probe(), { code: 'UNAVAILABLE' })
+  await t.rejects(client.waitUntilReady(AbortSignal.timeout(50)), { code: 'CLOSED' })
+  const waiting = client.waitUntilReady(AbortSignal.timeout(5_000))
+  const server = await startFakeServer(target, {
+    getBgp: () => [{ global: { asn: 65101, routerId: '10.0.0.1' } }],
+  })
+  t.same(await waiting, { asn: 65101, routerId: '10.0.0.1', apiVersion: 3 })
+  await server.close()
+})
+
+t.test('another version is named as such', async (t) => {
+  const server = await startFakeServer(newTarget(), {}, 'api.GoBgpService')
+  await t.rejects(open(server.target).probe(), { code: 'UNSUPPORTED_VERSION', message: /Mend: run gobgpd 3/ })
+  await server.close()
+})
+
+t.test('a refusal carries the words of gobgpd', async (t) => {
+  const refuse = () => Promise.reject(new FakeRefusal(status.UNKNOWN, 'no such set'))
+  const server = await startFakeServer(newTarget(), {
+    addPolicy: refuse,
+    listPath: refuse,
+    addPathStream: refuse,
+  })
+  const client = open(server.target)
+  await t.rejects(client.addPolicy({ name: 'p', statements: [] }), {
+    code: 'REFUSED',
+    message: /no such set/,
+  })
+  await t.rejects(client.listOwnPaths('ipv4'), { code: 'REFUSED', message: /no such set/ })
+  const changes = { withdraw: ['203.0.113.7/32'], announce: [] }
+  await t.rejects(client.applyPaths(changes), { code: 'REFUSED', message: /no such set/ })
+  await server.close()
+})
+
+t.test(
+  'paths travel in batches, withdrawals first, and nothing is sent of a set with one bad path',
+  async (t) => {
+    const seen: boolean[][] = []
+    const server = await startFakeServer(newTarget(), {
+      addPathStream: (requests) => {
+        seen.push(...requests.map(({ paths }) => paths.map((path) => path.isWithdraw)))
+        return [{}]
+      },
+    })
+    const client = open(server.target)
+    const announce = Array.from({ length: 450 }, (_, index) => ({
+      prefix: `10.0.${index >> 8}.${index & 255}/32`,
+    }))
+    await client.applyPaths({ withdraw: ['203.0.113.7/32'], announce })
+    t.same(
+      seen.map((batch) => batch.length),
+      [200, 200, 51],
+    )
+    t.same(seen.flat().indexOf(true), 0)
+    t.equal(seen.flat().filter(Boolean).length, 1)
+    const bad = [...announce, { prefix: '203.0.113.9' }]
+    await t.rejects(client.applyPaths({ withdraw: [], announce: bad }), { code: 'INVALID_PATH' })
+    await t.rejects(client.applyPaths({ withdraw: ['::/0'], announce }), { code: 'INVALID_PATH' })
+    await client.applyPaths({ withdraw: [], announce: [] })
+    t.equal(seen.length, 3)
+    await server.close()
+  },
+)
+
+t.test('a watch rejects when the stream ends, and when the caller gives up', async (t) => {
+  const server = await startFakeServer(newTarget(), { watchEvent: () => [] })
+  const client = open(server.target)
+  await t.rejects(
+    client.watchPeers(() => {}, new AbortController().signal),
+    { code: 'UNAVAILABLE' },
+  )
+  await t.rejects(
+    client.watchPeers(() => {}, AbortSignal.abort()),
+    { code: 'CLOSED' },
+  )
+  await server.close()
+})
