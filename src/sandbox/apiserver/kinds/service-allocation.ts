@@ -86,7 +86,8 @@ function followClusterIpChange(spec: ServiceSpec, before: ServiceSpec): void {
   const isSingleChanged = (spec.clusterIP ?? '') !== (before.clusterIP ?? '')
   const isListChanged = !isSame(spec.clusterIPs ?? [], before.clusterIPs ?? [])
   if (isSingleChanged && !isListChanged) {
-    if (spec.clusterIP) spec.clusterIPs = [spec.clusterIP]
+    // The second family's address stays, so that what is refused afterwards is only what the client changed.
+    if (spec.clusterIP) spec.clusterIPs = [spec.clusterIP, ...(before.clusterIPs ?? []).slice(1)]
     else delete spec.clusterIPs
   } else if (isListChanged && !isSingleChanged && (spec.clusterIPs ?? []).length === 0) {
     delete spec.clusterIP

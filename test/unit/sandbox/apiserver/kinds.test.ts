@@ -302,6 +302,9 @@ t.test('Services that cannot be are refused in the usual words', async (t) => {
 
 t.test('what a Service may not change', async (t) => {
   const made = service({ type: 'LoadBalancer', loadBalancerClass: 'a/b' })
+  const dual = service({ ipFamilyPolicy: 'RequireDualStack' })
+  const moved = write('Service', { spec: { ...specOf(dual), clusterIP: '10.96.0.99' } }, dual.object)
+  t.equal(moved.errors.length, 1, 'only the changed address is complained of')
   const cases: [Spec, RegExp][] = [
     [
       { clusterIP: '10.96.0.99', clusterIPs: ['10.96.0.99'] },
