@@ -147,7 +147,8 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     this.state.failures++
     this.state.lastError = error.message
     const refused = error.status !== undefined && this.state.failures % WATCH_OPENINGS_BEFORE_RELIST === 0
-    if (isKubeError(error, 'gone', 'bad-response') || refused) this.state.resourceVersion = undefined
+    if (isKubeError(error, 'gone', 'bad-response') || isFromTheFuture(error) || refused)
+      this.state.resourceVersion = undefined
     this.#options.onProblem?.(error)
   }
 
@@ -352,6 +353,11 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
 function knownOf<Row>(metadata: ObjectMeta, row: Row): Known<Row> {
   return { uid: metadata.uid ?? '', resourceVersion: metadata.resourceVersion ?? '', row }
+}
+
+/** The server has never seen our version: it came back with an older state, and our version means nothing there. */
+function isFromTheFuture(error: KubeError): boolean {
+  return error.status === 504 && error.message.includes('Too large resource version')
 }
 
 function parseEvent<T>(line: string, plural: string): { type: string; object: T } {

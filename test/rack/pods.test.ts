@@ -302,6 +302,12 @@ t.test('a killed control process leaves pods alone; the next one adopts them', a
   t.equal(pidOf(now), pidOf(kept), 'the other runs on as the same process')
   t.equal(now.status?.containerStatuses?.[0]?.restartCount, 0)
   await until('both ready', async () => (await readyCount('web')) === 2)
+  const [once] = (await podsOf('once')) as [Pod]
+  t.match(
+    once.status,
+    { phase: 'Failed', containerStatuses: [{ restartCount: 0 }] },
+    'what had ended for good is not run again',
+  )
 })
 
 t.test('a graceful stop of control leaves pods alone too; deletion works on adopted pods', async (t) => {

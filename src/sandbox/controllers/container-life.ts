@@ -4,8 +4,15 @@
 import { join } from 'node:path'
 import type { Container } from '../../kube/objects.ts'
 import type { Place } from '../process.ts'
-import { adoptContainer, type ContainerEnd, type RunningContainer, startContainer } from './container.ts'
+import {
+  adoptContainer,
+  type ContainerEnd,
+  EXIT_UNKNOWN,
+  type RunningContainer,
+  startContainer,
+} from './container.ts'
 import type { ContainerProgram } from './pod-command.ts'
+import type { ContainerRecord } from './pod-record.ts'
 import type { ContainerFacts } from './pod-status.ts'
 import { type RunningProbe, startProbe } from './probes.ts'
 
@@ -76,23 +83,53 @@ export class ContainerLife {
   }
 
   /**
-   * Takes up the process a former control process started; false when it has ended. It stays as ready as it was until its probe
-   * says otherwise: a restart of ours must not take an endpoint away.
+   * Takes up what a former control process recorded; false when the container is to be started again. A running one stays as ready
+   * as it was until its probe says otherwise: a restart of ours must not take an endpoint away.
    */
-  adopt(restartCount: number, startedMs: number, wasReady: boolean): boolean {
-    this.facts.restartCount = restartCount
-    const running = adoptContainer(this.pidFile, startedMs)
-    if (running === undefined) return false
-    this.#follow(running, wasReady)
-    return true
+  adopt(record: ContainerRecord, wasReady: boolean): boolean {
+    const { facts } = this
+    facts.restartCount = record.restartCount
+    if (record.end !== undefined) {
+      this.#markEnded(record.end)
+      return true
+    }
+    const running = adoptContainer(this.pidFile, record.startedMs)
+    if (running !== undefined) {
+      this.#follow(running, wasReady)
+      return true
+    }
+    // It ended while nobody looked.
+    const end = {
+      exitCode: EXIT_UNKNOWN,
+      signal: undefined,
+      startedMs: record.startedMs,
+      finishedMs: Date.now(),
+    }
+    if (!this.#isRestartedAfter(end.exitCode)) {
+      this.#markEnded(end)
+      return true
+    }
+    facts.lastEnd = end
+    facts.restartCount++
+    return false
   }
 
-  /** An init container that had succeeded before this process began. */
-  markDone(): void {
-    this.facts.state = 'ended'
-    const nowMs = Date.now()
-    this.facts.end = { exitCode: 0, finishedMs: nowMs, startedMs: nowMs }
-    this.facts.ready = true
+  #markEnded(end: NonNullable<ContainerFacts['end']>): void {
+    const { facts } = this
+    facts.state = 'ended'
+    facts.end = end
+    delete facts.waiting
+    // An init container that succeeded counts as ready, as kubelet has it.
+    facts.ready = facts.isInit && end.exitCode === 0
+  }
+
+  #isRestartedAfter(exitCode: number): boolean {
+    const { isInit, container } = this.facts
+    if (isInit && container.restartPolicy === 'Always') return true
+    const policy = this.#settings.restartPolicy
+    // An init container that succeeded is done, whatever the pod's policy.
+    if (isInit) return exitCode !== 0 && policy !== 'Never'
+    return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0)
   }
 
   /** No restart from now on; readiness goes on being probed, for a terminating pod may still serve. */
@@ -178,20 +215,9 @@ export class ContainerLife {
     if (this.#running !== running) return
     this.#running = undefined
     this.#stopProbes()
-    const { facts } = this
-    facts.state = 'ended'
-    facts.end = { ...end, startedMs: running.startedMs }
-    // An init container that succeeded counts as ready, as kubelet has it.
-    facts.ready = facts.isInit && end.exitCode === 0
-    const policy =
-      facts.isInit && facts.container.restartPolicy === 'Always' ? 'Always' : this.#settings.restartPolicy
-    const failed = end.exitCode !== 0
-    const again =
-      facts.isInit && policy !== 'Always'
-        ? failed && this.#settings.restartPolicy !== 'Never'
-        : policy === 'Always' || (policy === 'OnFailure' && failed)
-    const initDone = facts.isInit && facts.container.restartPolicy !== 'Always' && !failed
-    if (again && !initDone && !this.#isStopping) this.#restart(end.finishedMs - running.startedMs)
+    this.#markEnded({ ...end, startedMs: running.startedMs })
+    if (this.#isRestartedAfter(end.exitCode) && !this.#isStopping)
+      this.#restart(end.finishedMs - running.startedMs)
     this.#settings.changed()
   }
 

@@ -44,7 +44,7 @@ export interface RunningContainer {
 
 const ADOPTED_LOOK_MS = 1000
 /** 128 + SIGKILL: what is said of a process whose status nobody collected. */
-const EXIT_UNKNOWN = 137
+export const EXIT_UNKNOWN = 137
 const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
   SIGHUP: 1,
   SIGINT: 2,

@@ -37,6 +37,8 @@ const GRACE_SECONDS = 30
 /** Time SIGKILL is given before we say so; a process stuck in the kernel keeps its cgroup. */
 const KILL_WAIT_MS = 5000
 const WRITE_RETRY_MS = 500
+const CGROUP_TRIES = 50
+const CGROUP_RETRY_MS = 20
 
 export class PodInstance {
   readonly uid: string
@@ -105,14 +107,12 @@ export class PodInstance {
     for (const life of this.#containers) {
       const known = record.containers[life.facts.container.name]
       if (known === undefined) continue
-      if (known.done) life.markDone()
-      else if (!life.adopt(known.restartCount, known.startedMs, this.#wasReady(life))) {
-        life.facts.restartCount = known.restartCount + 1
-        continue
-      }
-      alive.add(life)
+      if (life.adopt(known, this.#wasReady(life))) alive.add(life)
     }
+    const isRunning = this.#containers.some(({ facts }) => facts.state === 'running')
     this.#life = this.#untilDone(async () => {
+      // A process started just before its pid was written would otherwise run beside its successor.
+      if (!isRunning) await this.#killAll()
       await this.#ensureNetwork()
       await this.#startContainers(alive)
       this.#changed()
@@ -224,7 +224,7 @@ export class PodInstance {
     await this.#killAll()
     if (!this.#hostNetwork) await deletePodNetwork({ ...this.#settings, pod: this.name })
     removeRecord(this.#settings.rack, this.#settings.node, this.name)
-    removeCgroup(this.#cgroup)
+    await removeCgroup(this.#cgroup)
     this.#settings.onGone()
     await this.#removeObject()
   }
@@ -315,14 +315,14 @@ export class PodInstance {
   }
 
   #save(): void {
-    if (this.#isForgotten || this.#life === undefined) return
+    if (this.#isForgotten) return
     const containers = this.#containers
       .filter(({ facts }) => facts.state !== 'waiting' || facts.restartCount > 0)
       .map(({ facts }) => {
-        const done = facts.isInit && facts.state === 'ended' && facts.end?.exitCode === 0
+        const { restartCount, startedMs = 0, state, end } = facts
         return [
           facts.container.name,
-          { restartCount: facts.restartCount, startedMs: facts.startedMs ?? 0, done },
+          { restartCount, startedMs, end: state === 'ended' ? end : undefined },
         ] as const
       })
     saveRecord(this.#settings.rack, {
@@ -342,16 +342,19 @@ export async function removeStray(rack: string, record: PodRecord): Promise<void
   const cgroup = podHost(rack, record.node, record.pod).cgroup
   if (existsSync(cgroup)) writeFileSync(`${cgroup}/cgroup.kill`, '1')
   if (!record.hostNetwork) await deletePodNetwork({ rack, node: record.node, pod: record.pod })
-  for (let tries = 0; tries < 100 && !removeCgroup(cgroup); tries++) await sleep(20)
+  await removeCgroup(cgroup)
   removeRecord(rack, record.node, record.pod)
 }
 
-/** A cgroup can be removed once its last process has been reaped; until then it stays and harms nobody. */
-function removeCgroup(cgroup: string): boolean {
-  try {
-    rmdirSync(cgroup)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+/** A cgroup can be removed once its last process has ended; one that does not end keeps it, and `down` removes it. */
+async function removeCgroup(cgroup: string): Promise<void> {
+  for (let tries = 0; tries < CGROUP_TRIES; tries++) {
+    try {
+      rmdirSync(cgroup)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+      await sleep(CGROUP_RETRY_MS)
+    }
   }
 }

@@ -6,6 +6,14 @@ import { join } from 'node:path'
 import type { PodName } from '../names.ts'
 import { rackDirectory } from '../names.ts'
 import type { PodAddress } from './pod-address.ts'
+import type { ContainerFacts } from './pod-status.ts'
+
+export interface ContainerRecord {
+  restartCount: number
+  startedMs: number
+  /** How it ended, when it has and was not started again. */
+  end: ContainerFacts['end'] | undefined
+}
 
 export interface PodRecord {
   uid: string
@@ -14,7 +22,7 @@ export interface PodRecord {
   hostNetwork: boolean
   addresses: PodAddress[]
   startedMs: number
-  containers: Record<string, { restartCount: number; startedMs: number; done: boolean }>
+  containers: Record<string, ContainerRecord>
 }
 
 const FILE = 'pod.json'

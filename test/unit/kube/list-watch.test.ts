@@ -155,6 +155,28 @@ t.test('410 as status lists again', async (t) => {
   t.same(followed.brief(), ['add s0', 'add meanwhile'])
 })
 
+t.test('a server that came back with an older state is listed again at once', async (t) => {
+  const server = await serverWith(t, 1)
+  let refused = 0
+  server.intercept = (request, response) => {
+    if (!request.url?.includes('watch=true') || refused++ > 0) return false
+    const status = {
+      kind: 'Status',
+      code: 504,
+      reason: 'Timeout',
+      message: 'Too large resource version: 9, current: 3',
+    }
+    response.writeHead(504, { 'content-type': 'application/json' }).end(JSON.stringify(status))
+    return true
+  }
+  follow(t, [server])
+  await until(
+    'a second list',
+    () => server.requests.filter((request) => request.url.includes('limit=')).length === 2,
+  )
+  t.equal(refused, 1)
+})
+
 t.test('a list answered 503 is tried again with backoff, for as long as it takes', async (t) => {
   const server = await serverWith(t, 1)
   let refusals = 0
