@@ -303,7 +303,9 @@ export class PodInstance {
         const written = await this.#settings.client.patch(PODS, path, patch, { kind: 'merge' })
         this.#pod = { ...this.#pod, status: written.status ?? {} }
       } catch (error) {
-        if (isKubeError(error, 'not-found', 'conflict', 'invalid')) {
+        // The object went, or another has its name; we shall hear of it through the watch.
+        if (isKubeError(error, 'not-found', 'conflict')) break
+        if (isKubeError(error, 'invalid')) {
           this.#settings.log(`${this.name.namespace}/${this.name.name}: status: ${String(error)}`)
           break
         }
