@@ -38,8 +38,14 @@ export interface VipFact {
   readonly externalTrafficPolicy: TrafficPolicy
 }
 
-/** When each announced VIP of a Cluster Service was last seen with an endpoint. Belongs to the planner; start with an empty one. */
-export type VipMemory = ReadonlyMap<string, number>
+/** An announced VIP of a Cluster Service. */
+export interface VipRecord {
+  /** When the first plan found it without an endpoint; undefined while it has one. */
+  readonly lostMs: number | undefined
+}
+
+/** Belongs to the planner; start with an empty one. */
+export type VipMemory = ReadonlyMap<string, VipRecord>
 
 export interface RoutingPlan {
   readonly announcements: readonly Announcement[]
@@ -54,13 +60,13 @@ export function planAnnouncements(
   memory: VipMemory,
   nowMs: number,
 ): RoutingPlan {
-  const nextMemory = new Map<string, number>()
+  const nextMemory = new Map<string, VipRecord>()
   const reasons = new Map<Address, string[]>()
   let nextDueMs: number | undefined
   for (const fact of vips) {
     const verdict = judgeVip(fact, memory.get(memoryKey(fact)), nowMs)
     if (!verdict) continue
-    if (verdict.seenMs !== undefined) nextMemory.set(memoryKey(fact), verdict.seenMs)
+    if (verdict.record) nextMemory.set(memoryKey(fact), verdict.record)
     if (verdict.dueMs !== undefined) nextDueMs = Math.min(nextDueMs ?? verdict.dueMs, verdict.dueMs)
     reasons.set(fact.vip, [...(reasons.get(fact.vip) ?? []), verdict.why])
   }
@@ -74,12 +80,12 @@ export function planAnnouncements(
 
 interface VipVerdict {
   readonly why: string
-  readonly seenMs?: number
+  readonly record?: VipRecord
   readonly dueMs?: number
 }
 
 /** Undefined: do not announce for this Service's sake. */
-function judgeVip(fact: VipFact, seenMs: number | undefined, nowMs: number): VipVerdict | undefined {
+function judgeVip(fact: VipFact, record: VipRecord | undefined, nowMs: number): VipVerdict | undefined {
   if (!fact.isHeld) return undefined
   const subject = `Service ${fact.service}`
   if (fact.externalTrafficPolicy === 'Local')
@@ -87,12 +93,15 @@ function judgeVip(fact: VipFact, seenMs: number | undefined, nowMs: number): Vip
       ? { why: `${subject} has ${countEndpoints(fact.usableLocal)} on this node` }
       : undefined
   if (fact.usableAnywhere > 0)
-    return { why: `${subject} has ${countEndpoints(fact.usableAnywhere)}`, seenMs: nowMs }
-  if (seenMs === undefined || nowMs - seenMs >= CLUSTER_WITHDRAW_DELAY_MS) return undefined
+    return { why: `${subject} has ${countEndpoints(fact.usableAnywhere)}`, record: { lostMs: undefined } }
+  if (!record) return undefined
+  const lostMs = record.lostMs ?? nowMs
+  const dueMs = lostMs + CLUSTER_WITHDRAW_DELAY_MS
+  if (nowMs >= dueMs) return undefined
   return {
     why: `${subject} lost its last endpoint less than ${CLUSTER_WITHDRAW_DELAY_MS / 1000} s ago`,
-    seenMs,
-    dueMs: seenMs + CLUSTER_WITHDRAW_DELAY_MS,
+    record: { lostMs },
+    dueMs,
   }
 }
 

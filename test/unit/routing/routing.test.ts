@@ -7,7 +7,7 @@ import { address, type Prefix, parsePrefix, prefixParts } from '../../../src/mod
 import type { Announcement } from '../../../src/model/announcement.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
 import { guardAnnouncements } from '../../../src/routing/guard.ts'
-import { planAnnouncements, type VipFact } from '../../../src/routing/plan-announcements.ts'
+import { planAnnouncements, type VipFact, type VipMemory } from '../../../src/routing/plan-announcements.ts'
 
 const cidr = (text: string): Prefix => {
   const parsed = parsePrefix(text)
@@ -23,7 +23,7 @@ const vip: VipFact = {
   externalTrafficPolicy: 'Cluster',
 }
 const nobody = { loopbacks: [], podCidrs: [] }
-const plan = (facts: readonly VipFact[], memory: ReadonlyMap<string, number> = new Map(), nowMs = 0) =>
+const plan = (facts: readonly VipFact[], memory: VipMemory = new Map(), nowMs = 0) =>
   planAnnouncements(nobody, facts, memory, nowMs)
 
 t.test('when a VIP is announced', async (t) => {
@@ -41,10 +41,17 @@ t.test('when a VIP is announced', async (t) => {
 t.test('when a VIP is withdrawn', async (t) => {
   const first = plan([vip], new Map(), 1_000)
   const gone = { ...vip, usableAnywhere: 0, usableLocal: 0 }
-  const grace = plan([gone], first.memory, 2_999)
-  t.equal(grace.announcements.length, 1, 'Cluster: kept for 2 s')
-  t.equal(grace.nextDueMs, 3_000)
-  t.same(plan([gone], grace.memory, 3_000).announcements, [], 'then withdrawn')
+  const grace = plan([gone], first.memory, 90_000)
+  t.equal(
+    grace.announcements.length,
+    1,
+    'Cluster: kept for 2 s from the loss, however long ago the last plan was',
+  )
+  t.equal(grace.nextDueMs, 92_000)
+  const later = plan([gone], grace.memory, 91_999)
+  t.equal(later.announcements.length, 1)
+  t.same(plan([gone], later.memory, 92_000).announcements, [], 'then withdrawn')
+  t.equal(plan([vip], later.memory, 91_999).nextDueMs, undefined, 'an endpoint that returns ends the grace')
   t.same(plan([{ ...gone, isHeld: false }], first.memory, 1_001).announcements, [], 'at once when not held')
   t.same(
     plan([{ ...gone, externalTrafficPolicy: 'Local' }], first.memory, 1_001).announcements,
