@@ -11,6 +11,7 @@ import {
   DEPLOYMENTS,
   type Deployment,
   ENDPOINT_SLICES,
+  EVENTS,
   NODES,
   PODS,
   type Pod,
@@ -354,4 +355,10 @@ t.test('a host-network pod has the addresses of its node; a pod that fits nowher
     (await podsOf('nowhere'))[0]?.status?.conditions?.find(({ type }) => type === 'PodScheduled'),
   )
   t.match(condition, { status: 'False', reason: 'Unschedulable', message: /node selector/ })
+  await until('the event', async () => {
+    const { items } = await client.list(EVENTS, { namespace: NAMESPACE })
+    return items.find(
+      ({ involvedObject, reason }) => involvedObject.name === 'nowhere' && reason === 'FailedScheduling',
+    )
+  })
 })

@@ -28,7 +28,7 @@ export interface LifeSettings {
   /** The address probes go to. */
   address: () => string
   changed: () => void
-  log: (message: string) => void
+  warn: (reason: string, message: string) => void
 }
 
 /** As kubelet: the first restart at once, then 10 s, doubling to 5 minutes; a run of 10 minutes is forgiven. */
@@ -67,6 +67,7 @@ export class ContainerLife {
     if (program === undefined) {
       const message = 'the rack has no images: give the container a command or args'
       this.facts.waiting = { reason: 'CreateContainerError', message }
+      this.#settings.warn('Failed', `container ${container.name}: ${message}`)
       this.#settings.changed()
       return
     }
@@ -202,7 +203,8 @@ export class ContainerLife {
 
   #onLiveness(running: RunningContainer, good: boolean): void {
     if (good || this.#isStopping) return
-    this.#settings.log(`container ${this.facts.container.name} failed its liveness probe and is restarted`)
+    const message = `container ${this.facts.container.name} failed its liveness probe and is restarted`
+    this.#settings.warn('Unhealthy', message)
     running.signal('SIGKILL')
   }
 
@@ -231,11 +233,12 @@ export class ContainerLife {
       facts.state = 'waiting'
       const message = `back-off ${delayMs / 1000}s restarting failed container ${facts.container.name}`
       facts.waiting = { reason: 'CrashLoopBackOff', message }
+      this.#settings.warn('BackOff', message)
     }
     this.#restartTimer = setTimeout(() => {
       facts.restartCount++
       this.start().catch((error: unknown) =>
-        this.#settings.log(`restart of ${facts.container.name}: ${String(error)}`),
+        this.#settings.warn('Failed', `restart of ${facts.container.name}: ${String(error)}`),
       )
     }, delayMs)
   }

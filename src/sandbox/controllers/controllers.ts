@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
 import type { KubeClient } from '../../kube/client.ts'
+import { EventRecorder } from '../../kube/events.ts'
 import { rackDirectory } from '../names.ts'
 import { createDaemonSets } from './daemon-sets.ts'
 import { createDeployments } from './deployments.ts'
@@ -28,7 +29,13 @@ export interface ControllersOptions {
 export async function startControllers(options: ControllersOptions): Promise<{ close(): void }> {
   const { client, log, rack, nodes } = options
   const stores = createStores()
-  const context: ControllerContext = { client, stores, nowMs: Date.now, log }
+  const events = new EventRecorder({
+    client,
+    component: 'weir-rack',
+    host: rack,
+    onProblem: (error) => log(`event: ${String(error)}`),
+  })
+  const context: ControllerContext = { client, stores, events, nowMs: Date.now, log }
   const controllers: Controller[] = [
     createScheduler(context),
     createDeployments(context),

@@ -1,6 +1,7 @@
 // Small questions every controller asks of objects: who owns it, does a selector match, what does a condition say. Pure.
 
 import { createHash } from 'node:crypto'
+import type { InvolvedObject } from '../../kube/events.ts'
 import type {
   ApiObject,
   Condition,
@@ -13,6 +14,12 @@ import type {
   Resource,
 } from '../../kube/objects.ts'
 import { apiVersionOf } from '../../kube/objects.ts'
+
+/** How an Event names a pod. */
+export function involved({ metadata }: Pod): InvolvedObject {
+  const { namespace = '', name = '', uid } = metadata
+  return { apiVersion: 'v1', kind: 'Pod', namespace, name, uid }
+}
 
 /** The owner that manages this object, if any. */
 export function controllerOf(object: ApiObject): OwnerReference | undefined {

@@ -29,6 +29,8 @@ export interface InstanceSettings {
   addresses: readonly PodAddress[]
   nowMs: () => number
   log: (message: string) => void
+  /** A Warning event on the pod. */
+  warn: (reason: string, message: string) => void
   /** Called once namespace, processes and record are gone: the addresses are free. */
   onGone: () => void
 }
@@ -75,7 +77,7 @@ export class PodInstance {
   }
 
   #makeLife(container: Pod['spec']['containers'][number], isInit: boolean): ContainerLife {
-    const { builtIns, hostAddresses, rack, node, log } = this.#settings
+    const { builtIns, hostAddresses, rack, node, log, warn } = this.#settings
     return new ContainerLife({
       container,
       isInit,
@@ -87,7 +89,10 @@ export class PodInstance {
         programOf(this.#pod, container, { podIps: this.#podIps(), hostIps: hostAddresses }, builtIns),
       address: () => this.#podIps()[0] ?? '127.0.0.1',
       changed: () => this.#changed(),
-      log: (message) => log(`${this.name.namespace}/${this.name.name}: ${message}`),
+      warn: (reason, message) => {
+        log(`${this.name.namespace}/${this.name.name}: ${message}`)
+        warn(reason, message)
+      },
     })
   }
 
@@ -153,6 +158,7 @@ export class PodInstance {
         return
       } catch (error) {
         this.#settings.log(`${this.name.namespace}/${this.name.name}: ${String(error)}`)
+        this.#settings.warn('FailedCreatePodSandBox', String(error))
         await sleep(Math.min(10_000, 200 * 2 ** Math.min(tries, 6)))
       }
     }

@@ -3,7 +3,7 @@
 
 import type { Node, Pod } from '../../kube/objects.ts'
 import { keyOf } from '../../kube/objects.ts'
-import { isPodFinished } from './objects.ts'
+import { involved, isPodFinished } from './objects.ts'
 import { choosePodAddresses, type PodAddress } from './pod-address.ts'
 import type { BuiltIns } from './pod-command.ts'
 import { PodInstance, removeStray } from './pod-instance.ts'
@@ -101,6 +101,7 @@ class PodRunner implements Controller {
       client: this.#context.client,
       nowMs: this.#context.nowMs,
       log: this.#context.log,
+      warn: (reason, message) => this.#context.events.record(involved(pod), 'Warning', reason, message),
       node: node.metadata.name ?? '',
       hostAddresses: internalAddresses(node),
       addresses,

@@ -4,7 +4,7 @@
 import { isKubeError } from '../../kube/errors.ts'
 import type { Pod } from '../../kube/objects.ts'
 import { PODS } from '../../kube/objects.ts'
-import { conditionOf, isPodFinished, withCondition } from './objects.ts'
+import { conditionOf, involved, isPodFinished, withCondition } from './objects.ts'
 import { deleteOne, patchStatus } from './owned.ts'
 import { choosePlace } from './placement.ts'
 import type { Controller, ControllerContext } from './store.ts'
@@ -64,6 +64,8 @@ async function schedule(
   assumed.set(key, { uid: pod.metadata.uid, nodeName: place.nodeName })
   try {
     await bind(context, pod, place.nodeName)
+    const assigned = `Successfully assigned ${key} to ${place.nodeName}`
+    context.events.record(involved(pod), 'Normal', 'Scheduled', assigned)
   } catch (error) {
     assumed.delete(key)
     if (!isKubeError(error, 'not-found')) throw error
@@ -81,6 +83,7 @@ async function noteUnschedulable(context: ControllerContext, pod: Pod, message: 
   const before = conditionOf(pod.status?.conditions, 'PodScheduled')
   if (before?.status === 'False' && before.message === message) return
   const now = new Date(context.nowMs()).toISOString().replace(/\.\d+Z$/, 'Z')
+  context.events.record(involved(pod), 'Warning', 'FailedScheduling', message)
   const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message } as const
   await patchStatus(context.client, PODS, pod, {
     phase: 'Pending',

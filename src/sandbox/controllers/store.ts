@@ -4,6 +4,7 @@
 
 import type { KubeClient } from '../../kube/client.ts'
 import type { KubeError } from '../../kube/errors.ts'
+import type { EventRecorder } from '../../kube/events.ts'
 import { type Change, type ListWatch, listWatch } from '../../kube/list-watch.ts'
 import {
   type ApiObject,
@@ -34,6 +35,8 @@ export interface Store<T extends ApiObject> {
 export interface ControllerContext {
   readonly client: KubeClient
   readonly stores: Stores
+  /** What users see under Events of `kubectl describe`. */
+  readonly events: EventRecorder
   readonly nowMs: () => number
   readonly log: (message: string) => void
 }
