@@ -99,7 +99,7 @@ export class ServiceLoop {
     const facts = network.facts()
     try {
       datapath.attachUplinks(facts.uplinks)
-      datapath.attachPods(facts.pods)
+      datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
     } catch (error) {
       this.#networkChanged = true
       throw error
@@ -111,7 +111,7 @@ export class ServiceLoop {
       else others.push(node)
     }
     datapath.nexthops.setUplinks(facts.uplinks, facts.gateways)
-    const movedPods = datapath.nexthops.setPods(facts.pods)
+    const movedPods = datapath.nexthops.setPods(facts.pods, new Set(facts.unknownPods.keys()))
     const movedNodes = datapath.nexthops.setNodes(self, others, facts.uplinks)
     if (movedPods.size === 0 && movedNodes.size === 0) return
     datapath.services.refreshPlacement(

@@ -7,7 +7,7 @@ import { Attachments } from './attach.ts'
 import { type LoadedDatapath, loadDatapath } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
-import type { PodDevice, Uplink } from './nexthop-plan.ts'
+import type { Uplink } from './nexthop-plan.ts'
 import { ServiceMaps } from './service-maps.ts'
 
 export interface DatapathOptions {
@@ -74,8 +74,9 @@ export class Datapath {
     }
   }
 
-  attachPods(pods: readonly PodDevice[]): void {
-    this.#attachments.attachPods(this.#loaded.podTc, new Set(pods.map((pod) => pod.ifindex)))
+  /** Makes exactly these devices carry the pods' program. */
+  attachPods(ifindexes: Iterable<number>): void {
+    this.#attachments.attachPods(this.#loaded.podTc, new Set(ifindexes))
   }
 
   /** Does what time has made due. @returns when to call again (milliseconds since the epoch); undefined when nothing waits */

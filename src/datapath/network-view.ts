@@ -22,6 +22,8 @@ export interface NetworkFacts {
   readonly uplinks: readonly Uplink[]
   readonly gateways: readonly Gateway[]
   readonly pods: readonly PodDevice[]
+  /** Local pods whose own end of the veth is still being looked at, by address: device index. */
+  readonly unknownPods: ReadonlyMap<Address, number>
 }
 
 export interface NetworkViewOptions {
@@ -71,7 +73,7 @@ export class NetworkView {
 
   facts(): NetworkFacts {
     const uplinks = this.#uplinks()
-    return { uplinks, gateways: this.#gateways(uplinks), pods: this.#pods(uplinks) }
+    return { uplinks, gateways: this.#gateways(uplinks), ...this.#pods(uplinks) }
   }
 
   /** Names from the configuration that no link has. */
@@ -195,15 +197,19 @@ export class NetworkView {
     this.#retry.unref()
   }
 
-  #pods(uplinks: readonly Uplink[]): PodDevice[] {
+  #pods(uplinks: readonly Uplink[]): Pick<NetworkFacts, 'pods' | 'unknownPods'> {
     const notPods = new Set(uplinks.map((uplink) => uplink.ifindex))
     const pods: PodDevice[] = []
+    const unknownPods = new Map<Address, number>()
     for (const [address, ifindex] of this.#hostRoutes) {
       const link = this.#links.get(ifindex)
       if (!link || notPods.has(ifindex) || link.kind !== 'veth') continue
       const end = this.#podEnds.get(ifindex)
       if (end === undefined) this.#askPodEnd(ifindex)
-      if (end === undefined || end === 'asked') continue
+      if (end === undefined || end === 'asked') {
+        unknownPods.set(address, ifindex)
+        continue
+      }
       pods.push({
         address,
         ifindex,
@@ -213,7 +219,7 @@ export class NetworkView {
         takesRedirects: end.takesRedirects,
       })
     }
-    return pods
+    return { pods, unknownPods }
   }
 
   /** A pod whose end cannot be looked at is served through the host's routing, which needs neither MAC nor NAPI. */

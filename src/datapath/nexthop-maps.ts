@@ -106,13 +106,14 @@ export class NexthopMaps {
 
   /**
    * Makes `endpoints` and the pods' rows hold exactly these local pods.
+   * @param unknown pods that are there but not yet understood: what an earlier process wrote of them stays
    * @returns addresses whose numbers changed: their backends must be placed anew
    */
-  setPods(pods: readonly PodDevice[]): ReadonlySet<Address> {
+  setPods(pods: readonly PodDevice[], unknown: ReadonlySet<Address>): ReadonlySet<Address> {
     const changed = new Set<Address>()
     const wanted = new Set(pods.map((pod) => pod.address))
     for (const address of this.#endpoints.keys()) {
-      if (wanted.has(address)) continue
+      if (wanted.has(address) || unknown.has(address)) continue
       this.#dropPod(address)
       changed.add(address)
     }

@@ -17,7 +17,8 @@ export class Rounds {
   #timer: NodeJS.Timeout | undefined
   #dueMs = Number.POSITIVE_INFINITY
   #running: Promise<void> | undefined
-  #requested = false
+  /** Earliest time asked for while a round was running. */
+  #nextDueMs = Number.POSITIVE_INFINITY
   #failures = 0
   #closed = false
 
@@ -33,11 +34,11 @@ export class Rounds {
   /** Asks for a round no later than `delayMs` from now, for work that becomes due by time. */
   requestIn(delayMs: number): void {
     if (this.#closed) return
+    const dueMs = Date.now() + delayMs
     if (this.#running) {
-      this.#requested = true
+      this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
       return
     }
-    const dueMs = Date.now() + delayMs
     if (this.#timer && dueMs >= this.#dueMs) return
     clearTimeout(this.#timer)
     this.#dueMs = dueMs
@@ -69,10 +70,9 @@ export class Rounds {
       this.#options.onError(error, retryInMs)
     }
     this.#running = undefined
-    if (retryInMs !== undefined) this.requestIn(retryInMs)
-    if (this.#requested) {
-      this.#requested = false
-      if (retryInMs === undefined) this.request()
-    }
+    // After a failure the pause counts, however soon somebody wanted a round: what failed would fail again.
+    const wantedInMs = retryInMs ?? this.#nextDueMs - Date.now()
+    this.#nextDueMs = Number.POSITIVE_INFINITY
+    if (Number.isFinite(wantedInMs)) this.requestIn(Math.max(0, wantedInMs))
   }
 }
