@@ -2,19 +2,30 @@
 // and adds only what is missing, so building twice is building once, and a half-built fabric is completed.
 // Done in few processes: one `ip -batch` for all namespaces, one for all cables, one per host for the rest.
 
+import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { type AddressPlan, hostNames, type LinkEnd } from './address-plan.ts'
 import { killCgroup } from './cgroups.ts'
 import { createNamespaces, demand, type Host, ipBatch, namespaceExists } from './host.ts'
+
+/** Applies to IPv6 as well. */
+const HASH_SEED = 'net.ipv4.fib_multipath_hash_seed'
+/** Source and destination address (1, 2), protocol (4), source and destination port (16, 32). */
+const HASH_FIELDS = 0x37
+const HASH_FIELDS_WITHOUT_PROTOCOL = 0x33
 
 /** Set before any interface exists, so that interfaces inherit the `default` values. */
 const KERNEL_SETTINGS: Readonly<Record<string, string>> = {
   'net.ipv4.ip_forward': '1',
   'net.ipv6.conf.all.forwarding': '1',
   'net.ipv6.conf.default.forwarding': '1',
-  // ECMP by ports too: one client must reach several nodes.
-  'net.ipv4.fib_multipath_hash_policy': '1',
-  'net.ipv6.fib_multipath_hash_policy': '1',
+  // ECMP by ports too: one client must reach several nodes. Policy 3, these fields, is policy 1's hash of layer 4 made
+  // from the packet; policy 1 itself trusts the hash that the sending socket left on the packet. Cables between machines
+  // lose that hash, veths keep it, and every router would then decide by the same number (see hashLines).
+  'net.ipv4.fib_multipath_hash_policy': '3',
+  'net.ipv6.fib_multipath_hash_policy': '3',
+  'net.ipv4.fib_multipath_hash_fields': String(HASH_FIELDS),
+  'net.ipv6.fib_multipath_hash_fields': String(HASH_FIELDS),
   // Requests and answers take different ways on an ECMP fabric, and DSR answers come from elsewhere altogether.
   'net.ipv4.conf.all.rp_filter': '0',
   'net.ipv4.conf.default.rp_filter': '0',
@@ -43,7 +54,7 @@ export async function buildFabric(plan: AddressPlan, host: (name: string) => Hos
   const missing = hosts.filter((one) => !namespaceExists(one.namespace))
   await Promise.all(missing.map((one) => killCgroup(one.cgroup)))
   await createNamespaces(missing.map((one) => one.namespace))
-  await Promise.all(hosts.map((one) => applySettings(one)))
+  await Promise.all(hosts.map((one) => applySettings(plan, one)))
   await addCables(plan, host)
   await Promise.all(hosts.map((one) => configureHost(plan, one)))
   return missing.map((one) => one.name)
@@ -59,11 +70,36 @@ function makeCgroups(plan: AddressPlan, hosts: readonly Host[]): void {
   for (const host of hosts) if (nodes.has(host.name)) mkdirSync(`${host.cgroup}/pods`, { recursive: true })
 }
 
-async function applySettings(host: Host): Promise<void> {
-  const lines = Object.entries(KERNEL_SETTINGS).map(
-    ([key, value]) => `echo ${value} >/proc/sys/${key.replaceAll('.', '/')}`,
+async function applySettings(plan: AddressPlan, host: Host): Promise<void> {
+  const lines = Object.entries(KERNEL_SETTINGS).map(([key, value]) => writeSetting(key, value))
+  const script = [...lines, ...hashLines(plan, host.name)].join('\n')
+  await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', script])
+}
+
+/**
+ * Routers in a row must not hash alike: all flows that the spine gave to tor1 would then choose the same next hop there
+ * (polarisation), and half of the nodes would never be asked. Real routers differ by a seed of their own; so do these,
+ * from Linux 6.11 on. Before, the ToRs hash other fields than the spine: addresses and ports without the protocol.
+ */
+function hashLines(plan: AddressPlan, name: string): string[] {
+  const seed = createHash('sha256').update(name).digest().readUInt32BE() || 1
+  const isTor = plan.tors.some((tor) => tor.name === name)
+  const otherFields = ['ipv4', 'ipv6'].map((family) =>
+    writeSetting(`net.${family}.fib_multipath_hash_fields`, String(HASH_FIELDS_WITHOUT_PROTOCOL)),
   )
-  await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', lines.join('\n')])
+  return [
+    `if [ -e ${settingPath(HASH_SEED)} ]; then ${writeSetting(HASH_SEED, String(seed))}`,
+    ...(isTor ? ['else', ...otherFields] : []),
+    'fi',
+  ]
+}
+
+function writeSetting(key: string, value: string): string {
+  return `echo ${value} >${settingPath(key)}`
+}
+
+function settingPath(key: string): string {
+  return `/proc/sys/${key.replaceAll('.', '/')}`
 }
 
 async function addCables(plan: AddressPlan, host: (name: string) => Host): Promise<void> {
