@@ -3,7 +3,7 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import { isKubeError } from '../../src/kube/errors.ts'
@@ -20,9 +20,11 @@ import {
   SERVICES,
 } from '../../src/kube/objects.ts'
 import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
+import type { KubeObject } from '../../src/sandbox/apiserver/kind.ts'
 import { downRack } from '../../src/sandbox/down.ts'
 import { createNamespace, listNamespaces } from '../../src/sandbox/host.ts'
 import { apiCaFile, hostDirectory, namespaceName, podNamespaceName } from '../../src/sandbox/names.ts'
+import { podLogProvider } from '../../src/sandbox/pod-logs.ts'
 import { identify } from '../../src/sandbox/process.ts'
 import { chooseApiPort, makeRack, saveRack } from '../../src/sandbox/rack.ts'
 
@@ -278,8 +280,20 @@ t.test('init containers, environment, output, and an end for good', async (t) =>
     (await podsOf('once')).find(({ status }) => status?.phase === 'Failed'),
   )
   t.match(done.status?.containerStatuses?.[0]?.state?.terminated, { exitCode: 3, reason: 'Error' })
-  const log = readFileSync(`${hostDirectory(RACK, 'node1')}/pods/default.once/main.log`, 'utf8')
-  t.equal(log, `${done.status?.podIP}\nonce\n`)
+  const logs = (query: string) =>
+    podLogProvider(RACK)(done as unknown as KubeObject, new URLSearchParams(query))
+  t.equal(await logs(''), `${done.status?.podIP}\nonce\n`)
+  t.equal(await logs('container=main&tailLines=1'), 'once\n')
+  const stream = await logs('follow=true&tailLines=1')
+  let followed = ''
+  const write = (text: string) => {
+    followed += text
+    return true
+  }
+  const stop = typeof stream === 'string' ? undefined : stream({ write, end: () => {} })
+  appendFileSync(`${hostDirectory(RACK, 'node1')}/pods/default.once/main.log`, 'more\n')
+  await until('what comes', async () => followed === 'once\nmore\n')
+  stop?.()
 })
 
 t.test('a killed control process leaves pods alone; the next one adopts them', async (t) => {
