@@ -42,6 +42,10 @@ function buildDriver(): string {
 }
 
 const world = new World('bench')
+/** The same program, of a node whose agent keeps the filter of addresses; its maps are empty. */
+const filtering = openObject(path('build/bpf/weir_xdp.bpf.o'))
+filtering.setConstant('uses_frontend_filter', 1)
+const filtered = filtering.load()
 const driver = openObject(buildDriver()).load()
 const key = Buffer.alloc(4)
 
@@ -83,6 +87,13 @@ for (const family of ['ipv4', 'ipv6'] as const) {
   const ack = (port: number) => world.request(family, TCP, port).tcp('ack').payload(64)
   select(driver.program('idle').fd)
   const floorNs = measure(() => run(ack(80), 1, RUNS))
+  select(filtered.program('weir_uplink_xdp').fd)
+  const foreign = ack(80).to(stranger, 80)
+  report(
+    `${family} not ours, with the filter`,
+    measure(() => run(foreign, 4096, RUNS)),
+    floorNs,
+  )
   select(world.datapath.uplinkXdp.fd)
   report(
     `${family} not ours`,
@@ -112,4 +123,5 @@ for (const family of ['ipv4', 'ipv6'] as const) {
   }
 }
 driver.close()
+filtered.close()
 world.close()

@@ -31,6 +31,15 @@ struct {
 	__type(value, struct frontend);
 } frontends SEC(".maps");
 
+/* A bit for every address that frontends or translated flows have; see abi/service.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_FILTER_BITS / 64);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} frontend_filter SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, FRONTENDS_MAX);

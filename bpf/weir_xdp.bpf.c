@@ -8,6 +8,9 @@
 
 const volatile struct node_config node_config = {};
 
+/* Set by user space that keeps frontend_filter; without it every packet is looked up. */
+const volatile __u8 uses_frontend_filter = 0;
+
 /* One copy per family, called for packets from outside and for what came out of a tunnel. */
 GLOBAL_FUNCTION int judge_ipv4(struct xdp_md *ctx, struct packet *packet,
 			       const struct backend_key *chosen, __u32 parsed)
@@ -69,6 +72,8 @@ int weir_uplink_xdp(struct xdp_md *ctx)
 		return pass(&packet);
 	if (parsed == PARSED_PORTS && is_to_tunnel(&packet, is_ipv4 ? IPV4 : IPV6))
 		return receive_tunnelled(ctx, &packet);
+	if (uses_frontend_filter && !filter_admits(&packet.tuple.destination))
+		return pass(&packet);
 	if (is_ipv4)
 		return judge_ipv4(ctx, &packet, NULL, parsed);
 	return judge_ipv6(ctx, &packet, NULL, parsed);

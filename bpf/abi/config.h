@@ -24,6 +24,7 @@ enum map_version {
 	MAP_VERSION_EVENTS = 1,
 	MAP_VERSION_METRICS = 1,
 	MAP_VERSION_SOCK_REVERSE = 1,
+	MAP_VERSION_FRONTEND_FILTER = 1,
 };
 
 /* The one load-time constant `node_config`, present in every object. */
@@ -37,6 +38,9 @@ struct node_config {
 	__u32 flow_set_mask; /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
 	__u32 pad0;
 };
+
+/* A second load-time constant of the XDP object: `uses_frontend_filter` (0: look up every packet).
+ */
 
 /* secrets[0]: drawn once per boot, outlives the agent. */
 struct secret {

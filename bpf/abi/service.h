@@ -19,6 +19,16 @@ struct frontend_key {
 	__u8 pad0;
 };
 
+/*
+ * frontend_filter: one bit per destination address, so that a packet that is nobody's costs one
+ * load instead of three look-ups. Bit number: the address's four 32-bit words (as they lie in
+ * memory, little-endian) exclusive-or'ed, times WEIR_FILTER_MULTIPLIER modulo 2^32, its upper 16
+ * bits. Bit b is bit b % 64 of word b / 64. A set bit means "look", a clear one "certainly not
+ * ours": user space sets it before the address's first frontend and may clear it after the last.
+ */
+#define WEIR_FILTER_BITS       (1 << 16)
+#define WEIR_FILTER_MULTIPLIER 0x9e3779b1
+
 /* size 0: this set has no usable endpoint. */
 struct slot_range {
 	__u32 base;

@@ -25,6 +25,19 @@ static __always_inline const struct frontend *frontend_find_catch_all(const stru
 	return frontend_find(address, 0, 0);
 }
 
+/* False: certainly no frontend has this address. */
+static __always_inline bool filter_admits(const struct address *address)
+{
+	__u32 bit = (address_get_word(address, 0) ^ address_get_word(address, 1) ^
+		     address_get_word(address, 2) ^ address_get_word(address, 3)) *
+			WEIR_FILTER_MULTIPLIER >>
+		    16;
+	__u32 row = bit / 64;
+	const __u64 *bits = bpf_map_lookup_elem(&frontend_filter, &row);
+
+	return !bits || *bits >> bit % 64 & 1;
+}
+
 static __always_inline const struct slot_range *range_from_outside(const struct frontend *frontend)
 {
 	__u32 local =
