@@ -89,6 +89,13 @@ export class Storage {
     return table.sortedKeys.map((key) => table.objects.get(key) as KubeObject)
   }
 
+  /** The same objects in no particular order: for admission, which looks at all of them and must not pay for sorting. */
+  unordered(resource: ResourceKey, namespace?: string): KubeObject[] {
+    const table = this.#tables.get(resource)
+    const objects = namespace === undefined ? table?.objects : table?.namespaces.get(namespace)
+    return objects ? [...objects.values()] : []
+  }
+
   /** The list as it was at an older revision, by undoing history; 410 when that is no longer known. */
   listAt(resource: ResourceKey, revision: number, namespace?: string): KubeObject[] {
     this.assertReached(revision)

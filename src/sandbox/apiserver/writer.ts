@@ -163,7 +163,7 @@ export class ObjectWriter {
     return {
       nowMs,
       randomBytes,
-      list: (group, plural, namespace) => storage.list(resourceKey(group, plural), namespace),
+      list: (group, plural, namespace) => storage.unordered(resourceKey(group, plural), namespace),
       clusterIpRanges,
       nodePortRange,
       dryRun,
