@@ -162,10 +162,11 @@ const observed = (handler: Handler, observe: ApiServerOptions['observe']): Handl
   }
 }
 
-/** Two kinds the server itself acts on bring rules from here. */
+/** Kinds the server itself acts on bring rules from here; a Node registers with its status. */
 const withServerRules = (kind: KindDefinition): KindDefinition => {
   const resource = resourceKey(kind.group, kind.plural)
   if (resource === '/namespaces') return withNamespaceRules(kind)
+  if (resource === '/nodes') return { ...kind, keepsStatusOnCreate: true }
   return resource === crdResource ? withCrdRules(kind) : kind
 }
 
