@@ -36,7 +36,7 @@ struct node_config {
 	__u32 node_id;
 	__u32 tick_shift;    /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
 	__u32 flow_set_mask; /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
-	__u32 pad0;
+	__u32 redirects_only; /* never XDP_TX, for an uplink is a veth: see lib/leave.h */
 };
 
 /* A second load-time constant of the XDP object: `uses_frontend_filter` (0: look up every packet).

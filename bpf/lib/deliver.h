@@ -8,6 +8,7 @@
 #define WEIR_LIB_DELIVER_H
 
 #include "lib/encap.h"
+#include "lib/leave.h"
 #include "lib/nexthop.h"
 #include "lib/refuse.h"
 #include "lib/translate.h"
@@ -105,9 +106,7 @@ static __always_inline int deliver_remote(struct xdp_md *ctx, const struct packe
 	if (!is_done)
 		return drop(packet, REASON_TOO_BIG);
 	count_packet(packet, REASON_TO_REMOTE);
-	if (member->ifindex == ctx->ingress_ifindex)
-		return XDP_TX;
-	return bpf_redirect(member->ifindex, 0);
+	return leave_by(ctx, member->ifindex);
 }
 
 static __always_inline int deliver(struct xdp_md *ctx, const struct packet *packet,

@@ -11,6 +11,7 @@
 #define WEIR_LIB_REFUSE_H
 
 #include "lib/csum.h"
+#include "lib/leave.h"
 #include "lib/parse.h"
 
 #define ANSWER_TTL	 64
@@ -173,7 +174,7 @@ static __always_inline int answer_reset(struct xdp_md *ctx, const struct packet 
 	ethernet_swap(data);
 	answer_write_ip(ip, packet, IPPROTO_TCP, sizeof(*tcp), family);
 	reset_write(tcp, packet, &reset);
-	return XDP_TX;
+	return leave_by(ctx, ctx->ingress_ifindex);
 }
 
 /* Moves the link layer `distance` bytes to the front, over the room made there. */
@@ -243,7 +244,7 @@ static __always_inline int answer_icmp(struct xdp_md *ctx, const struct packet *
 	icmp->value = bpf_htonl(mtu);
 	icmp_finish(icmp, packet, quoted_sum(icmp + 1, data_end, quoted / 4),
 		    sizeof(*icmp) + quoted, family);
-	return XDP_TX;
+	return leave_by(ctx, ctx->ingress_ifindex);
 }
 
 GLOBAL_FUNCTION int answer_icmp_ipv4(struct xdp_md *ctx, const struct packet *packet, __u32 error,

@@ -65,18 +65,20 @@ interface Parts {
 }
 
 async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
+  const netlink = new Netlink()
+  const links = await netlink.links.list()
   const datapath = new Datapath({
     nodeName: config.nodeName,
     bpffs: config.datapath.bpffs,
     cgroup: config.datapath.cgroup,
     objects: config.datapath.objects,
     tunnelAddresses: tunnelAddresses(config),
+    redirectsOnly: links.some((link) => link.kind === 'veth' && config.datapath.uplinks.includes(link.name)),
     log,
   })
   log.info('datapath loaded; pinned state adopted')
   let loop: ServiceLoop | undefined
   let allocator: AddressAllocator | undefined
-  const netlink = new Netlink()
   const network = new NetworkView({
     netlink,
     uplinkNames: config.datapath.uplinks,

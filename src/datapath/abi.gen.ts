@@ -16,6 +16,7 @@ export const AbiConstant = {
   FLOW_IDLE_CLOSING: 120,
   FLOW_IDLE_ESTABLISHED_TCP: 8000,
   FLOW_IDLE_ESTABLISHED_UDP: 300,
+  FILTER_BITS: 65536,
   SOCK_PEERS: 4,
   GENEVE_CLASS: 65367,
   GENEVE_TYPE: 129,
@@ -35,6 +36,7 @@ export const ABI_CONSTANT_NAMES: ReadonlyMap<number | bigint, keyof typeof AbiCo
   [120, 'FLOW_IDLE_CLOSING'],
   [8000, 'FLOW_IDLE_ESTABLISHED_TCP'],
   [300, 'FLOW_IDLE_ESTABLISHED_UDP'],
+  [65536, 'FILTER_BITS'],
   [65367, 'GENEVE_CLASS'],
   [129, 'GENEVE_TYPE'],
   [6081, 'GENEVE_PORT'],
@@ -154,6 +156,7 @@ export const MapVersion = {
   MAP_VERSION_EVENTS: 1,
   MAP_VERSION_METRICS: 1,
   MAP_VERSION_SOCK_REVERSE: 1,
+  MAP_VERSION_FRONTEND_FILTER: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
@@ -872,10 +875,10 @@ export interface NodeConfig {
   readonly nodeId: number
   readonly tickShift: number
   readonly flowSetMask: number
+  readonly redirectsOnly: number
 }
 
 export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 64)
   writeBytes(value.tunnelIpv4, 16, 'NodeConfig.tunnelIpv4', buffer, offset)
   writeBytes(value.tunnelIpv6, 16, 'NodeConfig.tunnelIpv6', buffer, offset + 16)
   checkCount(value.flowSecret.length, 2, 'NodeConfig.flowSecret')
@@ -885,6 +888,7 @@ export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.allo
   buffer.writeUInt32LE(value.nodeId, offset + 48)
   buffer.writeUInt32LE(value.tickShift, offset + 52)
   buffer.writeUInt32LE(value.flowSetMask, offset + 56)
+  buffer.writeUInt32LE(value.redirectsOnly, offset + 60)
   return buffer
 }
 
@@ -896,13 +900,14 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
     nodeId: buffer.readUInt32LE(offset + 48),
     tickShift: buffer.readUInt32LE(offset + 52),
     flowSetMask: buffer.readUInt32LE(offset + 56),
+    redirectsOnly: buffer.readUInt32LE(offset + 60),
   }
 }
 
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
   sizeBytes: 64,
-  hash: 'ef5cb9c874ef7352',
+  hash: 'f65930a6a0658ff5',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -912,7 +917,7 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'node_id', bitOffset: 384, bits: 32, type: 'u32' },
     { path: 'tick_shift', bitOffset: 416, bits: 32, type: 'u32' },
     { path: 'flow_set_mask', bitOffset: 448, bits: 32, type: 'u32' },
-    { path: 'pad0', bitOffset: 480, bits: 32, type: 'u32' },
+    { path: 'redirects_only', bitOffset: 480, bits: 32, type: 'u32' },
   ],
 }
 

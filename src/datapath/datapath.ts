@@ -16,6 +16,7 @@ export interface DatapathOptions {
   readonly cgroup: string
   readonly objects: string | undefined
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
+  readonly redirectsOnly: boolean
   readonly log: Logger
 }
 

@@ -43,6 +43,8 @@ export interface LoadOptions {
   readonly objects: string | undefined
   /** Outer source addresses of what this node tunnels. */
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
+  /** An uplink is a veth (racks, kind): its driver loses the wake-up of XDP_TX, see bpf/lib/leave.h. */
+  readonly redirectsOnly: boolean
 }
 
 export interface LoadedDatapath {
@@ -116,7 +118,7 @@ function mapPin(bpffs: string, name: string): string {
   return join(bpffs, 'maps', `${name}_v${version}`)
 }
 
-function nodeConfig({ bpffs, tunnelAddresses }: LoadOptions): Buffer {
+function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly }: LoadOptions): Buffer {
   const none = new Uint8Array(16)
   const { ipv4, ipv6 } = tunnelAddresses
   return abi.encodeNodeConfig({
@@ -126,6 +128,7 @@ function nodeConfig({ bpffs, tunnelAddresses }: LoadOptions): Buffer {
     nodeId: 0,
     tickShift: tickShift(),
     flowSetMask: 0,
+    redirectsOnly: redirectsOnly ? 1 : 0,
   })
 }
 

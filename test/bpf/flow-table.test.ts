@@ -33,6 +33,7 @@ function nodeConfig(sets: number): Buffer {
     nodeId: 0,
     tickShift: 0,
     flowSetMask: sets - 1,
+    redirectsOnly: 0,
   })
 }
 

@@ -37,6 +37,7 @@ mkdirSync(cgroup)
 const datapath = loadDatapath({
   bpffs,
   objects: undefined,
+  redirectsOnly: false,
   tunnelAddresses: { ipv4: undefined, ipv6: undefined },
 })
 const links = datapath.socket.map((program) => attachCgroup(program, cgroup))

@@ -88,6 +88,7 @@ export class World {
     this.datapath = loadDatapath({
       bpffs: this.#bpffs,
       objects: undefined,
+      redirectsOnly: false,
       tunnelAddresses: { ipv4: CAST.ipv4.node, ipv6: CAST.ipv6.node },
     })
     this.#flows = new Uint8Array(this.datapath.map('flows').mmap())

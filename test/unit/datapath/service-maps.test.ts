@@ -226,9 +226,8 @@ t.test('any sequence of changes ends where a fresh start would, and every moment
       for (const step of list) {
         const key = objectKey('shop', `s${step.service}`)
         const vip = address(`203.0.113.${10 + step.service}`)
-        const frontends = [{ address: vip, port: 80, protocol: 'TCP', external: true } as const]
         const planOf = (service: ObjectKey, lasts: readonly number[], at: Address) =>
-          port(service, lasts, { frontends: [{ ...frontends[0], address: at } as const] })
+          port(service, lasts, { frontends: [{ address: at, port: 80, protocol: 'TCP', external: true }] })
         if (step.restart) {
           state = setUp(state.tables)
           for (const [service, lasts] of last) {
