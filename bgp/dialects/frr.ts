@@ -43,7 +43,14 @@ export function frrBgpConfig(router: RouterModel): string {
 /** zebra's configuration file: it only carries bgpd's routes to the kernel. */
 export function frrZebraConfig(router: RouterModel): string {
   checkModelNames(router)
-  return [`hostname ${router.name}`, 'frr defaults traditional', ''].join('\n')
+  return [
+    `hostname ${router.name}`,
+    'frr defaults traditional',
+    // Routes carry their next hops themselves. With kernel next-hop groups, zebra 8.4 takes a group it re-uses after a link
+    // came back for whole, while the kernel has dropped the member of that link: ECMP stays one short for good.
+    'no zebra nexthop kernel enable',
+    '',
+  ].join('\n')
 }
 
 /** Reads the answer to `show bgp summary json`: one entry per peer, also for one that FRR does not list. */
