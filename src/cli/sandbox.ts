@@ -9,7 +9,7 @@ import { blackholeLink, cutLink, findLink, healLink } from '../sandbox/links.ts'
 import { checkRackName, RACK_NAME_DEFAULT } from '../sandbox/names.ts'
 import { parsePlan } from '../sandbox/plan-file.ts'
 import { printedSteps } from '../sandbox/progress.ts'
-import { loadRack, type Rack } from '../sandbox/rack.ts'
+import { findRack, loadRack, type Rack } from '../sandbox/rack.ts'
 import { nearMatches, RackError } from '../sandbox/rack-error.ts'
 import { formatStatus, rackStatus } from '../sandbox/status.ts'
 import { upRack } from '../sandbox/up.ts'
@@ -159,9 +159,10 @@ async function up(invocation: Invocation): Promise<number> {
 }
 
 async function demo(invocation: Invocation): Promise<number> {
+  const isAgain = findRack(checkRackName(invocation.name)) !== undefined
   const rack = await bringUp(invocation)
   const { proveRack } = await import('../sandbox/proof.ts')
-  return await proveRack(rack)
+  return await proveRack(rack, { isAgain })
 }
 
 async function bringUp({ name, values }: Invocation): Promise<Rack> {

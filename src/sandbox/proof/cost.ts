@@ -6,7 +6,7 @@ import { nodeBpffs } from '../names.ts'
 import { type Finding, loadFrom, type ProofContext, urlOf } from './context.ts'
 
 const REPEATS = 500_000
-const LOAD_SECONDS = 3
+const LOAD_SECONDS = 1
 
 /** An Ethernet frame with a TCP ACK from a client to `vip` (IPv4), checksums left zero: the program only updates them. */
 function ackFrame(clientAddress: string, vip: string): Buffer {
