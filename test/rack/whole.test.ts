@@ -1,0 +1,202 @@
+// The whole rack: real routers, agents, gobgpd, API server, kubectl and curl. First every claim that the sandbox prints,
+// then what a user does next: scale to nothing and back, kill what can be killed, apply the cluster's manifests.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
+import { downRack } from '../../src/sandbox/down.ts'
+import { listNamespaces, runIn } from '../../src/sandbox/host.ts'
+import { nodeBpffs } from '../../src/sandbox/names.ts'
+import { gobgpdBelow, startAgent } from '../../src/sandbox/nodes.ts'
+import { anonymousBytes, findProcess } from '../../src/sandbox/process.ts'
+import { askAgent, countersOf, type ProofContext, packets, urlOf } from '../../src/sandbox/proof/context.ts'
+import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
+import { runProofs } from '../../src/sandbox/proof.ts'
+import type { Rack } from '../../src/sandbox/rack.ts'
+import { upRack } from '../../src/sandbox/up.ts'
+import { waitUntil } from '../../src/sandbox/wait.ts'
+import { BpfLink } from '../../src/sys/libbpf-ts/index.ts'
+
+const NAME_PREFIX = 'whole'
+const NAME = `${NAME_PREFIX}${process.pid}`
+const BASE_MANIFESTS = fileURLToPath(new URL('../../manifests/base', import.meta.url))
+/** The budget of a node: agent and gobgpd together, in anonymous memory. */
+const NODE_MEMORY_BYTES = 150e6
+
+let rack: Rack
+let context: ProofContext
+
+t.setTimeout(300_000)
+await removeDeadRacks()
+t.teardown(() => downRack(NAME))
+rack = await upRack({ name: NAME, plan: makeAddressPlan(3) })
+
+/** Racks of test processes that were killed: named by a pid that is no more. */
+async function removeDeadRacks(): Promise<void> {
+  const pattern = new RegExp(`^(${NAME_PREFIX}(\\d+))-`)
+  const names = new Map(
+    listNamespaces().flatMap((namespace) => {
+      const match = pattern.exec(namespace)
+      return match ? [[match[1] ?? '', match[2] ?? ''] as const] : []
+    }),
+  )
+  for (const [name, pid] of names) if (!existsSync(`/proc/${pid}`)) await downRack(name)
+}
+
+async function curl(host: string, address: string): Promise<{ status: number; body: string }> {
+  const { status, stdout } = await runIn(rack.host(host), [
+    'curl',
+    '-s',
+    '-g',
+    '-m',
+    '2',
+    urlOf(address, '/hostname'),
+  ])
+  return { status, body: stdout }
+}
+
+async function hopsEverywhere(): Promise<number[]> {
+  const asked = rack.plan.tors.flatMap((tor) =>
+    context.service.vips.map((vip) => kernelNextHops(context, tor.name, vip)),
+  )
+  return await Promise.all(asked)
+}
+
+t.test('every claim of the sandbox holds', async (t) => {
+  const result = await runProofs(rack, (_title, finding) => {
+    t.ok(finding.holds, `${finding.claim}: ${finding.seen}`, { details: finding.details })
+  })
+  context = result.context
+})
+
+t.test(
+  'a Service without endpoints is refused at once and withdrawn; with endpoints it comes back',
+  async (t) => {
+    await context.kubectl('scale', 'deployment', 'web', '--replicas=0')
+    await waitUntil('both ToRs to have lost the VIPs', 20_000, async () =>
+      (await hopsEverywhere()).every((hops) => hops === 0),
+    )
+    t.pass('withdrawn from both kernel tables')
+    const refused = await askAgent<{ service: string; usable: { anywhere: number } }[]>(
+      rack,
+      'node1',
+      '/v1/services',
+    )
+    t.equal(refused.find((row) => row.service === 'default/web')?.usable.anywhere, 0)
+    const inside = await curl('node1', context.service.clusterIps[0] ?? '')
+    t.equal(inside.status, 7, 'curl says: connection refused')
+    await context.kubectl('scale', 'deployment', 'web', '--replicas=6')
+    await context.kubectl('rollout', 'status', 'deployment/web', '--timeout=60s')
+    await waitUntil('the VIPs to be announced by every node', 20_000, async () =>
+      (await hopsEverywhere()).every((hops) => hops === rack.plan.nodes.length),
+    )
+    for (const vip of context.service.vips) t.match((await curl('client1', vip)).body, /^web-/)
+  },
+)
+
+t.test(
+  'a restarted agent adopts: the same links and maps, programs swapped, nothing written anew',
+  async (t) => {
+    const node = rack.plan.nodes[1]
+    if (!node) throw new Error('no second node')
+    const pins = join(nodeBpffs(rack.name, node.name), 'links')
+    const linkIds = () =>
+      readdirSync(pins)
+        .sort()
+        .map((pin) => {
+          const link = BpfLink.openPinned(join(pins, pin))
+          const { id, programId } = link.info()
+          link.close()
+          return { pin, id, programId }
+        })
+    const before = linkIds()
+    const agent = findProcess(`${rack.host(node.name).directory}/agent.pid`)
+    t.ok(agent)
+    if (agent) process.kill(agent.pid, 'SIGKILL')
+    await sleep(100)
+    t.match((await curl('client1', context.service.vips[0] ?? '')).body, /^web-/, 'served while it is away')
+    await startAgent(rack, node)
+    await waitUntil(
+      'the agent to have synced',
+      20_000,
+      async () => (await askAgent<{ synced: boolean }>(rack, node.name, '/v1/status')).synced,
+    )
+    const after = linkIds()
+    t.strictSame(
+      after.map(({ pin, id }) => [pin, id]),
+      before.map(({ pin, id }) => [pin, id]),
+    )
+    t.ok(
+      after.every(({ programId }, index) => programId !== before[index]?.programId),
+      'every program was replaced in place',
+    )
+  },
+)
+
+t.test(
+  'gobgpd is killed: its supervisor starts it again, the agent replays, no router loses a route',
+  async (t) => {
+    const node = rack.plan.nodes[0]
+    const supervisor = node && findProcess(`${rack.host(node.name).directory}/gobgpd.pid`)
+    const gobgpd = supervisor && gobgpdBelow(supervisor.pid)
+    t.ok(gobgpd)
+    if (!gobgpd || !node) return
+    process.kill(gobgpd.pid, 'SIGKILL')
+    const hops: number[] = []
+    const until = Date.now() + 12_000
+    while (Date.now() < until) {
+      hops.push(...(await hopsEverywhere()))
+      await sleep(200)
+    }
+    t.ok(
+      hops.every((count) => count === rack.plan.nodes.length),
+      'every look at the kernel tables saw all next hops',
+    )
+    await waitUntil('all sessions of the node', 30_000, async () => {
+      const { sessions } = await askAgent<{ sessions: { session: string }[] }>(rack, node.name, '/v1/routes')
+      return sessions.length === 4 && sessions.every(({ session }) => session === 'established')
+    })
+  },
+)
+
+t.test('tunnelled packets are taken from known nodes only', async (t) => {
+  const before = await countersOf(rack)
+  const node = rack.plan.nodes[0]
+  // From a client, who is no node: a datagram to the tunnel port of a node's loopback.
+  const script = `require('node:dgram').createSocket('udp4').send(Buffer.alloc(80), 6081, '${node?.loopback.ipv4}', () => process.exit())`
+  await runIn(rack.host('client1'), [process.execPath, '-e', script])
+  await sleep(300)
+  const after = await countersOf(rack)
+  const dropped = (counters: typeof before) =>
+    packets(counters.get(node?.name ?? ''), 'UNKNOWN_TUNNEL_SOURCE')
+  t.equal(dropped(after) - dropped(before), 1)
+})
+
+t.test('a jumbo request and answer pass between nodes and clients of 1500', async (t) => {
+  const message = 'x'.repeat(6000)
+  const url = urlOf(context.service.vips[0] ?? '', `/echo?msg=${message}`)
+  const { stdout } = await runIn(rack.host('client2'), ['curl', '-s', '-g', '-m', '3', url])
+  t.equal(stdout.trim(), message)
+})
+
+t.test("the cluster's manifests are accepted by the API server", async (t) => {
+  const out = await context.kubectl('apply', '-k', BASE_MANIFESTS, '--dry-run=server')
+  t.match(out, /daemonset.apps\/weir created \(server dry run\)/)
+  t.match(out, /clusterrole.rbac.authorization.k8s.io\/weir created/)
+})
+
+t.test('what a node costs', async (t) => {
+  for (const node of rack.plan.nodes) {
+    const { directory } = rack.host(node.name)
+    const agent = findProcess(`${directory}/agent.pid`)
+    const supervisor = findProcess(`${directory}/gobgpd.pid`)
+    const gobgpd = supervisor && gobgpdBelow(supervisor.pid)
+    const bytes = [agent, gobgpd].reduce((sum, one) => sum + (one ? anonymousBytes(one.pid) : 0), 0)
+    t.ok(bytes > 0 && bytes < NODE_MEMORY_BYTES, `${node.name}: ${(bytes / 1e6).toFixed(0)} MB anonymous`)
+  }
+  const log = readFileSync(`${rack.host('node1').directory}/agent.log`, 'utf8')
+  t.notMatch(log, /"level":(50|60)/, 'no error in the agent’s log')
+})
