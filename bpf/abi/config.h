@@ -34,8 +34,8 @@ struct node_config {
 	__u64 flow_secret[2]; /* key of the flow table's hash; kept in `secrets` so that a restart
 				 reads the same */
 	__u32 node_id;
-	__u32 tick_shift;    /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
-	__u32 flow_set_mask; /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
+	__u32 tick_shift;     /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
+	__u32 flow_set_mask;  /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
 	__u32 redirects_only; /* never XDP_TX, for an uplink is a veth: see lib/leave.h */
 };
 

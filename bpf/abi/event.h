@@ -17,6 +17,7 @@ enum verdict_reason {
 	REASON_SOCKET = 5,   /* translated at connect() or sendmsg() */
 	REASON_NOT_OURS = 6, /* passed on untouched */
 	REASON_PASSED_TO_STACK = 7, /* translated, delivery left to the host's routing */
+	REASON_ECHO = 8,	    /* ping answered */
 	/* refused: the client learns at once */
 	REASON_NO_ENDPOINT = 32,
 	REASON_NO_SUCH_PORT = 33,
@@ -32,6 +33,7 @@ enum verdict_reason {
 	REASON_TTL_EXCEEDED = 72,
 	REASON_FRAGMENT = 73,
 	REASON_UNKNOWN_FRONTEND = 74, /* tunnelled to a Service this node does not have */
+	REASON_ICMP_UNANSWERED = 75,  /* to a Service's address, not an echo request */
 	/* not a verdict: drop events that found no room in the ring */
 	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,

@@ -6,13 +6,15 @@
  *      connection skips this, for ports are re-used.
  *   2. Its destination is a frontend: the backend of its hash (from outside), or the one that the
  *      entry node chose (from a tunnel). No backend: refuse when none is anywhere, else drop.
- *   3. Its address is a Service's, its port is not: refuse.
+ *   3. Its address is a Service's, its port is not: refuse. Ping is answered; other ICMP is
+ *      dropped, for the stack would send it out again by the default route.
  *   4. Pass.
  */
 #ifndef WEIR_LIB_BALANCE_H
 #define WEIR_LIB_BALANCE_H
 
 #include "lib/deliver.h"
+#include "lib/echo.h"
 #include "lib/track.h"
 
 static __always_inline int deliver_family(struct xdp_md *ctx, const struct packet *packet,
@@ -116,8 +118,8 @@ static __always_inline int balance(struct xdp_md *ctx, struct packet *packet,
 	return judge(ctx, packet, chosen, &id, family);
 }
 
-/* Ours by its address but impossible to balance: dropped here, or the default route would send it
- * back to the router that will send it here again. */
+/* Ours by its address but impossible to balance: answered or dropped here, or the default route
+ * would send it back to the router that will send it here again. */
 static __always_inline int judge_by_address(struct xdp_md *ctx, struct packet *packet,
 					    enum parsed parsed, const int family)
 {
@@ -130,6 +132,12 @@ static __always_inline int judge_by_address(struct xdp_md *ctx, struct packet *p
 		return drop(packet, REASON_FRAGMENT);
 	if (parsed == PARSED_TRUNCATED)
 		return drop(packet, REASON_MALFORMED);
+	if (parsed == PARSED_ICMP) {
+		if (!answer_echo(ctx, packet, family))
+			return drop(packet, REASON_ICMP_UNANSWERED);
+		count_packet(packet, REASON_ECHO);
+		return leave_by(ctx, ctx->ingress_ifindex);
+	}
 	packet_drop(packet, REASON_NO_SUCH_PORT);
 	return answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family);
 }
@@ -140,7 +148,7 @@ static __always_inline int judge_packet(struct xdp_md *ctx, struct packet *packe
 {
 	if (parsed == PARSED_PORTS)
 		return balance(ctx, packet, chosen, family);
-	if (parsed == PARSED_FOREIGN)
+	if (parsed == PARSED_FOREIGN || (parsed == PARSED_ICMP && packet->is_tunnelled))
 		return drop(packet, REASON_MALFORMED_TUNNEL);
 	return judge_by_address(ctx, packet, parsed, family);
 }

@@ -28,6 +28,7 @@ enum parsed {
 	PARSED_PORTS,	 /* TCP or UDP, the tuple is complete */
 	PARSED_FOREIGN,	 /* never ours: the kernel's business */
 	PARSED_PORTLESS, /* has addresses but no ports: ours only by its destination */
+	PARSED_ICMP,	 /* of the packet's own family */
 	PARSED_FRAGMENT,
 	PARSED_TRUNCATED, /* ends inside its TCP or UDP header */
 };
@@ -92,10 +93,10 @@ static __always_inline enum parsed parse_ipv4(void *data, void *data_end, struct
 	packet->tuple.protocol = ip->protocol;
 	address_from_ipv4(&packet->tuple.source, ip->saddr);
 	address_from_ipv4(&packet->tuple.destination, ip->daddr);
-	if (ip->protocol == IPPROTO_ICMP)
-		return PARSED_FOREIGN;
 	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK))
 		return PARSED_FRAGMENT;
+	if (ip->protocol == IPPROTO_ICMP)
+		return PARSED_ICMP;
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 		return PARSED_PORTLESS;
 	return parse_ports(data, data_end, packet);
@@ -115,7 +116,7 @@ static __always_inline enum parsed parse_ipv6(void *data, void *data_end, struct
 	address_from_ipv6(&packet->tuple.source, &ip->saddr);
 	address_from_ipv6(&packet->tuple.destination, &ip->daddr);
 	if (ip->nexthdr == IPPROTO_ICMPV6)
-		return PARSED_FOREIGN;
+		return PARSED_ICMP;
 	if (ip->nexthdr == NEXTHDR_FRAGMENT)
 		return PARSED_FRAGMENT;
 	if (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP)

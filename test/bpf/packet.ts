@@ -119,15 +119,9 @@ export class Frame {
   /** An ICMP error of the destination about this packet, quoting its header and 8 bytes more. */
   icmpError(type: number, code: number, value: number): Frame {
     const { source, destination } = this.fields
-    const family = familyOf(source)
-    const header = Buffer.from([type, code, 0, 0, 0, 0, 0, 0])
-    header.writeUInt32BE(value, 4)
-    const body = Buffer.concat([header, this.packet().subarray(0, this.#headerBytes() + 8)])
-    const covered =
-      family === 'ipv4'
-        ? body
-        : Buffer.concat([pseudoHeader(destination, source, ICMP.ipv6, body.length), body])
-    body.writeUInt16BE(checksum(covered), 2)
+    const word = Buffer.alloc(4)
+    word.writeUInt32BE(value)
+    const quoted = this.packet().subarray(0, this.#headerBytes() + 8)
     const { link } = this.fields
     return this.#with({
       link: { destination: link.source, source: link.destination },
@@ -138,7 +132,17 @@ export class Frame {
       identification: 0,
       fragment: DONT_FRAGMENT,
       options: new Uint8Array(),
-    }).body(ICMP[family], body)
+    }).icmp(type, code, Buffer.concat([word, quoted]))
+  }
+
+  /** An ICMP message; bytes 2 and 3 of the body become its checksum. */
+  icmp(type: number, code: number, rest: Uint8Array): Frame {
+    const { source, destination } = this.fields
+    const family = familyOf(source)
+    const body = Buffer.concat([Buffer.from([type, code, 0, 0]), rest])
+    const pseudo = pseudoHeader(source, destination, ICMP.ipv6, body.length)
+    body.writeUInt16BE(checksum(family === 'ipv4' ? body : Buffer.concat([pseudo, body])), 2)
+    return this.body(ICMP[family], body)
   }
 
   #headerBytes(): number {

@@ -83,12 +83,13 @@ export class World {
   readonly #bpffs: string
   readonly #flows: Uint8Array
 
-  constructor(name: string) {
+  /** @param redirectsOnly as on a node whose uplinks are veths */
+  constructor(name: string, redirectsOnly = false) {
     this.#bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
     this.datapath = loadDatapath({
       bpffs: this.#bpffs,
       objects: undefined,
-      redirectsOnly: false,
+      redirectsOnly,
       tunnelAddresses: { ipv4: CAST.ipv4.node, ipv6: CAST.ipv6.node },
     })
     this.#flows = new Uint8Array(this.datapath.map('flows').mmap())

@@ -1,0 +1,40 @@
+// One packet through weir_uplink_xdp: verdict, every byte of what comes out, and the one reason counted.
+
+import type { Test } from 'tap'
+import type { Frame } from './packet.ts'
+import { type World, XDP } from './world.ts'
+
+export type Assertions = Pick<Test, 'equal' | 'same'>
+
+export interface Case {
+  readonly name: string
+  readonly sent: Frame
+  readonly verdict: number
+  /** Absent: the packet is dropped, or left as it was. */
+  readonly out?: Frame | undefined
+  /** The one reason counted. */
+  readonly reason: number
+}
+
+export function runUplink(world: World, bytes: Uint8Array) {
+  return world.datapath.uplinkXdp.testRun({ data: bytes, dataOutBytes: 12_000 })
+}
+
+export function checkCase(world: World, test: Assertions, { name, sent, verdict, out, reason }: Case): void {
+  const before = world.metrics()
+  const result = runUplink(world, sent.bytes())
+  test.equal(result.returnValue, verdict, `${name}: verdict`)
+  if (verdict !== XDP.DROP) test.equal(hex(result.dataOut), hex((out ?? sent).bytes()), `${name}: bytes`)
+  test.same(countedSince(world, before), { [reason]: 1 }, `${name}: counted`)
+}
+
+function countedSince(world: World, before: ReadonlyMap<number, number>): Record<number, number> {
+  const counted: Record<number, number> = {}
+  for (const [reason, packets] of world.metrics()) {
+    const more = packets - (before.get(reason) ?? 0)
+    if (more > 0) counted[reason] = more
+  }
+  return counted
+}
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
