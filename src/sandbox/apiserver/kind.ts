@@ -96,8 +96,8 @@ export interface TableColumn {
 export interface AdmissionContext {
   nowMs: () => number
   randomBytes: (count: number) => Uint8Array
-  /** Live objects of a kind, for allocation (ClusterIPs, nodePorts) and references. */
-  list: (group: string, plural: string, namespace?: string) => readonly KubeObject[]
+  /** Live objects of a kind found under a key of one of its `indexes`: who holds this address, at the same cost at any size. */
+  holders: (group: string, plural: string, index: string, key: string) => readonly KubeObject[]
   clusterIpRanges: readonly string[]
   nodePortRange: { first: number; last: number }
   dryRun: boolean
@@ -122,6 +122,8 @@ export interface KindDefinition {
   columns: readonly TableColumn[]
   /** Seconds a deletion waits for its owner (pods: terminationGracePeriodSeconds); absent: deleted at once. */
   deletionGraceSeconds?: (object: KubeObject) => number
+  /** What live objects of this kind can be found by in `AdmissionContext.holders`: index name → an object's keys. */
+  indexes?: Readonly<Record<string, (object: KubeObject) => readonly string[]>>
   /** Fills defaults that depend on other fields or on the cluster (ClusterIPs, nodePorts). Runs after schema defaults. */
   admit?: (object: KubeObject, previous: KubeObject | undefined, context: AdmissionContext) => void
   /** Rules a schema cannot say; runs last. */

@@ -89,6 +89,10 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
     (options.kinds ?? builtinKinds).map(withServerRules),
     options.definitions ?? sharedDefinitions,
   )
+  for (const { key, storageVersion } of registry.resources()) {
+    for (const [name, keysOf] of Object.entries(storageVersion.indexes ?? {}))
+      storage.addIndex(key, name, keysOf)
+  }
   const tools = options.tools ?? builtinTools
   const writer = new ObjectWriter({
     storage,

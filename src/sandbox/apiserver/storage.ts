@@ -5,6 +5,7 @@
 // Invariants:
 // - A stored object is never mutated; a change stores a new instance. Lists, events and pages therefore share instances.
 // - Revisions only grow, also across snapshot and restore; every change has its own.
+// - An index of a resource holds, per key, exactly the live objects whose key function names it.
 // - `history` of a resource holds every change after `compactedRevision`, in order. A watch from before it must list again (410).
 
 import { compacted, expired, tooLargeResourceVersion } from './errors.ts'
@@ -39,6 +40,14 @@ export const keyOf = (object: KubeObject): string =>
 
 type Listener = (change: Change) => void
 
+/** The keys an object is found under in a secondary index. */
+export type KeysOf = (object: KubeObject) => readonly string[]
+
+interface Index {
+  readonly keysOf: KeysOf
+  readonly holders: Map<string, Set<KubeObject>>
+}
+
 interface Table {
   readonly objects: Map<string, KubeObject>
   readonly namespaces: Map<string, Map<string, KubeObject>>
@@ -47,6 +56,7 @@ interface Table {
   history: Change[]
   compactedRevision: number
   readonly listeners: Set<Listener>
+  readonly indexes: Map<string, Index>
 }
 
 export interface SnapshotContent {
@@ -89,11 +99,17 @@ export class Storage {
     return table.sortedKeys.map((key) => table.objects.get(key) as KubeObject)
   }
 
-  /** The same objects in no particular order: for admission, which looks at all of them and must not pay for sorting. */
-  unordered(resource: ResourceKey, namespace?: string): KubeObject[] {
-    const table = this.#tables.get(resource)
-    const objects = namespace === undefined ? table?.objects : table?.namespaces.get(namespace)
-    return objects ? [...objects.values()] : []
+  /** Keeps a secondary index of a resource from now on, so that finding who holds an address costs the same at any size. */
+  addIndex(resource: ResourceKey, name: string, keysOf: KeysOf): void {
+    const table = this.#table(resource)
+    const index: Index = { keysOf, holders: new Map() }
+    table.indexes.set(name, index)
+    for (const object of table.objects.values()) addToIndex(index, object)
+  }
+
+  /** Live objects whose keys in the index include `key`. */
+  holders(resource: ResourceKey, index: string, key: string): KubeObject[] {
+    return [...(this.#tables.get(resource)?.indexes.get(index)?.holders.get(key) ?? [])]
   }
 
   /** The list as it was at an older revision, by undoing history; 410 when that is no longer known. */
@@ -152,6 +168,7 @@ export class Storage {
     const state = last ?? previous
     const object = { ...state, metadata: { ...state.metadata, resourceVersion: String(++this.#revision) } }
     table.objects.delete(key)
+    for (const index of table.indexes.values()) removeFromIndex(index, previous)
     const inside = table.namespaces.get(namespace ?? '')
     inside?.delete(key)
     if (inside?.size === 0) table.namespaces.delete(namespace ?? '')
@@ -205,6 +222,11 @@ export class Storage {
   }
 
   #place(table: Table, key: string, object: KubeObject): void {
+    const previous = table.objects.get(key)
+    for (const index of table.indexes.values()) {
+      if (previous) removeFromIndex(index, previous)
+      addToIndex(index, object)
+    }
     table.objects.set(key, object)
     const namespace = object.metadata.namespace ?? ''
     let inside = table.namespaces.get(namespace)
@@ -235,9 +257,26 @@ export class Storage {
         history: [],
         compactedRevision: this.#floor,
         listeners: new Set(),
+        indexes: new Map(),
       }
       this.#tables.set(resource, table)
     }
     return table
+  }
+}
+
+const addToIndex = ({ keysOf, holders }: Index, object: KubeObject): void => {
+  for (const key of keysOf(object)) {
+    const held = holders.get(key)
+    if (held) held.add(object)
+    else holders.set(key, new Set([object]))
+  }
+}
+
+const removeFromIndex = ({ keysOf, holders }: Index, object: KubeObject): void => {
+  for (const key of keysOf(object)) {
+    const held = holders.get(key)
+    held?.delete(object)
+    if (held?.size === 0) holders.delete(key)
   }
 }

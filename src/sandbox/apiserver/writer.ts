@@ -163,7 +163,7 @@ export class ObjectWriter {
     return {
       nowMs,
       randomBytes,
-      list: (group, plural, namespace) => storage.unordered(resourceKey(group, plural), namespace),
+      holders: (group, plural, index, key) => storage.holders(resourceKey(group, plural), index, key),
       clusterIpRanges,
       nodePortRange,
       dryRun,

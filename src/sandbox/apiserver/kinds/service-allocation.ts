@@ -7,14 +7,8 @@
 
 import type { AdmissionContext, KubeObject } from '../kind.ts'
 import { isSame } from './field-errors.ts'
-import {
-  type AddressRange,
-  canonicalAddress,
-  type Family,
-  familyOf,
-  freeAddress,
-  parseRange,
-} from './ip-ranges.ts'
+import { type AddressRange, type Family, familyOf, freeAddress, parseRange } from './ip-ranges.ts'
+import { type Claims, claimsOfOthers } from './service-claims.ts'
 import {
   headless,
   isExternallyReachable,
@@ -46,14 +40,7 @@ export function admitService(
     carryOver(spec, before)
     releaseForeignFields(spec, before)
   }
-  const others = context
-    .list('', 'services')
-    .filter(
-      (other) =>
-        other.metadata.name !== object.metadata.name ||
-        other.metadata.namespace !== object.metadata.namespace,
-    )
-    .map(specOf)
+  const others = claimsOfOthers(object, context)
   fillFamilies(spec, before, context.clusterIpRanges.map(parseRange))
   fillClusterIps(spec, others, context)
   fillNodePorts(spec, others, context)
@@ -202,7 +189,7 @@ function wantsSecondFamily(spec: ServiceSpec, isFreeForm: boolean, ranges: reado
   return isFreeForm || new Set(ranges.map((range) => range.family)).size > 1
 }
 
-function fillClusterIps(spec: ServiceSpec, others: readonly ServiceSpec[], context: AdmissionContext): void {
+function fillClusterIps(spec: ServiceSpec, others: Claims, context: AdmissionContext): void {
   if (!needsClusterIp(spec)) return
   if (isHeadless(spec)) {
     spec.clusterIP = headless
@@ -210,7 +197,6 @@ function fillClusterIps(spec: ServiceSpec, others: readonly ServiceSpec[], conte
     return
   }
   if (!spec.clusterIP && (spec.clusterIPs ?? []).length > 0) return
-  const taken = new Set(others.flatMap((other) => other.clusterIPs ?? []).map(canonicalAddress))
   const ranges = context.clusterIpRanges.map(parseRange)
   const chosen = spec.clusterIPs ?? (spec.clusterIP ? [spec.clusterIP] : [])
   const families =
@@ -218,7 +204,7 @@ function fillClusterIps(spec: ServiceSpec, others: readonly ServiceSpec[], conte
   const addresses = (families ?? []).map((family, index) => {
     const range = ranges.find((candidate) => candidate.family === family)
     if (chosen[index] !== undefined || range === undefined) return chosen[index]
-    return freeAddress(range, (address) => taken.has(address), context.randomBytes)
+    return freeAddress(range, others.isAddressTaken, context.randomBytes)
   })
   // More chosen than families stays visible, for validation to refuse.
   const all = [...addresses, ...chosen.slice(addresses.length)].filter((address) => address !== undefined)
@@ -228,11 +214,11 @@ function fillClusterIps(spec: ServiceSpec, others: readonly ServiceSpec[], conte
   if (spec.clusterIP === '') spec.clusterIP = all[0] ?? ''
 }
 
-function fillNodePorts(spec: ServiceSpec, others: readonly ServiceSpec[], context: AdmissionContext): void {
-  const taken = new Set([...others, spec].flatMap(nodePortsOf))
+function fillNodePorts(spec: ServiceSpec, others: Claims, context: AdmissionContext): void {
+  const own = new Set(nodePortsOf(spec))
   const claim = (): number | undefined => {
-    const port = freeNodePort(taken, context)
-    if (port !== undefined) taken.add(port)
+    const port = freeNodePort((candidate) => own.has(candidate) || others.isNodePortTaken(candidate), context)
+    if (port !== undefined) own.add(port)
     return port
   }
   if (needsNodePorts(spec)) {
@@ -258,14 +244,14 @@ function twinNodePort(spec: ServiceSpec, port: ServicePort): number | undefined 
 
 const randomTries = 32
 
-function freeNodePort(taken: ReadonlySet<number>, context: AdmissionContext): number | undefined {
+function freeNodePort(isTaken: (port: number) => boolean, context: AdmissionContext): number | undefined {
   const { first, last } = context.nodePortRange
   const count = last - first + 1
   for (let attempt = 0; attempt < randomTries; attempt++) {
     const [high = 0, low = 0] = context.randomBytes(2)
     const port = first + ((high * 256 + low) % count)
-    if (!taken.has(port)) return port
+    if (!isTaken(port)) return port
   }
-  for (let port = first; port <= last; port++) if (!taken.has(port)) return port
+  for (let port = first; port <= last; port++) if (!isTaken(port)) return port
   return undefined
 }

@@ -19,6 +19,7 @@ import {
   subdomainErrors,
 } from './field-errors.ts'
 import { canonicalAddress, familyOf, isUsable, parseRange } from './ip-ranges.ts'
+import { type Claims, claimsOfOthers } from './service-claims.ts'
 import {
   headless,
   ingressOf,
@@ -28,7 +29,6 @@ import {
   mayHaveNodePorts,
   needsClusterIp,
   needsHealthCheckNodePort,
-  nodePortsOf,
   protocolOf,
   type ServicePort,
   type ServiceSpec,
@@ -45,14 +45,7 @@ export function validateService(
   context: AdmissionContext,
 ): FieldError[] {
   const spec = specOf(object)
-  const others = context
-    .list('', 'services')
-    .filter(
-      (other) =>
-        other.metadata.name !== object.metadata.name ||
-        other.metadata.namespace !== object.metadata.namespace,
-    )
-    .map(specOf)
+  const others = claimsOfOthers(object, context)
   return [
     ...label1035Errors('metadata.name', object.metadata.name ?? ''),
     ...typeErrors(spec),
@@ -138,11 +131,7 @@ function affinityErrors(spec: ServiceSpec): FieldError[] {
   return [invalid(field, seconds, `must be greater than 0 and less than ${maxAffinitySeconds}`)]
 }
 
-function addressErrors(
-  spec: ServiceSpec,
-  others: readonly ServiceSpec[],
-  context: AdmissionContext,
-): FieldError[] {
+function addressErrors(spec: ServiceSpec, others: Claims, context: AdmissionContext): FieldError[] {
   if (!needsClusterIp(spec)) return []
   const addresses = spec.clusterIPs ?? []
   if (addresses.length > 0 && !spec.clusterIP)
@@ -154,10 +143,9 @@ function addressErrors(
       ? [invalid('spec.clusterIPs', addresses, "may only be set to ['None'] for headless services")]
       : []
   if (addresses.length > 2) return [invalid('spec.clusterIPs', addresses, 'may only hold up to 2 values')]
-  const taken = new Set(others.flatMap((other) => other.clusterIPs ?? []).map(canonicalAddress))
   const errors = addresses.flatMap((address, index) => {
     const syntax = ipErrors(`spec.clusterIPs[${index}]`, address)
-    return syntax.length > 0 ? syntax : rangeErrors(addresses, address, taken, context)
+    return syntax.length > 0 ? syntax : rangeErrors(addresses, address, others, context)
   })
   if (addresses.length === 2 && familyOf(addresses[0] ?? '') === familyOf(addresses[1] ?? ''))
     errors.push(invalid('spec.clusterIPs', addresses, 'may specify no more than one IP for each IP family'))
@@ -169,7 +157,7 @@ function addressErrors(
 function rangeErrors(
   addresses: readonly string[],
   address: string,
-  taken: ReadonlySet<string>,
+  others: Claims,
   context: AdmissionContext,
 ): FieldError[] {
   const ranges = context.clusterIpRanges.map(parseRange).filter((range) => range.family === familyOf(address))
@@ -183,7 +171,7 @@ function rangeErrors(
       `the provided IP (${address}) is not in the valid range. The range of valid IPs is ${valid}`,
     )
   }
-  return taken.has(canonicalAddress(address)) ? failed('provided IP is already allocated') : []
+  return others.isAddressTaken(address) ? failed('provided IP is already allocated') : []
 }
 
 function familyErrors(spec: ServiceSpec, context: AdmissionContext): FieldError[] {
@@ -241,13 +229,8 @@ function clusterFamilyErrors(spec: ServiceSpec, context: AdmissionContext): Fiel
   return errors
 }
 
-function nodePortErrors(
-  spec: ServiceSpec,
-  others: readonly ServiceSpec[],
-  context: AdmissionContext,
-): FieldError[] {
+function nodePortErrors(spec: ServiceSpec, others: Claims, context: AdmissionContext): FieldError[] {
   const { first, last } = context.nodePortRange
-  const taken = new Set(others.flatMap(nodePortsOf))
   const seen = new Set<string>()
   const errors: FieldError[] = []
   const check = (field: string, nodePort: number): void => {
@@ -259,7 +242,8 @@ function nodePortErrors(
           `provided port is not in the valid range. The range of valid ports is ${first}-${last}`,
         ),
       )
-    else if (taken.has(nodePort)) errors.push(invalid(field, nodePort, 'provided port is already allocated'))
+    else if (others.isNodePortTaken(nodePort))
+      errors.push(invalid(field, nodePort, 'provided port is already allocated'))
   }
   for (const [index, port] of (spec.ports ?? []).entries()) {
     const field = `spec.ports[${index}].nodePort`

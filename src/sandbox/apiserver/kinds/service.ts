@@ -3,6 +3,7 @@
 import type { KindDefinition, KubeObject } from '../kind.ts'
 import { ageColumn, defineKind, labelsText, textColumn, wideColumn } from './define.ts'
 import { admitService } from './service-allocation.ts'
+import { serviceIndexes } from './service-claims.ts'
 import { ingressOf, type ServicePort, type ServiceSpec } from './service-spec.ts'
 import { validateService } from './service-validation.ts'
 
@@ -48,6 +49,7 @@ export const serviceKind: KindDefinition = defineKind('Service', {
     ageColumn,
     wideColumn('Selector', (object) => labelsText(readSpec(object).selector)),
   ],
+  indexes: serviceIndexes,
   admit: admitService,
   validate: validateService,
 })

@@ -4,6 +4,7 @@ import t from 'tap'
 import type { AdmissionContext, KindDefinition, KubeObject } from '../../../../src/sandbox/apiserver/kind.ts'
 import { humanDuration } from '../../../../src/sandbox/apiserver/kinds/age.ts'
 import { builtinKinds } from '../../../../src/sandbox/apiserver/kinds/index.ts'
+import { serviceIndexes } from '../../../../src/sandbox/apiserver/kinds/service-claims.ts'
 import { sharedDefinitions } from '../../../../src/sandbox/apiserver/schema/definitions.ts'
 import {
   applyDefaults,
@@ -23,7 +24,10 @@ function contextOf({ ranges = ['10.96.0.0/16', 'fd00:96::/112'], services = [] }
   return {
     nowMs: () => nowMs,
     randomBytes: (count) => Uint8Array.from({ length: count }, () => (seed = (seed * 73 + 41) % 251)),
-    list: (group, plural) => (group === '' && plural === 'services' ? services : []),
+    holders: (_group, _plural, index, key) =>
+      services.filter((service) =>
+        serviceIndexes[index as keyof typeof serviceIndexes](service).includes(key),
+      ),
     clusterIpRanges: ranges,
     nodePortRange: { first: 30_000, last: 32_767 },
     dryRun: false,

@@ -1,0 +1,55 @@
+// The server with its built-in kinds, over HTTP: what only the two together do.
+
+import t from 'tap'
+import { builtinKinds } from '../../../../src/sandbox/apiserver/kinds/index.ts'
+import { removeCertificates, startServer } from './test-server.ts'
+
+const api = await startServer({ kinds: builtinKinds })
+const services = '/api/v1/namespaces/default/services'
+const service = (name: string, spec: object = {}): object => ({
+  metadata: { name },
+  spec: { ports: [{ port: 80 }], ...spec },
+})
+
+t.teardown(async () => {
+  await api.close()
+  await removeCertificates()
+})
+
+t.test('an address or node port has one holder, until that lets go of it', async (t) => {
+  const address = '10.96.0.77'
+  const wish = { type: 'NodePort', clusterIP: address, ports: [{ port: 80, nodePort: 31_000 }] }
+  t.equal((await api.send('POST', services, service('holder', wish))).status, 201)
+  const refused = await api.send('POST', services, service('late', wish))
+  t.equal(refused.status, 422)
+  t.strictSame(
+    refused.body.details.causes.map((cause: { field: string }) => cause.field),
+    ['spec.clusterIPs', 'spec.ports[0].nodePort'],
+  )
+  t.match(refused.body.message, /provided IP is already allocated/)
+  t.match(refused.body.message, /provided port is already allocated/)
+  const moved = [{ op: 'replace', path: '/spec/ports/0/nodePort', value: 31_001 }]
+  const type = { 'content-type': 'application/json-patch+json' }
+  t.equal((await api.send('PATCH', `${services}/holder`, moved, type)).status, 200, 'its own is no conflict')
+  const other = { type: 'NodePort', ports: [{ port: 80, nodePort: 31_000 }] }
+  t.equal((await api.send('POST', services, service('port', other))).status, 201, 'the port is free again')
+  await api.send('DELETE', `${services}/holder`)
+  t.equal((await api.send('POST', services, service('heir', { clusterIP: address }))).status, 201)
+})
+
+t.test('the two-thousandth Service costs no more than the second', async (t) => {
+  const create = async (prefix: string, count: number): Promise<number> => {
+    const startMs = performance.now()
+    for (let index = 0; index < count; index += 1) {
+      const body = { apiVersion: 'v1', kind: 'Service', ...service(`${prefix}-${index}`) }
+      const { status } = await api.server.client.request('POST', services, body)
+      if (status !== 201) t.fail(`create ${prefix}-${index}: ${status}`)
+    }
+    return (performance.now() - startMs) / count
+  }
+  const firstMs = await create('first', 400)
+  await create('middle', 1600)
+  const lastMs = await create('last', 400)
+  // Looking at every other Service would make the last ones several times as dear.
+  t.ok(lastMs < 4 * firstMs, `${firstMs.toFixed(2)} ms, then ${lastMs.toFixed(2)} ms`)
+})
