@@ -5,13 +5,22 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
-import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net'
+import {
+  type AddressInfo,
+  createServer as createTcpServer,
+  type Socket,
+  type Server as TcpServer,
+} from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { bodyTooLarge, internalError, StatusError, unauthorized } from './errors.ts'
 import { type ApiRequest, type ApiResponse, jsonResponse, type LineSink, type User } from './request.ts'
 import { maxBufferedBytes } from './watch-stream.ts'
 
 /** The real server's limit (etcd's 1.5 MB for an object, twice that for a request). */
 const maxBodyBytes = 3 * 1024 * 1024
+
+/** What a closing server leaves to answers and ends of watches that are on their way. */
+const lastAnswersMs = 100
 
 export type Handler = (request: ApiRequest) => Promise<ApiResponse>
 
@@ -30,6 +39,8 @@ export class HttpFront {
   readonly #handler: Handler
   readonly #tokens: readonly TokenEntry[]
   #listeners = new Set<TcpServer>()
+  /** Every open connection. The HTTPS server does not list them itself, for it never listens: its sockets come from the listeners. */
+  #sockets = new Set<Socket>()
   #streams = new Set<() => void>()
 
   constructor(handler: Handler, tls: { key: string; cert: string }, tokens: readonly TokenEntry[]) {
@@ -49,9 +60,11 @@ export class HttpFront {
 
   /** One more listener for the same server; returns its address (port 0 lets the kernel choose) or undefined for a descriptor. */
   async listen(target: ListenTarget): Promise<AddressInfo | undefined> {
-    const listener = createTcpServer({ noDelay: true, pauseOnConnect: false }, (socket) =>
-      this.#server.emit('connection', socket),
-    )
+    const listener = createTcpServer({ noDelay: true, pauseOnConnect: false }, (socket) => {
+      this.#sockets.add(socket)
+      socket.on('close', () => this.#sockets.delete(socket))
+      this.#server.emit('connection', socket)
+    })
     await new Promise<void>((resolve, reject) => {
       listener.once('error', reject)
       listener.listen(target, () => {
@@ -65,11 +78,14 @@ export class HttpFront {
     return typeof address === 'object' && address !== null ? address : undefined
   }
 
+  /** Ends watches and listeners, lets answers under way out, and cuts what clients keep open. */
   async close(): Promise<void> {
     for (const stop of this.#streams) stop()
     const closed = [...this.#listeners].map((listener) => new Promise((resolve) => listener.close(resolve)))
     this.#listeners.clear()
-    this.#server.closeAllConnections()
+    this.#server.close()
+    if (this.#sockets.size > 0) await sleep(lastAnswersMs)
+    for (const socket of this.#sockets) socket.destroy()
     await Promise.all(closed)
   }
 

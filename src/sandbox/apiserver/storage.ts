@@ -16,6 +16,9 @@ const historyLimit = 4096
 /** A quarter is dropped at a time, so that trimming costs nothing per change. */
 const historySlack = 1024
 
+/** More changes than a server can make between two of its snapshots, which follow a change within a second. */
+const restoreStep = 1_000_000
+
 export type ChangeType = 'ADDED' | 'MODIFIED' | 'DELETED'
 
 export interface Change {
@@ -209,9 +212,13 @@ export class Storage {
     return { revision: this.#revision, resources }
   }
 
-  /** Replaces nothing: meant for an empty store, before anyone watches. */
+  /**
+   * Replaces nothing: meant for an empty store, before anyone watches. The content may be older than what a killed server last told
+   * its clients, so the counter jumps past every number that server can have given out: none is used twice, and a client that
+   * resumes with one is told to list again (410) instead of missing what became of it.
+   */
   load(content: SnapshotContent): void {
-    this.#revision = Math.max(this.#revision, content.revision)
+    this.#revision = Math.max(this.#revision, content.revision + restoreStep)
     this.#floor = this.#revision
     for (const [key, objects] of Object.entries(content.resources)) {
       const table = this.#table(key as ResourceKey)

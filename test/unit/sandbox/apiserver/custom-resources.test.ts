@@ -232,6 +232,29 @@ t.test('a snapshot brings objects, kinds and revisions back', async (t) => {
   await rm(directory, { recursive: true })
 })
 
+t.test('a server killed before its last snapshot uses no revision twice', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'weir-snapshot-'))
+  const snapshotFile = join(directory, 'snapshot.json')
+  const maps = '/api/v1/namespaces/default/configmaps'
+  const killed = await startServer()
+  const kept = await killed.send('POST', maps, { metadata: { name: 'kept' } })
+  await killed.server.snapshot(snapshotFile)
+  const lost = await killed.send('POST', maps, { metadata: { name: 'lost' } })
+  await killed.close()
+  const after = await startServer({ snapshotFile })
+  const next = await after.send('POST', maps, { metadata: { name: 'next' } })
+  t.ok(Number(next.body.metadata.resourceVersion) > Number(lost.body.metadata.resourceVersion))
+  for (const { body } of [kept, lost]) {
+    const resumed = await after.send(
+      'GET',
+      `${maps}?watch=1&resourceVersion=${body.metadata.resourceVersion}`,
+    )
+    t.match(resumed, { status: 410, body: { reason: 'Expired' } }, 'its clients list again')
+  }
+  await after.close()
+  await rm(directory, { recursive: true })
+})
+
 t.test('JSON paths of printer columns', (t) => {
   const object = {
     spec: {

@@ -1,5 +1,8 @@
 // Lists and watches by HTTP: selectors, pages, resuming from a revision, bookmarks, compaction, tables.
 
+import { once } from 'node:events'
+import { Agent, get } from 'node:https'
+import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { removeCertificates, startServer } from './test-server.ts'
 
@@ -151,3 +154,29 @@ t.test('ten thousand objects are listed and watched', async (t) => {
   t.match(events[bigCount], { type: 'DELETED', object: { metadata: { name: 'map-7' } } })
   watch.close()
 })
+
+t.test(
+  'closing ends watches in good order and does not wait for clients that keep a connection',
+  async (t) => {
+    const closing = await startServer()
+    const watch = await closing.watch(`${maps}?watch=1`)
+    const agent = new Agent({ keepAlive: true, ca: closing.ca })
+    const idle = await new Promise<Socket>((resolve, reject) => {
+      const options = { agent, host: '127.0.0.1', port: closing.port, path: '/version' }
+      get(options, (answer) => {
+        const { socket } = answer
+        answer.resume().on('end', () => resolve(socket))
+      }).on('error', reject)
+    })
+    const silent = connect(closing.port, '127.0.0.1')
+    await once(silent, 'connect')
+    const startMs = performance.now()
+    await closing.close()
+    t.ok(performance.now() - startMs < 2000, 'at once')
+    await watch.until(1)
+    t.ok(watch.ended)
+    if (!idle.closed) await once(idle, 'close')
+    if (!silent.closed) await once(silent, 'close')
+    agent.destroy()
+  },
+)
