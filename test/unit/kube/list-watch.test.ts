@@ -159,7 +159,8 @@ t.test('a server that came back with an older state is listed again at once', as
   const server = await serverWith(t, 1)
   let refused = 0
   server.intercept = (request, response) => {
-    if (!request.url?.includes('watch=true') || refused++ > 0) return false
+    if (!request.url?.includes('watch=true') || refused > 0) return false
+    refused += 1
     const status = {
       kind: 'Status',
       code: 504,
