@@ -3,7 +3,16 @@
 //
 // Processes are found three ways: in the rack's cgroups, in its network namespaces, and by pid files.
 
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs'
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cgroupProcesses, removeCgroup } from './cgroups.ts'
@@ -14,7 +23,7 @@ import { type Step, silentSteps } from './progress.ts'
 import { rackNamespaces } from './rack.ts'
 import { RackError } from './rack-error.ts'
 
-/** Time for daemons to end by themselves; then they are killed. */
+/** Time for daemons to end by themselves; then they are killed. Pods get none: a server in a pod may drain for seconds. */
 const GOODBYE_MS = 2000
 const KILL_MS = 5000
 /** FRR's daemons keep crash buffers here under `<daemon>.<pid>`, and remove them only on a clean end. */
@@ -61,6 +70,8 @@ async function endProcesses(name: string): Promise<string> {
     for (const one of found) ended.set(one.pid, one)
     return found
   }
+  note()
+  killPods(name)
   const asked = note()
   for (const one of asked) signalProcess(one, 'SIGTERM')
   const deadline = performance.now() + GOODBYE_MS
@@ -83,6 +94,17 @@ async function endProcesses(name: string): Promise<string> {
   return `${ended.size} ended`
 }
 
+/** Ends what runs in the pods' cgroups of every node, at once and with what it starts meanwhile. */
+function killPods(name: string): void {
+  const rack = rackCgroup(cgroupMount(), name)
+  if (!existsSync(rack)) return
+  for (const host of readdirSync(rack, { withFileTypes: true })) {
+    const kill = `${rack}/${host.name}/pods/cgroup.kill`
+    // Kernels from 5.14 on have it; on others the pods end with the rest.
+    if (host.isDirectory() && existsSync(kill)) writeFileSync(kill, '1')
+  }
+}
+
 function rackProcesses(name: string): ProcessIdentity[] {
   const pids = new Set([
     ...cgroupProcesses(rackCgroup(cgroupMount(), name)),
@@ -93,8 +115,8 @@ function rackProcesses(name: string): ProcessIdentity[] {
   return [...pids].map(identify).filter((one) => one !== undefined)
 }
 
-/** Processes whose network namespace is one of these. */
-function namespaceProcesses(namespaces: readonly string[]): number[] {
+/** Processes whose network namespace is one of these, which must exist. */
+export function namespaceProcesses(namespaces: readonly string[]): number[] {
   const inodes = new Set(namespaces.map((namespace) => `net:[${statSync(namespacePath(namespace)).ino}]`))
   if (inodes.size === 0) return []
   return readdirSync('/proc')

@@ -19,8 +19,8 @@ import { upRack } from '../../src/sandbox/up.ts'
 import { waitUntil } from '../../src/sandbox/wait.ts'
 
 const WEIR = fileURLToPath(new URL('../../tools/weir.mjs', import.meta.url))
-const NAME = `t${process.pid}`
-const OTHER = `t${process.pid}b`
+const NAME = `fabric${process.pid}`
+const OTHER = `fabric${process.pid}b`
 const VIP = '203.0.113.10'
 const VIP6 = '2001:db8:113::10'
 const FLOWS = 200
