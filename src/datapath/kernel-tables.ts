@@ -81,6 +81,8 @@ export interface NexthopValue {
 export interface ServiceTables {
   readonly frontends: KernelHash<FrontendKey, FrontendValue>
   readonly frontendAddresses: KernelArray<FrontendAddressValue>
+  /** The bits of frontend_filter, in kernel memory. */
+  readonly filter: Uint32Array
   /** Backend ids, written straight into kernel memory. */
   readonly slots: Uint32Array
   readonly backends: KernelArray<BackendValue>

@@ -23,7 +23,7 @@ import {
   openObject,
 } from '../sys/libbpf-ts/index.ts'
 import * as abi from './abi.gen.ts'
-import { LAYOUTS } from './maps.ts'
+import { LAYOUTS, type MapName } from './maps.ts'
 
 const OBJECT_FILES = { xdp: 'weir_xdp.bpf.o', tc: 'weir_tc.bpf.o', socket: 'weir_sock.bpf.o' } as const
 const BUILT_OBJECTS = fileURLToPath(new URL('../../build/bpf', import.meta.url))
@@ -48,7 +48,7 @@ export interface LoadOptions {
 }
 
 export interface LoadedDatapath {
-  readonly map: (name: keyof typeof LAYOUTS) => BpfMap
+  readonly map: (name: MapName) => BpfMap
   readonly uplinkXdp: BpfProgram
   readonly podTc: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
@@ -106,6 +106,7 @@ function loadOne(options: LoadOptions, file: string, config: Buffer): LoadedObje
     if (!map.isInternal) map.setPinPath(mapPin(options.bpffs, map.name))
   }
   if (spec.hasConstant('node_config')) spec.setConstant('node_config', config)
+  if (spec.hasConstant('uses_frontend_filter')) spec.setConstant('uses_frontend_filter', 1)
   return spec.load()
 }
 

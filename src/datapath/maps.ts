@@ -230,13 +230,17 @@ export const LAYOUTS = {
   metrics: { value: abi.METRIC_LAYOUT },
 } as const
 
+/** Maps by their name in bpf/maps.h; the filter is bits without a layout. */
+export type MapName = keyof typeof LAYOUTS | 'frontend_filter'
+
 export interface DatapathTables extends ServiceTables, NexthopTables {}
 
 /** @param map finds a loaded map by its name in bpf/maps.h */
-export function datapathTables(map: (name: keyof typeof LAYOUTS) => BpfMap): DatapathTables {
+export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
   return {
     frontends: hashOf(map('frontends'), frontendKeyCodec, frontendCodec),
     frontendAddresses: arrayOf(map('frontend_addresses'), frontendAddressCodec),
+    filter: new Uint32Array(map('frontend_filter').mmap()),
     // Two slots of 32 bits fill one 8-byte element, so the mapped array is one flat array of slots.
     slots: new Uint32Array(map('slots').mmap(), 0, map('slots').info.maxEntries * 2),
     backends: arrayOf(map('backends'), backendCodec),

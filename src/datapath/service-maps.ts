@@ -11,6 +11,7 @@ import { backendName, frontendName } from '../services/desired.ts'
 import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
+import { FrontendRows } from './frontend-rows.ts'
 import { IdPool } from './id-pool.ts'
 import type { FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
@@ -51,7 +52,7 @@ export class ServiceMaps {
   readonly #nowMs: () => number
   readonly #backends: BackendRows
   readonly #ranges: SlotRanges
-  readonly #frontendIds: IdPool
+  readonly #frontendRows: FrontendRows
   readonly #serviceIds: IdPool
   readonly #serviceIdOf = new Map<ObjectKey, number>()
   readonly #serviceOfId = new Map<number, ObjectKey>()
@@ -65,7 +66,7 @@ export class ServiceMaps {
     this.#nowMs = options.nowMs
     this.#backends = new BackendRows(options.tables, options.place, GRACE_MS)
     this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
-    this.#frontendIds = new IdPool(1, options.tables.frontendAddresses.length, GRACE_MS)
+    this.#frontendRows = new FrontendRows(options.tables, GRACE_MS)
     this.#serviceIds = new IdPool(1, 0xffff_ffff, GRACE_MS)
     this.#adopt()
   }
@@ -126,9 +127,9 @@ export class ServiceMaps {
     }
     this.#backends.wake(nowMs)
     this.#ranges.wake(nowMs)
-    for (const id of this.#frontendIds.wake(nowMs)) this.#tables.frontendAddresses.set(id, undefined)
+    this.#frontendRows.wake(nowMs)
     this.#serviceIds.wake(nowMs)
-    const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendIds.nextWakeMs()]
+    const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
     for (const id of this.#expiring) {
       const port = this.#ports.get(id)
       for (const pair of port ? [port.cluster, port.local] : [])
@@ -141,7 +142,7 @@ export class ServiceMaps {
   #adopt(): void {
     const serviceIds = new Set<number>()
     for (const [key, value] of this.#tables.frontends.entries()) {
-      this.#frontendIds.claim(value.frontendId)
+      this.#frontendRows.adopt(value.frontendId, key.address)
       serviceIds.add(value.serviceId)
       for (const range of [value.cluster, value.clusterBefore, value.local, value.localBefore])
         this.#ranges.adopt(range)
@@ -154,6 +155,7 @@ export class ServiceMaps {
       })
     }
     for (const id of serviceIds) this.#serviceIds.claim(id)
+    this.#frontendRows.adoptResting(this.#nowMs())
     this.#backends.adopt()
   }
 
@@ -223,7 +225,7 @@ export class ServiceMaps {
     const name = frontendName(key)
     let frontend = this.#frontends.get(name)
     if (!frontend) {
-      const id = this.#frontendIds.take()
+      const id = this.#frontendRows.take(key.address)
       if (id === undefined) {
         problems.push(`${name}: the table of frontends is full; raise its size (datapath.frontends)`)
         return
@@ -260,7 +262,7 @@ export class ServiceMaps {
     }
     if (frontend.value && equalFrontends(frontend.value, value)) return
     const { address, port: number, protocol } = frontend.key
-    this.#tables.frontendAddresses.set(frontend.id, { address, port: number, protocol, serviceId })
+    this.#frontendRows.write(frontend.id, { address, port: number, protocol, serviceId })
     this.#tables.frontends.set(frontend.key, value)
     frontend.value = value
   }
@@ -283,7 +285,7 @@ export class ServiceMaps {
     this.#tables.frontends.delete(frontend.key)
     this.#frontends.delete(name)
     // Replies of flows that began before still name the row; it is cleared after the grace period.
-    this.#frontendIds.release(frontend.id, this.#nowMs())
+    this.#frontendRows.rest(frontend.id, frontend.key.address, this.#nowMs())
   }
 
   #removePort(id: string, heirs: Set<ObjectKey>): void {

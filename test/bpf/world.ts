@@ -8,6 +8,7 @@
 
 import { rmSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
+import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
 import { type LoadedDatapath, loadDatapath } from '../../src/datapath/load.ts'
 import { type Address, address, addressToBytes, type Family } from '../../src/model/address.ts'
 import type { BpfMap } from '../../src/sys/libbpf-ts/index.ts'
@@ -94,7 +95,9 @@ export class World {
     })
     this.#flows = new Uint8Array(this.datapath.map('flows').mmap())
     this.#writeNexthops()
+    const filter = new FrontendFilter(new Uint32Array(this.map('frontend_filter').mmap()))
     for (const family of ['ipv4', 'ipv6'] as const) {
+      filter.hold(CAST[family].vip)
       this.#writeNodesAndPods(family)
       for (const protocol of [TCP, UDP]) this.#writeServices(family, protocol)
     }

@@ -1,5 +1,6 @@
 // The kernel's tables as plain Maps, to see what the writers write, and in which order.
 
+import { AbiConstant } from '../../../src/datapath/abi.gen.ts'
 import type {
   BackendKey,
   BackendValue,
@@ -104,6 +105,7 @@ export function memoryTables(slots = 1 << 16, rows = 1 << 12) {
     journal,
     frontends: new FrontendHash('frontends', journal),
     frontendAddresses: new MemoryArray<FrontendAddressValue>('frontend_addresses', journal, rows),
+    filter: new Uint32Array(AbiConstant.FILTER_BITS / 32),
     slots: new Uint32Array(slots),
     backends: new MemoryArray<BackendValue>('backends', journal, rows),
     backendIds: new BackendHash('backend_ids', journal),

@@ -3,6 +3,7 @@
 
 import fc from 'fast-check'
 import t from 'tap'
+import { filterBit } from '../../../src/datapath/frontend-filter.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
@@ -200,6 +201,31 @@ t.test(
     t.strictSame(reached(tables, vipKey), ['10.244.1.2', '10.244.1.3'])
   },
 )
+
+t.test('the filter: set while a frontend or its rest lasts, across restarts too', async (t) => {
+  const bitOf = (tables: MemoryTables, of: Address) =>
+    ((tables.filter[filterBit(of) >>> 5] ?? 0) >>> (filterBit(of) % 32)) % 2
+  const first = setUp()
+  t.equal(bitOf(first.tables, VIP), 0)
+  first.maps.apply(web, [port(web, [2])])
+  t.equal(bitOf(first.tables, VIP), 1)
+  t.equal(bitOf(first.tables, CLUSTER_IP), 1)
+  first.maps.apply(web, [])
+  t.equal(bitOf(first.tables, VIP), 1, 'flows go on for a while')
+
+  const second = setUp(first.tables)
+  t.equal(second.tables.frontendAddresses.rows.size, 2, 'resting rows are adopted')
+  t.equal(bitOf(second.tables, VIP), 1)
+  const other = objectKey('shop', 'other')
+  const elsewhere = { address: address('203.0.113.9'), port: 80, protocol: 'TCP', external: true } as const
+  const resting = [...second.tables.frontendAddresses.rows.keys()]
+  second.maps.apply(other, [port(other, [5], { frontends: [elsewhere] })])
+  const id = second.tables.frontends.get(elsewhere)?.frontendId ?? 0
+  t.notOk(resting.includes(id), 'a number that replies still name goes to nobody else')
+  second.advance(60_000)
+  t.equal(bitOf(second.tables, VIP), 0)
+  t.equal(second.tables.frontendAddresses.rows.size, 1)
+})
 
 t.test('a full slot array is said, and the old table goes on serving', async (t) => {
   const { tables, maps } = setUp(memoryTables(300))
