@@ -67,15 +67,17 @@ export const checkUnknownFields = (
   tools.pruneUnknown(kind.schema, definitions, object)
 }
 
-/** Defaults, admission and validation. `object` is complete afterwards or an Invalid status is thrown. */
-export const admitAndValidate = (
-  tools: SchemaTools,
-  definitions: Definitions,
-  kind: KindDefinition,
-  object: KubeObject,
-  previous: KubeObject | undefined,
-  context: AdmissionContext,
-): void => {
+interface Admitted {
+  readonly tools: SchemaTools
+  readonly definitions: Definitions
+  readonly kind: KindDefinition
+  readonly object: KubeObject
+  readonly previous: KubeObject | undefined
+  readonly context: AdmissionContext
+}
+
+/** Refuses wrong types and fills defaults: afterwards the object holds all that is the writer's. */
+export const admit = ({ tools, definitions, kind, object, previous, context }: Admitted): void => {
   const name = object.metadata.name ?? ''
   const early: FieldError[] = metadataErrors(kind, object)
   if (early.length > 0) throw invalid(kind, name, early)
@@ -84,12 +86,24 @@ export const admitAndValidate = (
   if (shape.length > 0) throw invalid(kind, name, shape)
   tools.applyDefaults(kind.schema, definitions, object)
   kind.admit?.(object, previous, context)
+}
+
+/** Adds what the cluster gives, then validates: `object` is complete afterwards, or an Invalid status is thrown. */
+export const completeAndValidate = ({
+  tools,
+  definitions,
+  kind,
+  object,
+  previous,
+  context,
+}: Admitted): void => {
+  kind.allocate?.(object, previous, context)
   const errors = [
     ...(previous ? metadataUpdateErrors(object, previous) : []),
     ...tools.validateObject(kind.schema, definitions, object),
     ...(kind.validate?.(object, previous, context) ?? []),
   ]
-  if (errors.length > 0) throw invalid(kind, name, withoutRepeats(errors))
+  if (errors.length > 0) throw invalid(kind, object.metadata.name ?? '', withoutRepeats(errors))
 }
 
 /** Admission code may rely on fields having the schema's types, so wrong types are refused before it runs. */

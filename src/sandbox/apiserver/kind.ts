@@ -124,8 +124,10 @@ export interface KindDefinition {
   deletionGraceSeconds?: (object: KubeObject) => number
   /** What live objects of this kind can be found by in `AdmissionContext.holders`: index name → an object's keys. */
   indexes?: Readonly<Record<string, (object: KubeObject) => readonly string[]>>
-  /** Fills defaults that depend on other fields or on the cluster (ClusterIPs, nodePorts). Runs after schema defaults. */
+  /** Fills defaults that depend on other fields. Runs after schema defaults; like those, what it fills in is the writer's own. */
   admit?: (object: KubeObject, previous: KubeObject | undefined, context: AdmissionContext) => void
+  /** What the cluster gives the object (ClusterIPs, nodePorts, admission plug-ins): nobody owns it until somebody sets it. */
+  allocate?: (object: KubeObject, previous: KubeObject | undefined, context: AdmissionContext) => void
   /** Rules a schema cannot say; runs last. */
   validate?: (object: KubeObject, previous: KubeObject | undefined, context: AdmissionContext) => FieldError[]
   /** True where a changed spec must bump metadata.generation (most kinds; not Events, Leases, EndpointSlices by hand). */

@@ -3,7 +3,15 @@
 // would change what another owns.
 
 import { applyConflict, type StatusCause } from './errors.ts'
-import { type Comparison, type FieldPath, pathOf, printPath, stepsOf } from './field-paths.ts'
+import {
+  type Comparison,
+  compareFields,
+  type FieldPath,
+  type FieldValues,
+  pathOf,
+  printPath,
+  stepsOf,
+} from './field-paths.ts'
 import { isRecord, type JsonRecord, openRecord } from './json.ts'
 import type { KubeObject } from './kind.ts'
 
@@ -95,6 +103,17 @@ const withFields = (owner: Ownership, fields: ReadonlySet<FieldPath>, time: stri
   fields.size === owner.fields.size && [...fields].every((path) => owner.fields.has(path))
     ? owner
     : { ...owner, fields, time }
+
+/**
+ * What a write did, for ownership: changed is what the writer sent or let default (`written`), not what the cluster added on the way
+ * to the stored state; removed is what the stored state lacks.
+ */
+export const compareWrite = (before: FieldValues, written: FieldValues, stored: FieldValues): Comparison => {
+  const { removed } = compareFields(before, stored)
+  const { changed } = compareFields(before, written)
+  for (const path of changed) if (!stored.has(path)) changed.delete(path)
+  return { changed, removed }
+}
 
 /** After an ordinary write: the writer gains what changed, everyone else loses it, and nobody owns what is gone. */
 export const ownershipAfterUpdate = (

@@ -1,18 +1,19 @@
 // Creating and changing objects: everything between "a client asks" and "the store has it", the same for HTTP clients and for
 // controllers in this process. All of it is synchronous, so a read-modify-write (patch, apply, scale) can't race.
 //
-// A write runs: identity → unknown fields → subresource isolation → system metadata → admission and validation → generation →
-// ownership → store, unless nothing changed or it is a dry run.
+// A write runs: identity → unknown fields → subresource isolation → system metadata → defaults → what the cluster gives →
+// validation → generation → ownership → store, unless nothing changed or it is a dry run.
 
-import { admitAndValidate, asObjectOf, checkUnknownFields, type WriteOptions } from './admission.ts'
+import { admit, asObjectOf, checkUnknownFields, completeAndValidate, type WriteOptions } from './admission.ts'
 import { dropFields, mergeApplied } from './apply.ts'
 import { alreadyExists, badRequest, conflict, forbidden, invalid, notFound, StatusError } from './errors.ts'
-import { compareFields, fieldValuesOf } from './field-paths.ts'
+import { type Comparison, compareFields, type FieldValues, fieldValuesOf } from './field-paths.ts'
 import { clone, deepEqual, isRecord, timestamp } from './json.ts'
 import type { AdmissionContext, KindDefinition, KubeObject } from './kind.ts'
 import {
   assertNoConflicts,
   baseOwnership,
+  compareWrite,
   type Manager,
   type Ownership,
   ownedBy,
@@ -78,12 +79,11 @@ export class ObjectWriter {
     const sent = baseOwnership(object, undefined)
     this.#initialise(kind, object)
     if (kind.hasStatusSubresource && kind.keepsStatusOnCreate !== true) delete object['status']
-    this.#admit(kind, object, undefined, options)
+    const compared = this.#admit(kind, object, undefined, new Map(), options)
     if (this.#environment.storage.get(keyOfKind(kind), object.metadata.namespace, name))
       throw alreadyExists(kind, name)
-    const after = this.#fieldValues(kind, object, 'main')
     const manager = managerOf(kind, 'Update', 'main', options)
-    const owners = ownershipAfterUpdate(sent, manager, compareFields(new Map(), after), this.#now())
+    const owners = ownershipAfterUpdate(sent, manager, compared, this.#now())
     return this.#store(kind, object, owners, options)
   }
 
@@ -104,13 +104,10 @@ export class ObjectWriter {
     this.#checkIdentity(kind, incoming, previous)
     this.#checkUnknown(kind, incoming, options)
     const object = isolate(kind, incoming, previous, section)
-    this.#admit(kind, object, previous, options)
+    const before = this.#fieldValues(kind, previous, section)
+    const compared = this.#admit(kind, object, previous, before, options, section)
     this.#bumpGeneration(kind, object, previous)
     const base = baseOwnership(incoming, previous)
-    const compared = compareFields(
-      this.#fieldValues(kind, previous, section),
-      this.#fieldValues(kind, object, section),
-    )
     const owners = ownershipAfterUpdate(
       base,
       managerOf(kind, 'Update', section, options),
@@ -188,7 +185,7 @@ export class ObjectWriter {
     ) as unknown as KubeObject
     this.#assertNamespaceAccepts(kind, object)
     this.#initialise(kind, object)
-    this.#admit(kind, object, undefined, options)
+    this.#admit(kind, object, undefined, new Map(), options)
     const manager = managerOf(kind, 'Apply', 'main', options)
     const owners = [{ manager, fields: new Set(configured.keys()), time: this.#now() }]
     return this.#store(kind, object, owners, options)
@@ -220,9 +217,8 @@ export class ObjectWriter {
     const before = this.#fieldValues(kind, previous, section)
     const wanted = compareFields(before, this.#fieldValues(kind, object, section))
     if (options.force !== true) assertNoConflicts(owners, manager, wanted.changed)
-    this.#admit(kind, object, previous, options)
+    const compared = this.#admit(kind, object, previous, before, options, section)
     this.#bumpGeneration(kind, object, previous)
-    const compared = compareFields(before, this.#fieldValues(kind, object, section))
     const next = ownershipAfterApply(owners, manager, configured, compared, this.#now())
     return this.#storeIfChanged(kind, object, previous, next, options)
   }
@@ -261,7 +257,7 @@ export class ObjectWriter {
     return this.#environment.registry.resource(keyOfKind(kind))?.storageVersion ?? kind
   }
 
-  #fieldValues(kind: KindDefinition, object: KubeObject, section: Section): ReturnType<typeof fieldValuesOf> {
+  #fieldValues(kind: KindDefinition, object: KubeObject, section: Section): FieldValues {
     const part = section === 'status' ? 'status' : kind.hasStatusSubresource ? 'notStatus' : 'all'
     return fieldValuesOf(object, kind.schema, this.#environment.registry.definitions, part)
   }
@@ -271,21 +267,23 @@ export class ObjectWriter {
     checkUnknownFields(tools, registry.definitions, kind, object, options)
   }
 
+  /** Completes and validates the object; answers what the writer changed of `before`, for ownership. */
   #admit(
     kind: KindDefinition,
     object: KubeObject,
     previous: KubeObject | undefined,
+    before: FieldValues,
     options: WriteOptions,
-  ): void {
+    section: Section = 'main',
+  ): Comparison {
     const { tools, registry } = this.#environment
-    admitAndValidate(
-      tools,
-      registry.definitions,
-      kind,
-      object,
-      previous,
-      this.context(options.dryRun === true),
-    )
+    const context = this.context(options.dryRun === true)
+    const admitted = { tools, definitions: registry.definitions, kind, object, previous, context }
+    admit(admitted)
+    const written = this.#fieldValues(kind, object, section)
+    completeAndValidate(admitted)
+    const stored = kind.allocate ? this.#fieldValues(kind, object, section) : written
+    return compareWrite(before, written, stored)
   }
 
   #now(): string {

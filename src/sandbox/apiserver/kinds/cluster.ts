@@ -25,7 +25,10 @@ export const namespaceKind: KindDefinition = defineKind('Namespace', {
     textColumn('Status', (object) => (object['status'] as { phase?: string } | undefined)?.phase ?? ''),
     ageColumn,
   ],
-  admit: (object, previous) => {
+  admit: (object) => {
+    object.metadata.labels = { ...object.metadata.labels, [namespaceNameLabel]: object.metadata.name ?? '' }
+  },
+  allocate: (object, previous) => {
     object['spec'] ??= {}
     object['status'] ??= {}
     const spec = object['spec'] as { finalizers?: string[] }
@@ -33,7 +36,6 @@ export const namespaceKind: KindDefinition = defineKind('Namespace', {
     const status = object['status'] as { phase?: string }
     status.phase =
       object.metadata.deletionTimestamp === undefined ? (status.phase ?? 'Active') : 'Terminating'
-    object.metadata.labels = { ...object.metadata.labels, [namespaceNameLabel]: object.metadata.name ?? '' }
   },
   validate: (object) => label1123Errors('metadata.name', object.metadata.name ?? ''),
 })

@@ -1,6 +1,6 @@
 // Pod: what it is given at creation, and the words kubectl get sums its state up with.
 
-import type { AdmissionContext, KindDefinition, KubeObject } from '../kind.ts'
+import type { KindDefinition, KubeObject } from '../kind.ts'
 import { timeSince } from './age.ts'
 import { ageColumn, defineKind, textColumn, wideColumn } from './define.ts'
 import { fillPodSpec, type PodSpec, qosClassOf } from './pod-spec.ts'
@@ -45,10 +45,14 @@ function podStatusOf(object: KubeObject): PodStatus {
   return (object['status'] ?? {}) as PodStatus
 }
 
-function admitPod(object: KubeObject, previous: KubeObject | undefined, _context: AdmissionContext): void {
+function admitPod(object: KubeObject): void {
   const spec = podSpecOf(object)
   fillPodSpec(spec)
   spec.enableServiceLinks ??= true
+}
+
+function allocatePod(object: KubeObject, previous: KubeObject | undefined): void {
+  const spec = podSpecOf(object)
   if (previous === undefined) fillAdmissionPlugins(spec)
   const status = podStatusOf(object)
   status.phase ||= 'Pending'
@@ -193,6 +197,7 @@ export const podKind: KindDefinition = defineKind('Pod', {
     return terminationGracePeriodSeconds ?? defaultGraceSeconds
   },
   admit: admitPod,
+  allocate: allocatePod,
   validate: (object, previous) => [
     ...podSpecErrors(podSpecOf(object), 'spec'),
     ...(previous === undefined ? [] : podUpdateErrors(object, previous)),

@@ -11,6 +11,7 @@ import { type AddressRange, type Family, familyOf, freeAddress, parseRange } fro
 import { type Claims, claimsOfOthers } from './service-claims.ts'
 import {
   headless,
+  ingressOf,
   isExternallyReachable,
   isHeadless,
   isSelectorless,
@@ -27,14 +28,18 @@ import {
 
 const defaultAffinitySeconds = 10_800
 
-export function admitService(
+/** Defaults that follow from the other fields. */
+export function admitService(object: KubeObject): void {
+  fillSimpleDefaults(specOf(object))
+}
+
+export function allocateService(
   object: KubeObject,
   previous: KubeObject | undefined,
   context: AdmissionContext,
 ): void {
   const spec = specOf(object)
   const before = previous === undefined ? undefined : specOf(previous)
-  fillSimpleDefaults(spec)
   if (before !== undefined) {
     followClusterIpChange(spec, before)
     carryOver(spec, before)
@@ -44,12 +49,14 @@ export function admitService(
   fillFamilies(spec, before, context.clusterIpRanges.map(parseRange))
   fillClusterIps(spec, others, context)
   fillNodePorts(spec, others, context)
-  if (spec.type !== 'LoadBalancer' && object['status'] !== undefined && before?.type === 'LoadBalancer')
-    (object['status'] as { loadBalancer?: object }).loadBalancer = {}
-  if (object['status'] === undefined) object['status'] = { loadBalancer: {} }
-  for (const ingress of (
-    object['status'] as { loadBalancer?: { ingress?: { ip?: string; ipMode?: string }[] } }
-  ).loadBalancer?.ingress ?? [])
+  fillStatus(object, spec.type !== 'LoadBalancer' && before?.type === 'LoadBalancer')
+}
+
+function fillStatus(object: KubeObject, isReleased: boolean): void {
+  const status = (object['status'] ?? { loadBalancer: {} }) as { loadBalancer?: object }
+  if (isReleased) status.loadBalancer = {}
+  object['status'] = status
+  for (const ingress of ingressOf(object))
     if (ingress.ip !== undefined && ingress.ip !== '') ingress.ipMode ??= 'VIP'
 }
 

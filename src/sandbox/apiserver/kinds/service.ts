@@ -2,7 +2,7 @@
 
 import type { KindDefinition, KubeObject } from '../kind.ts'
 import { ageColumn, defineKind, labelsText, textColumn, wideColumn } from './define.ts'
-import { admitService } from './service-allocation.ts'
+import { admitService, allocateService } from './service-allocation.ts'
 import { serviceIndexes } from './service-claims.ts'
 import { ingressOf, type ServicePort, type ServiceSpec } from './service-spec.ts'
 import { validateService } from './service-validation.ts'
@@ -51,5 +51,6 @@ export const serviceKind: KindDefinition = defineKind('Service', {
   ],
   indexes: serviceIndexes,
   admit: admitService,
+  allocate: allocateService,
   validate: validateService,
 })

@@ -53,3 +53,27 @@ t.test('the two-thousandth Service costs no more than the second', async (t) => 
   // Looking at every other Service would make the last ones several times as dear.
   t.ok(lastMs < 4 * firstMs, `${firstMs.toFixed(2)} ms, then ${lastMs.toFixed(2)} ms`)
 })
+
+t.test('what the cluster gives an object belongs to no writer', async (t) => {
+  const created = await api.send(
+    'POST',
+    `${services}?fieldManager=someone`,
+    service('owned', { type: 'NodePort' }),
+  )
+  t.match(created.body.spec, { clusterIP: /^10\.96\./, ports: [{ nodePort: Number }] })
+  const [entry] = created.body.metadata.managedFields
+  t.strictSame(Object.keys(entry.fieldsV1['f:spec']).sort(), [
+    'f:externalTrafficPolicy',
+    'f:internalTrafficPolicy',
+    'f:ports',
+    'f:sessionAffinity',
+    'f:type',
+  ])
+  t.notOk('f:nodePort' in entry.fieldsV1['f:spec']['f:ports']['k:{"port":80,"protocol":"TCP"}'])
+  const pod = { metadata: { name: 'owned' }, spec: { containers: [{ name: 'main', image: 'one' }] } }
+  const made = await api.send('POST', '/api/v1/namespaces/default/pods', pod)
+  t.match(made.body.spec, { serviceAccountName: 'default', tolerations: [{}, {}] })
+  const spec = made.body.metadata.managedFields[0].fieldsV1['f:spec']
+  for (const field of ['serviceAccountName', 'tolerations', 'priority']) t.notOk(`f:${field}` in spec, field)
+  t.ok('f:restartPolicy' in spec, 'a default is the writer’s')
+})

@@ -63,6 +63,7 @@ function write(
   const context = contextOf(world)
   applyDefaults(kind.schema, sharedDefinitions, object)
   kind.admit?.(object, previous, context)
+  kind.allocate?.(object, previous, context)
   const errors = [
     ...validateObject(kind.schema, sharedDefinitions, object),
     ...(kind.validate?.(object, previous, context) ?? []),
