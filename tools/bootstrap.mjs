@@ -2,11 +2,12 @@
 // Runs on whatever Node is there, with no dependency: checks the machine, installs Debian packages without
 // starting their daemons, installs npm packages (Node 24 among them), builds, and hands over to Node 24.
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { installMissingPackages, PackageError } from './packages.mjs'
+import { installMissingPackages, lastLines } from './packages.mjs'
 import { unmetNeeds } from './preflight.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -37,21 +38,29 @@ function step(name, action) {
     outcome = action()
   } catch (error) {
     process.stdout.write('failed\n')
-    refuse(error instanceof PackageError ? `weir: ${error.message}` : `weir: ${name}: ${error.message}`)
+    refuse(`weir: ${name}: ${error.message}`)
   }
   process.stdout.write(`${outcome.padEnd(36)} ${((Date.now() - begun) / 1000).toFixed(1)} s\n`)
 }
 
+/** Resolves to the exit status of the program that took over. */
 function handOver(script, args) {
-  const path = `${root}node_modules/.bin:${process.env.PATH}`
-  // Interrupts reach the child too (same process group); it decides what to undo, so this parent only waits.
-  process.on('SIGINT', () => {})
-  const child = spawnSync(node, [`${root}${script}`, ...args], {
+  const child = spawn(node, [`${root}${script}`, ...args], {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, PATH: path, WEIR_STARTED_MS: String(started) },
+    env: {
+      ...process.env,
+      PATH: `${root}node_modules/.bin:${process.env.PATH}`,
+      WEIR_STARTED_MS: String(started),
+    },
   })
-  return child.status ?? 1
+  // A terminal's interrupt reaches the child by itself, and it decides what to undo; this parent waits.
+  process.on('SIGINT', () => {})
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal]))
+  })
 }
 
 function installNpmPackages() {
@@ -60,19 +69,21 @@ function installNpmPackages() {
     .digest('hex')
   if (existsSync(node) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === lock)
     return 'up to date'
-  // Not `npm ci`: it refuses a lock file that lacks other platforms' optional binaries, and registries that
-  // mirror only Linux cannot supply them. `install --no-save` takes every version from the lock file all the same.
-  const npm = spawnSync('npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit'], {
+  const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'], {
     cwd: root,
     encoding: 'utf8',
   })
   if (npm.error) throw new Error(`cannot run npm (${npm.error.message}). Mend: apt-get install npm`)
   if (npm.status !== 0)
-    throw new Error(`'npm install' failed. Mend: run it in ${root} and follow what it says.\n${npm.stderr}`)
+    throw new Error(
+      `'npm ci' failed. Mend: see below what npm lacks (most often the registry is out of reach), then run the same again.\n` +
+        lastLines(`${npm.stdout}${npm.stderr}`),
+    )
   if (!existsSync(node))
     throw new Error(
       `npm brought no Node 24 for ${process.arch}. Mend: install Node 24 and link it as ${node}`,
     )
+  // Written last: an interrupted installation has no stamp and is done anew.
   writeFileSync(stampFile, lock)
   return 'installed, Node 24 included'
 }
@@ -99,4 +110,4 @@ step('Debian packages', () => {
 step('npm packages', installNpmPackages)
 step('BPF objects and codecs', build)
 process.stdout.write('\n')
-process.exitCode = GOALS[goal](args)
+process.exitCode = await GOALS[goal](args)

@@ -1,11 +1,13 @@
 // Debian packages: which ones the rack and the tests need, and how they get in without starting a daemon.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 
-const POLICY_FILE = '/usr/sbin/policy-rc.d'
-const POLICY_SAVED = '/usr/sbin/policy-rc.d.before-weir'
-const POLICY_MARK = '# written by weir while it installs packages'
+const OUTPUT_LINES_SHOWN = 12
+const POLICY_DIRECTORY = '/usr/sbin'
+const POLICY_MARK = '# Written by weir while it installs packages:'
+/** dpkg may be at work for somebody else, most often for unattended upgrades. */
+const APT_OPTIONS = ['-q', '-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=2']
 
 /** Each entry is a list of alternatives; the first that the machine has or can install counts. */
 const NEEDED = [
@@ -34,12 +36,13 @@ const NEEDED = [
 /** Daemons that the packages would start at boot. They run only inside the rack, so they are disabled if we brought them. */
 const DAEMONS = { gobgpd: ['gobgpd'], frr: ['frr'], bird2: ['bird', 'bird6'] }
 
-export class PackageError extends Error {}
-
-function isInstalled(name) {
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholder
-  const query = spawnSync('dpkg-query', ['-W', '-f', '${db:Status-Status}', name], { encoding: 'utf8' })
-  return query.status === 0 && query.stdout.trim() === 'installed'
+/** Which of these packages are installed, configured and all. */
+function installedOf(names) {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
+  const format = '${binary:Package} ${db:Status-Status}\n'
+  const query = spawnSync('dpkg-query', ['-W', '-f', format, ...names], { encoding: 'utf8' })
+  const lines = (query.stdout ?? '').split('\n').filter((line) => line.endsWith(' installed'))
+  return new Set(lines.map((line) => line.split(/[ :]/)[0]))
 }
 
 function hasCandidate(name) {
@@ -57,21 +60,49 @@ function run(command, args, environment = {}) {
   return { ok: child.status === 0, output: `${child.stdout ?? ''}${child.stderr ?? ''}` }
 }
 
-/** A policy-rc.d that refuses every start, for the time of `action`. A killed earlier run is mended first. */
-function withoutDaemonStarts(action) {
-  restorePolicy()
-  if (existsSync(POLICY_FILE)) renameSync(POLICY_FILE, POLICY_SAVED)
-  writeFileSync(POLICY_FILE, `#!/bin/sh\n${POLICY_MARK}\nexit 101\n`, { mode: 0o755 })
+/**
+ * The text of a policy-rc.d that refuses every start while process `pid` lives and afterwards gives way to the one before, so
+ * that an installer killed with SIGKILL leaves a machine that behaves as ever. Its comment names the packages, for
+ * whoever mends after it.
+ */
+export function policyText(pid, savedFile, packages) {
+  return `#!/bin/sh
+${POLICY_MARK} ${packages.join(' ')}
+[ -d /proc/${pid} ] && exit 101
+[ -x ${savedFile} ] && exec ${savedFile} "$@"
+exit 0
+`
+}
+
+/** Refuses every start of a daemon for the time of `action`. What is there before comes back after it. */
+export function withoutDaemonStarts(packages, action, directory = POLICY_DIRECTORY) {
+  const { file, saved } = policyFiles(directory)
+  restorePolicy(directory)
+  if (existsSync(file)) renameSync(file, saved)
+  writeFileSync(file, policyText(process.pid, saved, packages), { mode: 0o755 })
   try {
     return action()
   } finally {
-    restorePolicy()
+    restorePolicy(directory)
   }
 }
 
-function restorePolicy() {
-  if (existsSync(POLICY_FILE) && readFileSync(POLICY_FILE, 'utf8').includes(POLICY_MARK)) rmSync(POLICY_FILE)
-  if (existsSync(POLICY_SAVED)) renameSync(POLICY_SAVED, POLICY_FILE)
+/**
+ * Puts back the policy-rc.d that a killed run moved away; nothing to do otherwise.
+ * @returns {string[]} the packages that run was installing
+ */
+export function restorePolicy(directory = POLICY_DIRECTORY) {
+  const { file, saved } = policyFiles(directory)
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : ''
+  const ours = text.split('\n').find((line) => line.startsWith(POLICY_MARK))
+  if (ours !== undefined) rmSync(file)
+  // One that somebody wrote since then is newer than the saved one and stays.
+  if (existsSync(saved) && !existsSync(file)) renameSync(saved, file)
+  return ours?.slice(POLICY_MARK.length).trim().split(' ') ?? []
+}
+
+function policyFiles(directory) {
+  return { file: `${directory}/policy-rc.d`, saved: `${directory}/policy-rc.d.before-weir` }
 }
 
 function disableDaemons(packages) {
@@ -81,46 +112,60 @@ function disableDaemons(packages) {
   }
 }
 
+/** The first alternative of each that a package source offers. */
+function chooseCandidates(missing) {
+  let update = { ok: true, output: '' }
+  if (missing.some((alternatives) => !hasCandidate(alternatives[0])))
+    update = run('apt-get', ['update', ...APT_OPTIONS])
+  // apt-get update succeeds even when it reached nobody, and only warns.
+  const hasTrouble = !update.ok || /^(W|E|Err)\b/m.test(update.output)
+  return missing.map((alternatives) => {
+    const name = alternatives.find(hasCandidate)
+    if (name) return name
+    throw new Error(
+      `no package source offers ${alternatives.join(' or ')}. Mend: enable the distribution's main repository (on Ubuntu also ` +
+        `universe) in /etc/apt and check that 'apt-get update' fetches it.${hasTrouble ? `\n${lastLines(update.output)}` : ''}`,
+    )
+  })
+}
+
+function installPackages(names) {
+  const install = () => run('apt-get', ['install', '-y', '--no-install-recommends', ...APT_OPTIONS, ...names])
+  let result = install()
+  if (!result.ok) {
+    // An interrupted installation leaves dpkg refusing everything, and a list that has aged names versions the mirror no
+    // longer has. Both are settled by one attempt each.
+    run('dpkg', ['--configure', '-a'])
+    run('apt-get', ['update', ...APT_OPTIONS])
+    result = install()
+  }
+  if (result.ok) return
+  throw new Error(
+    `apt-get could not install ${names.join(' ')}. Mend: check that this machine reaches its package source, then run ` +
+      `'apt-get install ${names.join(' ')}' and follow what it says.\n${lastLines(result.output)}`,
+  )
+}
+
 /**
  * Installs what is missing of NEEDED (and of `extra`). Nothing it installs is running or enabled afterwards.
  * @param {string[]} extra further package names, each needed as named
  * @returns {string[]} what it installed
- * @throws {PackageError} with the mend, when a package has no candidate or apt fails
+ * @throws {Error} with the mend, when a package has no candidate or apt fails
  */
 export function installMissingPackages(extra = []) {
+  // An earlier run that was killed may have got its daemons in, but not disabled.
+  disableDaemons(restorePolicy())
   const wanted = [...NEEDED, ...extra.map((name) => [name])]
-  const missing = wanted.filter((alternatives) => !alternatives.some(isInstalled))
+  const installed = installedOf(wanted.flat())
+  const missing = wanted.filter((alternatives) => !alternatives.some((name) => installed.has(name)))
   if (missing.length === 0) return []
-  mkdirSync('/usr/sbin', { recursive: true })
-  let update = { ok: true, output: '' }
-  if (missing.some((alternatives) => !hasCandidate(alternatives[0])))
-    update = run('apt-get', ['update', '-q'])
-  const chosen = missing.map((alternatives) => {
-    const name = alternatives.find(hasCandidate)
-    if (name) return name
-    throw new PackageError(
-      `no package source offers ${alternatives.join(' or ')}. Mend: enable Debian's main repository in /etc/apt/sources.list ` +
-        `and check that 'apt-get update' succeeds.${update.ok ? '' : `\n${lastLines(update.output)}`}`,
-    )
-  })
-  const install = () => run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...chosen])
-  withoutDaemonStarts(() => {
-    let result = install()
-    // A list that has aged names versions the mirror no longer has; one fresh list settles it.
-    if (!result.ok) {
-      run('apt-get', ['update', '-q'])
-      result = install()
-    }
-    if (!result.ok)
-      throw new PackageError(
-        `apt-get could not install ${chosen.join(' ')}. Mend: run 'apt-get install ${chosen.join(' ')}' and follow what it says.\n` +
-          lastLines(result.output),
-      )
-  })
+  const chosen = chooseCandidates(missing)
+  withoutDaemonStarts(chosen, () => installPackages(chosen))
   disableDaemons(chosen)
   return chosen
 }
 
-function lastLines(text) {
-  return text.trimEnd().split('\n').slice(-12).join('\n')
+/** The end of a program's output, where it says what went wrong. */
+export function lastLines(text) {
+  return text.trimEnd().split('\n').slice(-OUTPUT_LINES_SHOWN).join('\n')
 }

@@ -27,7 +27,7 @@ function checks() {
     {
       need: 'root',
       met: process.getuid?.() === 0,
-      mend: 'run it as root: namespaces and BPF need it (sudo -E npm run …)',
+      mend: "run it with sudo (sudo -E npm run sandbox), for namespaces and BPF are root's",
     },
     {
       need: 'Debian or a derivative with apt-get',
@@ -69,5 +69,5 @@ function checks() {
 export function unmetNeeds() {
   return checks()
     .filter((check) => !check.met && !check.skip)
-    .map((check) => `weir needs ${check.need}, and this machine does not offer it. Mend: ${check.mend}.`)
+    .map((check) => `weir needs ${check.need}, which is missing here. Mend: ${check.mend}.`)
 }
