@@ -44,6 +44,8 @@ const roots: Record<string, readonly string[]> = {
   'k8s.io/api/policy/v1': ['PodDisruptionBudget', 'Eviction'],
   'k8s.io/api/batch/v1': ['Job', 'CronJob'],
   'k8s.io/api/autoscaling/v1': ['Scale'],
+  'k8s.io/api/authentication/v1': ['SelfSubjectReview'],
+  'k8s.io/api/authorization/v1': ['SelfSubjectAccessReview', 'SelfSubjectRulesReview', 'SubjectAccessReview'],
   'k8s.io/apimachinery/pkg/apis/meta/v1': ['DeleteOptions', 'Status'],
 }
 

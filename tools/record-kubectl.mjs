@@ -35,6 +35,9 @@ const config = (data) => `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"nam
 const commands = [
   ['api-resources'],
   ['get namespaces'],
+  ['auth can-i create configmaps'],
+  ['auth can-i --list'],
+  ['auth whoami'],
   ['create -f -', config('{"a":"1"}')],
   ['apply -f -', config('{"a":"1","b":"2"}')],
   ['apply -f -', config('{"b":"3"}')],
@@ -109,7 +112,7 @@ async function record(kubectl) {
       ...(isAnswerKept ? { answer: read(answer.body) } : {}),
     })
   }
-  const user = { name: 'recorder', uid: '1', groups: ['system:masters'] }
+  const user = { name: 'tester', uid: '1', groups: ['system:masters'] }
   const options = {
     kinds: tinyKinds,
     tls: { key, cert },

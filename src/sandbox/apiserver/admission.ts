@@ -1,7 +1,7 @@
 // The way of an incoming object to a storable one: identity, unknown fields, defaults, the kind's own admission, validation.
 // Works on the caller's own copy and changes it in place; throws the Status a client expects.
 
-import { badRequest, invalid } from './errors.ts'
+import { badRequest, DecodingError, invalid, untypedConfiguration } from './errors.ts'
 import { isRecord } from './json.ts'
 import type { AdmissionContext, FieldError, KindDefinition, KubeObject } from './kind.ts'
 import { metadataErrors, metadataUpdateErrors } from './object-meta.ts'
@@ -35,9 +35,7 @@ export const asObjectOf = (kind: KindDefinition, value: unknown): KubeObject => 
     )
   }
   if (value['metadata'] !== undefined && value['metadata'] !== null && !isRecord(value['metadata'])) {
-    throw badRequest(
-      `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: metadata must be an object`,
-    )
+    throw new DecodingError(kind, 'metadata must be an object')
   }
   return {
     ...value,
@@ -59,12 +57,24 @@ export const checkUnknownFields = (
   const validation = options.fieldValidation ?? 'Warn'
   const phrases = unknown.map((path) => `unknown field "${path.replace(/^\./, '')}"`)
   if (validation === 'Strict') {
-    throw badRequest(
-      `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: strict decoding error: ${phrases.join(', ')}`,
-    )
+    throw new DecodingError(kind, `strict decoding error: ${phrases.join(', ')}`)
   }
   if (validation === 'Warn') for (const phrase of phrases) options.warn?.(phrase)
   tools.pruneUnknown(kind.schema, definitions, object)
+}
+
+/** As `checkUnknownFields`, for a configuration to apply: the schema must know every field, whatever validation is asked for. */
+export const checkConfiguration = (
+  tools: SchemaTools,
+  definitions: Definitions,
+  kind: KindDefinition,
+  object: KubeObject,
+): void => {
+  const unknown = tools.findUnknownFields(kind.schema, definitions, object)
+  if (unknown.length === 0) return
+  const { name = '', namespace = '' } = object.metadata
+  const complaints = unknown.map((path) => `.${path.replace(/^\./, '')}: field not declared in schema`)
+  throw untypedConfiguration(kind, `${namespace}/${name}`, complaints)
 }
 
 interface Admitted {
@@ -79,11 +89,13 @@ interface Admitted {
 /** Refuses wrong types and fills defaults: afterwards the object holds all that is the writer's. */
 export const admit = ({ tools, definitions, kind, object, previous, context }: Admitted): void => {
   const name = object.metadata.name ?? ''
-  const early: FieldError[] = metadataErrors(kind, object)
-  if (early.length > 0) throw invalid(kind, name, early)
   dropNulls(object)
   const shape = typeErrorsOnly(tools.validateObject(kind.schema, definitions, object))
-  if (shape.length > 0) throw invalid(kind, name, shape)
+  if (shape.length > 0 && kind.isCustom === true) throw invalid(kind, name, shape)
+  // Go reads built-in kinds into structs: what does not fit is no object at all, and the first misfit ends the reading.
+  if (shape[0]) throw new DecodingError(kind, misfit(shape[0]))
+  const early: FieldError[] = metadataErrors(kind, object)
+  if (early.length > 0) throw invalid(kind, name, early)
   tools.applyDefaults(kind.schema, definitions, object)
   kind.admit?.(object, previous, context)
 }
@@ -109,6 +121,23 @@ export const completeAndValidate = ({
 /** Admission code may rely on fields having the schema's types, so wrong types are refused before it runs. */
 const typeErrorsOnly = (errors: FieldError[]): FieldError[] =>
   errors.filter((error) => error.reason === 'FieldValueTypeInvalid')
+
+/** `spec.ports[0].port in body must be of type integer: "x"` → what Go's decoder says of it, without its struct names. */
+const misfit = ({ field, message }: FieldError): string => {
+  const [, expected = '', shown = 'null'] = /must be of type ([a-z,]+): (.*)$/s.exec(message) ?? []
+  const value: unknown = JSON.parse(shown)
+  const given = Array.isArray(value) ? 'array' : value === null ? 'null' : goWords[typeof value]
+  const path = field.replaceAll(/\[[^\]]*\]/g, '')
+  const number = typeof value === 'number' && expected === 'integer' ? ` ${shown}` : ''
+  return `json: cannot unmarshal ${given}${number} into Go struct field ${path} of type ${expected}`
+}
+
+const goWords: Record<string, string> = {
+  object: 'object',
+  string: 'string',
+  number: 'number',
+  boolean: 'bool',
+}
 
 const withoutRepeats = (errors: FieldError[]): FieldError[] => {
   const seen = new Set<string>()

@@ -5,7 +5,15 @@ import type { FieldValidation, WriteOptions } from './admission.ts'
 import { type Accepted, decodeBody, negotiate, patchTypeOf } from './content.ts'
 import type { ObjectDeleter } from './deleter.ts'
 import { parseDeleteOptions } from './deleter.ts'
-import { badRequest, methodNotAllowed, pageNotFound, type Status } from './errors.ts'
+import {
+  badRequest,
+  DecodingError,
+  goText,
+  invalidPatch,
+  methodNotAllowed,
+  pageNotFound,
+  type Status,
+} from './errors.ts'
 import { isRecord } from './json.ts'
 import type { KindDefinition, KubeObject } from './kind.ts'
 import type { Lister } from './lister.ts'
@@ -16,7 +24,7 @@ import { response } from './request.ts'
 import type { SchemaTools } from './schema-tools.ts'
 import type { Section } from './sections.ts'
 import type { Storage } from './storage.ts'
-import { bindPod, evictPod, finalizeNamespace, scaleOf, updateScale } from './subresources.ts'
+import { bindPod, evictPod, finalizeNamespace, scaleOf, streamRefusal, updateScale } from './subresources.ts'
 import { type IncludeObject, type Shaping, shapeBody } from './table.ts'
 import { streamWatch } from './watch-stream.ts'
 import type { Watcher } from './watcher.ts'
@@ -213,8 +221,18 @@ export class ResourceEndpoint {
       throw badRequest(
         'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
       )
-    const change = (current: KubeObject): unknown => this.#patched(kind, current, type, patch)
-    return this.#reply(call, 200, writer.update(kind, path.namespace, name, change, options, section))
+    let patched: unknown
+    const change = (current: KubeObject): unknown => {
+      patched = this.#patched(kind, current, type, patch)
+      return patched
+    }
+    try {
+      return await this.#reply(call, 200, writer.update(kind, path.namespace, name, change, options, section))
+    } catch (error) {
+      if (!(error instanceof DecodingError)) throw error
+      const isStrategic = type === 'application/strategic-merge-patch+json'
+      throw invalidPatch(isStrategic ? goText(patch) : JSON.stringify(patched), error.why)
+    }
   }
 
   #patched(kind: KindDefinition, current: KubeObject, type: string, patch: unknown): unknown {
@@ -283,7 +301,10 @@ export class ResourceEndpoint {
       case 'GET pods/log':
         return this.#log(call, name)
       default:
-        throw pageNotFound()
+        throw (
+          (kind.plural === 'pods' && streamRefusal(path.subresource, `${namespace}/${name}`)) ||
+          pageNotFound()
+        )
     }
   }
 

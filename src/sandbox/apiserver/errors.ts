@@ -19,6 +19,8 @@ export type StatusReason =
   | 'TooManyRequests'
   | 'Timeout'
   | 'InternalError'
+  | 'NotImplemented'
+  | ''
 
 export interface StatusCause {
   reason?: string
@@ -66,7 +68,7 @@ export class StatusError extends Error {
       metadata: {},
       status: 'Failure',
       message: this.message,
-      reason: this.reason,
+      ...(this.reason === '' ? {} : { reason: this.reason }),
       ...(this.details ? { details: this.details } : {}),
       code: this.code,
     }
@@ -151,6 +153,48 @@ export const invalid = (kind: Named, name: string, errors: readonly FieldError[]
 }
 
 export const badRequest = (message: string): StatusError => new StatusError(400, 'BadRequest', message)
+
+/** The body does not read as its kind: wrong types, unknown fields under strict validation. */
+export class DecodingError extends StatusError {
+  /** The reader's complaint alone, for who says himself what was read. */
+  readonly why: string
+
+  constructor(kind: Pick<KindDefinition, 'kind' | 'version'>, why: string) {
+    const message = `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: ${why}`
+    super(400, 'BadRequest', message)
+    this.why = why
+  }
+}
+
+/** A patch is well-formed but what it makes of the object does not read as its kind. `shown` is the patch or what it made. */
+export const invalidPatch = (shown: string, why: string): StatusError =>
+  invalid({ group: '', plural: '', kind: '' }, '', [
+    {
+      field: 'patch',
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${JSON.stringify(shown)}: ${why}`,
+    },
+  ])
+
+/** As Go prints maps and lists: people know strategic merge patches in refusals by it. */
+export const goText = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`
+  if (value === null || value === undefined) return '<nil>'
+  if (typeof value !== 'object') return String(value)
+  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `map[${fields.map(([key, inner]) => `${key}:${goText(inner)}`).join(' ')}]`
+}
+
+/** Server-side apply reads a configuration by the schema alone, and has no reason for its refusal. */
+export const untypedConfiguration = (
+  { group, version, kind }: Pick<KindDefinition, 'group' | 'version' | 'kind'>,
+  object: string,
+  complaints: readonly string[],
+): StatusError => {
+  const list = complaints.length === 1 ? complaints[0] : `errors:\n  ${complaints.join('\n  ')}`
+  const message = `failed to create typed patch object (${object}; ${group}/${version}, Kind=${kind}): ${list}`
+  return new StatusError(500, '', message)
+}
 
 export const unauthorized = (): StatusError => new StatusError(401, 'Unauthorized', 'Unauthorized')
 

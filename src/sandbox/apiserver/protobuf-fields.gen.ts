@@ -27,6 +27,23 @@ apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy whenDeleted=1:string whe
 apps.v1.StatefulSetSpec replicas*=1:int32 selector*=2:meta.v1.LabelSelector template!=3:core.v1.PodTemplateSpec volumeClaimTemplates=4:[]core.v1.PersistentVolumeClaim serviceName!=5:string podManagementPolicy=6:string updateStrategy=7:apps.v1.StatefulSetUpdateStrategy revisionHistoryLimit*=8:int32 minReadySeconds=9:int32 persistentVolumeClaimRetentionPolicy*=10:apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy ordinals*=11:apps.v1.StatefulSetOrdinals
 apps.v1.StatefulSetStatus observedGeneration=1:int64 replicas!=2:int32 readyReplicas=3:int32 currentReplicas=4:int32 updatedReplicas=5:int32 currentRevision=6:string updateRevision=7:string collisionCount*=9:int32 conditions=10:[]apps.v1.StatefulSetCondition availableReplicas!=11:int32
 apps.v1.StatefulSetUpdateStrategy type=1:string rollingUpdate*=2:apps.v1.RollingUpdateStatefulSetStrategy
+authentication.v1.SelfSubjectReview metadata=1:meta.v1.ObjectMeta status=2:authentication.v1.SelfSubjectReviewStatus
+authentication.v1.SelfSubjectReviewStatus userInfo=1:authentication.v1.UserInfo
+authentication.v1.UserInfo username=1:string uid=2:string groups=3:[]string extra=4:{}[]string
+authorization.v1.FieldSelectorAttributes rawSelector=1:string requirements=2:[]meta.v1.FieldSelectorRequirement
+authorization.v1.LabelSelectorAttributes rawSelector=1:string requirements=2:[]meta.v1.LabelSelectorRequirement
+authorization.v1.NonResourceAttributes path=1:string verb=2:string
+authorization.v1.NonResourceRule verbs!=1:[]string nonResourceURLs=2:[]string
+authorization.v1.ResourceAttributes namespace=1:string verb=2:string group=3:string version=4:string resource=5:string subresource=6:string name=7:string fieldSelector*=8:authorization.v1.FieldSelectorAttributes labelSelector*=9:authorization.v1.LabelSelectorAttributes
+authorization.v1.ResourceRule verbs!=1:[]string apiGroups=2:[]string resources=3:[]string resourceNames=4:[]string
+authorization.v1.SelfSubjectAccessReview metadata=1:meta.v1.ObjectMeta spec!=2:authorization.v1.SelfSubjectAccessReviewSpec status=3:authorization.v1.SubjectAccessReviewStatus
+authorization.v1.SelfSubjectAccessReviewSpec resourceAttributes*=1:authorization.v1.ResourceAttributes nonResourceAttributes*=2:authorization.v1.NonResourceAttributes
+authorization.v1.SelfSubjectRulesReview metadata=1:meta.v1.ObjectMeta spec!=2:authorization.v1.SelfSubjectRulesReviewSpec status=3:authorization.v1.SubjectRulesReviewStatus
+authorization.v1.SelfSubjectRulesReviewSpec namespace=1:string
+authorization.v1.SubjectAccessReview metadata=1:meta.v1.ObjectMeta spec!=2:authorization.v1.SubjectAccessReviewSpec status=3:authorization.v1.SubjectAccessReviewStatus
+authorization.v1.SubjectAccessReviewSpec resourceAttributes*=1:authorization.v1.ResourceAttributes nonResourceAttributes*=2:authorization.v1.NonResourceAttributes user=3:string groups=4:[]string extra=5:{}[]string uid=6:string
+authorization.v1.SubjectAccessReviewStatus allowed!=1:bool denied=4:bool reason=2:string evaluationError=3:string
+authorization.v1.SubjectRulesReviewStatus resourceRules!=1:[]authorization.v1.ResourceRule nonResourceRules!=2:[]authorization.v1.NonResourceRule incomplete!=3:bool evaluationError=4:string
 autoscaling.v1.Scale metadata=1:meta.v1.ObjectMeta spec=2:autoscaling.v1.ScaleSpec status=3:autoscaling.v1.ScaleStatus
 autoscaling.v1.ScaleSpec replicas=1:int32
 autoscaling.v1.ScaleStatus replicas!=1:int32 selector=2:string
@@ -252,6 +269,7 @@ events.v1.Event metadata!=1:meta.v1.ObjectMeta eventTime!=2:microtime series*=3:
 events.v1.EventSeries count!=1:int32 lastObservedTime!=2:microtime
 meta.v1.Condition type!=1:string status!=2:string observedGeneration=3:int64 lastTransitionTime!=4:time reason!=5:string message!=6:string
 meta.v1.DeleteOptions gracePeriodSeconds*=1:int64 preconditions*=2:meta.v1.Preconditions orphanDependents*=3:bool propagationPolicy*=4:string dryRun=5:[]string ignoreStoreReadErrorWithClusterBreakingPotential*=6:bool
+meta.v1.FieldSelectorRequirement key!=1:string operator!=2:string values=3:[]string
 meta.v1.LabelSelector matchLabels=1:{}string matchExpressions=2:[]meta.v1.LabelSelectorRequirement
 meta.v1.LabelSelectorRequirement key!=1:string operator!=2:string values=3:[]string
 meta.v1.ListMeta selfLink=1:string resourceVersion=2:string continue=3:string remainingItemCount*=4:int64

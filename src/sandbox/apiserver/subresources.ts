@@ -4,7 +4,7 @@
 import type { WriteOptions } from './admission.ts'
 import type { ObjectDeleter } from './deleter.ts'
 import { parseDeleteOptions } from './deleter.ts'
-import { badRequest, invalid, methodNotAllowed, tooManyRequests } from './errors.ts'
+import { badRequest, invalid, methodNotAllowed, StatusError, tooManyRequests } from './errors.ts'
 import {
   clone,
   isRecord,
@@ -192,4 +192,20 @@ export const finalizeNamespace = (
     spec: { ...recordAt(current, 'spec'), finalizers },
   })
   return writer.update(kind, undefined, name, change, options)
+}
+
+/** Streams into a pod that this server has no means for, and what serves instead in a rack; undefined for anything else. */
+export const streamRefusal = (subresource: string | undefined, pod: string): StatusError | undefined => {
+  const refuse = (what: string, instead: string): StatusError =>
+    new StatusError(501, 'NotImplemented', `this server has no ${what}; in a rack use: ${instead}`)
+  switch (subresource) {
+    case 'exec':
+    case 'attach':
+      return refuse(subresource, `weir sandbox exec ${pod} -- COMMAND`)
+    case 'portforward':
+    case 'proxy':
+      return refuse(subresource, `weir sandbox exec client1 -- curl http://ADDRESS:PORT`)
+    default:
+      return undefined
+  }
 }

@@ -4,7 +4,14 @@
 // A write runs: identity → unknown fields → subresource isolation → system metadata → defaults → what the cluster gives →
 // validation → generation → ownership → store, unless nothing changed or it is a dry run.
 
-import { admit, asObjectOf, checkUnknownFields, completeAndValidate, type WriteOptions } from './admission.ts'
+import {
+  admit,
+  asObjectOf,
+  checkConfiguration,
+  checkUnknownFields,
+  completeAndValidate,
+  type WriteOptions,
+} from './admission.ts'
 import { dropFields, mergeApplied } from './apply.ts'
 import { alreadyExists, badRequest, conflict, forbidden, invalid, notFound, StatusError } from './errors.ts'
 import { type Comparison, compareFields, type FieldValues, fieldValuesOf } from './field-paths.ts'
@@ -133,7 +140,7 @@ export class ObjectWriter {
     if (Array.isArray(applied.metadata.managedFields) && applied.metadata.managedFields.length > 0) {
       throw badRequest('metadata.managedFields must be nil')
     }
-    this.#checkUnknown(kind, applied, options)
+    checkConfiguration(this.#environment.tools, this.#environment.registry.definitions, kind, applied)
     if (section === 'main' && kind.hasStatusSubresource) delete applied['status']
     const current = this.#environment.storage.get(keyOfKind(kind), namespace, name)
     if (!current && section !== 'main') throw notFound(kind, name)

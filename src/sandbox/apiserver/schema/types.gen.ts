@@ -27,6 +27,23 @@ apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy whenDeleted:'apps.v1.Per
 apps.v1.StatefulSetSpec replicas*:int32 selector*:meta.v1.LabelSelector template!:core.v1.PodTemplateSpec volumeClaimTemplates:[]core.v1.PersistentVolumeClaim serviceName!:string podManagementPolicy:'apps.v1.PodManagementPolicyType updateStrategy:apps.v1.StatefulSetUpdateStrategy revisionHistoryLimit*:int32 minReadySeconds:int32 persistentVolumeClaimRetentionPolicy*:apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy ordinals*:apps.v1.StatefulSetOrdinals
 apps.v1.StatefulSetStatus observedGeneration:int64 replicas!:int32 readyReplicas:int32 currentReplicas:int32 updatedReplicas:int32 currentRevision:string updateRevision:string collisionCount*:int32 conditions:[]apps.v1.StatefulSetCondition~merge@type availableReplicas!:int32
 apps.v1.StatefulSetUpdateStrategy type:'apps.v1.StatefulSetUpdateStrategyType rollingUpdate*:apps.v1.RollingUpdateStatefulSetStrategy
+authentication.v1.SelfSubjectReview kind:string apiVersion:string metadata:meta.v1.ObjectMeta status:authentication.v1.SelfSubjectReviewStatus
+authentication.v1.SelfSubjectReviewStatus userInfo:authentication.v1.UserInfo
+authentication.v1.UserInfo username:string uid:string groups:[]string extra:{}[]string
+authorization.v1.FieldSelectorAttributes rawSelector:string requirements:[]meta.v1.FieldSelectorRequirement
+authorization.v1.LabelSelectorAttributes rawSelector:string requirements:[]meta.v1.LabelSelectorRequirement
+authorization.v1.NonResourceAttributes path:string verb:string
+authorization.v1.NonResourceRule verbs!:[]string nonResourceURLs:[]string
+authorization.v1.ResourceAttributes namespace:string verb:string group:string version:string resource:string subresource:string name:string fieldSelector*:authorization.v1.FieldSelectorAttributes labelSelector*:authorization.v1.LabelSelectorAttributes
+authorization.v1.ResourceRule verbs!:[]string apiGroups:[]string resources:[]string resourceNames:[]string
+authorization.v1.SelfSubjectAccessReview kind:string apiVersion:string metadata:meta.v1.ObjectMeta spec!:authorization.v1.SelfSubjectAccessReviewSpec status:authorization.v1.SubjectAccessReviewStatus
+authorization.v1.SelfSubjectAccessReviewSpec resourceAttributes*:authorization.v1.ResourceAttributes nonResourceAttributes*:authorization.v1.NonResourceAttributes
+authorization.v1.SelfSubjectRulesReview kind:string apiVersion:string metadata:meta.v1.ObjectMeta spec!:authorization.v1.SelfSubjectRulesReviewSpec status:authorization.v1.SubjectRulesReviewStatus
+authorization.v1.SelfSubjectRulesReviewSpec namespace:string
+authorization.v1.SubjectAccessReview kind:string apiVersion:string metadata:meta.v1.ObjectMeta spec!:authorization.v1.SubjectAccessReviewSpec status:authorization.v1.SubjectAccessReviewStatus
+authorization.v1.SubjectAccessReviewSpec resourceAttributes*:authorization.v1.ResourceAttributes nonResourceAttributes*:authorization.v1.NonResourceAttributes user:string groups:[]string extra:{}[]string uid:string
+authorization.v1.SubjectAccessReviewStatus allowed!:bool denied:bool reason:string evaluationError:string
+authorization.v1.SubjectRulesReviewStatus resourceRules!:[]authorization.v1.ResourceRule nonResourceRules!:[]authorization.v1.NonResourceRule incomplete!:bool evaluationError:string
 autoscaling.v1.Scale kind:string apiVersion:string metadata:meta.v1.ObjectMeta spec:autoscaling.v1.ScaleSpec status:autoscaling.v1.ScaleStatus
 autoscaling.v1.ScaleSpec replicas:int32
 autoscaling.v1.ScaleStatus replicas!:int32 selector:string
@@ -248,6 +265,7 @@ events.v1.Event kind:string apiVersion:string metadata!:meta.v1.ObjectMeta event
 events.v1.EventSeries count!:int32 lastObservedTime!:microtime
 meta.v1.Condition type!:string status!:'meta.v1.ConditionStatus observedGeneration:int64 lastTransitionTime!:time reason!:string message!:string
 meta.v1.DeleteOptions kind:string apiVersion:string gracePeriodSeconds*:int64 preconditions*:meta.v1.Preconditions orphanDependents*:bool propagationPolicy*:'meta.v1.DeletionPropagation dryRun:[]string ignoreStoreReadErrorWithClusterBreakingPotential*:bool
+meta.v1.FieldSelectorRequirement key!:string operator!:'meta.v1.FieldSelectorOperator values:[]string
 meta.v1.LabelSelector matchLabels:{}string matchExpressions:[]meta.v1.LabelSelectorRequirement
 meta.v1.LabelSelectorRequirement key!:string operator!:'meta.v1.LabelSelectorOperator values:[]string
 meta.v1.ListMeta selfLink:string resourceVersion:string continue:string remainingItemCount*:int64
