@@ -164,7 +164,7 @@ static __always_inline enum verdict_reason decapsulate(struct xdp_md *ctx,
 	struct tunnel_header *header = packet_l4(data, packet);
 	struct ethhdr link;
 
-	if (!bpf_map_lookup_elem(&nodes, &packet->tuple.source))
+	if (!node_find(&packet->tuple.source))
 		return REASON_UNKNOWN_TUNNEL_SOURCE;
 	if ((void *)(header + 1) > data_end || data + sizeof(link) > data_end ||
 	    !tunnel_is_well_formed(header))

@@ -142,7 +142,8 @@ static __always_inline bool flow_read(struct flow *flow, const struct flow_id *i
 
 static __always_inline bool flow_find(const struct flow_id *id, struct flow_hit *hit)
 {
-	struct flow_set *set = bpf_map_lookup_elem(&flows, &id->set);
+	__u32 row = id->set; /* on the stack: see lib/lb.h on keys */
+	struct flow_set *set = bpf_map_lookup_elem(&flows, &row);
 
 	if (!set)
 		return false;
@@ -239,11 +240,13 @@ GLOBAL_FUNCTION int flow_record(const struct flow_id *id, const struct flow_data
 	__u32 now = flow_now();
 	volatile struct flow *flow;
 	struct flow_set *set;
+	__u32 row;
 	__u64 claim;
 
 	if (!id || !data)
 		return false;
-	set = bpf_map_lookup_elem(&flows, &id->set);
+	row = id->set;
+	set = bpf_map_lookup_elem(&flows, &row);
 	if (!set || !flow_choose_place(set, id, now, &place) || !place.flow)
 		return false;
 	flow = place.flow;

@@ -11,6 +11,24 @@
 #include "lib/address.h"
 #include "maps.h"
 
+/*
+ * Keys are copied to the stack: up to 6.1 the verifier takes no map key from memory that a global
+ * function got by pointer.
+ */
+static __always_inline const struct node *node_find(const struct address *address)
+{
+	struct address key = *address;
+
+	return bpf_map_lookup_elem(&nodes, &key);
+}
+
+static __always_inline const struct endpoint *endpoint_find(const struct address *address)
+{
+	struct address key = *address;
+
+	return bpf_map_lookup_elem(&endpoints, &key);
+}
+
 static __always_inline const struct frontend *frontend_find(const struct address *address,
 							    __be16 port, __u8 protocol)
 {

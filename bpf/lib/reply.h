@@ -121,7 +121,7 @@ static __always_inline bool choose_way(struct nexthop_member *way, const struct 
 	const struct nexthop *uplinks;
 
 	if (flags & FLOW_CLIENT_IS_LOCAL) {
-		endpoint = bpf_map_lookup_elem(&endpoints, &packet->tuple.destination);
+		endpoint = endpoint_find(&packet->tuple.destination);
 		if (!endpoint)
 			return false;
 		way->ifindex = endpoint->ifindex;

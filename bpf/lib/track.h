@@ -56,7 +56,7 @@ static __always_inline bool track_reply(const struct tuple *forward, const struc
 	tuple_of_reply(&reply, forward, backend);
 	flow_identify(&id, &reply, family);
 	data.flags = flow_flags_of(forward);
-	if (bpf_map_lookup_elem(&endpoints, &forward->source))
+	if (endpoint_find(&forward->source))
 		data.flags |= FLOW_CLIENT_IS_LOCAL;
 	return flow_record(&id, &data, state);
 }

@@ -119,7 +119,8 @@ function mapPin(bpffs: string, name: string): string {
   return join(bpffs, 'maps', `${name}_v${version}`)
 }
 
-function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly }: LoadOptions): Buffer {
+/** The load-time constant of every object. */
+export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly }: LoadOptions): Buffer {
   const none = new Uint8Array(16)
   const { ipv4, ipv6 } = tunnelAddresses
   return abi.encodeNodeConfig({

@@ -5,6 +5,7 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { type Case, checkCase } from './check.ts'
 import { type Frame, frame, TCP } from './packet.ts'
+import { arriving } from './tunnel.ts'
 import { ARRIVING, World, XDP } from './world.ts'
 
 const world = new World('icmp')
@@ -65,27 +66,7 @@ for (const family of ['ipv4', 'ipv6'] as const) {
   })
 
   t.test(`${family}: a tunnel brings no ICMP`, async (t) => {
-    const { otherNode } = world.cast(family)
-    const option = abi.encodeDsrOption({
-      optionClass: abi.AbiConstant.GENEVE_CLASS,
-      type: abi.AbiConstant.GENEVE_TYPE,
-      length: 9,
-      backend: Buffer.alloc(16),
-      backendPort: 0,
-      secondPort: 0,
-      second: Buffer.alloc(16),
-    })
-    const header = Buffer.from([
-      option.length / 4,
-      0x40,
-      ...(family === 'ipv4' ? [8, 0] : [0x86, 0xdd]),
-      0,
-      0,
-      0,
-      0,
-    ])
-    const inside = Buffer.concat([header, option, message(request).packet()])
-    const sent = frame(ARRIVING).udp().from(otherNode, 50_000).to(node, 6081).payload(inside)
+    const sent = arriving(world, message(request), family)
     check(t, { name: 'ping', sent, verdict: XDP.DROP, reason: R.REASON_MALFORMED_TUNNEL })
   })
 }

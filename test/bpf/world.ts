@@ -9,7 +9,7 @@
 import { rmSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
-import { type LoadedDatapath, loadDatapath } from '../../src/datapath/load.ts'
+import { type LoadedDatapath, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
 import { type Address, address, addressToBytes, type Family } from '../../src/model/address.ts'
 import type { BpfMap } from '../../src/sys/libbpf-ts/index.ts'
 import { type Frame, frame, type Link, mac, TCP, UDP } from './packet.ts'
@@ -81,18 +81,22 @@ function base(family: Family, protocol: number): number {
 
 export class World {
   readonly datapath: LoadedDatapath
+  /** The load-time constant `node_config`. */
+  readonly config: Buffer
   readonly #bpffs: string
   readonly #flows: Uint8Array
 
   /** @param redirectsOnly as on a node whose uplinks are veths */
   constructor(name: string, redirectsOnly = false) {
     this.#bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
-    this.datapath = loadDatapath({
+    const options = {
       bpffs: this.#bpffs,
       objects: undefined,
       redirectsOnly,
       tunnelAddresses: { ipv4: CAST.ipv4.node, ipv6: CAST.ipv6.node },
-    })
+    }
+    this.datapath = loadDatapath(options)
+    this.config = nodeConfig(options)
     this.#flows = new Uint8Array(this.datapath.map('flows').mmap())
     this.#writeNexthops()
     const filter = new FrontendFilter(new Uint32Array(this.map('frontend_filter').mmap()))

@@ -4,7 +4,8 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
 import { type Assertions, type Case, checkCase, runUplink } from './check.ts'
-import { type Frame, frame, readFrame, TCP, UDP } from './packet.ts'
+import { type Frame, readFrame, TCP, UDP } from './packet.ts'
+import { arriving as arrivingAt, dsrOption, outer } from './tunnel.ts'
 import { ARRIVING, BACKEND, POD_MTU, TARGET_PORT, TO_POD, TUNNEL_MTU, UPLINK, World, XDP } from './world.ts'
 
 const world = new World('xdp')
@@ -17,46 +18,12 @@ const check = (test: Assertions, one: Case) => checkCase(world, test, one)
 /** What the entry node puts around a packet; the source port comes from a hash and is read back from what came out. */
 function tunnelled(inner: Frame, family: Family, sourcePort: number): Frame {
   const { node, otherNode, remotePod } = world.cast(family)
-  const option = abi.encodeDsrOption({
-    optionClass: abi.AbiConstant.GENEVE_CLASS,
-    type: abi.AbiConstant.GENEVE_TYPE,
-    length: 9,
-    backend: addressToBytes(remotePod),
-    backendPort: TARGET_PORT,
-    secondPort: 0,
-    second: new Uint8Array(16),
-  })
+  const option = dsrOption(addressToBytes(remotePod))
   return outer(inner, family, option).from(node, sourcePort).to(otherNode, 6081).link(UPLINK)
 }
 
-function outer(inner: Frame, family: Family, option: Buffer): Frame {
-  const header = Buffer.alloc(8)
-  header[0] = option.length / 4
-  header[1] = 0x40
-  header.writeUInt16BE(family === 'ipv4' ? 0x0800 : 0x86dd, 2)
-  return frame(ARRIVING)
-    .udp()
-    .withoutChecksum()
-    .id(0)
-    .trafficClass(inner.fields.trafficClass & 0xfc)
-    .payload(Buffer.concat([header, option, inner.packet()]))
-}
-
-/** A packet as another node sends it here: for this node's pod. */
-function arriving(inner: Frame, family: Family, change: Partial<abi.DsrOption> = {}): Frame {
-  const { node, otherNode, pod } = world.cast(family)
-  const option = abi.encodeDsrOption({
-    optionClass: abi.AbiConstant.GENEVE_CLASS,
-    type: abi.AbiConstant.GENEVE_TYPE,
-    length: 9,
-    backend: addressToBytes(pod),
-    backendPort: TARGET_PORT,
-    secondPort: 0,
-    second: new Uint8Array(16),
-    ...change,
-  })
-  return outer(inner, family, option).from(otherNode, 50_000).to(node, 6081)
-}
+const arriving = (inner: Frame, family: Family, change: Partial<abi.DsrOption> = {}) =>
+  arrivingAt(world, inner, family, change)
 
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
