@@ -1,6 +1,11 @@
 // Attaching: every program hangs on a pinned bpf_link, so it goes on working whatever becomes of this process. A link that an
 // earlier process pinned is taken over by swapping its program in one step; one whose device is gone is dropped. What somebody
 // else attached is named and left alone.
+//
+//   links/xdp_<uplink>, links/<socket hook>     links
+//   links/pod_<ifindex>                         a pod's device: its tcx link
+//   links/clsact_<ifindex>                      kernels without tcx (before 6.6): a classifier has no link, so a pin of its
+//                                               program marks the device, for the next process to find
 
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,12 +17,13 @@ import {
   BpfError,
   BpfLink,
   type BpfProgram,
+  detachClsact,
   makePinDirectory,
   supportsTcx,
   unpin,
 } from '../sys/libbpf-ts/index.ts'
 
-const POD_PIN = /^pod_(\d+)$/
+const POD_PIN = /^(pod|clsact)_(\d+)$/
 /** Our place among classifiers on kernels without tcx. */
 const CLSACT = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
 
@@ -25,9 +31,14 @@ export class Attachments {
   readonly #directory: string
   readonly #pods = new Set<number>()
   readonly #uplinks = new Map<number, string>()
+  readonly #podPin: 'pod' | 'clsact'
 
-  /** @param bpffs this node's pin directory */
-  constructor(bpffs: string) {
+  /**
+   * @param bpffs this node's pin directory
+   * @param usesTcx false: classifiers, as on kernels without tcx
+   */
+  constructor(bpffs: string, usesTcx = supportsTcx()) {
+    this.#podPin = usesTcx ? 'pod' : 'clsact'
     this.#directory = join(bpffs, 'links')
     makePinDirectory(this.#directory)
   }
@@ -53,15 +64,10 @@ export class Attachments {
 
   /** Makes exactly these devices carry the program. */
   attachPods(program: BpfProgram, ifindexes: ReadonlySet<number>): void {
-    if (!supportsTcx()) {
-      for (const ifindex of ifindexes)
-        if (!this.#pods.has(ifindex)) attachClsact(program, { ifindex, ...CLSACT })
-    } else {
-      for (const ifindex of ifindexes) if (!this.#pods.has(ifindex)) this.#attachPod(program, ifindex)
-      this.#dropStalePods(ifindexes)
-    }
-    this.#pods.clear()
-    for (const ifindex of ifindexes) this.#pods.add(ifindex)
+    for (const ifindex of ifindexes)
+      if (!this.#pods.has(ifindex) && this.#attachPod(program, ifindex)) this.#pods.add(ifindex)
+    this.#dropStalePods(ifindexes)
+    for (const ifindex of this.#pods) if (!ifindexes.has(ifindex)) this.#pods.delete(ifindex)
   }
 
   /** Attaches the socket hooks to the cgroup and all below it. */
@@ -74,14 +80,18 @@ export class Attachments {
     }
   }
 
-  #attachPod(program: BpfProgram, ifindex: number): void {
-    const pin = join(this.#directory, `pod_${ifindex}`)
+  /** False: there is no such device. */
+  #attachPod(program: BpfProgram, ifindex: number): boolean {
+    const pin = join(this.#directory, `${this.#podPin}_${ifindex}`)
     const isOurs = (link: BpfLink) => link.info().ifindex === ifindex
     try {
-      this.#attach(pin, program, isOurs, () => attachTcx(program, ifindex, 'ingress'))
+      if (this.#podPin === 'clsact') attachMarked(program, ifindex, pin)
+      else this.#attach(pin, program, isOurs, () => attachTcx(program, ifindex, 'ingress'))
+      return true
     } catch (error) {
       // The pod went while we looked; its route's end will be told next.
-      if (!(error instanceof BpfError) || error.code !== 'not-found') throw error
+      if (error instanceof BpfError && error.code === 'not-found') return false
+      throw error
     }
   }
 
@@ -99,12 +109,30 @@ export class Attachments {
     link.close()
   }
 
-  /** A pin of a device that is gone, or no longer a pod's, would keep its link for ever. */
+  /** A pin of a device that is gone, or no longer a pod's, would keep its link for ever. So would one of the other kind. */
   #dropStalePods(ifindexes: ReadonlySet<number>): void {
     for (const name of existsSync(this.#directory) ? readdirSync(this.#directory) : []) {
-      const ifindex = POD_PIN.exec(name)?.[1]
-      if (ifindex !== undefined && !ifindexes.has(Number(ifindex))) unpin(join(this.#directory, name))
+      const [, kind, number] = POD_PIN.exec(name) ?? []
+      const ifindex = Number(number)
+      if (kind === undefined || (kind === this.#podPin && ifindexes.has(ifindex))) continue
+      if (kind === 'clsact') detachIfAny(ifindex)
+      unpin(join(this.#directory, name))
     }
+  }
+}
+
+/** Marked first: a process killed in between leaves a mark of nothing, which is harmless; the other way round is not. */
+function attachMarked(program: BpfProgram, ifindex: number, pin: string): void {
+  unpin(pin)
+  program.pin(pin)
+  attachClsact(program, { ifindex, ...CLSACT })
+}
+
+function detachIfAny(ifindex: number): void {
+  try {
+    detachClsact({ ifindex, ...CLSACT })
+  } catch (error) {
+    if (!(error instanceof BpfError) || error.code !== 'not-found') throw error
   }
 }
 

@@ -1,0 +1,123 @@
+// Pods' devices carry exactly our program: by tcx, and by a classifier where the kernel has no tcx; from one process to the
+// next, and from one of the two ways to the other.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import t, { type Test } from 'tap'
+import { Attachments } from '../../src/datapath/attach.ts'
+import { type BpfProgram, listLinks, openObject, queryClsact } from '../../src/sys/libbpf-ts/index.ts'
+import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+
+const OBJECT = new URL('../../build/bpf/weir_tc.bpf.o', import.meta.url).pathname
+const CLSACT = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
+
+for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
+  const owner = /^bpf-(\d+)-/.exec(name)?.[1]
+  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
+}
+
+/** A program of its own, as each version of the agent brings one. */
+function loadProgram(test: Test): BpfProgram {
+  const object = openObject(OBJECT).load()
+  test.teardown(() => object.close())
+  return object.program('weir_pod_tc')
+}
+
+interface Bed {
+  readonly inside: <T>(action: () => T) => T
+  readonly bpffs: string
+  readonly pods: readonly [number, number]
+  readonly deleteSecond: () => void
+}
+
+function makeBed(test: Test, name: string): Bed {
+  const namespace = `bpf-${process.pid}-${name}`
+  const bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
+  const ip = (...args: string[]) => execFileSync('ip', args)
+  ip('netns', 'add', namespace)
+  test.teardown(() => {
+    ip('netns', 'delete', namespace)
+    rmSync(bpffs, { recursive: true, force: true })
+  })
+  for (const [index, device] of [
+    [11, 'one'],
+    [12, 'two'],
+  ] as const)
+    ip(
+      '-n',
+      namespace,
+      'link',
+      'add',
+      device,
+      'index',
+      String(index),
+      'type',
+      'veth',
+      'peer',
+      `${device}-far`,
+    )
+  return {
+    inside: (action) => withNetworkNamespace(`/run/netns/${namespace}`, action),
+    bpffs,
+    pods: [11, 12],
+    deleteSecond: () => ip('-n', namespace, 'link', 'delete', 'two'),
+  }
+}
+
+/** Ids of our programs on a device: by classifier and by tcx. */
+function carried({ inside }: Bed, ifindex: number, programs: readonly BpfProgram[]) {
+  const ids = new Set(programs.map((program) => program.info().id))
+  const classifier = inside(() => queryClsact({ ifindex, ...CLSACT }))
+  const links = listLinks().filter((link) => link.ifindex === ifindex && ids.has(link.programId))
+  return { clsact: classifier, tcx: links[0]?.programId }
+}
+
+for (const usesTcx of [false, true])
+  t.test(usesTcx ? 'by tcx' : 'without tcx', async (t) => {
+    const bed = makeBed(t, usesTcx ? 'tcx' : 'clsact')
+    const [one, two] = bed.pods
+    const [old, young] = [loadProgram(t), loadProgram(t)]
+    const on = (ifindex: number) => carried(bed, ifindex, [old, young])
+    const by = (program?: BpfProgram) =>
+      usesTcx
+        ? { clsact: undefined, tcx: program?.info().id }
+        : { clsact: program?.info().id, tcx: undefined }
+    const pins = () => readdirSync(`${bed.bpffs}/links`).sort()
+    const kind = usesTcx ? 'pod' : 'clsact'
+
+    const first = new Attachments(bed.bpffs, usesTcx)
+    bed.inside(() => first.attachPods(old, new Set([one, two])))
+    t.same([on(one), on(two)], [by(old), by(old)], 'both pods')
+    t.same(pins(), [`${kind}_11`, `${kind}_12`])
+    bed.inside(() => first.attachPods(old, new Set([one])))
+    t.same([on(one), on(two)], [by(old), by()], 'a device that is no pod any more is left')
+    bed.inside(() => first.attachPods(old, new Set([one, two])))
+
+    const second = new Attachments(bed.bpffs, usesTcx)
+    bed.inside(() => second.attachPods(young, new Set([one])))
+    t.same(
+      [on(one), on(two)],
+      [by(young), by()],
+      'the next process brings its program and leaves what is not wanted',
+    )
+    t.same(pins(), [`${kind}_11`])
+
+    bed.inside(() => second.attachPods(young, new Set([one, two])))
+    bed.deleteSecond()
+    bed.inside(() => second.attachPods(young, new Set([one])))
+    t.same(pins(), [`${kind}_11`], 'a deleted device leaves no pin')
+    t.doesNotThrow(
+      () => bed.inside(() => second.attachPods(young, new Set([one, two]))),
+      'nor stops the others',
+    )
+
+    const other = new Attachments(bed.bpffs, !usesTcx)
+    bed.inside(() => other.attachPods(young, new Set([one])))
+    const id = young.info().id
+    t.same(
+      on(one),
+      usesTcx ? { clsact: id, tcx: undefined } : { clsact: undefined, tcx: id },
+      'the other way replaces it',
+    )
+    t.same(pins(), [`${usesTcx ? 'clsact' : 'pod'}_11`])
+  })
