@@ -2,8 +2,9 @@
 // The `weir` command: finds a Node that can run TypeScript as it is (24 or newer) and hands over to src/cli.
 // Plain JavaScript, because it must speak clearly on the older Node that a distribution ships.
 
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 const NODE_MAJOR_MIN = 24
@@ -14,10 +15,16 @@ if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
   const { main } = await import('../src/cli/main.ts')
   process.exitCode = await main(process.argv.slice(2))
 } else if (existsSync(pinnedNode)) {
-  const child = spawnSync(pinnedNode, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+  const child = spawn(pinnedNode, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',
   })
-  process.exitCode = child.status ?? 1
+  // A terminal's interrupt reaches the child by itself; what is sent to this process alone is passed on.
+  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {})
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => child.kill(signal))
+  process.exitCode = await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal]))
+  })
 } else {
   process.stderr.write(
     `weir: needs Node ${NODE_MAJOR_MIN} or newer; this is ${process.version}. ` +

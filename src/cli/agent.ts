@@ -1,9 +1,9 @@
 // `weir agent`: runs the node agent until it is told to stop.
 
-import { parseArgs } from 'node:util'
 import { startAgent } from '../agent/agent.ts'
 import { loadConfig } from '../agent/config.ts'
 import type { Command } from './main.ts'
+import { parseOptions } from './options.ts'
 
 const USAGE = `Usage: weir agent --config FILE
 
@@ -14,15 +14,15 @@ Stopping it changes nothing in the kernel and withdraws no route; start it again
 export const agentCommand: Command = {
   summary: 'run the node agent',
   run: async (args) => {
-    const { values } = parseArgs({
-      args: [...args],
-      options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    const { values, positionals } = parseOptions('weir agent', args, {
+      config: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
     })
     if (values.help) {
       process.stdout.write(USAGE)
       return 0
     }
-    if (values.config === undefined) {
+    if (values.config === undefined || positionals.length > 0) {
       process.stderr.write(USAGE)
       return 2
     }

@@ -1,5 +1,8 @@
 // The command line: finds the noun, loads only that noun's file, and turns its errors into one clear line.
 
+import { readFileSync } from 'node:fs'
+import { didYouMean, UsageError } from './options.ts'
+
 export interface Command {
   readonly summary: string
   /** Runs the command with the arguments after the noun; resolves to the exit status. */
@@ -32,13 +35,18 @@ function usage(): string {
 /** Entry point of the `weir` command. Returns the exit status; never throws. */
 export async function main(args: readonly string[]): Promise<number> {
   const [noun, ...rest] = args
-  if (noun === undefined || noun === '--help' || noun === 'help') {
+  if (noun === '--version' || noun === '-V' || noun === 'version') {
+    process.stdout.write(`weir ${version()} on Node ${process.version}\n`)
+    return 0
+  }
+  if (noun === undefined || noun === '--help' || noun === '-h' || noun === 'help') {
     process.stdout.write(usage())
     return noun === undefined ? 2 : 0
   }
   const entry = Object.hasOwn(COMMANDS, noun) ? COMMANDS[noun] : undefined
   if (!entry) {
-    process.stderr.write(`weir: no such command '${noun}'.\n\n${usage()}`)
+    const mend = didYouMean(noun, Object.keys(COMMANDS))
+    process.stderr.write(`weir: no such command '${noun}'. Mend: ${mend}; 'weir --help' tells more.\n`)
     return 2
   }
   try {
@@ -46,8 +54,13 @@ export async function main(args: readonly string[]): Promise<number> {
     return await command.run(rest)
   } catch (error) {
     process.stderr.write(`weir ${noun}: ${describeError(error)}\n`)
-    return 1
+    return error instanceof UsageError ? 2 : 1
   }
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }
 
 function describeError(error: unknown): string {

@@ -1,7 +1,7 @@
 // `weir sandbox`: a rack of real routers, nodes and clients on this machine, in network namespaces.
 
 import { readFileSync } from 'node:fs'
-import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import type { ParseArgsOptionsConfig } from 'node:util'
 import type { NodeAsnMode } from '../sandbox/address-plan.ts'
 import { downRack } from '../sandbox/down.ts'
 import { execIn, showLogs } from '../sandbox/exec.ts'
@@ -10,10 +10,11 @@ import { checkRackName, RACK_NAME_DEFAULT } from '../sandbox/names.ts'
 import { parsePlan } from '../sandbox/plan-file.ts'
 import { printedSteps } from '../sandbox/progress.ts'
 import { findRack, loadRack, type Rack } from '../sandbox/rack.ts'
-import { nearMatches, RackError } from '../sandbox/rack-error.ts'
+import { RackError } from '../sandbox/rack-error.ts'
 import { formatStatus, rackStatus } from '../sandbox/status.ts'
 import { upRack } from '../sandbox/up.ts'
 import type { Command } from './main.ts'
+import { didYouMean, parseOptions } from './options.ts'
 
 const USAGE = `Usage: weir sandbox ACTION [OPTIONS]
 
@@ -55,7 +56,7 @@ const OPTIONS = {
 interface Invocation {
   readonly name: string
   readonly operands: readonly string[]
-  readonly values: ReturnType<typeof parseOptions>['values']
+  readonly values: ReturnType<typeof parseOptions<typeof OPTIONS>>['values']
 }
 
 const ACTIONS: Readonly<Record<string, { operands: number; options: readonly string[]; run: Action }>> = {
@@ -81,7 +82,7 @@ export const sandboxCommand: Command = {
     }
     const action = Object.hasOwn(ACTIONS, actionName) ? ACTIONS[actionName] : undefined
     if (!action) throw unknown('action', actionName, Object.keys(ACTIONS))
-    const { values, positionals } = parseOptions(actionName, rest)
+    const { values, positionals } = parseOptions('weir sandbox', ownArguments(actionName, rest), OPTIONS)
     if (values.help) {
       process.stdout.write(USAGE)
       return 0
@@ -93,23 +94,6 @@ export const sandboxCommand: Command = {
       values,
     })
   },
-}
-
-function parseOptions(action: string, args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: ownArguments(action, args),
-      allowPositionals: true,
-      strict: true,
-      options: OPTIONS,
-    })
-  } catch (error) {
-    const word = /'(--?[\w-]+)/.exec((error as Error).message)?.[1] ?? ''
-    const names = Object.keys(OPTIONS).map((name) => `--${name}`)
-    if ((error as { code?: string }).code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION')
-      throw unknown('option', word, names)
-    throw new RackError('bad-usage', (error as Error).message, "see 'weir sandbox --help'")
-  }
 }
 
 /** Everything after exec's host is the command's own, with or without `--`: `exec node1 ping -c 1 10.0.0.1` works. */
@@ -255,7 +239,5 @@ function asnMode(text: string | undefined): NodeAsnMode | undefined {
 }
 
 function unknown(what: string, word: string, known: readonly string[]): RackError {
-  const near = nearMatches(word, known)
-  const mend = near.length > 0 ? `did you mean ${near.join(' or ')}` : `one of ${known.join(', ')}`
-  return new RackError('bad-usage', `no such ${what} '${word}'`, mend)
+  return new RackError('bad-usage', `no such ${what} '${word}'`, didYouMean(word, known))
 }

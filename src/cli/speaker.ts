@@ -1,11 +1,11 @@
 // `weir speaker`: what gobgpd needs before the agent speaks to it. Works without an agent, for it runs before one.
 
 import { renameSync, writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { loadConfig } from '../agent/config.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
 import { renderBootConfig } from '../speaker/boot-config.ts'
 import type { Command } from './main.ts'
+import { parseOptions } from './options.ts'
 
 const USAGE = `Usage: weir speaker boot-config --config FILE [--out FILE]
 
@@ -19,14 +19,10 @@ node's own addresses, its pod networks and single addresses of the pools, as the
 export const speakerCommand: Command = {
   summary: 'what gobgpd needs to start: its fail-closed boot file',
   run: async (args) => {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        config: { type: 'string' },
-        out: { type: 'string' },
-        help: { type: 'boolean', short: 'h' },
-      },
+    const { values, positionals } = parseOptions('weir speaker', args, {
+      config: { type: 'string' },
+      out: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
     })
     if (values.help) {
       process.stdout.write(USAGE)

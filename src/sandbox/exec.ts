@@ -4,12 +4,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { constants } from 'node:os'
+import { nearMatches } from '../model/near-matches.ts'
 import { CONTROL_HOST, controlHost } from './control-process.ts'
 import { type Host, namespaceExists, podHost } from './host.ts'
 import { gobgpSocket } from './nodes.ts'
 import { enterArgv } from './process.ts'
 import { type Rack, rackNamespaces } from './rack.ts'
-import { nearMatches, RackError } from './rack-error.ts'
+import { RackError } from './rack-error.ts'
 import { routerCommand } from './routers.ts'
 
 /** Runs a command on a host (`node1`) or pod (`namespace/name`) and resolves to its exit status, as a shell gives it. */

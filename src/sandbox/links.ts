@@ -8,9 +8,10 @@
 // they arrive at the router's end like any other. It swallows ("stolen") rather than drops, because a drop at egress
 // is reported to the sending socket, and a broken fibre reports nothing.
 
+import { nearMatches } from '../model/near-matches.ts'
 import type { AddressPlan, LinkEnd, LinkPlan } from './address-plan.ts'
 import { demand, type Host, ipBatch, runAt } from './host.ts'
-import { nearMatches, RackError } from './rack-error.ts'
+import { RackError } from './rack-error.ts'
 
 export type LinkState = 'up' | 'broken' | 'blackholed' | 'missing'
 

@@ -8,6 +8,7 @@
 
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
+import { nearMatches } from '../model/near-matches.ts'
 import {
   type AddressPlan,
   DEFAULT_BASES,
@@ -19,7 +20,7 @@ import {
   type PlanBases,
 } from './address-plan.ts'
 import { type Family, formatNetwork, type Network, networksOverlap, parseNetwork } from './ip-arithmetic.ts'
-import { nearMatches, RackError } from './rack-error.ts'
+import { RackError } from './rack-error.ts'
 
 const ASN_MAX = 4_294_967_294
 /** IPv6's least MTU, and the kernel's most for a veth. */

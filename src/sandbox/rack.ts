@@ -3,11 +3,12 @@
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { nearMatches } from '../model/near-matches.ts'
 import { type AddressPlan, hostNames, type NodePlan } from './address-plan.ts'
 import { type Host, hostOf, listNamespaces } from './host.ts'
 import { kubeconfigFile, ownsNamespace, RACK_NAME_DEFAULT, rackDirectory, stateFile } from './names.ts'
 import { planDocument, planFromDocument } from './plan-file.ts'
-import { nearMatches, RackError } from './rack-error.ts'
+import { RackError } from './rack-error.ts'
 
 export interface Rack {
   readonly name: string

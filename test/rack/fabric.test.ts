@@ -223,16 +223,21 @@ t.test('the command: exec, errors with their mend, status as JSON', async (t) =>
     [['break', 'node1:tor1', '--name', NAME], /no link.*did you mean node1:to-tor1/],
     [['status', '--name', 'nosuchrack'], /'nosuchrack' is not up.*weir sandbox up --name nosuchrack/],
     [['up', '--name', NAME, '--nodes', '5'], /up with another plan \(2 nodes/],
-    [['up', '--nodez', '5'], /no such option '--nodez'.*--nodes/],
+    [['up', '--nodez', '5'], /no such option '--nodez'.*--nodes/, 2],
     [['stauts'], /no such action 'stauts'.*status/],
     [['up', '--name', 'Not-A-Name'], /cannot name a rack/],
     [['status', '--plan', 'x'], /'status' takes no --plan/],
   ] as const
   const results = await Promise.all(
-    cases.map(async ([args, message]) => ({ args, message, result: await weir(...args) })),
+    cases.map(async ([args, message, status = 1]) => ({
+      args,
+      message,
+      status,
+      result: await weir(...args),
+    })),
   )
-  for (const { args, message, result } of results) {
-    t.equal(result.status, 1, args.join(' '))
+  for (const { args, message, status, result } of results) {
+    t.equal(result.status, status, args.join(' '))
     t.match(result.stderr, message)
   }
   const status = JSON.parse((await weir('status', '--name', NAME, '-o', 'json')).stdout) as { rack: string }

@@ -1,6 +1,7 @@
 // Names, address arithmetic, the address plan and the plan file: all pure.
 
 import t from 'tap'
+import { nearMatches } from '../../../src/model/near-matches.ts'
 import { hostNames, makeAddressPlan, NODES_MAX } from '../../../src/sandbox/address-plan.ts'
 import {
   formatAddress,
@@ -22,7 +23,6 @@ import {
 } from '../../../src/sandbox/names.ts'
 import { parsePlan, planDocument, planFromDocument } from '../../../src/sandbox/plan-file.ts'
 import { enterArgv } from '../../../src/sandbox/process.ts'
-import { nearMatches } from '../../../src/sandbox/rack-error.ts'
 
 t.test('a rack owns the namespaces of its hosts and pods, and no other', (t) => {
   for (const [namespace, isOwn] of [
