@@ -98,7 +98,9 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   }
 }
 
+/** Go keeps Host apart from the headers, so the original answers nothing for it. */
 function headerOf(request: IncomingMessage, key: string): string {
+  if (key.toLowerCase() === 'host') return ''
   const value = request.headers[key.toLowerCase()]
   return Array.isArray(value) ? (value[0] ?? '') : (value ?? '')
 }
@@ -110,21 +112,12 @@ function durationMs(text: string | null): number {
   return Number(match[1]) * ({ ms: 1, s: 1000, m: 60_000 }[match[2] ?? 'ms'] ?? 1)
 }
 
-/** Undefined: nothing is sent back, as the original does for empty datagrams. */
+/** Undefined: nothing is sent back, as the original does for what it does not know. It reads all text in lower case. */
 function answerDatagram(text: string, client: string): string | undefined {
-  const [command = '', ...words] = text.trim().split(' ')
-  switch (command.toLowerCase()) {
-    case 'hostname':
-      return options.hostname
-    case 'clientip':
-      return client
-    case 'echo':
-      return words.join(' ')
-    case '':
-      return undefined
-    default:
-      return `unknown command: ${command}\n`
-  }
+  const received = text.trim().toLowerCase()
+  if (received === 'hostname') return options.hostname
+  if (received === 'clientip') return client
+  return received.startsWith('echo ') ? received.slice('echo '.length) : undefined
 }
 
 const http = createServer(answer)

@@ -31,7 +31,7 @@ import { chooseApiPort, makeRack, saveRack } from '../../src/sandbox/rack.ts'
 const CONTROL = new URL('../../src/sandbox/control.ts', import.meta.url).pathname
 const NAMESPACE = 'default'
 const RACK = `pods${process.pid}`
-const IMAGE = 'registry.k8s.io/e2e-test-images/agnhost:2.56'
+const IMAGE = 'agnhost:2.56'
 
 await removeDeadRacks()
 const rack = makeRack(RACK, makeAddressPlan(1), await chooseApiPort(RACK), false)

@@ -34,9 +34,14 @@ async function start(
   return { child, port }
 }
 
-async function udp(type: 'udp4' | 'udp6', address: string, port: number, text: string): Promise<string> {
+async function udp(
+  type: 'udp4' | 'udp6',
+  address: string,
+  port: number,
+  ...texts: string[]
+): Promise<string> {
   const socket = createSocket(type)
-  socket.send(text, port, address)
+  for (const text of texts) socket.send(text, port, address)
   const [data] = (await once(socket, 'message', { signal: AbortSignal.timeout(2000) })) as [Buffer]
   const sourcePort = socket.address().port
   socket.close()
@@ -58,6 +63,7 @@ t.test('answers over both families as agnhost netexec does', async (t) => {
     t.same(await get(host, '/echo?msg=hello%20there'), [200, 'hello there'])
     t.same(await get(host, '/echo?msg=x&code=418'), [418, 'x'])
     t.same(await get(host, '/header?key=X-Thing', { 'x-thing': 'seen' }), [200, 'seen'])
+    t.same(await get(host, '/header?key=Host'), [200, ''])
     t.match((await get(host, '/'))[1], /^NOW: \d{4}-/)
     t.same(await get(host, '/healthz'), [200, ''])
     t.equal((await get(host, '/shell?cmd=id'))[0], 404)
@@ -70,7 +76,9 @@ t.test('answers over both families as agnhost netexec does', async (t) => {
     t.equal(await udp(type, address, port, 'clientip'), shown)
     t.equal(await udp(type, address, port, 'echo a b c'), 'a b c')
     t.equal(await udp(type, address, port, 'hostName'), 'web-1')
-    t.match(await udp(type, address, port, 'what'), /unknown command/)
+    t.equal(await udp(type, address, port, 'echo Mixed Case'), 'mixed case')
+    // Unknown commands and empty datagrams are passed over: the answer that comes is the next one's.
+    t.equal(await udp(type, address, port, 'what', 'echo', ' ', 'hostname'), 'web-1')
   }
   const long = 'x'.repeat(2000)
   t.equal(await udp('udp4', '127.0.0.1', port, `echo ${long}`), long)

@@ -10,7 +10,7 @@ const BUILT_INS = { node: '/bin/node', netexec: '/netexec.mjs' }
 const FACTS = { podIps: ['10.1.1.2', 'fd00::2'], hostIps: ['10.255.0.1'] }
 
 t.test('what a container runs', async (t) => {
-  const agnhost = 'registry.k8s.io/e2e-test-images/agnhost:2.56'
+  const agnhost = 'registry.example/tests/agnhost:2.56'
   const netexec = [BUILT_INS.node, '--max-semi-space-size=1', BUILT_INS.netexec]
   const cases: [string, Omit<Container, 'name'>, string[] | undefined][] = [
     [
@@ -20,7 +20,7 @@ t.test('what a container runs', async (t) => {
     ],
     ['agnhost by command', { image: agnhost, command: ['/agnhost', 'netexec'] }, netexec],
     ['agnhost alone pauses', { image: agnhost }, ['sleep', 'infinity']],
-    ['pause', { image: 'registry.k8s.io/pause:3.10' }, ['sleep', 'infinity']],
+    ['pause', { image: 'registry.example/pause:3.10' }, ['sleep', 'infinity']],
     [
       'any command as given',
       { image: 'x', command: ['sh', '-c'], args: ['echo $(HOSTNAME)'] },
