@@ -4,7 +4,7 @@
 import { printedSteps } from './progress.ts'
 import { type Finding, findKubectl, kubectlFor, type ProofContext } from './proof/context.ts'
 import { proveCost } from './proof/cost.ts'
-import { proveHealed, proveLinkCut, proveLossless } from './proof/disturbances.ts'
+import { proveAgentKill, proveHealed, proveLinkCut, provePodDeletion } from './proof/disturbances.ts'
 import { proveClusterIp, proveVip } from './proof/requests.ts'
 import { proveRoutes, proveSessions } from './proof/routes.ts'
 import { deploySample } from './proof/sample.ts'
@@ -18,7 +18,8 @@ const PROOFS: readonly { readonly title: string; readonly prove: Proof }[] = [
   { title: 'From outside', prove: proveVip },
   { title: 'Inside', prove: proveClusterIp },
   { title: 'Disturbed', prove: proveLinkCut },
-  { title: 'Disturbed', prove: proveLossless },
+  { title: 'Disturbed', prove: provePodDeletion },
+  { title: 'Disturbed', prove: proveAgentKill },
   { title: 'Cost', prove: proveCost },
 ]
 

@@ -1,7 +1,7 @@
 // The whole rack: real routers, agents, gobgpd, API server, kubectl and curl. First every claim that the sandbox prints,
 // then what a user does next: scale to nothing and back, kill what can be killed, apply the cluster's manifests.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -180,6 +180,114 @@ t.test('a jumbo request and answer pass between nodes and clients of 1500', asyn
   const url = urlOf(context.service.vips[0] ?? '', `/echo?msg=${message}`)
   const { stdout } = await runIn(rack.host('client2'), ['curl', '-s', '-g', '-m', '3', url])
   t.equal(stdout.trim(), message)
+})
+
+/** The address a Service was given in a family. */
+async function addressOf(service: string, family: 'ipv4' | 'ipv6' = 'ipv4'): Promise<string> {
+  let found: string | undefined
+  await waitUntil(`an ${family} address of Service ${service}`, 10_000, async () => {
+    const text = await context.kubectl(
+      'get',
+      'service',
+      service,
+      '-o',
+      'jsonpath={.status.loadBalancer.ingress[*].ip}',
+    )
+    found = text.split(' ').find((ip) => ip !== '' && ip.includes(':') === (family === 'ipv6'))
+    return found !== undefined
+  })
+  return found ?? ''
+}
+
+/** What netexec answers to one datagram; empty when nothing comes. */
+async function askUdp(host: string, address: string, port: number, message: string): Promise<string> {
+  const kind = address.includes(':') ? 'udp6' : 'udp4'
+  const script = `const s = require('node:dgram').createSocket('${kind}')
+    s.on('message', (data, from) => { console.log(from.address, String(data)); process.exit() })
+    s.send('${message}', ${port}, '${address}'); setTimeout(() => process.exit(), 1500)`
+  return (await runIn(rack.host(host), [process.execPath, '-e', script])).stdout.trim()
+}
+
+t.test('other Services: UDP beside TCP, a Local policy, hand-written endpoints', async (t) => {
+  const pods = JSON.parse(await context.kubectl('get', 'pods', '-l', 'app=web', '-o', 'json')) as {
+    items: { spec: { nodeName: string }; status: { podIP: string } }[]
+  }
+  const row = pods.items.find((pod) => pod.spec.nodeName === 'node3')?.status.podIP ?? 'no pod on node3'
+  const manifest = `${rack.directory}/services.yaml`
+  writeFileSync(
+    manifest,
+    readFileSync(new URL('services.yaml', import.meta.url), 'utf8').replaceAll('SLICE_ADDRESS', row),
+  )
+  await context.kubectl('apply', '-f', manifest)
+  await context.kubectl('wait', '--for=condition=Ready', 'pod/alone', '--timeout=30s')
+  const [names, names6, local, byHand] = [
+    await addressOf('names'),
+    await addressOf('names', 'ipv6'),
+    await addressOf('local'),
+    await addressOf('by-hand'),
+  ]
+  const isAnnounced = async (vip: string, hops: number) =>
+    (await kernelNextHops(context, 'tor1', vip)) === hops &&
+    (await kernelNextHops(context, 'tor2', vip)) === hops
+  await waitUntil(
+    'the VIPs in both ToRs',
+    10_000,
+    async () =>
+      (await isAnnounced(names, 3)) &&
+      (await isAnnounced(names6, 3)) &&
+      (await isAnnounced(byHand, 3)) &&
+      (await isAnnounced(local, 1)),
+  )
+  t.pass('a Local VIP is announced by the one node that has its endpoint, the others by all')
+
+  t.equal(
+    await askUdp('client1', names, 53, 'echo over udp'),
+    `${names} over udp`,
+    'the answer comes from the VIP',
+  )
+  t.equal(await askUdp('client2', names6, 53, 'echo over udp'), `${names6} over udp`)
+  const tcp = await runIn(rack.host('client1'), ['curl', '-s', '-m', '2', `http://${names}:53/clientip`])
+  t.match(tcp.stdout, /^10\.253\.1\.10:/, 'the same number over TCP; the pod sees the client')
+  t.match(
+    (await runIn(rack.host('client2'), ['curl', '-s', '-m', '2', `http://${local}/clientip`])).stdout,
+    /^10\.253\.2\.10:/,
+  )
+  t.match(
+    (await runIn(rack.host('node1'), ['curl', '-s', '-m', '2', `http://${local}/hostname`])).stdout,
+    /^alone/,
+    'from a node without the endpoint: the short-circuit',
+  )
+  t.match(
+    (await runIn(rack.host('client1'), ['curl', '-s', '-m', '2', `http://${byHand}:81/hostname`])).stdout,
+    /^web-/,
+  )
+  t.match(
+    (await runIn(rack.host('node1'), ['curl', '-s', '-m', '2', 'http://10.96.7.7:81/hostname'])).stdout,
+    /^web-/,
+    'a chosen ClusterIP',
+  )
+  t.equal(
+    (await runIn(rack.host('client1'), ['curl', '-s', '-m', '2', `http://${byHand}:82/`])).status,
+    7,
+    'a port nobody defined is refused',
+  )
+
+  await context.kubectl('delete', 'pod', 'alone')
+  await waitUntil('the Local VIP to be withdrawn', 10_000, () => isAnnounced(local, 0))
+  await context.kubectl('label', 'service', 'by-hand', 'service.kubernetes.io/service-proxy-name=other')
+  await waitUntil('the labelled Service to be left alone', 10_000, () => isAnnounced(byHand, 0))
+  await context.kubectl('label', 'service', 'by-hand', 'service.kubernetes.io/service-proxy-name-')
+  await waitUntil('and to be ours again', 10_000, () => isAnnounced(byHand, 3))
+  t.match(
+    (await runIn(rack.host('client1'), ['curl', '-s', '-m', '2', `http://${byHand}:81/hostname`])).stdout,
+    /^web-/,
+  )
+  await context.kubectl('delete', '-f', manifest, '--ignore-not-found')
+  await waitUntil(
+    'their addresses to be gone',
+    10_000,
+    async () => (await isAnnounced(names, 0)) && (await isAnnounced(byHand, 0)),
+  )
 })
 
 t.test("the cluster's manifests are accepted by the API server", async (t) => {
