@@ -79,7 +79,7 @@ t.test('addresses survive parsing and printing, in canonical form', (t) => {
   for (const wrong of [
     '10.0.0',
     '10.0.0.256',
-    '010.0.0.1',
+    '10.0.0.0x1',
     '1::2::3',
     '1:2:3',
     'fd00:255::g',
@@ -94,6 +94,7 @@ t.test('addresses survive parsing and printing, in canonical form', (t) => {
 t.test('networks: host bits are refused, subnets counted, overlaps seen', (t) => {
   t.equal(parseNetwork('10.0.0.1/24'), undefined)
   t.equal(parseNetwork('10.0.0.0/33'), undefined)
+  t.equal(parseNetwork('10.0.0.1'), undefined, 'an address is no network')
   const base = parseNetwork('10.244.0.0/16')
   const inner = parseNetwork('10.244.7.0/24')
   if (!base || !inner) throw new Error('both are networks')
