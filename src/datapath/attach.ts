@@ -115,8 +115,10 @@ export class Attachments {
       const [, kind, number] = POD_PIN.exec(name) ?? []
       const ifindex = Number(number)
       if (kind === undefined || (kind === this.#podPin && ifindexes.has(ifindex))) continue
+      const pin = join(this.#directory, name)
       if (kind === 'clsact') detachIfAny(ifindex)
-      unpin(join(this.#directory, name))
+      else detachPinned(pin)
+      unpin(pin)
     }
   }
 }
@@ -126,6 +128,13 @@ function attachMarked(program: BpfProgram, ifindex: number, pin: string): void {
   unpin(pin)
   program.pin(pin)
   attachClsact(program, { ifindex, ...CLSACT })
+}
+
+/** A link that only loses its pin is taken down some time later, and until then its place is taken (EEXIST). */
+function detachPinned(pin: string): void {
+  const link = BpfLink.openPinnedIfAny(pin)
+  link?.detach()
+  link?.close()
 }
 
 function detachIfAny(ifindex: number): void {
