@@ -50,11 +50,12 @@ export function allocateAddresses(
   // First everybody keeps what is rightly theirs, only then are fresh addresses drawn: a new Service never gets an
   // address that one further down the list already answers on.
   for (const claim of order) kept.set(claim.service, keepHeld(pools, claim, taken))
+  const draw = drawerOf(pools, taken)
   return order.map((claim) => {
     const problems: string[] = []
     const mine = kept.get(claim.service) ?? new Map<Family, Address>()
     const addresses = claim.families.flatMap((family) => {
-      const found = mine.get(family) ?? drawFree(pools, family, taken)
+      const found = mine.get(family) ?? draw(family)
       if (found === undefined) problems.push(describeExhaustion(pools, family))
       else taken.add(found)
       return found ?? []
@@ -79,23 +80,23 @@ function keepHeld(
   return mine
 }
 
-function drawFree(
+/** Draws one free address after another; `taken` only grows meanwhile, so no candidate is looked at twice. */
+function drawerOf(
   pools: readonly AddressPool[],
-  family: Family,
   taken: ReadonlySet<Address>,
-): Address | undefined {
-  for (const pool of pools) {
-    for (const prefix of pool.prefixes) {
-      const range = usableRange(prefix)
+): (family: Family) => Address | undefined {
+  const ranges = pools.flatMap((pool) => pool.prefixes.map((prefix) => ({ ...usableRange(prefix) })))
+  return (family) => {
+    for (const range of ranges) {
       if (range.family !== family) continue
-      // At most one more candidate than addresses taken can be needed.
-      for (let value = range.first; value <= range.last; value += 1n) {
-        const candidate = addressFromNumber(family, value)
+      while (range.first <= range.last) {
+        const candidate = addressFromNumber(family, range.first)
+        range.first += 1n
         if (!taken.has(candidate)) return candidate
       }
     }
+    return undefined
   }
-  return undefined
 }
 
 /** Without the network and broadcast address, which some routers and hosts refuse to treat as a host's. */
