@@ -2,8 +2,8 @@
 // network namespace. `node src/sandbox/control.ts --rack NAME` reads everything else from the rack's state file.
 //
 // The API server listens on 127.0.0.1:PORT here, for kubectl, and on the same address and port inside every node's namespace,
-// as a node-local proxy to the API would give: those sockets are made inside by a short visit. A node's namespace that was
-// remade (down and up of a host) gets a new socket at the next start.
+// as a node-local proxy to the API would give: those sockets are made inside by a short visit, and made anew when a node's
+// namespace was.
 //
 // Order: certificates, tokens, server, listeners, then the files that clients wait for, then controllers. On SIGTERM controllers
 // stop, the snapshot is written, the server closes; pods run on, and the next control process adopts them.
@@ -19,9 +19,9 @@ import { type ApiServer, createApiServer } from './apiserver/server.ts'
 import { builtInApi } from './built-in-api.ts'
 import { startControllers } from './controllers/controllers.ts'
 import type { NodeFacts } from './controllers/node-registration.ts'
-import { namespaceExists } from './host.ts'
 import { formatNetwork } from './ip-arithmetic.ts'
-import { apiCaFile, hostDirectory, namespaceName, namespacePath, nodeTokenFile } from './names.ts'
+import { apiCaFile, hostDirectory, namespaceName, nodeTokenFile } from './names.ts'
+import { NamespaceListeners } from './namespace-listeners.ts'
 import { podLogProvider } from './pod-logs.ts'
 import { loadRack, type Rack } from './rack.ts'
 import { writeIfChanged } from './write-if-changed.ts'
@@ -57,7 +57,7 @@ export async function startControl(rack: Rack, log: (message: string) => void): 
     podLogs: podLogProvider(rack.name),
     log,
   })
-  await listenEverywhere(server, rack)
+  const listeners = await listenEverywhere(server, rack, log)
   const url = `https://${ADDRESS}:${rack.apiPort}`
   writeIfChanged(apiCaFile(rack.name), certificates.ca, 0o644)
   const client = createKubeClient({
@@ -79,6 +79,7 @@ export async function startControl(rack: Rack, log: (message: string) => void): 
     server,
     close: async () => {
       controllers.close()
+      await listeners.close()
       client.close()
       // First, so that nothing is lost if the rest takes too long for whoever asked.
       await server.snapshot(snapshotFile)
@@ -87,14 +88,18 @@ export async function startControl(rack: Rack, log: (message: string) => void): 
   }
 }
 
-async function listenEverywhere(server: ApiServer, rack: Rack): Promise<void> {
+/** Listens here and in every node. A node whose namespace is missing is `up`'s to mend, and is served once it is there. */
+async function listenEverywhere(
+  server: ApiServer,
+  rack: Rack,
+  log: (message: string) => void,
+): Promise<NamespaceListeners> {
   await server.listen({ host: ADDRESS, port: rack.apiPort })
-  for (const node of rack.plan.nodes) {
-    const namespace = namespaceName(rack.name, node.name)
-    // A node whose namespace is missing is `up`'s to mend; the others must be served meanwhile.
-    if (!namespaceExists(namespace)) continue
-    await server.listen({ fd: listenTcpIn(namespacePath(namespace), ADDRESS, rack.apiPort) })
-  }
+  const open = (path: string) => server.listen({ fd: listenTcpIn(path, ADDRESS, rack.apiPort) })
+  const namespaces = rack.plan.nodes.map(({ name }) => namespaceName(rack.name, name))
+  const listeners = new NamespaceListeners(namespaces, open, log)
+  await listeners.start()
+  return listeners
 }
 
 function admin(token: string) {

@@ -5,12 +5,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
-import {
-  type AddressInfo,
-  createServer as createTcpServer,
-  type Socket,
-  type Server as TcpServer,
-} from 'node:net'
+import { createServer as createTcpServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { bodyTooLarge, internalError, StatusError, unauthorized } from './errors.ts'
 import { type ApiRequest, type ApiResponse, jsonResponse, type LineSink, type User } from './request.ts'
@@ -34,13 +29,24 @@ export type ListenTarget = { host: string; port: number } | { fd: number }
 /** Paths anyone may read, as in a default cluster: health and version. */
 const publicPaths = new Set(['/healthz', '/livez', '/readyz', '/version', '/version/'])
 
+/** One listening socket; closing it cuts its connections too, so that nothing holds its network namespace. */
+export interface Listener {
+  /** Undefined for a descriptor that is no TCP socket. */
+  readonly port: number | undefined
+  close(): Promise<void>
+}
+
+/** The HTTPS server does not list connections itself, for it never listens: its sockets come from these. */
+interface OpenListener extends Listener {
+  readonly sockets: Set<Socket>
+  stopAccepting(): Promise<void>
+}
+
 export class HttpFront {
   readonly #server: Server
   readonly #handler: Handler
   readonly #tokens: readonly TokenEntry[]
-  #listeners = new Set<TcpServer>()
-  /** Every open connection. The HTTPS server does not list them itself, for it never listens: its sockets come from the listeners. */
-  #sockets = new Set<Socket>()
+  #listeners = new Set<OpenListener>()
   #streams = new Set<() => void>()
 
   constructor(handler: Handler, tls: { key: string; cert: string }, tokens: readonly TokenEntry[]) {
@@ -58,35 +64,48 @@ export class HttpFront {
     this.#server.keepAliveTimeout = 120_000
   }
 
-  /** One more listener for the same server; returns its address (port 0 lets the kernel choose) or undefined for a descriptor. */
-  async listen(target: ListenTarget): Promise<AddressInfo | undefined> {
-    const listener = createTcpServer({ noDelay: true, pauseOnConnect: false }, (socket) => {
-      this.#sockets.add(socket)
-      socket.on('close', () => this.#sockets.delete(socket))
+  /** One more listener for the same server. */
+  async listen(target: ListenTarget): Promise<Listener> {
+    const sockets = new Set<Socket>()
+    const acceptor = createTcpServer({ noDelay: true, pauseOnConnect: false }, (socket) => {
+      sockets.add(socket)
+      socket.on('close', () => sockets.delete(socket))
       this.#server.emit('connection', socket)
     })
     await new Promise<void>((resolve, reject) => {
-      listener.once('error', reject)
-      listener.listen(target, () => {
-        listener.off('error', reject)
+      acceptor.once('error', reject)
+      acceptor.listen(target, () => {
+        acceptor.off('error', reject)
         resolve()
       })
     })
-    listener.on('error', () => undefined)
+    acceptor.on('error', () => undefined)
+    const address = acceptor.address()
+    const listener: OpenListener = {
+      port: typeof address === 'object' && address !== null ? address.port : undefined,
+      sockets,
+      stopAccepting: () => new Promise((resolve) => acceptor.close(() => resolve())),
+      close: async () => {
+        this.#listeners.delete(listener)
+        const stopped = listener.stopAccepting()
+        for (const socket of sockets) socket.destroy()
+        await stopped
+      },
+    }
     this.#listeners.add(listener)
-    const address = listener.address()
-    return typeof address === 'object' && address !== null ? address : undefined
+    return listener
   }
 
   /** Ends watches and listeners, lets answers under way out, and cuts what clients keep open. */
   async close(): Promise<void> {
     for (const stop of this.#streams) stop()
-    const closed = [...this.#listeners].map((listener) => new Promise((resolve) => listener.close(resolve)))
+    const listeners = [...this.#listeners]
     this.#listeners.clear()
+    const stopped = listeners.map((listener) => listener.stopAccepting())
     this.#server.close()
-    if (this.#sockets.size > 0) await sleep(lastAnswersMs)
-    for (const socket of this.#sockets) socket.destroy()
-    await Promise.all(closed)
+    if (listeners.some(({ sockets }) => sockets.size > 0)) await sleep(lastAnswersMs)
+    for (const { sockets } of listeners) for (const socket of sockets) socket.destroy()
+    await Promise.all(stopped)
   }
 
   async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {

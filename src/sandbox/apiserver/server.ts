@@ -2,7 +2,6 @@
 // front. In memory, for development and tests; a real cluster uses its own. See README.md beside this file.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import type { AddressInfo } from 'node:net'
 import { review } from './access-reviews.ts'
 import { withCrdRules } from './custom-kinds.ts'
 import { CustomResourceController, crdResource } from './custom-resources.ts'
@@ -11,7 +10,14 @@ import { discover } from './discovery.ts'
 import { type PodLogProvider, ResourceEndpoint } from './endpoint.ts'
 import { pageNotFound } from './errors.ts'
 import { GarbageCollector } from './garbage-collector.ts'
-import { errorResponse, type Handler, HttpFront, type ListenTarget, type TokenEntry } from './http-server.ts'
+import {
+  errorResponse,
+  type Handler,
+  HttpFront,
+  type Listener,
+  type ListenTarget,
+  type TokenEntry,
+} from './http-server.ts'
 import { InProcessClient } from './in-process.ts'
 import type { KindDefinition } from './kind.ts'
 import { builtinKinds } from './kinds/index.ts'
@@ -55,7 +61,7 @@ export interface ApiServerOptions {
 }
 
 export interface ApiServer {
-  listen(target: ListenTarget): Promise<AddressInfo | undefined>
+  listen(target: ListenTarget): Promise<Listener>
   /** The same API without sockets, for controllers in this process. */
   readonly client: InProcessClient
   readonly storage: Storage
