@@ -1,14 +1,16 @@
-// Address arithmetic for ClusterIP ranges: parsing, membership, and a free address.
+// ClusterIP ranges: membership, and a free address. The arithmetic is model/address.ts; here are the API's family names and rules.
 
 import { isIP } from 'node:net'
+import { addressBits, addressFromNumber, addressToNumber, parseAddress } from '../../../model/address.ts'
 
 export type Family = 'IPv4' | 'IPv6'
+const modelFamily = { IPv4: 'ipv4', IPv6: 'ipv6' } as const
 
 export interface AddressRange {
   readonly text: string
   readonly family: Family
-  readonly base: bigint
-  readonly size: bigint
+  readonly first: bigint
+  readonly last: bigint
 }
 
 export function familyOf(address: string): Family | undefined {
@@ -16,65 +18,38 @@ export function familyOf(address: string): Family | undefined {
   return version === 4 ? 'IPv4' : version === 6 ? 'IPv6' : undefined
 }
 
-export function parseAddress(address: string): bigint {
-  if (isIP(address) === 4) return address.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
-  return parseIpv6(address)
-}
-
-function parseIpv6(address: string): bigint {
-  // A dotted tail is two groups written as IPv4.
-  const text = address.replace(/(\d+\.\d+\.\d+\.\d+)$/, (tail) => {
-    const value = parseAddress(tail)
-    return `${(value >> 16n).toString(16)}:${(value & 0xffffn).toString(16)}`
-  })
-  const [head = '', tail] = text.split('::')
-  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'))
-  const left = groups(head)
-  const right = groups(tail ?? '')
-  const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0')
-  const all = tail === undefined ? left : [...left, ...zeros, ...right]
-  return all.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n)
-}
-
-export function formatAddress(value: bigint, family: Family): string {
-  if (family === 'IPv4') return [24n, 16n, 8n, 0n].map((shift) => String((value >> shift) & 255n)).join('.')
-  const groups = Array.from({ length: 8 }, (_, index) => (value >> BigInt(112 - 16 * index)) & 0xffffn)
-  return compress(groups.map((group) => group.toString(16)))
-}
-
-/** RFC 5952: the longest run of zero groups, if longer than one, becomes "::". */
-function compress(groups: readonly string[]): string {
-  let best = { start: 0, length: 0 }
-  for (let start = 0; start < groups.length; start++) {
-    let length = 0
-    while (groups[start + length] === '0') length++
-    if (length > best.length) best = { start, length }
-  }
-  if (best.length < 2) return groups.join(':')
-  return `${groups.slice(0, best.start).join(':')}::${groups.slice(best.start + best.length).join(':')}`
-}
-
 /** One spelling per address, for comparison. */
 export function canonicalAddress(address: string): string {
-  const family = familyOf(address)
-  return family === undefined ? address : formatAddress(parseAddress(address), family)
+  return parseAddress(address) ?? address
 }
 
+/** Host bits are ignored, as the API does for the blocks of policies. */
 export function parseRange(text: string): AddressRange {
-  const [address = '', length = ''] = text.split('/')
-  const family = familyOf(address)
-  if (family === undefined || !/^\d+$/.test(length))
-    throw new Error(`service range ${text} is not a prefix such as 10.96.0.0/16`)
-  const size = 1n << (BigInt(family === 'IPv4' ? 32 : 128) - BigInt(length))
-  return { text, family, base: (parseAddress(address) / size) * size, size }
+  const [base = '', length = ''] = text.split('/')
+  const parsed = parseAddress(base)
+  const family = parsed === undefined ? undefined : familyOf(parsed)
+  if (parsed === undefined || family === undefined || !/^\d+$/.test(length))
+    throw new Error(`${text} is not a prefix such as 10.96.0.0/16`)
+  const hostBits = BigInt(addressBits(modelFamily[family])) - BigInt(length)
+  const first = (addressToNumber(parsed) >> hostBits) << hostBits
+  return { text, family, first, last: first + (1n << hostBits) - 1n }
+}
+
+/** Whether every address of `inner` is one of `outer`. */
+export function rangeHolds(outer: AddressRange, inner: AddressRange): boolean {
+  return inner.family === outer.family && inner.first >= outer.first && inner.last <= outer.last
 }
 
 /** The network address itself, and IPv4's last one, are not for use. */
 export function isUsable(range: AddressRange, address: string): boolean {
-  if (familyOf(address) !== range.family) return false
-  const offset = parseAddress(address) - range.base
-  return offset >= 1n && offset < range.size - (range.family === 'IPv4' ? 1n : 0n)
+  const parsed = parseAddress(address)
+  if (parsed === undefined || familyOf(parsed) !== range.family) return false
+  const value = addressToNumber(parsed)
+  return value > range.first && value <= range.last - (range.family === 'IPv4' ? 1n : 0n)
 }
+
+const addressAt = ({ family, first }: AddressRange, offset: bigint): string =>
+  addressFromNumber(modelFamily[family], first + offset)
 
 /** Large ranges are searched in this many first addresses only. */
 const searchLimit = 65_536n
@@ -89,17 +64,18 @@ export function freeAddress(
   isTaken: (address: string) => boolean,
   randomBytes: (count: number) => Uint8Array,
 ): string | undefined {
-  const last = (range.size < searchLimit ? range.size : searchLimit) - (range.family === 'IPv4' ? 2n : 1n)
+  const size = range.last - range.first + 1n
+  const last = (size < searchLimit ? size : searchLimit) - (range.family === 'IPv4' ? 2n : 1n)
   const share = last / 16n
   const reserved = share < 16n ? (last > 32n ? 16n : 0n) : share > 256n ? 256n : share
   const span = last - reserved
   for (let attempt = 0; attempt < randomTries && span > 0n; attempt++) {
     const random = randomBytes(4).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
-    const address = formatAddress(range.base + reserved + 1n + (random % span), range.family)
+    const address = addressAt(range, reserved + 1n + (random % span))
     if (!isTaken(address)) return address
   }
   for (let offset = 1n; offset <= last; offset++) {
-    const address = formatAddress(range.base + ((offset + reserved - 1n) % last) + 1n, range.family)
+    const address = addressAt(range, ((offset + reserved - 1n) % last) + 1n)
     if (!isTaken(address)) return address
   }
   return undefined

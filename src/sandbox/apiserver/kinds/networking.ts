@@ -1,5 +1,6 @@
 // networking.k8s.io: NetworkPolicy, Ingress, IngressClass, IPAddress, ServiceCIDR. And PodDisruptionBudget, which fits nowhere else.
 
+import { parsePrefix } from '../../../model/address.ts'
 import type { FieldError, KindDefinition, KubeObject } from '../kind.ts'
 import { isCidr } from '../schema/formats.ts'
 import { ageColumn, defineKind, numberColumn, selectorText, textColumn } from './define.ts'
@@ -17,7 +18,7 @@ import {
   required,
   subdomainErrors,
 } from './field-errors.ts'
-import { canonicalAddress, parseAddress, parseRange } from './ip-ranges.ts'
+import { canonicalAddress, parseRange, rangeHolds } from './ip-ranges.ts'
 
 interface PolicyPort {
   protocol?: string
@@ -101,11 +102,7 @@ function blockErrors(at: string, { cidr, except }: { cidr: string; except?: stri
     const field = `${at}.except[${index}]`
     if (!isCidr(text)) return cidrErrors(field, text)
     const inner = parseRange(text)
-    const isInside =
-      inner.family === outer.family &&
-      inner.base >= outer.base &&
-      inner.base + inner.size <= outer.base + outer.size
-    return isInside && inner.size < outer.size
+    return rangeHolds(outer, inner) && !rangeHolds(inner, outer)
       ? []
       : [invalid(field, text, `must be a strict subset of \`cidr\``)]
   })
@@ -282,8 +279,9 @@ export const serviceCidrKind: KindDefinition = defineKind('ServiceCIDR', {
     const errors = cidrs.flatMap((cidr, index) => {
       const field = `spec.cidrs[${index}]`
       if (!isCidr(cidr)) return cidrErrors(field, cidr)
-      const isNetwork = parseAddress(cidr.split('/')[0] ?? '') === parseRange(cidr).base
-      return isNetwork ? [] : [invalid(field, cidr, 'must not have bits set beyond the prefix length')]
+      return parsePrefix(cidr) !== undefined
+        ? []
+        : [invalid(field, cidr, 'must not have bits set beyond the prefix length')]
     })
     return previous === undefined
       ? errors
