@@ -105,10 +105,16 @@ function policyFiles(directory) {
   return { file: `${directory}/policy-rc.d`, saved: `${directory}/policy-rc.d.before-weir` }
 }
 
+/** Works on a machine without systemd too (an image that boots later): units are disabled as links on disk. */
 function disableDaemons(packages) {
-  for (const name of packages.flatMap((name) => DAEMONS[name] ?? [])) {
-    if (existsSync('/usr/bin/deb-systemd-helper')) run('deb-systemd-helper', ['disable', `${name}.service`])
-    if (existsSync(`/etc/init.d/${name}`)) run('update-rc.d', [name, 'disable'])
+  for (const [name, units] of Object.entries(DAEMONS)) {
+    for (const unit of packages.includes(name) ? units : []) {
+      // It refuses to work outside a package's scripts unless told for which package. What it disables stays so on upgrades.
+      const asPackage = { DPKG_MAINTSCRIPT_PACKAGE: name }
+      if (existsSync('/usr/bin/deb-systemd-helper'))
+        run('deb-systemd-helper', ['disable', `${unit}.service`], asPackage)
+      if (existsSync(`/etc/init.d/${unit}`)) run('update-rc.d', [unit, 'disable'])
+    }
   }
 }
 

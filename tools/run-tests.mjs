@@ -5,7 +5,7 @@
 // write to the temporary directory goes into one of this process's own; racks, namespaces and the like are named after the pid
 // of the test that made them, so that a run removes what a killed earlier run has left.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ import { followTap } from './tap-report.mjs'
 import { removeTestLeftovers, TEST_DIRECTORY_PREFIX } from './test-leftovers.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+const tap = `${root}node_modules/.bin/tap`
 const output = `${root}build/test-results.tap`
 
 function printFile({ path, ok, ms, counts, failures }) {
@@ -28,13 +29,25 @@ function printFile({ path, ok, ms, counts, failures }) {
 }
 
 /**
+ * As installed, tap loads a TypeScript compiler of its own into every test; package.json leaves that plug-in out, for Node runs
+ * TypeScript by itself. tap rebuilds itself when it notices, but that run's tests still get the old one.
+ */
+function buildTap() {
+  const built = `${root}node_modules/@tapjs/test/test-built/dist/esm/index.js`
+  if (!readFileSync(built, 'utf8').includes('@tapjs/typescript')) return
+  const { status, stdout, stderr } = spawnSync(tap, ['build'], { cwd: root, encoding: 'utf8' })
+  if (status !== 0)
+    throw new Error(`tap cannot build itself without its TypeScript plug-in:\n${stdout}${stderr}`)
+}
+
+/**
  * Resolves to the exit status; the results are in `output` then. What this process is told to end by (a CI's time limit) ends tap
  * and its tests too.
  * @param onOutput takes tap's standard output; without it, a reporter of the caller's writes to the screen
  */
 function runTap(args, directory, onOutput) {
   const child = spawn(
-    `${root}node_modules/.bin/tap`,
+    tap,
     // tap writes the results into a file only beside a reporter of another kind: of TAP itself it would print everything twice.
     ['run', '--jobs=1', onOutput ? '--reporter=tap' : `--output-file=${output}`, ...args],
     {
@@ -67,6 +80,7 @@ function printSummary(counts, summary) {
 async function main(args) {
   mkdirSync(`${root}build`, { recursive: true })
   rmSync(output, { force: true })
+  buildTap()
   const removed = await removeTestLeftovers()
   if (removed.length > 0) process.stdout.write(`Removed what a killed run left: ${removed.join(', ')}\n\n`)
   const directory = mkdtempSync(join(tmpdir(), `${TEST_DIRECTORY_PREFIX}${process.pid}-`))
