@@ -45,6 +45,7 @@ export class ServiceLoop {
   readonly #sliceOwner = new Map<string, ObjectKey>()
   readonly #again = new Set<ObjectKey>()
   #networkChanged = true
+  #networkHalfWritten = false
   #hasPruned = false
 
   /** Start it when every source has synced: the first round takes what it does not see for gone. */
@@ -80,11 +81,11 @@ export class ServiceLoop {
 
   async #round(): Promise<void> {
     const nodesChanged = this.#readers.nodes.take().size > 0
-    if (nodesChanged || this.#networkChanged) await this.#applyNetwork()
-    const dirty = this.#dirtyServices()
-    for (const key of dirty) this.#applyService(key)
+    if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) await this.#applyNetwork()
+    this.#applyServices(this.#dirtyServices())
     if (!this.#hasPruned) {
       this.#options.datapath.services.prune()
+      this.#options.datapath.nexthops.prune()
       this.#hasPruned = true
     }
     const dueMs = this.#options.datapath.retire()
@@ -97,13 +98,11 @@ export class ServiceLoop {
     this.#networkChanged = false
     const { datapath, network, nodeName, sources } = this.#options
     const facts = network.facts()
-    try {
-      datapath.attachUplinks(facts.uplinks)
-      datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
-    } catch (error) {
-      this.#networkChanged = true
-      throw error
-    }
+    // An attempt that threw may have moved rows without telling which: its repetition places every backend anew.
+    const isRepetition = this.#networkHalfWritten
+    this.#networkHalfWritten = true
+    datapath.attachUplinks(facts.uplinks)
+    datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
     const others: Node[] = []
     let self: Node = { name: nodeName, internalIps: {} }
     for (const node of sources.nodes.values()) {
@@ -113,10 +112,25 @@ export class ServiceLoop {
     datapath.nexthops.setUplinks(facts.uplinks, facts.gateways)
     const movedPods = datapath.nexthops.setPods(facts.pods, new Set(facts.unknownPods.keys()))
     const movedNodes = datapath.nexthops.setNodes(self, others, facts.uplinks)
-    if (movedPods.size === 0 && movedNodes.size === 0) return
-    datapath.services.refreshPlacement(
-      (backend) => movedPods.has(backend.address) || movedNodes.has(backend.nodeName ?? ''),
-    )
+    if (isRepetition || movedPods.size > 0 || movedNodes.size > 0)
+      datapath.services.refreshPlacement(
+        (backend) => isRepetition || movedPods.has(backend.address) || movedNodes.has(backend.nodeName ?? ''),
+      )
+    this.#networkHalfWritten = false
+  }
+
+  /** What a failure leaves undone stays dirty. */
+  #applyServices(keys: ReadonlySet<ObjectKey>): void {
+    for (const key of keys) this.#again.add(key)
+    for (const key of keys) {
+      this.#again.delete(key)
+      try {
+        this.#applyService(key)
+      } catch (error) {
+        this.#again.add(key)
+        throw error
+      }
+    }
   }
 
   #dirtyServices(): ReadonlySet<ObjectKey> {

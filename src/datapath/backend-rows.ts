@@ -26,6 +26,8 @@ export class BackendRows {
   readonly #place: (backend: DesiredBackend) => BackendPlacement
   readonly #rows = new Map<string, Row>()
   readonly #names = new Map<number, string>()
+  /** Names that `backend_ids` leads from, as far as this process knows. */
+  readonly #named = new Map<string, number>()
 
   constructor(
     tables: { backends: KernelArray<BackendValue>; backendIds: KernelHash<BackendKey, number> },
@@ -51,6 +53,14 @@ export class BackendRows {
       this.#rows.set(name, { id, references: 0, value })
       this.#names.set(id, name)
     }
+    for (const [key, id] of [...this.#ids.entries()]) this.#adoptKey(key, id)
+  }
+
+  /** A process killed between two writes leaves a row without its key, or a key that leads elsewhere. */
+  #adoptKey(key: BackendKey, id: number): void {
+    const name = backendName(key)
+    if (this.#rows.get(name)?.id === id) this.#named.set(name, id)
+    else this.#ids.delete(key)
   }
 
   /** Adds a reference. @returns the number, or undefined when `backends` is full */
@@ -70,12 +80,14 @@ export class BackendRows {
     if (!row) return
     const { address, port, protocol, state } = backend
     const value: BackendValue = { address, port, protocol, state, ...this.#place(backend) }
-    const wasGone = row.value.state === 'gone'
     if (!equalValues(row.value, value)) {
       this.#backends.set(row.id, value)
       row.value = value
     }
-    if (wasGone) this.#ids.set(value, row.id)
+    const name = backendName(backend)
+    if (this.#named.get(name) === row.id) return
+    this.#ids.set(value, row.id)
+    this.#named.set(name, row.id)
   }
 
   /** Drops a reference; the last one marks the row gone. */
@@ -124,6 +136,7 @@ export class BackendRows {
     row.value = { ...row.value, state: 'gone' }
     this.#backends.set(row.id, row.value)
     this.#ids.delete(row.value)
+    this.#named.delete(backendName(row.value))
     this.#pool.release(row.id, nowMs)
   }
 }

@@ -1,5 +1,6 @@
 // Rows of `nexthops`, and the two maps that lead to them: `nodes` (who may tunnel to us) and `endpoints` (local pods).
-// A backend keeps its row's number for life; what the row says changes with links, neighbours, nodes and pods.
+// A pod's or node's row keeps its number for life; what it says changes with links and neighbours. A row is written before
+// anything names it, and rests after the last name is gone.
 
 import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
 import type { Node } from '../model/service.ts'
@@ -34,12 +35,14 @@ export class NexthopMaps {
   readonly #nodeIds = new IdPool(SELF_NODE_ID + 1, 0xffff_ffff, GRACE_MS)
   readonly #rows = new Map<number, NexthopValue>()
   readonly #podRows = new Map<Address, number>()
-  readonly #nodeRows = new Map<string, { nodeId: number; nexthopId: number }>()
+  readonly #nodeRows = new Map<string, NodeValue>()
   readonly #nodes = new Map<Address, NodeValue>()
   readonly #endpoints = new Map<Address, EndpointValue>()
   /** Tunnel rows of an earlier process, by the address they lead to. */
   readonly #adoptedTunnels = new Map<Address, number>()
   readonly #adoptedNodeIds = new Map<Address, number>()
+  /** Rows of an earlier process that may still be nobody's; empty after `prune`. */
+  readonly #adoptedRows = new Set<number>()
 
   constructor(tables: NexthopTables, nowMs: () => number) {
     this.#tables = tables
@@ -48,26 +51,14 @@ export class NexthopMaps {
     this.#adopt()
   }
 
-  /** The row of a local pod; made when first asked for. */
+  /** The row of a local pod; NEXTHOP_NONE, which leaves delivery to the host's routing, until `setPods` told of it. */
   podRow(address: Address): number {
-    const known = this.#podRows.get(address)
-    if (known !== undefined) return known
-    const id = this.#rowIds.take() ?? NexthopRow.NEXTHOP_NONE
-    this.#podRows.set(address, id)
-    this.#write(id, planPodDevice(undefined))
-    return id
+    return this.#podRows.get(address) ?? NexthopRow.NEXTHOP_NONE
   }
 
-  /** The tunnel row and number of another node; made when first asked for, empty until the node is known. */
-  nodeRow(name: string): { nodeId: number; nexthopId: number } {
-    const known = this.#nodeRows.get(name)
-    if (known) return known
-    const row = {
-      nodeId: this.#nodeIds.take() ?? SELF_NODE_ID,
-      nexthopId: this.#rowIds.take() ?? NexthopRow.NEXTHOP_NONE,
-    }
-    this.#nodeRows.set(name, row)
-    return row
+  /** The tunnel row and number of another node; zeros, which lead nowhere, until `setNodes` told of it. */
+  nodeRow(name: string): NodeValue {
+    return this.#nodeRows.get(name) ?? { nodeId: SELF_NODE_ID, nexthopId: NexthopRow.NEXTHOP_NONE }
   }
 
   /** Sets the group rows that lead out of this node. */
@@ -119,7 +110,8 @@ export class NexthopMaps {
     }
     for (const pod of pods) {
       if (!this.#podRows.has(pod.address)) changed.add(pod.address)
-      const nexthopId = this.podRow(pod.address)
+      const nexthopId = this.podRow(pod.address) || this.#takeRow()
+      if (nexthopId !== NexthopRow.NEXTHOP_NONE) this.#podRows.set(pod.address, nexthopId)
       this.#write(nexthopId, planPodDevice(pod))
       const value = { ifindex: pod.ifindex, nexthopId, podMac: pod.podMac, hostMac: pod.hostMac }
       const current = this.#endpoints.get(pod.address)
@@ -128,6 +120,16 @@ export class NexthopMaps {
       this.#endpoints.set(pod.address, value)
     }
     return changed
+  }
+
+  /** After the first full round: rows of an earlier process that nobody took over rest, then go. */
+  prune(): void {
+    const kept = new Set<number>(this.#podRows.values())
+    for (const row of this.#nodeRows.values()) kept.add(row.nexthopId)
+    for (const id of this.#adoptedRows) if (!kept.has(id)) this.#rowIds.release(id, this.#nowMs())
+    this.#adoptedRows.clear()
+    this.#adoptedTunnels.clear()
+    this.#adoptedNodeIds.clear()
   }
 
   /** Clears rows whose rest is over. @returns when to call again */
@@ -143,7 +145,9 @@ export class NexthopMaps {
   #adopt(): void {
     for (const [id, value] of this.#tables.nexthops.entries()) {
       this.#rows.set(id, value)
-      if (id >= NexthopRow.NEXTHOP_FIRST_FREE) this.#rowIds.claim(id)
+      if (id < NexthopRow.NEXTHOP_FIRST_FREE) continue
+      this.#rowIds.claim(id)
+      this.#adoptedRows.add(id)
       if (value.planned.kind === 'tunnel') this.#adoptedTunnels.set(value.planned.remote, id)
     }
     for (const [address, value] of this.#tables.nodes.entries()) {
@@ -153,17 +157,24 @@ export class NexthopMaps {
     }
     for (const [address, value] of this.#tables.endpoints.entries()) {
       this.#endpoints.set(address, value)
+      if (value.nexthopId < NexthopRow.NEXTHOP_FIRST_FREE) continue
+      this.#rowIds.claim(value.nexthopId)
       this.#podRows.set(address, value.nexthopId)
     }
   }
 
   /** Numbers survive a restart: the row that already leads to this address is this node's. */
-  #adoptNode(name: string, remote: Address): { nodeId: number; nexthopId: number } {
+  #adoptNode(name: string, remote: Address): NodeValue {
     const nexthopId = this.#adoptedTunnels.get(remote)
     const nodeId = this.#adoptedNodeIds.get(remote)
-    if (this.#nodeRows.has(name) || nexthopId === undefined || nodeId === undefined) return this.nodeRow(name)
-    const row = { nodeId, nexthopId }
+    const known = this.#nodeRows.get(name)
+    if (known) return known
+    const row =
+      nexthopId === undefined || nodeId === undefined
+        ? { nodeId: this.#nodeIds.take() ?? SELF_NODE_ID, nexthopId: this.#takeRow() }
+        : { nodeId, nexthopId }
     this.#adoptedTunnels.delete(remote)
+    this.#adoptedNodeIds.delete(remote)
     this.#nodeRows.set(name, row)
     return row
   }
@@ -176,10 +187,10 @@ export class NexthopMaps {
   /** A node that left keeps its numbers only as long as flows may name them. */
   #forgetNodes(present: ReadonlySet<string>, changed: Set<string>): void {
     for (const [name, row] of this.#nodeRows) {
-      if (present.has(name) || !this.#rows.has(row.nexthopId)) continue
+      if (present.has(name)) continue
       this.#nodeRows.delete(name)
       changed.add(name)
-      this.#rowIds.release(row.nexthopId, this.#nowMs())
+      this.#releaseRow(row.nexthopId)
       this.#nodeIds.release(row.nodeId, this.#nowMs())
     }
   }
@@ -191,10 +202,21 @@ export class NexthopMaps {
     if (id === undefined) return
     this.#podRows.delete(address)
     this.#write(id, planPodDevice(undefined))
-    this.#rowIds.release(id, this.#nowMs())
+    this.#releaseRow(id)
+  }
+
+  /** NEXTHOP_NONE when the table is full: what would use the row goes without. */
+  #takeRow(): number {
+    return this.#rowIds.take() ?? NexthopRow.NEXTHOP_NONE
+  }
+
+  #releaseRow(id: number): void {
+    this.#adoptedRows.delete(id)
+    if (id !== NexthopRow.NEXTHOP_NONE) this.#rowIds.release(id, this.#nowMs())
   }
 
   #write(id: number, planned: PlannedNexthop): void {
+    if (id === NexthopRow.NEXTHOP_NONE) return
     const via = planned.kind === 'tunnel' ? GROUP_ROW[familyOf(planned.remote)] : NexthopRow.NEXTHOP_NONE
     const value = { planned, via }
     const current = this.#rows.get(id)

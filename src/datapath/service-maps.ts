@@ -26,9 +26,17 @@ export interface ServiceStatus {
   readonly problems: readonly string[]
 }
 
+const NOTHING_OWED = { frontends: [], backends: [] } as const
+
 interface InstalledPort {
   readonly desired: DesiredPort
+  /** Of the plan that is written; empty while it is being written, so that a failed attempt is repeated. */
   readonly signature: string
+  /** What the plans before had and this one has not let go of yet. */
+  readonly owed: {
+    readonly frontends: readonly DesiredFrontend[]
+    readonly backends: readonly DesiredBackend[]
+  }
   readonly cluster: RangePair
   readonly local: RangePair
 }
@@ -179,17 +187,21 @@ export class ServiceMaps {
       for (const backend of port.backends) this.#backends.release(backendName(backend), nowMs)
       return
     }
-    const next: InstalledPort = { desired: port, signature, cluster, local: local ?? before.local }
+    const owed = {
+      frontends: [...(installed?.owed.frontends ?? []), ...(installed?.desired.frontends ?? [])],
+      backends: [...(installed?.owed.backends ?? []), ...(installed?.desired.backends ?? [])],
+    }
+    const next: InstalledPort = { desired: port, signature: '', owed, cluster, local: local ?? before.local }
     this.#ports.set(port.id, next)
     this.#noteExpiry(port.id, next)
     for (const frontend of port.frontends) this.#claim(frontend, next, problems)
-    for (const frontend of installed?.desired.frontends ?? []) {
+    for (const frontend of owed.frontends) {
       if (!port.frontends.some((kept) => frontendName(kept) === frontendName(frontend))) {
         this.#unclaim(frontend, port.id, heirs)
       }
     }
-    for (const backend of installed?.desired.backends ?? [])
-      this.#backends.release(backendName(backend), nowMs)
+    this.#ports.set(port.id, { ...next, signature, owed: NOTHING_OWED })
+    for (const backend of owed.backends) this.#backends.release(backendName(backend), nowMs)
   }
 
   #acquireBackends(port: DesiredPort, problems: string[]): number[] {
