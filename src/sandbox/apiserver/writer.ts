@@ -13,8 +13,9 @@ import {
   type WriteOptions,
 } from './admission.ts'
 import { dropFields, mergeApplied } from './apply.ts'
-import { alreadyExists, badRequest, conflict, forbidden, invalid, notFound, StatusError } from './errors.ts'
+import { alreadyExists, badRequest, conflict, forbidden, notFound, StatusError } from './errors.ts'
 import { type Comparison, compareFields, type FieldValues, fieldValuesOf } from './field-paths.ts'
+import { checkIdentity, nameMismatch, placeInNamespace } from './identity.ts'
 import { clone, deepEqual, isRecord, timestamp } from './json.ts'
 import type { AdmissionContext, KindDefinition, KubeObject } from './kind.ts'
 import {
@@ -77,7 +78,7 @@ export class ObjectWriter {
   ): KubeObject {
     const object = clone(asObjectOf(kind, body))
     this.#checkUnknown(kind, object, options)
-    this.#placeInNamespace(kind, namespace, object)
+    placeInNamespace(kind, namespace, object)
     if (object.metadata.resourceVersion)
       throw badRequest('resourceVersion should not be set on objects to be created')
     this.#assertNamespaceAccepts(kind, object)
@@ -108,7 +109,7 @@ export class ObjectWriter {
   ): KubeObject {
     const previous = this.read(kind, namespace, name)
     const incoming = clone(asObjectOf(kind, change(previous)))
-    this.#checkIdentity(kind, incoming, previous)
+    checkIdentity(kind, incoming, previous)
     this.#checkUnknown(kind, incoming, options)
     const object = isolate(kind, incoming, previous, section)
     const before = this.#fieldValues(kind, previous, section)
@@ -134,7 +135,7 @@ export class ObjectWriter {
     section: Section = 'main',
   ): Written {
     const applied = clone(asObjectOf(kind, body))
-    this.#placeInNamespace(kind, namespace, applied)
+    placeInNamespace(kind, namespace, applied)
     applied.metadata.name ??= name
     if (applied.metadata.name !== name) throw nameMismatch(applied.metadata.name, name)
     if (Array.isArray(applied.metadata.managedFields) && applied.metadata.managedFields.length > 0) {
@@ -219,7 +220,7 @@ export class ObjectWriter {
       definitions,
     )
     const incoming = clone(merged) as unknown as KubeObject
-    this.#checkIdentity(kind, incoming, previous)
+    checkIdentity(kind, incoming, previous)
     const object = isolate(kind, incoming, previous, section)
     const before = this.#fieldValues(kind, previous, section)
     const wanted = compareFields(before, this.#fieldValues(kind, object, section))
@@ -297,21 +298,6 @@ export class ObjectWriter {
     return timestamp(this.#environment.nowMs())
   }
 
-  #placeInNamespace(kind: KindDefinition, namespace: string | undefined, object: KubeObject): void {
-    if (!kind.namespaced) {
-      delete object.metadata.namespace
-      return
-    }
-    if (namespace === undefined) throw badRequest('an empty namespace may not be set during creation')
-    const own = object.metadata.namespace
-    if (own !== undefined && own !== '' && own !== namespace) {
-      throw badRequest(
-        'the namespace of the provided object does not match the namespace sent on the request',
-      )
-    }
-    object.metadata.namespace = namespace
-  }
-
   #assertNamespaceAccepts(kind: KindDefinition, object: KubeObject): void {
     const name = object.metadata.namespace
     if (!kind.namespaced || name === undefined) return
@@ -362,31 +348,6 @@ export class ObjectWriter {
     else delete metadata.generation
   }
 
-  #checkIdentity(kind: KindDefinition, incoming: KubeObject, previous: KubeObject): void {
-    const { metadata } = incoming
-    const name = previous.metadata.name ?? ''
-    metadata.name ??= name
-    if (metadata.name !== name) throw nameMismatch(metadata.name, name)
-    if (kind.namespaced) metadata.namespace ??= previous.metadata.namespace ?? ''
-    else delete metadata.namespace
-    if (metadata.namespace !== previous.metadata.namespace) {
-      throw badRequest(
-        'the namespace of the provided object does not match the namespace sent on the request',
-      )
-    }
-    if (metadata.uid !== undefined && metadata.uid !== '' && metadata.uid !== previous.metadata.uid) {
-      const why = `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${previous.metadata.uid}`
-      throw conflict(kind, name, why)
-    }
-    const version = metadata.resourceVersion
-    if (kind.isCustom === true && !version) {
-      const message = 'Invalid value: 0: must be specified for an update'
-      throw invalid(kind, name, [{ field: 'metadata.resourceVersion', reason: 'FieldValueInvalid', message }])
-    }
-    if (version && version !== '0' && version !== previous.metadata.resourceVersion)
-      throw conflict(kind, name)
-  }
-
   #bumpGeneration(kind: KindDefinition, object: KubeObject, previous: KubeObject): void {
     if (!kind.hasGeneration) return
     if (!deepEqual(specOf(object, kind), specOf(previous, kind))) {
@@ -412,6 +373,3 @@ const managerOf = (
   apiVersion: apiVersionOf(kind),
   subresource: section === 'main' ? '' : section,
 })
-
-const nameMismatch = (own: string, asked: string): StatusError =>
-  badRequest(`the name of the object (${own}) does not match the name on the URL (${asked})`)
