@@ -69,8 +69,8 @@ export class BackendRows {
     const row = this.#rows.get(name) ?? this.#create(backend, name)
     if (!row) return undefined
     if (row.references === 0) this.#pool.claim(row.id)
-    row.references += 1
     this.update(backend)
+    row.references += 1
     return row.id
   }
 

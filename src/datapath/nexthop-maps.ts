@@ -196,12 +196,12 @@ export class NexthopMaps {
   }
 
   #dropPod(address: Address): void {
-    this.#tables.endpoints.delete(address)
-    this.#endpoints.delete(address)
-    const id = this.#podRows.get(address)
-    if (id === undefined) return
-    this.#podRows.delete(address)
+    const id = this.podRow(address)
     this.#write(id, planPodDevice(undefined))
+    this.#tables.endpoints.delete(address)
+    // Both writes are done: only now is it forgotten, for a refused one is repeated.
+    this.#endpoints.delete(address)
+    this.#podRows.delete(address)
     this.#releaseRow(id)
   }
 

@@ -205,7 +205,15 @@ export class ServiceMaps {
   }
 
   #acquireBackends(port: DesiredPort, problems: string[]): number[] {
-    const ids = port.backends.map((backend) => this.#backends.acquire(backend))
+    const ids: (number | undefined)[] = []
+    try {
+      for (const backend of port.backends) ids.push(this.#backends.acquire(backend))
+    } catch (error) {
+      // The port will be applied again, and counts them again.
+      for (const backend of port.backends.slice(0, ids.length))
+        this.#backends.release(backendName(backend), this.#nowMs())
+      throw error
+    }
     if (ids.includes(undefined))
       problems.push(`${port.id}: the table of backends is full; raise its size (datapath.backends)`)
     return ids.map((id) => id ?? 0)

@@ -1,5 +1,5 @@
-// The writers of the kernel's tables, killed before every single write and started again on what they left. After each write a
-// packet must find its way or be turned away, never be misled; at the end the tables say what those of a fresh start say.
+// The writers of the kernel's tables, stopped before every single write: killed and started again on what they left, or refused
+// by the kernel (a full table) and repeated by the same process. After each write a packet must find its way or be turned away, never be misled; at the end the tables say what those of a fresh start say.
 
 import t from 'tap'
 import { filterBit } from '../../../src/datapath/frontend-filter.ts'
@@ -53,31 +53,41 @@ function portsOf(service: ObjectKey, pods: readonly number[]): DesiredPort[] {
   ]
 }
 
-class Killed extends Error {}
+class Stopped extends Error {}
+
+/** What becomes of the process whose write is stopped. */
+type Ending = 'killed' | 'refused'
+
+/** Rows of arrays are always there, and deleting succeeds; a hash can be full, or without memory. */
+const REFUSABLE = /^(frontends|backend_ids|nodes|endpoints) set$/
 
 /** One node's kernel tables, and the time; processes come and go. */
 class Bed {
   readonly tables: MemoryTables = memoryTables(1 << 10, 1 << 8)
   nowMs = 0
-  /** Writes until the process is killed. */
+  /** Writes until one is stopped. */
   fuse = Number.POSITIVE_INFINITY
-  wasKilled = false
+  wasStopped = false
   readonly #scenes: Scene[] = []
+  readonly #ending: Ending
+  #isRepetition = false
   /** Who had a backend's number last, and until when flows may carry it. */
   readonly #holders = new Map<number, { name: Address; goneMs: number | undefined }>()
   #process: { nexthops: NexthopMaps; services: ServiceMaps; hasPruned: boolean } | undefined
 
-  constructor() {
+  constructor(ending: Ending) {
+    this.#ending = ending
     // The tables note every write before they do it.
-    this.tables.journal.push = () => {
+    this.tables.journal.push = (...writes) => {
       this.check()
-      if (this.fuse === 0) throw new Killed()
+      if (ending === 'refused' && !writes.some((write) => REFUSABLE.test(write))) return 0
+      if (this.fuse === 0) throw new Stopped()
       this.fuse -= 1
       return 0
     }
   }
 
-  /** As the agent's service loop does it. Killed: the process is gone, its tables stay. */
+  /** As the agent's service loop does it. Killed: the process is gone, its tables stay. @returns false when stopped */
   round(scene: Scene): boolean {
     if (this.#scenes.at(-1) !== scene) this.#scenes.push(scene)
     try {
@@ -85,9 +95,10 @@ class Bed {
       this.check()
       return true
     } catch (error) {
-      if (!(error instanceof Killed)) throw error
-      this.#process = undefined
-      this.wasKilled = true
+      if (!(error instanceof Stopped)) throw error
+      if (this.#ending === 'killed') this.#process = undefined
+      else this.#isRepetition = true
+      this.wasStopped = true
       return false
     }
   }
@@ -125,7 +136,9 @@ class Bed {
     )
     const movedPods = nexthops.setPods(pods, new Set())
     const movedNodes = nexthops.setNodes(SELF, others, [UPLINK])
-    services.refreshPlacement((one) => movedPods.has(one.address) || movedNodes.has(one.nodeName ?? ''))
+    services.refreshPlacement(
+      (one) => this.#isRepetition || movedPods.has(one.address) || movedNodes.has(one.nodeName ?? ''),
+    )
     for (const key of KEYS) {
       const listed = scene.services[key]
       services.apply(key, listed ? portsOf(key, listed) : [])
@@ -135,6 +148,7 @@ class Bed {
       nexthops.prune()
       this.#process.hasPruned = true
     }
+    this.#isRepetition = false
     services.retire()
     nexthops.retire()
   }
@@ -249,10 +263,10 @@ const SCENES: Readonly<Record<string, readonly Scene[]>> = {
   'everything goes': [START, { services: {}, devices: {}, nodes: {} }, START],
 }
 
-function play(history: readonly Scene[], kill: { scene: number; writes: number } | undefined): Bed {
-  const bed = new Bed()
+function play(history: readonly Scene[], ending: Ending, stop?: { scene: number; writes: number }): Bed {
+  const bed = new Bed(ending)
   history.forEach((scene, index) => {
-    if (kill?.scene === index) bed.fuse = kill.writes
+    if (stop?.scene === index) bed.fuse = stop.writes
     if (!bed.round(scene)) {
       bed.fuse = Number.POSITIVE_INFINITY
       bed.nowMs += 500
@@ -264,30 +278,36 @@ function play(history: readonly Scene[], kill: { scene: number; writes: number }
   return bed
 }
 
-for (const [name, scenes] of Object.entries(SCENES))
-  t.test(`killed at every write: ${name}`, async (t) => {
-    const history = [...scenes, ...(scenes.length > 1 ? [] : [START])]
-    const last = history.at(-1) ?? START
-    const fresh = play([last], undefined)
-    let kills = 0
-    for (let scene = 0; scene < history.length; scene += 1)
-      for (let writes = 0; ; writes += 1) {
-        const played = play(history, { scene, writes })
-        const meaning = JSON.stringify(played.meaning())
-        if (meaning !== JSON.stringify(fresh.meaning())) {
-          t.same(played.meaning(), fresh.meaning(), `scene ${scene}, killed before write ${writes}`)
-          return
-        }
-        for (let minute = 0; minute < 4; minute += 1) {
-          played.nowMs += GRACE_MS
-          played.round(last)
-        }
-        if (JSON.stringify(played.sizes) !== JSON.stringify(fresh.sizes)) {
-          t.same(played.sizes, fresh.sizes, `scene ${scene}, killed before write ${writes}: rows left`)
-          return
-        }
-        if (!played.wasKilled) break
-        kills += 1
+/** Plays the history once for every write in it. @returns how often a write was stopped; throws at the first difference */
+function stopEverywhere(history: readonly Scene[], ending: Ending): number {
+  const last = history.at(-1) ?? START
+  const fresh = play([last], ending)
+  let stops = 0
+  for (let scene = 0; scene < history.length; scene += 1)
+    for (let writes = 0; ; writes += 1) {
+      const bed = play(history, ending, { scene, writes })
+      const where = `scene ${scene}, ${ending} at write ${writes}`
+      const [got, wanted] = [bed.meaning(), fresh.meaning()].map((meaning) =>
+        JSON.stringify(meaning, null, 1),
+      )
+      expect(got === wanted, `${where}: the tables say ${got}, not ${wanted}`)
+      for (let minute = 0; minute < 4; minute += 1) {
+        bed.nowMs += GRACE_MS
+        bed.round(last)
       }
-    t.ok(kills > 0, `${kills} kills`)
-  })
+      expect(
+        String(bed.sizes) === String(fresh.sizes),
+        `${where}: ${bed.sizes} rows left, not ${fresh.sizes}`,
+      )
+      if (!bed.wasStopped) break
+      stops += 1
+    }
+  return stops
+}
+
+for (const ending of ['killed', 'refused'] as const)
+  for (const [name, scenes] of Object.entries(SCENES))
+    t.test(`${ending} at every write: ${name}`, async (t) => {
+      const stops = stopEverywhere(scenes.length > 1 ? scenes : [...scenes, START], ending)
+      t.ok(stops >= 4, `${stops} writes`)
+    })
