@@ -90,17 +90,13 @@ export class ContainerLife {
   adopt(record: ContainerRecord, wasReady: boolean): boolean {
     const { facts } = this
     facts.restartCount = record.restartCount
-    if (record.end !== undefined) {
-      this.#markEnded(record.end)
-      return true
-    }
-    const running = adoptContainer(this.pidFile, record.startedMs)
+    const running = record.end === undefined ? adoptContainer(this.pidFile, record.startedMs) : undefined
     if (running !== undefined) {
       this.#follow(running, wasReady)
       return true
     }
-    // It ended while nobody looked.
-    const end = {
+    // It ended while nobody looked, or was recorded as ended and waited for its restart.
+    const end = record.end ?? {
       exitCode: EXIT_UNKNOWN,
       signal: undefined,
       startedMs: record.startedMs,

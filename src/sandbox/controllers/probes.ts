@@ -2,8 +2,10 @@
 // socket is made inside and connected from here, so a probe costs what a request costs. Exec probes run in the pod's place.
 // A probe counts successes and failures against its thresholds and reports when the verdict turns.
 
-import { request } from 'node:http'
+import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import type { Container, Probe } from '../../kube/objects.ts'
 import { AF_INET, AF_INET6 } from '../../sys/libc/addresses.ts'
 import { withNetworkNamespace } from '../../sys/libc/namespaces.ts'
@@ -58,7 +60,8 @@ export function startProbe(
     }
     if (good && successes >= successThreshold && verdict !== true) turn(true)
     if (!good && failures >= failureThreshold && verdict !== false) turn(false)
-    timer = setTimeout(look, eager ? EAGER_MS : periodSeconds * 1000)
+    // The verdict itself may have ended the probe.
+    if (!stopped) timer = setTimeout(look, eager ? EAGER_MS : periodSeconds * 1000)
   }
   const turn = (good: boolean) => {
     verdict = good
@@ -138,9 +141,15 @@ function answersHttp(
   const port = portOf(target.container, action.port)
   const headers: Record<string, string> = { 'user-agent': 'kube-probe/weir', connection: 'close' }
   for (const { name, value } of action.httpHeaders ?? []) headers[name.toLowerCase()] = value
+  const isSecure = action.scheme === 'HTTPS'
+  const connection = (): Socket => {
+    const socket = connectInside(target, action.host, port)
+    // Whose certificate it is does not matter to a probe, as to kubelet.
+    return isSecure ? connectTls({ socket, rejectUnauthorized: false }) : socket
+  }
   return new Promise((resolve) => {
-    const outgoing = request({
-      createConnection: () => connectInside(target, action.host, port),
+    const outgoing = (isSecure ? httpsRequest : httpRequest)({
+      createConnection: connection,
       host: target.address,
       port,
       path: action.path || '/',
