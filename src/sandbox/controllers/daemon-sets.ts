@@ -5,7 +5,7 @@ import type { DaemonSet, Node, Pod } from '../../kube/objects.ts'
 import { DAEMON_SETS, PODS } from '../../kube/objects.ts'
 import { isPodActive, isPodAvailable, isPodReady, podFromTemplate, templateHash } from './objects.ts'
 import { createAll, deleteAll, enqueueOwner, listOwned, patchStatus } from './owned.ts'
-import { refusalOf } from './placement.ts'
+import { type PodRole, refusalOf } from './placement.ts'
 import type { Controller, ControllerContext } from './store.ts'
 import { createWorkQueue } from './work-queue.ts'
 
@@ -60,10 +60,8 @@ export function planDaemons(
   nodes: readonly Node[],
   nowMs: number,
 ): DaemonPlan {
-  const fitting = nodes.filter(
-    (node) => refusalOf({ spec: set.spec.template.spec }, node, true) === undefined,
-  )
-  const names = new Set(fitting.map((node) => node.metadata.name ?? ''))
+  const names = nodesFor(set, nodes, 'daemon')
+  const keeping = nodesFor(set, nodes, 'running daemon')
   const active = pods.filter(isPodActive)
   // A terminating pod keeps its place until it is gone, for it may still hold host ports.
   const occupied = new Set(pods.map((pod) => pod.spec.nodeName ?? ''))
@@ -74,7 +72,10 @@ export function planDaemons(
   const outdated = placed.filter((pod) => pod.metadata.labels?.[HASH_LABEL] !== hash)
   return {
     create: [...names].filter((name) => !occupied.has(name)),
-    delete: [...misplaced, ...replaceable(set, outdated, names.size - available)],
+    delete: [
+      ...misplaced.filter((pod) => !keeping.has(pod.spec.nodeName ?? '')),
+      ...replaceable(set, outdated, names.size - available),
+    ],
     status: {
       observedGeneration: set.metadata.generation ?? 0,
       desiredNumberScheduled: names.size,
@@ -86,6 +87,12 @@ export function planDaemons(
       numberUnavailable: names.size - available,
     },
   }
+}
+
+function nodesFor(set: DaemonSet, nodes: readonly Node[], role: PodRole): Set<string> {
+  const pod = { spec: set.spec.template.spec }
+  const fitting = nodes.filter((node) => refusalOf(pod, node, role) === undefined)
+  return new Set(fitting.map((node) => node.metadata.name ?? ''))
 }
 
 /** Outdated pods that may go now: those that are not ready in any case, then as many as may be missing. */

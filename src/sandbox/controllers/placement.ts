@@ -23,12 +23,15 @@ export function choosePlace(pod: Pod, nodes: readonly Node[], pods: readonly Pod
   return { nodeName: leastLoaded(pod, fitting, pods) }
 }
 
-/** Why the node will not do; undefined when it will. Also what keeps a DaemonSet off a node. */
-export function refusalOf(pod: Pick<Pod, 'spec'>, node: Node, forDaemon = false): string | undefined {
-  if (!forDaemon && !isNodeReady(node)) return 'node(s) were not ready'
-  if (!forDaemon && node.spec?.unschedulable === true) return 'node(s) were unschedulable'
+/** A DaemonSet's pod goes to cordoned nodes too, and where it runs already only a NoExecute taint drives it away. */
+export type PodRole = 'new' | 'daemon' | 'running daemon'
+
+/** Why the node will not do; undefined when it will. */
+export function refusalOf(pod: Pick<Pod, 'spec'>, node: Node, role: PodRole = 'new'): string | undefined {
+  if (role === 'new' && !isNodeReady(node)) return 'node(s) were not ready'
+  if (role === 'new' && node.spec?.unschedulable === true) return 'node(s) were unschedulable'
   const taint = (node.spec?.taints ?? []).find(({ effect, key, value }) => {
-    if (effect === 'PreferNoSchedule') return false
+    if (effect === 'PreferNoSchedule' || (role === 'running daemon' && effect !== 'NoExecute')) return false
     return !(pod.spec.tolerations ?? []).some((toleration) => {
       if (toleration.effect && toleration.effect !== effect) return false
       if (toleration.key && toleration.key !== key) return false

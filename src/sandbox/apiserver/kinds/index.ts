@@ -1,5 +1,5 @@
 // The kinds a cluster has from the start. Left out: events.k8s.io (core Events serve), admissionregistration (no webhooks are
-// called), CronJob (no controller).
+// called).
 
 import type { KindDefinition } from '../kind.ts'
 import { clusterRoleBindingKind, clusterRoleKind, roleBindingKind, roleKind } from './access.ts'
@@ -17,6 +17,7 @@ import {
 } from './networking.ts'
 import { podKind } from './pod.ts'
 import { serviceKind } from './service.ts'
+import { cronJobKind, persistentVolumeKind } from './unattended.ts'
 import {
   daemonSetKind,
   deploymentKind,
@@ -56,4 +57,6 @@ export const builtinKinds: readonly KindDefinition[] = [
   customResourceDefinitionKind,
   podDisruptionBudgetKind,
   jobKind,
+  cronJobKind,
+  persistentVolumeKind,
 ]

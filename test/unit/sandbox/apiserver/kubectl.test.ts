@@ -77,6 +77,12 @@ metadata: { name: bound }
 spec: { nodeName: node1, containers: [ { name: main, image: one } ] }
 `
 
+const config = (name: string): string => `
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: ${name}, labels: { set: one } }
+`
+
 t.test('what people do with kubectl works', async (t) => {
   const cases: [string, string, number, RegExp][] = [
     ['apply -f -', deployment(2), 0, /deployment.apps\/web created/],
@@ -122,6 +128,16 @@ t.test('what people do with kubectl works', async (t) => {
     ['create secret generic made -n made --from-literal=a=b', '', 0, /created/],
     ['get secret made -n made -o jsonpath={.data.a}', '', 0, /^Yg==$/],
     ['delete namespace made --timeout=5s', '', 0, /deleted/],
+    ['auth can-i create pods', '', 0, /^yes$/m],
+    ['auth can-i --list', '', 0, /\*\.\*/],
+    ['auth whoami', '', 0, /Username +tester/],
+    // From client-side to server-side apply: nothing the cluster gave a pod is taken away with kubectl's old ownership.
+    ['apply -f -', pod, 0, /created/],
+    ['apply --server-side -f -', pod, 0, /^pod\/bound serverside-applied\n$/],
+    ['apply --server-side -f -', pod, 0, /^pod\/bound serverside-applied\n$/],
+    ['exec bound -- ls', '', 1, /no exec; in a rack use: weir sandbox exec default\/bound/],
+    ['apply --prune -l set=one -f -', `${config('kept')}---${config('pruned')}`, 0, /pruned created/],
+    ['apply --prune -l set=one -f -', config('kept'), 0, /kept unchanged\n(.*\n)*configmap\/pruned pruned/],
   ]
   for (const [args, input, code, output] of cases) {
     const outcome = await kubectl(args, input)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { DaemonSet, Deployment, Pod, StatefulSet } from '../../../../src/kube/objects.ts'
+import type { DaemonSet, Deployment, Node, Pod, StatefulSet } from '../../../../src/kube/objects.ts'
 import { planDaemons } from '../../../../src/sandbox/controllers/daemon-sets.ts'
 import { deploymentStatus } from '../../../../src/sandbox/controllers/deployments.ts'
 import {
@@ -278,6 +278,14 @@ t.test('DaemonSet: one pod per fitting node, replaced one by one', async (t) => 
     1,
     'off a node that no longer fits',
   )
+  const tainted = (effect: 'NoSchedule' | 'NoExecute'): Node => {
+    const made = node('node1')
+    return { ...made, spec: { ...made.spec, taints: [{ key: 'k', value: 'v', effect }] } }
+  }
+  const running = [labelled('r', 'node1', 'h')]
+  t.same(planDaemons(set, 'h', [], [tainted('NoSchedule')], NOW).create, [])
+  t.same(planDaemons(set, 'h', running, [tainted('NoSchedule')], NOW).delete, [], 'what runs there stays')
+  t.same(planDaemons(set, 'h', running, [tainted('NoExecute')], NOW).delete, running)
 })
 
 t.test('StatefulSet: in order up, in reverse down', async (t) => {
