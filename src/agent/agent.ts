@@ -14,6 +14,7 @@ import { NetworkView } from '../datapath/network-view.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Address, address, FAMILIES, type Family, familyOf } from '../model/address.ts'
+import { isPoolAddress } from '../routing/allocate-addresses.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import type { AgentConfig } from './config.ts'
@@ -104,7 +105,15 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const begin = () => {
     const { nodeName, pools } = config
     const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
-    loop = new ServiceLoop({ nodeName, sources, datapath, network, events, log, onApplied })
+    loop = new ServiceLoop({
+      plan: { nodeName, isVip: (vip) => isPoolAddress(pools, vip) },
+      sources,
+      datapath,
+      network,
+      events,
+      log,
+      onApplied,
+    })
     allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
     log.info(
       { services: sources.services.size, slices: sources.slices.size, nodes: sources.nodes.size },

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
-import { familyOf, parseAddress, parsePrefix } from '../model/address.ts'
+import { familyOf, parseAddress, parsePrefix, prefixContains } from '../model/address.ts'
 
 export class ConfigError extends Error {
   readonly code: 'UNREADABLE' | 'NOT_YAML' | 'INVALID'
@@ -50,7 +50,28 @@ const peerSchema = z
       })
   })
 
-const configSchema = z.strictObject({
+/** A pool's addresses belong to Services alone: the datapath refuses every port there that no Service defines. */
+function checkPools(config: z.infer<typeof configFields>, context: z.RefinementCtx): void {
+  const { routing } = config
+  const own = [
+    ...routing.loopbacks.map((prefix) => prefix.slice(0, prefix.indexOf('/'))),
+    ...routing.peers.flatMap((peer) => [peer.address, peer.localAddress ?? peer.address]),
+    routing.routerId,
+  ].flatMap((text) => parseAddress(text) ?? [])
+  for (const [poolIndex, pool] of config.pools.entries()) {
+    for (const [index, prefix] of pool.prefixes.entries()) {
+      const taken = own.find((address) => prefixContains(prefix, address))
+      if (taken === undefined) continue
+      context.addIssue({
+        code: 'custom',
+        path: ['pools', poolIndex, 'prefixes', index],
+        message: `${prefix} holds ${taken}, which is this node's or a router's own; a pool's addresses belong to Services alone`,
+      })
+    }
+  }
+}
+
+const configFields = z.strictObject({
   nodeName: z.string().min(1),
   stateDirectory: z.string().startsWith('/'),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
@@ -78,6 +99,8 @@ const configSchema = z.strictObject({
     .array(z.strictObject({ name: z.string().min(1), prefixes: z.array(prefixText).min(1) }))
     .default([]),
 })
+
+const configSchema = configFields.superRefine(checkPools)
 
 export type AgentConfig = z.infer<typeof configSchema>
 
@@ -132,7 +155,7 @@ function fillIn(
   })
 }
 
-const KNOWN_KEYS = collectKeys(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }))
+const KNOWN_KEYS = collectKeys(z.toJSONSchema(configFields, { io: 'input', unrepresentable: 'any' }))
 
 function collectKeys(schema: unknown, into = new Set<string>()): Set<string> {
   if (typeof schema !== 'object' || schema === null) return into

@@ -10,7 +10,7 @@ import type { EventRecorder } from '../kube/events.ts'
 import type { EndpointSlice, Node, ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { DesiredPort } from '../services/desired.ts'
-import { planService } from '../services/plan-service.ts'
+import { type PlanContext, planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
 import type { Sources } from './sources.ts'
 
@@ -26,7 +26,7 @@ export interface ServedService extends ServiceStatus {
 }
 
 export interface ServiceLoopOptions {
-  readonly nodeName: string
+  readonly plan: PlanContext
   readonly sources: Sources
   readonly datapath: Datapath
   readonly network: NetworkView
@@ -96,7 +96,7 @@ export class ServiceLoop {
 
   async #applyNetwork(): Promise<void> {
     this.#networkChanged = false
-    const { datapath, network, nodeName, sources } = this.#options
+    const { datapath, network, plan, sources } = this.#options
     const facts = network.facts()
     // An attempt that threw may have moved rows without telling which: its repetition places every backend anew.
     const isRepetition = this.#networkHalfWritten
@@ -104,9 +104,9 @@ export class ServiceLoop {
     datapath.attachUplinks(facts.uplinks)
     datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
     const others: Node[] = []
-    let self: Node = { name: nodeName, internalIps: {} }
+    let self: Node = { name: plan.nodeName, internalIps: {} }
     for (const node of sources.nodes.values()) {
-      if (node.name === nodeName) self = node
+      if (node.name === plan.nodeName) self = node
       else others.push(node)
     }
     datapath.nexthops.setUplinks(facts.uplinks, facts.gateways)
@@ -150,10 +150,10 @@ export class ServiceLoop {
   }
 
   #applyService(key: ObjectKey): void {
-    const { sources, datapath, nodeName } = this.#options
+    const { sources, datapath, plan } = this.#options
     const service = sources.services.get(key)
     const slices: EndpointSlice[] = service ? sources.slices.find('service', key) : []
-    const desired = service ? planService(service, slices, nodeName) : []
+    const desired = service ? planService(service, slices, plan) : []
     const { heirs, ...status } = datapath.services.apply(key, desired)
     for (const heir of heirs) this.#again.add(heir)
     if (!service) {

@@ -181,7 +181,9 @@ export class ServiceMaps {
     const cluster = this.#ranges.place(fillSlots(port, port.cluster, ids), before.cluster, nowMs)
     const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
     if (!cluster || !local)
-      problems.push(`${port.id}: the slot array is full; raise its size (datapath.slots)`)
+      problems.push(
+        `${port.id}: the slot array of this node is full; its size is fixed (SLOT_PAIRS_MAX in bpf/maps.h)`,
+      )
     if (!cluster) {
       // The old table goes on serving, with the backends it names.
       for (const backend of port.backends) this.#backends.release(backendName(backend), nowMs)
@@ -215,7 +217,9 @@ export class ServiceMaps {
       throw error
     }
     if (ids.includes(undefined))
-      problems.push(`${port.id}: the table of backends is full; raise its size (datapath.backends)`)
+      problems.push(
+        `${port.id}: the table of backends of this node is full; its size is fixed (BACKENDS_MAX in bpf/maps.h)`,
+      )
     return ids.map((id) => id ?? 0)
   }
 
@@ -247,7 +251,9 @@ export class ServiceMaps {
     if (!frontend) {
       const id = this.#frontendRows.take(key.address)
       if (id === undefined) {
-        problems.push(`${name}: the table of frontends is full; raise its size (datapath.frontends)`)
+        problems.push(
+          `${name}: the table of frontends of this node is full; its size is fixed (FRONTENDS_MAX in bpf/maps.h)`,
+        )
         return
       }
       frontend = { key, id, claims: new Map(), value: undefined }

@@ -6,15 +6,24 @@ import type { DesiredBackend, DesiredFrontend, DesiredPort } from './desired.ts'
 import { backendName } from './desired.ts'
 import { type Candidate, selectEndpoints } from './select-endpoints.ts'
 
+export interface PlanContext {
+  /** This node: decides the Local sets. */
+  readonly nodeName: string
+  /**
+   * Whether an address is nobody's but Services': inside a declared pool. Only there are the ports that no Service defines
+   * refused; an external address may as well be a node's own, with SSH and BGP behind other ports.
+   */
+  readonly isVip: (address: Address) => boolean
+}
+
 /**
  * Plans every port of a Service, per family it has an address in.
  * @param slices all slices of the Service, in any order; the same endpoint may stand in several
- * @param nodeName this node: decides the Local sets
  */
 export function planService(
   service: Service,
   slices: readonly EndpointSlice[],
-  nodeName: string,
+  context: PlanContext,
 ): DesiredPort[] {
   const planned: DesiredPort[] = []
   for (const family of FAMILIES) {
@@ -22,9 +31,10 @@ export function planService(
     if (addresses.internal.length + addresses.external.length === 0) continue
     for (const port of service.ports) {
       const candidates = gatherCandidates(slices, family, port)
-      planned.push(planPort(service, port, family, addresses, candidates, nodeName))
+      planned.push(planPort(service, port, family, addresses, candidates, context.nodeName))
     }
-    if (service.ports.length > 0) planned.push(...planUndefinedPorts(service, family, addresses.external))
+    if (service.ports.length > 0)
+      planned.push(...planUndefinedPorts(service, family, addresses.external.filter(context.isVip)))
   }
   return planned
 }
@@ -119,7 +129,7 @@ function planPort(
   }
 }
 
-/** A VIP refuses the ports nobody defined, as a host would. Only on addresses that belong to Services alone. */
+/** A VIP refuses the ports nobody defined, as a host would. */
 function planUndefinedPorts(service: Service, family: Family, addresses: readonly Address[]): DesiredPort[] {
   return addresses.map((address) => ({
     id: `${service.key} undefined-ports ${address}`,

@@ -175,6 +175,25 @@ t.test('tunnelled packets are taken from known nodes only', async (t) => {
   t.equal(dropped(after) - dropped(before), 1)
 })
 
+t.test('a VIP answers ping, in both families, whole', async (t) => {
+  for (const vip of context.service.vips) {
+    const ping = await runIn(rack.host('client2'), [
+      'ping',
+      '-n',
+      '-c',
+      '5',
+      '-i',
+      '0.05',
+      '-W',
+      '1',
+      '-s',
+      '1400',
+      vip,
+    ])
+    t.match(ping.stdout, /5 packets transmitted, 5 received/, vip)
+  }
+})
+
 t.test('a jumbo request and answer pass between nodes and clients of 1500', async (t) => {
   const message = 'x'.repeat(6000)
   const url = urlOf(context.service.vips[0] ?? '', `/echo?msg=${message}`)

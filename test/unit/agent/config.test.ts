@@ -46,6 +46,12 @@ t.test('refusals', async (t) => {
       /routing\.routerId: '10\.255\.0' is not an IP/,
     ],
     ['the wrong family', 'family: ipv4', 'family: ipv6', /routing\.peers\[0\]\.family: is ipv6/],
+    [
+      "a pool with the node's own address",
+      'prefixes: [203.0.113.0/24',
+      'prefixes: [10.255.0.0/24',
+      /pools\[0\]\.prefixes\[0\]: 10\.255\.0\.0\/24 holds 10\.255\.0\.1/,
+    ],
     ['an ASN out of range', 'asn: 65101', 'asn: 0', /routing\.asn/],
     [
       'a gobgp target of no known form',
@@ -61,6 +67,7 @@ t.test('refusals', async (t) => {
 })
 
 t.test('variables are filled in from the environment', async (t) => {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the file's own syntax
   const text = GOOD.replace('nodeName: node1', 'nodeName: ${NODE_NAME} # ${NOT_READ}')
   t.equal(parseConfig(text, 'agent.yaml', { NODE_NAME: 'worker-7' }).nodeName, 'worker-7')
   t.throws(() => parseConfig(text, 'agent.yaml', {}), { message: /uses \$\{NODE_NAME\}, which is not set/ })

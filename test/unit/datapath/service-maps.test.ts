@@ -231,7 +231,7 @@ t.test('a full slot array is said, and the old table goes on serving', async (t)
   const { tables, maps } = setUp(memoryTables(300))
   maps.apply(web, [port(web, [2])])
   const status = maps.apply(web, [port(web, [2, 3, 4])])
-  t.match(status.problems, [/the slot array is full/])
+  t.match(status.problems, [/the slot array of this node is full/])
   t.strictSame(reached(tables, vipKey), ['10.244.1.2'])
 })
 

@@ -3,7 +3,7 @@
 import t from 'tap'
 import { address } from '../../../src/model/address.ts'
 import { type Endpoint, type EndpointSlice, objectKey, type Service } from '../../../src/model/service.ts'
-import { planService } from '../../../src/services/plan-service.ts'
+import { type PlanContext, planService } from '../../../src/services/plan-service.ts'
 import { type Candidate, selectEndpoints } from '../../../src/services/select-endpoints.ts'
 
 const READY = { ready: true, serving: true, terminating: false }
@@ -105,6 +105,8 @@ const slice = (
   ...overrides,
 })
 
+const CONTEXT: PlanContext = { nodeName: 'a', isVip: (candidate) => candidate.startsWith('203.0.113.') }
+
 const endpoint = (text: string, nodeName: string, conditions = READY): Endpoint => ({
   address: address(text),
   nodeName,
@@ -115,10 +117,10 @@ t.test(
   'a ClusterIP is a list; a VIP makes the port a Maglev table and refuses undefined ports',
   async (t) => {
     const slices = [slice('web-1', [endpoint('10.244.1.2', 'a')])]
-    const internal = planService(service(), slices, 'a')
+    const internal = planService(service(), slices, CONTEXT)
     t.equal(internal.length, 1)
     t.equal(internal[0]?.balancing, 'list')
-    const external = planService(service({ loadBalancerIps: [address('203.0.113.7')] }), slices, 'a')
+    const external = planService(service({ loadBalancerIps: [address('203.0.113.7')] }), slices, CONTEXT)
     t.strictSame(
       external.map(({ id, balancing }) => [id, balancing]),
       [
@@ -144,7 +146,7 @@ t.test('families are planned apart, from slices of their own', async (t) => {
       slice('web-4', [endpoint('10.244.1.2', 'a')]),
       slice('web-6', [endpoint('fd00:244:1::2', 'a')], { family: 'ipv6' }),
     ],
-    'a',
+    CONTEXT,
   )
   t.strictSame(
     planned.map((port) => [port.family, port.backends.map((backend) => backend.address)]),
@@ -164,7 +166,7 @@ t.test(
         slice('web-1', [endpoint('10.244.1.2', 'a', BROKEN), endpoint('10.244.2.2', 'b')]),
         slice('web-2', [endpoint('10.244.1.2', 'a')]),
       ],
-      'a',
+      CONTEXT,
     )
     t.strictSame(
       planned[0]?.backends.map((backend) => backend.address),
@@ -192,7 +194,7 @@ t.test('ports are matched by name and protocol; the rest of a slice is not ours'
         ],
       }),
     ],
-    'a',
+    CONTEXT,
   )
   t.strictSame(
     planned.map((port) => port.backends.map((backend) => `${backend.port}/${backend.protocol}`)),
@@ -204,7 +206,7 @@ t.test('an unusable endpoint stays a backend, so that its flows live on, but is 
   const planned = planService(
     service(),
     [slice('web-1', [endpoint('10.244.1.2', 'a', LEAVING), endpoint('10.244.1.3', 'a')])],
-    'a',
+    CONTEXT,
   )
   t.strictSame(
     planned[0]?.backends.map((backend) => backend.state),
@@ -217,5 +219,16 @@ t.test('the plan does not depend on the order of slices or endpoints', async (t)
   const one = slice('web-1', [endpoint('10.244.1.2', 'a'), endpoint('10.244.1.9', 'a')])
   const two = slice('web-2', [endpoint('10.244.3.1', 'c')])
   const turned = slice('web-1', [...one.endpoints].reverse())
-  t.strictSame(planService(service(), [one, two], 'a'), planService(service(), [two, turned], 'a'))
+  t.strictSame(planService(service(), [one, two], CONTEXT), planService(service(), [two, turned], CONTEXT))
 })
+
+t.test(
+  "an external address outside the pools may be a node's own: its other ports are not ours to refuse",
+  async (t) => {
+    const planned = planService(service({ externalIps: [address('10.255.0.1')] }), [], CONTEXT)
+    t.strictSame(
+      planned.map(({ id }) => id),
+      ['shop/web 80/TCP ipv4'],
+    )
+  },
+)
