@@ -73,7 +73,11 @@ function follow<T extends ApiObject, Row>(
     onChanges: (changes) => {
       for (const change of changes) apply(change)
     },
-    onProblem: (error) =>
-      log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again'),
+    onProblem: (error) => {
+      // A server that compacted its history, or was restarted, says so; the new list that follows mends it.
+      if (error.code === 'gone')
+        log.info({ kind: resource.kind }, 'the API server forgot our version; listing anew')
+      else log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again')
+    },
   })
 }
