@@ -67,28 +67,11 @@ interface Parts {
 
 async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const netlink = new Netlink()
-  const links = await netlink.links.list()
-  const datapath = new Datapath({
-    nodeName: config.nodeName,
-    bpffs: config.datapath.bpffs,
-    cgroup: config.datapath.cgroup,
-    objects: config.datapath.objects,
-    tunnelAddresses: tunnelAddresses(config),
-    redirectsOnly: links.some((link) => link.kind === 'veth' && config.datapath.uplinks.includes(link.name)),
-    log,
-  })
+  const datapath = await openDatapath(config, netlink, log)
   log.info('datapath loaded; pinned state adopted')
   let loop: ServiceLoop | undefined
   let allocator: AddressAllocator | undefined
-  const network = new NetworkView({
-    netlink,
-    uplinkNames: config.datapath.uplinks,
-    onChange: () => loop?.networkChanged(),
-    onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
-  })
-  await network.start()
-  for (const name of network.missingUplinks())
-    log.warn({ uplink: name }, 'there is no such interface yet; check datapath.uplinks')
+  const network = await openNetwork(config, netlink, log, () => loop?.networkChanged())
   const client = kubeClient(config)
   const events = new EventRecorder({
     client,
@@ -97,28 +80,16 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
   })
   const sources = followSources(client, log)
-  const routing = new Routing({
-    config,
-    log,
-    isDatapathServing: () => datapath.isServing(network.facts().uplinks),
-  })
+  const isDatapathServing = () => datapath.isServing(network.facts().uplinks)
+  const routing = new Routing({ config, log, isDatapathServing })
   const begin = () => {
     const { nodeName, pools } = config
+    const plan = { nodeName, isVip: (vip: Address) => isPoolAddress(pools, vip) }
     const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
-    loop = new ServiceLoop({
-      plan: { nodeName, isVip: (vip) => isPoolAddress(pools, vip) },
-      sources,
-      datapath,
-      network,
-      events,
-      log,
-      onApplied,
-    })
+    loop = new ServiceLoop({ plan, sources, datapath, network, events, log, onApplied })
     allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
-    log.info(
-      { services: sources.services.size, slices: sources.slices.size, nodes: sources.nodes.size },
-      'synced',
-    )
+    const { services, slices, nodes } = sources
+    log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
   }
   const close = async () => {
     await allocator?.close()
@@ -130,7 +101,48 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     netlink.close()
     datapath.close()
   }
-  return { datapath, network, sources, routing, loop: () => loop, allocator: () => allocator, begin, close }
+  return {
+    datapath,
+    network,
+    sources,
+    routing,
+    loop: () => loop,
+    allocator: () => allocator,
+    begin,
+    close,
+  }
+}
+
+async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
+  const { bpffs, cgroup, objects, uplinks } = config.datapath
+  const links = await netlink.links.list()
+  return new Datapath({
+    nodeName: config.nodeName,
+    bpffs,
+    cgroup,
+    objects,
+    tunnelAddresses: tunnelAddresses(config),
+    redirectsOnly: links.some((link) => link.kind === 'veth' && uplinks.includes(link.name)),
+    log,
+  })
+}
+
+async function openNetwork(
+  config: AgentConfig,
+  netlink: Netlink,
+  log: Logger,
+  onChange: () => void,
+): Promise<NetworkView> {
+  const network = new NetworkView({
+    netlink,
+    uplinkNames: config.datapath.uplinks,
+    onChange,
+    onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
+  })
+  await network.start()
+  for (const name of network.missingUplinks())
+    log.warn({ uplink: name }, 'there is no such interface yet; check datapath.uplinks')
+  return network
 }
 
 function kubeClient(config: AgentConfig): KubeClient {
