@@ -45,10 +45,11 @@ export async function runProofs(
   },
   { isAgain = false }: ProofOptions = {},
 ): Promise<ProofResult> {
-  const kubectl = kubectlFor(rack, await findKubectl())
+  const kubectlProgram = await findKubectl()
+  const kubectl = kubectlFor(rack, kubectlProgram)
   let context: ProofContext | undefined
   await deployed(async () => {
-    context = { rack, kubectl, service: await deploySample(rack, kubectl) }
+    context = { rack, kubectlProgram, kubectl, service: await deploySample(rack, kubectl) }
     return `${context.service.pods.length} pods, VIPs ${context.service.vips.join(' ')}`
   })
   if (!context) throw new Error('the sample application was not deployed')
@@ -93,13 +94,14 @@ function formatFinding(finding: Finding, seconds: number): string {
   return `${mark}${finding.claim}: ${finding.seen}  (${seconds.toFixed(1)} s)\n${details.join('')}`
 }
 
-function nextThings(rack: Rack, { service }: ProofContext): string {
+function nextThings(rack: Rack, { service, kubectlProgram }: ProofContext): string {
   const flag = rack.name === 'weir' ? '' : ` --name ${rack.name}`
   const vip = service.vips[0] ?? ''
+  const alias = kubectlProgram === 'kubectl' ? '' : `  alias kubectl=${kubectlProgram}\n`
   return `
 The rack stays up. Try next:
   export KUBECONFIG=${rack.kubeconfig}
-  kubectl get pods,services,endpointslices -o wide
+${alias}  kubectl get pods,services,endpointslices -o wide
   kubectl scale deployment web --replicas=9
   npx weir sandbox exec client1${flag} -- curl -s http://${vip}/hostname
   npx weir sandbox exec tor1${flag} -- vtysh -c 'show ip route ${vip}'

@@ -22,6 +22,8 @@ export interface Finding {
 
 export interface ProofContext {
   readonly rack: Rack
+  /** `kubectl` where PATH has one, else the path of the one that came with the development packages. */
+  readonly kubectlProgram: string
   /** Runs kubectl against the rack; throws with what it said when it fails. */
   readonly kubectl: (...args: readonly string[]) => Promise<string>
   /** The sample Service's addresses. */
