@@ -119,10 +119,14 @@ static __always_inline struct sock_reverse *sock_storage(struct bpf_sock_addr *c
 	return ctx->sk ? bpf_sk_storage_get(&sock_reverse, ctx->sk, NULL, flags) : NULL;
 }
 
-/* No frontend: either not a Service at all, or a port that the Service lacks. */
+/*
+ * No frontend: either not a Service at all, or a port that the Service lacks. UDP proceeds: a host
+ * refuses a datagram and never the connect(), which ping and traceroute use to learn their own
+ * address; the datagram meets its refusal at the node it reaches.
+ */
 static __always_inline int sock_judge_unknown(const struct sock_target *target)
 {
-	if (target->protocol != IPPROTO_TCP && target->protocol != IPPROTO_UDP)
+	if (target->protocol != IPPROTO_TCP)
 		return SOCK_PROCEED;
 	if (!frontend_find_catch_all(&target->address))
 		return SOCK_PROCEED;

@@ -31,6 +31,8 @@ export interface LoadReport {
   readonly started: number
   readonly answered: number
   readonly failures: readonly LoadFailure[]
+  /** Answers that took longer than SLOW_MS: a lost SYN is sent again after a second. */
+  readonly slow: number
   /** Answers by body: with `/hostname`, by pod. */
   readonly byBody: Readonly<Record<string, number>>
   readonly beganMs: number
@@ -39,6 +41,7 @@ export interface LoadReport {
 }
 
 const FAILURES_KEPT = 1000
+const SLOW_MS = 900
 const BODY_KEPT_CHARS = 200
 
 class Load {
@@ -164,6 +167,7 @@ class Load {
       started: this.#started,
       answered: this.#answered,
       failures: this.#failures,
+      slow: sorted.filter((latency) => latency > SLOW_MS).length,
       byBody: Object.fromEntries([...this.#byBody].sort(([a], [b]) => (a < b ? -1 : 1))),
       beganMs,
       seconds: Number(seconds.toFixed(3)),

@@ -166,7 +166,14 @@ for (const [family, number] of families) {
 
     t.test(`${family} ${kind}: refusals`, async (t) => {
       t.equal((await tell(order(90))).error, 'ECONNREFUSED', 'no endpoint anywhere')
-      t.equal((await tell(order(7777))).error, 'ECONNREFUSED', 'a port that no Service has')
+      if (kind === 'tcp')
+        t.equal((await tell(order(7777))).error, 'ECONNREFUSED', 'a port that no Service has')
+      if (kind === 'udp-connected')
+        t.equal(
+          (await tell(order(7777, 0))).error,
+          undefined,
+          'UDP connects there, as ping does to learn its address',
+        )
       t.equal((await tell(order(91))).error, 'EHOSTUNREACH', 'internal policy Local, endpoints elsewhere')
       t.equal((await tell(order(92))).error, undefined, 'an external address, from inside: the whole cluster')
     })

@@ -175,8 +175,10 @@ t.test('tunnelled packets are taken from known nodes only', async (t) => {
   t.equal(dropped(after) - dropped(before), 1)
 })
 
-t.test('a VIP answers ping, in both families, whole', async (t) => {
+t.test('a VIP answers ping, in both families, whole, from outside and from a node', async (t) => {
   for (const vip of context.service.vips) {
+    const inside = await runIn(rack.host('node1'), ['ping', '-n', '-c', '2', '-i', '0.05', '-W', '1', vip])
+    t.match(inside.stdout, /2 packets transmitted, 2 received/, `${vip} from node1`)
     const ping = await runIn(rack.host('client2'), [
       'ping',
       '-n',
