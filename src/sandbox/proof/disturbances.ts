@@ -84,6 +84,23 @@ export async function proveLinkCut({ rack, service }: ProofContext): Promise<Fin
   }
 }
 
+export async function proveHealed({ rack }: ProofContext): Promise<Finding> {
+  let seen = ''
+  const look = async () => {
+    const sessions = await Promise.all(routerNames(rack.plan).map((name) => routerSessions(rack, name)))
+    const up = sessions
+      .flat()
+      .filter((session) => session.state === 'Established' && session.prefixesAccepted > 0)
+    seen = `${up.length} of ${sessions.flat().length} sessions`
+    return up.length === sessions.flat().length
+  }
+  const holds = await waitUntil('the sessions over the healed link', SESSIONS_MS, look).then(
+    () => true,
+    () => false,
+  )
+  return { claim: `link ${CUT_LINK} healed: its sessions are back`, holds, seen }
+}
+
 export async function provePodDeletion({ rack, service, kubectl }: ProofContext): Promise<Finding> {
   const victim = service.pods[0]?.name ?? ''
   const url = urlOf(service.vips[1] ?? service.vips[0] ?? '', '/hostname')
