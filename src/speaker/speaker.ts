@@ -50,6 +50,8 @@ export interface SpeakerOptions {
   readonly config: SpeakerConfig
   readonly log: SpeakerLog
   readonly nowMs?: () => number
+  /** Told when a session comes up or goes, by the peer's address; empty when gobgpd itself is away and nothing is known. */
+  readonly onSessions?: (established: ReadonlyMap<string, boolean>) => void
 }
 
 export interface SpeakerStatus {
@@ -95,6 +97,7 @@ class GobgpSpeaker {
   /** Set from a gobgpd found without peers until all peers are in, so that each of them is told of the restart. */
   #isRestarting = false
   #watch: Promise<void> | undefined
+  readonly #sessions = new Map<string, boolean>()
   #error: string | undefined
 
   constructor(options: SpeakerOptions) {
@@ -219,14 +222,23 @@ class GobgpSpeaker {
     )
   }
 
+  #noteSession(address: string, isEstablished: boolean): void {
+    if (this.#sessions.get(address) === isEstablished) return
+    this.#sessions.set(address, isEstablished)
+    this.#options.onSessions?.(this.#sessions)
+  }
+
   /** The stream's end is how a dead gobgpd is noticed at once; what it held is then unknown. */
   #watchDaemon(): void {
     this.#watch ??= this.#client
       .watchPeers(({ kind, address, session }) => {
         if (kind === 'changed') this.#options.log.info({ address, session }, 'BGP session changed')
+        this.#noteSession(address, session === 'established')
       }, this.#stop.signal)
       .catch((error: unknown) => {
         this.#watch = undefined
+        this.#sessions.clear()
+        this.#options.onSessions?.(this.#sessions)
         this.#installed = undefined
         this.#announcedSince.clear()
         if (this.#stop.signal.aborted) return
