@@ -10,10 +10,11 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import { Datapath } from '../datapath/datapath.ts'
+import type { Sessions } from '../datapath/live-uplinks.ts'
 import { NetworkView } from '../datapath/network-view.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
-import { type Address, address, FAMILIES, type Family, familyOf } from '../model/address.ts'
+import { type Address, address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
 import { isPoolAddress } from '../routing/allocate-addresses.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
@@ -81,12 +82,31 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   })
   const sources = followSources(client, log)
   const isDatapathServing = () => datapath.isServing(network.facts().uplinks)
-  const routing = new Routing({ config, log, isDatapathServing })
+  let sessions: Sessions = new Map()
+  const onSessions = (established: ReadonlyMap<string, boolean>) => {
+    sessions = new Map(
+      [...established].flatMap(([text, isUp]) => {
+        const peer = parseAddress(text)
+        return peer === undefined ? [] : [[peer, isUp] as const]
+      }),
+    )
+    loop?.networkChanged()
+  }
+  const routing = new Routing({ config, log, isDatapathServing, onSessions })
   const begin = () => {
     const { nodeName, pools } = config
     const plan = { nodeName, isVip: (vip: Address) => isPoolAddress(pools, vip) }
     const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
-    loop = new ServiceLoop({ plan, sources, datapath, network, events, log, onApplied })
+    loop = new ServiceLoop({
+      sessions: () => sessions,
+      plan,
+      sources,
+      datapath,
+      network,
+      events,
+      log,
+      onApplied,
+    })
     allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
     const { services, slices, nodes } = sources
     log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')

@@ -14,6 +14,8 @@ export interface RoutingOptions {
   readonly config: AgentConfig
   readonly log: Logger
   readonly isDatapathServing: () => boolean
+  /** See SpeakerOptions. */
+  readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
 }
 
 export class Routing {
@@ -31,6 +33,7 @@ export class Routing {
       gobgpSocket: routing.gobgp,
       config: { asn: routing.asn, routerId: routing.routerId, peers: routing.peers, allowed },
       log: options.log,
+      onSessions: options.onSessions,
     })
   }
 

@@ -4,6 +4,7 @@
 
 import type { Logger } from 'pino'
 import type { Datapath } from '../datapath/datapath.ts'
+import { liveUplinks, type Sessions } from '../datapath/live-uplinks.ts'
 import type { NetworkView } from '../datapath/network-view.ts'
 import type { ServiceStatus } from '../datapath/service-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
@@ -32,6 +33,8 @@ export interface ServiceLoopOptions {
   readonly network: NetworkView
   readonly events: EventRecorder
   readonly log: Logger
+  /** Which peers' sessions are up, as far as known. */
+  readonly sessions: () => Sessions
   /** Called after a round in which anything changed. */
   readonly onApplied: (served: ReadonlyMap<ObjectKey, ServedService>) => void
 }
@@ -109,7 +112,8 @@ export class ServiceLoop {
       if (node.name === plan.nodeName) self = node
       else others.push(node)
     }
-    datapath.nexthops.setUplinks(facts.uplinks, facts.gateways)
+    const live = liveUplinks(facts.uplinks, facts.gateways, this.#options.sessions())
+    datapath.nexthops.setUplinks(live, facts.gateways)
     const movedPods = datapath.nexthops.setPods(facts.pods, new Set(facts.unknownPods.keys()))
     const movedNodes = datapath.nexthops.setNodes(self, others, facts.uplinks)
     if (isRepetition || movedPods.size > 0 || movedNodes.size > 0)
