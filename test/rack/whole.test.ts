@@ -9,10 +9,18 @@ import t from 'tap'
 import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
 import { downRack } from '../../src/sandbox/down.ts'
 import { listNamespaces, runIn } from '../../src/sandbox/host.ts'
+import { blackholeLink, findLink, healLink } from '../../src/sandbox/links.ts'
 import { nodeBpffs } from '../../src/sandbox/names.ts'
 import { gobgpdBelow, startAgent } from '../../src/sandbox/nodes.ts'
 import { anonymousBytes, findProcess } from '../../src/sandbox/process.ts'
-import { askAgent, countersOf, type ProofContext, packets, urlOf } from '../../src/sandbox/proof/context.ts'
+import {
+  askAgent,
+  countersOf,
+  loadFrom,
+  type ProofContext,
+  packets,
+  urlOf,
+} from '../../src/sandbox/proof/context.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { runProofs } from '../../src/sandbox/proof.ts'
 import type { Rack } from '../../src/sandbox/rack.ts'
@@ -158,6 +166,41 @@ t.test(
     await waitUntil('all sessions of the node', 30_000, async () => {
       const { sessions } = await askAgent<{ sessions: { session: string }[] }>(rack, node.name, '/v1/routes')
       return sessions.length === 4 && sessions.every(({ session }) => session === 'established')
+    })
+  },
+)
+
+t.test(
+  'a link that loses frames and keeps its carrier: once its sessions are gone nothing is lost',
+  async (t) => {
+    const link = findLink(rack.plan, 'node2:to-tor2')
+    await blackholeLink(link, rack.host)
+    try {
+      await waitUntil('the sessions over it to be given up', 20_000, async () => {
+        const { sessions } = await askAgent<{ sessions: { session: string }[] }>(rack, 'node2', '/v1/routes')
+        return sessions.filter(({ session }) => session === 'established').length === 2
+      })
+      await waitUntil(
+        'tor2 to have dropped the next hop',
+        10_000,
+        async () => (await kernelNextHops(context, 'tor2', context.service.vips[0] ?? '')) === 2,
+      )
+      for (const vip of context.service.vips) {
+        const report = await loadFrom(rack.host('client1'), urlOf(vip, '/hostname'), [
+          '--rate',
+          '200',
+          '--seconds',
+          '2',
+        ])
+        t.strictSame(report.failures, [])
+        t.equal(report.slow, 0, 'no SYN was sent twice')
+      }
+    } finally {
+      await healLink(link, rack.host)
+    }
+    await waitUntil('the sessions to be back', 30_000, async () => {
+      const { sessions } = await askAgent<{ sessions: { session: string }[] }>(rack, 'node2', '/v1/routes')
+      return sessions.every(({ session }) => session === 'established')
     })
   },
 )
