@@ -78,6 +78,7 @@ export class AddressAllocator {
     const held = new Map<ObjectKey, Service>()
     for (const service of services.values()) held.set(service.key, service)
     const claims = [...held.values()]
+      .filter((service) => !service.isForeignBalancer)
       .filter((service) => service.loadBalancerFamilies.length > 0 || service.statusIps.length > 0)
       .map((service) => ({
         service: service.key,

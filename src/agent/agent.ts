@@ -15,11 +15,11 @@ import { NetworkView } from '../datapath/network-view.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Address, address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
-import { isPoolAddress } from '../routing/allocate-addresses.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import type { AgentConfig } from './config.ts'
 import { serveLocalApi } from './local-api.ts'
+import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
@@ -95,7 +95,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const routing = new Routing({ config, log, isDatapathServing, onSessions })
   const begin = () => {
     const { nodeName, pools } = config
-    const plan = { nodeName, isVip: (vip: Address) => isPoolAddress(pools, vip) }
+    const plan = planContext(config, sources.nodes)
     const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
     loop = new ServiceLoop({
       sessions: () => sessions,

@@ -18,6 +18,7 @@ import type { Sources } from './sources.ts'
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
+const ROOM_RETRY_MS = 10_000
 
 /** One Service as the kernel holds it now, for routing and for status. */
 export interface ServedService extends ServiceStatus {
@@ -47,6 +48,8 @@ export class ServiceLoop {
   /** Where each slice was last counted, to find the Service that lost it. */
   readonly #sliceOwner = new Map<string, ObjectKey>()
   readonly #again = new Set<ObjectKey>()
+  /** Services that met a full table, and when to try them again. */
+  readonly #waitingForRoom = new Map<ObjectKey, number>()
   #networkChanged = true
   #networkHalfWritten = false
   #hasPruned = false
@@ -94,6 +97,8 @@ export class ServiceLoop {
     const dueMs = this.#options.datapath.retire()
     if (dueMs !== undefined) this.#rounds.requestIn(Math.max(0, dueMs - Date.now()))
     if (this.#again.size > 0) this.#rounds.request()
+    for (const waitMs of this.#waitingForRoom.values())
+      this.#rounds.requestIn(Math.max(0, waitMs - Date.now()))
     this.#options.onApplied(this.#served)
   }
 
@@ -107,7 +112,7 @@ export class ServiceLoop {
     datapath.attachUplinks(facts.uplinks)
     datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
     const others: Node[] = []
-    let self: Node = { name: plan.nodeName, internalIps: {} }
+    let self: Node = { name: plan.nodeName, internalIps: {}, podCidrs: [] }
     for (const node of sources.nodes.values()) {
       if (node.name === plan.nodeName) self = node
       else others.push(node)
@@ -140,6 +145,11 @@ export class ServiceLoop {
   #dirtyServices(): ReadonlySet<ObjectKey> {
     const dirty = new Set<ObjectKey>(this.#again)
     this.#again.clear()
+    for (const [key, dueMs] of this.#waitingForRoom) {
+      if (dueMs > Date.now()) continue
+      this.#waitingForRoom.delete(key)
+      dirty.add(key)
+    }
     for (const key of this.#readers.services.take()) dirty.add(key as ObjectKey)
     for (const key of this.#readers.slices.take()) {
       const slice = this.#options.sources.slices.get(key)
@@ -164,8 +174,14 @@ export class ServiceLoop {
       this.#served.delete(key)
       return
     }
+    if (!status.foundRoom) this.#waitForRoom(key)
     this.#served.set(key, { ...status, service, usable: countUsable(desired) })
     this.#reportProblems(key, status.problems)
+  }
+
+  /** Freed ranges and numbers rest a minute, so room comes by itself when others shrink. */
+  #waitForRoom(key: ObjectKey): void {
+    this.#waitingForRoom.set(key, Date.now() + ROOM_RETRY_MS)
   }
 
   #reportProblems(key: ObjectKey, problems: readonly string[]): void {

@@ -24,6 +24,8 @@ export interface ServiceStatus {
   readonly held: readonly Address[]
   /** What could not be done, one sentence each with its mend. */
   readonly problems: readonly string[]
+  /** False: a table was full; apply again when others have given room back. */
+  readonly foundRoom: boolean
 }
 
 const NOTHING_OWED = { frontends: [], backends: [] } as const
@@ -68,6 +70,7 @@ export class ServiceMaps {
   readonly #ports = new Map<string, InstalledPort>()
   readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
   readonly #expiring = new Set<string>()
+  #foundRoom = true
 
   constructor(options: ServiceMapsOptions) {
     this.#tables = options.tables
@@ -99,13 +102,14 @@ export class ServiceMaps {
   ): ServiceStatus & { readonly heirs: ReadonlySet<ObjectKey> } {
     const problems: string[] = []
     const heirs = new Set<ObjectKey>()
+    this.#foundRoom = true
     const wanted = new Set(desired.map((port) => port.id))
     for (const id of this.#portsOf.get(service) ?? []) if (!wanted.has(id)) this.#removePort(id, heirs)
     for (const port of desired) this.#applyPort(port, problems, heirs)
     if (wanted.size > 0) this.#portsOf.set(service, wanted)
     else this.#forgetService(service)
     heirs.delete(service)
-    return { held: this.#heldBy(desired), problems, heirs }
+    return { held: this.#heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
   }
 
   /** Rewrites the placement of backends after nodes or pods moved; no slot changes. */
@@ -176,19 +180,18 @@ export class ServiceMaps {
     }
     const nowMs = this.#nowMs()
     const ids = this.#acquireBackends(port, problems)
+    if (!ids) return
     const before = installed ?? this.#adoptedPairs(port)
     const needsLocal = port.externalLocal || port.internalLocal
     const cluster = this.#ranges.place(fillSlots(port, port.cluster, ids), before.cluster, nowMs)
-    const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
-    if (!cluster || !local)
-      problems.push(
-        `${port.id}: the slot array of this node is full; its size is fixed (SLOT_PAIRS_MAX in bpf/maps.h)`,
-      )
     if (!cluster) {
-      // The old table goes on serving, with the backends it names.
+      // Nothing was placed, so nothing was given up: the old tables go on serving, with the backends they name.
+      this.#noteNoRoom(port, 'the slot array', 'SLOT_PAIRS_MAX', problems)
       for (const backend of port.backends) this.#backends.release(backendName(backend), nowMs)
       return
     }
+    const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
+    if (!local) this.#noteNoRoom(port, 'the slot array', 'SLOT_PAIRS_MAX', problems)
     const owed = {
       frontends: [...(installed?.owed.frontends ?? []), ...(installed?.desired.frontends ?? [])],
       backends: [...(installed?.owed.backends ?? []), ...(installed?.desired.backends ?? [])],
@@ -202,11 +205,18 @@ export class ServiceMaps {
         this.#unclaim(frontend, port.id, heirs)
       }
     }
-    this.#ports.set(port.id, { ...next, signature, owed: NOTHING_OWED })
+    // A port whose Local table found no room is not finished: the next apply tries again.
+    this.#ports.set(port.id, { ...next, signature: local ? signature : '', owed: NOTHING_OWED })
     for (const backend of owed.backends) this.#backends.release(backendName(backend), nowMs)
   }
 
-  #acquireBackends(port: DesiredPort, problems: string[]): number[] {
+  #noteNoRoom(port: DesiredPort, what: string, constant: string, problems: string[]): void {
+    this.#foundRoom = false
+    problems.push(`${port.id}: ${what} of this node is full; its size is fixed (${constant} in bpf/maps.h)`)
+  }
+
+  /** Numbers of all backends, or none of them when the table is full. */
+  #acquireBackends(port: DesiredPort, problems: string[]): number[] | undefined {
     const ids: (number | undefined)[] = []
     try {
       for (const backend of port.backends) ids.push(this.#backends.acquire(backend))
@@ -216,11 +226,12 @@ export class ServiceMaps {
         this.#backends.release(backendName(backend), this.#nowMs())
       throw error
     }
-    if (ids.includes(undefined))
-      problems.push(
-        `${port.id}: the table of backends of this node is full; its size is fixed (BACKENDS_MAX in bpf/maps.h)`,
-      )
-    return ids.map((id) => id ?? 0)
+    if (!ids.includes(undefined)) return ids.map((id) => id ?? 0)
+    // Half a table would send a share of the clients nowhere; the old one goes on.
+    this.#noteNoRoom(port, 'the table of backends', 'BACKENDS_MAX', problems)
+    for (const [index, backend] of port.backends.entries())
+      if (ids[index] !== undefined) this.#backends.release(backendName(backend), this.#nowMs())
+    return undefined
   }
 
   /** The ranges an earlier process left for this port, found through any of its frontends. */
@@ -374,18 +385,16 @@ export class ServiceMaps {
   }
 }
 
+/** A ClusterIP is its Service's own, whoever names it as an external address; else the older Service has it. */
 function ownerOf(frontend: Frontend): DesiredPort | undefined {
-  let owner: DesiredPort | undefined
-  for (const port of frontend.claims.values()) {
-    if (
-      !owner ||
-      port.createdMs < owner.createdMs ||
-      (port.createdMs === owner.createdMs && port.id < owner.id)
-    ) {
-      owner = port
-    }
-  }
-  return owner
+  const name = frontendName(frontend.key)
+  const isExternal = (port: DesiredPort) =>
+    port.frontends.find((candidate) => frontendName(candidate) === name)?.external ?? true
+  const order = [...frontend.claims.values()].sort(
+    (a, b) =>
+      Number(isExternal(a)) - Number(isExternal(b)) || a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
+  )
+  return order[0]
 }
 
 function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {

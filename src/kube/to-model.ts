@@ -1,7 +1,7 @@
 // Kubernetes objects → our model. Foreign types stop here: defaults are filled, what we must not act on is left out, and
 // what cannot be parsed is skipped, as one bad address in a hand-written slice must not take the others down.
 
-import { type Address, type Family, familyOf, parseAddress } from '../model/address.ts'
+import { type Address, type Family, familyOf, parseAddress, parsePrefix } from '../model/address.ts'
 import { type Endpoint, type EndpointSlice, type Node, objectKey, type Service } from '../model/service.ts'
 import type * as api from './objects.ts'
 
@@ -46,6 +46,7 @@ export function toService(object: api.Service): Service | undefined {
         ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS)
         : 0,
     loadBalancerFamilies: wantsLoadBalancer(spec) ? familiesOf(spec, parseAll(clusterIps)) : [],
+    isForeignBalancer: (spec.loadBalancerClass ?? '') !== '',
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
   }
 }
@@ -101,5 +102,10 @@ export function toNode(object: api.Node): Node {
   )
   const internalIps: Partial<Record<Family, Address>> = {}
   for (const entry of internal) internalIps[familyOf(entry)] ??= entry
-  return { name: object.metadata.name ?? '', internalIps }
+  const podCidrs = object.spec?.podCIDRs ?? [object.spec?.podCIDR ?? '']
+  return {
+    name: object.metadata.name ?? '',
+    internalIps,
+    podCidrs: podCidrs.flatMap((text) => parsePrefix(text) ?? []),
+  }
 }

@@ -1,6 +1,6 @@
 // Services, endpoints and nodes as the planners see them: parsed, defaulted, and free of Kubernetes types.
 
-import type { Address, Family } from './address.ts'
+import type { Address, Family, Prefix } from './address.ts'
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP'
 
@@ -35,6 +35,8 @@ export interface Service {
   readonly affinitySeconds: number
   /** Set when this Service asks for a load-balancer address from us, with the families it wants one in. */
   readonly loadBalancerFamilies: readonly Family[]
+  /** Another implementation's class: its status is never ours to write. */
+  readonly isForeignBalancer: boolean
   /** Milliseconds since the epoch: the older Service keeps an address that two claim. */
   readonly createdMs: number
 }
@@ -65,4 +67,5 @@ export interface Node {
   readonly name: string
   /** First InternalIP of each family: where its tunnels end. */
   readonly internalIps: Readonly<Partial<Record<Family, Address>>>
+  readonly podCidrs: readonly Prefix[]
 }

@@ -14,6 +14,10 @@ export interface PlanContext {
    * refused; an external address may as well be a node's own, with SSH and BGP behind other ports.
    */
   readonly isVip: (address: Address) => boolean
+  /** The node an endpoint of a hand-written slice without nodeName lives on; undefined when no node claims the address. */
+  readonly nodeOf: (address: Address) => string | undefined
+  /** Addresses that no externalIP may take: nodes' and routers' own, pods', API servers'. */
+  readonly isForbidden: (address: Address) => boolean
 }
 
 /**
@@ -27,10 +31,10 @@ export function planService(
 ): DesiredPort[] {
   const planned: DesiredPort[] = []
   for (const family of FAMILIES) {
-    const addresses = frontendAddresses(service, family)
+    const addresses = frontendAddresses(service, family, context)
     if (addresses.internal.length + addresses.external.length === 0) continue
     for (const port of service.ports) {
-      const candidates = gatherCandidates(slices, family, port)
+      const candidates = placeCandidates(gatherCandidates(slices, family, port), addresses, context)
       planned.push(planPort(service, port, family, addresses, candidates, context.nodeName))
     }
     if (service.ports.length > 0)
@@ -44,11 +48,22 @@ interface FrontendAddresses {
   readonly external: readonly Address[]
 }
 
-function frontendAddresses(service: Service, family: Family): FrontendAddresses {
+function frontendAddresses(
+  service: Service,
+  family: Family,
+  { isForbidden }: PlanContext,
+): FrontendAddresses {
   const inFamily = (address: Address) => familyOf(address) === family
   return {
     internal: service.clusterIps.filter(inFamily),
-    external: [...new Set([...service.externalIps, ...service.loadBalancerIps].filter(inFamily))],
+    external: [
+      ...new Set(
+        [
+          ...service.externalIps.filter((address) => !isForbidden(address)),
+          ...service.loadBalancerIps,
+        ].filter(inFamily),
+      ),
+    ],
   }
 }
 
@@ -63,6 +78,20 @@ function gatherCandidates(slices: readonly EndpointSlice[], family: Family, port
     }
   }
   return [...byName.values()].sort((a, b) => compareText(candidateName(a), candidateName(b)))
+}
+
+/**
+ * Endpoints without a node name get the one that claims their address. What stays without one can be reached from a socket,
+ * but no tunnel leads there: a port with external addresses leaves it out, so that it is neither announced nor chosen.
+ */
+function placeCandidates(
+  candidates: readonly Candidate[],
+  addresses: FrontendAddresses,
+  { nodeOf }: PlanContext,
+): Candidate[] {
+  return candidates
+    .map((candidate) => ({ ...candidate, nodeName: candidate.nodeName ?? nodeOf(candidate.address) }))
+    .filter((candidate) => candidate.nodeName !== undefined || addresses.external.length === 0)
 }
 
 function addCandidate(byName: Map<string, Candidate>, endpoint: Endpoint, port: number): void {

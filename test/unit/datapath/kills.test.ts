@@ -13,7 +13,7 @@ import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
 const HERE = 'a'
 const GRACE_MS = 60_000
-const SELF: Node = { name: HERE, internalIps: { ipv4: address('10.255.0.1') } }
+const SELF: Node = { name: HERE, internalIps: { ipv4: address('10.255.0.1') }, podCidrs: [] }
 const MAC = new Uint8Array(6)
 const UPLINK: Uplink = { name: 'up0', ifindex: 2, mac: MAC, isUp: true, mtu: 9000 }
 const KEYS = [objectKey('shop', 'one'), objectKey('shop', 'two')] as const
@@ -132,7 +132,7 @@ class Bed {
       }),
     )
     const others = Object.entries(scene.nodes).map(
-      ([name, last]): Node => ({ name, internalIps: { ipv4: address(`10.255.0.${last}`) } }),
+      ([name, last]): Node => ({ name, internalIps: { ipv4: address(`10.255.0.${last}`) }, podCidrs: [] }),
     )
     const movedPods = nexthops.setPods(pods, new Set())
     const movedNodes = nexthops.setNodes(SELF, others, [UPLINK])

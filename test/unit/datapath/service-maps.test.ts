@@ -235,6 +235,53 @@ t.test('a full slot array is said, and the old table goes on serving', async (t)
   t.strictSame(reached(tables, vipKey), ['10.244.1.2'])
 })
 
+t.test('one of two tables that does not fit gives nothing away', async (t) => {
+  // Room for one Maglev table of 251 and its rounding, and lists; not for two tables at once.
+  const { tables, maps, advance } = setUp(memoryTables(800))
+  const both = (lasts: readonly number[]) =>
+    port(web, lasts, { externalLocal: true, local: lasts.map((_, index) => index) })
+  maps.apply(web, [both([2])])
+  const before = reached(tables, vipKey)
+  const status = maps.apply(web, [both([2, 3])])
+  t.equal(status.foundRoom, false)
+  t.match(status.problems, [/the slot array of this node is full/])
+  t.strictSame(reached(tables, vipKey).length > 0, true)
+  t.ok(before.length > 0)
+  advance(61_000)
+  const other = objectKey('shop', 'other')
+  maps.apply(other, [
+    port(other, [7], {
+      frontends: [{ address: address('203.0.113.9'), port: 80, protocol: 'TCP', external: true }],
+    }),
+  ])
+  const again = maps.apply(web, [both([2, 3])])
+  const value = tables.frontends.get(vipKey)
+  for (const range of [value?.cluster, value?.local]) {
+    for (let slot = 0; slot < (range?.size ?? 0); slot += 1) {
+      const row = tables.backends.rows.get(tables.slots[(range?.base ?? 0) + slot] ?? 0)
+      t.not(row?.address, '10.244.1.7', "never another Service's pod") || t.bailout('a table was given away')
+    }
+  }
+  t.ok(again.held.includes(VIP))
+})
+
+t.test('backends that do not fit are not half written', async (t) => {
+  const { maps } = setUp(memoryTables(1 << 16, 4))
+  const status = maps.apply(web, [port(web, [2, 3, 4, 5, 6])])
+  t.equal(status.foundRoom, false)
+  t.match(status.problems, [/the table of backends of this node is full/])
+  t.equal(maps.apply(web, [port(web, [2])]).foundRoom, true, 'and nothing was leaked')
+})
+
+t.test('a ClusterIP cannot be taken by an older Service that names it as an external address', async (t) => {
+  const { tables, maps } = setUp()
+  const thief = objectKey('shop', 'thief')
+  const claim = [{ address: CLUSTER_IP, port: 80, protocol: 'TCP', external: true } as const]
+  maps.apply(thief, [port(thief, [5], { frontends: claim, createdMs: 0 })])
+  maps.apply(web, [port(web, [2], { createdMs: 9 })])
+  t.strictSame(reached(tables, { address: CLUSTER_IP, port: 80, protocol: 'TCP' }), ['10.244.1.2'])
+})
+
 t.test('any sequence of changes ends where a fresh start would, and every moment is whole', async (t) => {
   const steps = fc.array(
     fc.record({

@@ -46,6 +46,11 @@ t.test('defaults, families and order', async (t) => {
   )
 })
 
+t.test('a Service of another class is never ours to write', async (t) => {
+  t.equal(toService(service({ type: 'LoadBalancer', loadBalancerClass: 'other' }))?.isForeignBalancer, true)
+  t.equal(toService(service({ type: 'LoadBalancer' }))?.isForeignBalancer, false)
+})
+
 t.test('addresses in status: served only for the type and mode, seen for the allocator always', async (t) => {
   const status = {
     loadBalancer: {
@@ -120,6 +125,7 @@ t.test('nodes: the first InternalIP of each family', async (t) => {
   t.strictSame(toNode({ metadata: { name: 'node1' }, status: { addresses } }), {
     name: 'node1',
     internalIps: { ipv4: '10.255.0.1', ipv6: 'fd00:255::1' },
+    podCidrs: [],
   })
-  t.strictSame(toNode({ metadata: { name: 'bare' } }), { name: 'bare', internalIps: {} })
+  t.strictSame(toNode({ metadata: { name: 'bare' } }), { name: 'bare', internalIps: {}, podCidrs: [] })
 })

@@ -88,6 +88,7 @@ const service = (overrides: Partial<Service> = {}): Service => ({
   internalTrafficPolicy: 'Cluster',
   affinitySeconds: 0,
   loadBalancerFamilies: [],
+  isForeignBalancer: false,
   createdMs: 1,
   ...overrides,
 })
@@ -105,7 +106,12 @@ const slice = (
   ...overrides,
 })
 
-const CONTEXT: PlanContext = { nodeName: 'a', isVip: (candidate) => candidate.startsWith('203.0.113.') }
+const CONTEXT: PlanContext = {
+  nodeName: 'a',
+  isVip: (candidate) => candidate.startsWith('203.0.113.'),
+  nodeOf: (candidate) => (candidate.startsWith('10.244.7.') ? 'seven' : undefined),
+  isForbidden: (candidate) => candidate === '10.255.0.9',
+}
 
 const endpoint = (text: string, nodeName: string, conditions = READY): Endpoint => ({
   address: address(text),
@@ -232,3 +238,33 @@ t.test(
     )
   },
 )
+
+t.test('endpoints without a node name: the one that claims the address, or only for sockets', async (t) => {
+  const bare = (text: string): Endpoint => ({ address: address(text), nodeName: undefined, ...READY })
+  const slices = [slice('web-1', [bare('10.244.7.1'), bare('192.0.2.1')])]
+  const internal = planService(service(), slices, CONTEXT)[0]
+  t.strictSame(
+    internal?.backends.map((backend) => [backend.address, backend.nodeName]),
+    [
+      ['10.244.7.1', 'seven'],
+      ['192.0.2.1', undefined],
+    ],
+  )
+  const external = planService(service({ loadBalancerIps: [address('203.0.113.7')] }), slices, CONTEXT)[0]
+  t.strictSame(
+    external?.backends.map((backend) => backend.address),
+    ['10.244.7.1'],
+  )
+})
+
+t.test("externalIPs never take nodes' or routers' addresses", async (t) => {
+  const planned = planService(
+    service({ externalIps: [address('10.255.0.9'), address('198.51.100.9')] }),
+    [],
+    CONTEXT,
+  )
+  t.strictSame(
+    planned[0]?.frontends.map((frontend) => frontend.address),
+    ['10.96.0.10', '198.51.100.9'],
+  )
+})
