@@ -1,4 +1,4 @@
-// Events on the user's objects: how Weir says, where `kubectl describe` shows it, what it did or why it could not.
+// Events on the user's objects: how Weir says, where `kubectl get events` lists it, what it did or why it could not.
 //
 // One Event object per (object, reason, message); a repetition raises its count, as kubectl users expect. Losing an Event is
 // no failure of what it reports, so errors are only told to `onProblem`.
