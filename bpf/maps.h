@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Every map, once, with its capacity. User space pins each as <bpffs>/<name>.v<version>
+ * Every map, once, with its capacity. User space pins each as <bpffs>/maps/<name>_v<version>
  * (enum map_version) and may resize the ones whose capacity is a knob before it loads them.
  */
 #ifndef WEIR_MAPS_H
@@ -21,6 +21,11 @@
 #define NEXTHOPS_MAX	  (1 << 16)
 #define NODES_MAX	  (1 << 14)
 #define ENDPOINTS_MAX	  (1 << 12)
+#define NETNS_MAX	  (1 << 12)
+#define AFFINITY_MAX	  (1 << 16)
+#define SOURCE_RANGES_MAX (1 << 16)
+#define SERVICE_CIDRS_MAX (1 << 8)
+#define FRAGMENTS_MAX	  (1 << 13)
 #define EVENTS_RING_BYTES (1 << 20)
 
 struct {
@@ -100,6 +105,59 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow_set);
 } flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_FLOW_SETS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct flow_detail_set);
+} flow_details SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, AFFINITY_MAX);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+} affinity SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, SOURCE_RANGES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct source_range_key);
+	__type(value, __u32);
+} source_ranges SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, SERVICE_CIDRS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cidr_key);
+	__type(value, __u32);
+} service_cidrs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_ports);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, NETNS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct netns_endpoint);
+} netns_endpoints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct answer_count);
+} answers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -21,6 +21,15 @@ struct nexthop abi_nexthop;
 struct node abi_node;
 struct endpoint abi_endpoint;
 struct flow_set abi_flow_set;
+struct flow_detail_set abi_flow_detail_set;
+struct fragment_key abi_fragment_key;
+struct fragment_ports abi_fragment_ports;
+struct affinity_key abi_affinity_key;
+struct affinity abi_affinity;
+struct source_range_key abi_source_range_key;
+struct cidr_key abi_cidr_key;
+struct netns_endpoint abi_netns_endpoint;
+struct answer_count abi_answer_count;
 struct dsr_option abi_dsr_option;
 struct metric abi_metric;
 struct packet_event abi_packet_event;
@@ -39,6 +48,7 @@ enum flow_kind abi_flow_kind;
 enum flow_flags abi_flow_flags;
 enum verdict_reason abi_verdict_reason;
 enum event_kind abi_event_kind;
+enum tunnel_kind abi_tunnel_kind;
 enum map_version abi_map_version;
 
 /* Preprocessor constants leave no BTF; the ones user space needs are repeated as an enum. */
@@ -54,6 +64,8 @@ enum abi_constant {
 	FLOW_TICK_JIFFIES_SHIFT = WEIR_FLOW_TICK_JIFFIES_SHIFT,
 	FLOW_IDLE_HALF_OPEN = WEIR_FLOW_IDLE_HALF_OPEN,
 	FLOW_IDLE_CLOSING = WEIR_FLOW_IDLE_CLOSING,
+	FLOW_IDLE_HALF_CLOSED = WEIR_FLOW_IDLE_HALF_CLOSED,
+	FLOW_IDLE_ONE_SIDED_TCP = WEIR_FLOW_IDLE_ONE_SIDED_TCP,
 	FLOW_IDLE_ESTABLISHED_TCP = WEIR_FLOW_IDLE_ESTABLISHED_TCP,
 	FLOW_IDLE_ESTABLISHED_UDP = WEIR_FLOW_IDLE_ESTABLISHED_UDP,
 	FILTER_BITS = WEIR_FILTER_BITS,

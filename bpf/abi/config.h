@@ -11,7 +11,7 @@
 /* One number per map, raised when its key, value or meaning changes: it is part of the pin's name.
  */
 enum map_version {
-	MAP_VERSION_FRONTENDS = 1,
+	MAP_VERSION_FRONTENDS = 2,
 	MAP_VERSION_FRONTEND_ADDRESSES = 1,
 	MAP_VERSION_SLOTS = 1,
 	MAP_VERSION_BACKENDS = 1,
@@ -19,12 +19,19 @@ enum map_version {
 	MAP_VERSION_NEXTHOPS = 1,
 	MAP_VERSION_NODES = 1,
 	MAP_VERSION_ENDPOINTS = 1,
-	MAP_VERSION_FLOWS = 1,
+	MAP_VERSION_FLOWS = 2,
 	MAP_VERSION_SECRETS = 1,
 	MAP_VERSION_EVENTS = 1,
 	MAP_VERSION_METRICS = 1,
 	MAP_VERSION_SOCK_REVERSE = 1,
 	MAP_VERSION_FRONTEND_FILTER = 1,
+	MAP_VERSION_FLOW_DETAILS = 1,
+	MAP_VERSION_AFFINITY = 1,
+	MAP_VERSION_SOURCE_RANGES = 1,
+	MAP_VERSION_SERVICE_CIDRS = 1,
+	MAP_VERSION_FRAGMENTS = 1,
+	MAP_VERSION_NETNS_ENDPOINTS = 1,
+	MAP_VERSION_ANSWERS = 1,
 };
 
 /* The one load-time constant `node_config`, present in every object. */
@@ -37,10 +44,32 @@ struct node_config {
 	__u32 tick_shift;     /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
 	__u32 flow_set_mask;  /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
 	__u32 redirects_only; /* never XDP_TX, for an uplink is a veth: see lib/leave.h */
+	/* Source ports of masqueraded flows, host order, both included; 0: SNAT is off. */
+	__u16 snat_port_first;
+	__u16 snat_port_last;
+	/* What SYN-ACKs of tunnelled flows may announce at most; 0: left alone. */
+	__u16 mss_ipv4;
+	__u16 mss_ipv6;
+	__u8 tunnel_kind; /* enum tunnel_kind, of what is sent; both are received */
+	__u8 per_packet;  /* pods' packets to frontends are balanced at their device too, not at the
+			     socket alone; SCTP always is */
+	__u16 pad0;
+	__u32 pad1;
 };
 
 /* A second load-time constant of the XDP object: `uses_frontend_filter` (0: look up every packet).
  */
+
+enum tunnel_kind {
+	TUNNEL_GENEVE = 0, /* carries the choice of the entry node */
+	TUNNEL_IPIP = 1, /* protocol 4 or 41 without any option: the backend's node chooses again */
+};
+
+/* answers[0], per CPU: how many refusals and ICMP errors were made in this tick. */
+struct answer_count {
+	__u32 tick;
+	__u32 answers;
+};
 
 /* secrets[0]: drawn once per boot, outlives the agent. */
 struct secret {

@@ -16,8 +16,13 @@ enum verdict_reason {
 	REASON_REPLY = 4,    /* source turned back into the frontend's, sent past the host stack */
 	REASON_SOCKET = 5,   /* translated at connect() or sendmsg() */
 	REASON_NOT_OURS = 6, /* passed on untouched */
-	REASON_PASSED_TO_STACK = 7, /* translated, delivery left to the host's routing */
-	REASON_ECHO = 8,	    /* ping answered */
+	REASON_PASSED_TO_STACK = 7,  /* translated, delivery left to the host's routing */
+	REASON_ECHO = 8,	     /* ping answered */
+	REASON_TO_REMOTE_SNAT = 9,   /* masqueraded, to the backend's node */
+	REASON_SNAT_REPLY = 10,	     /* back to the client of a masqueraded flow */
+	REASON_TO_REMOTE_PLAIN = 11, /* a pod's packet translated, routed to another node */
+	REASON_ICMP_RELAYED = 12,    /* an ICMP error brought to the end that it is for */
+	REASON_SECOND_CHOICE = 13,   /* no state here: passed on to the choice before a change */
 	/* refused: the client learns at once */
 	REASON_NO_ENDPOINT = 32,
 	REASON_NO_SUCH_PORT = 33,
@@ -32,8 +37,12 @@ enum verdict_reason {
 	REASON_MALFORMED = 71,
 	REASON_TTL_EXCEEDED = 72,
 	REASON_FRAGMENT = 73,
-	REASON_UNKNOWN_FRONTEND = 74, /* tunnelled to a Service this node does not have */
-	REASON_ICMP_UNANSWERED = 75,  /* to a Service's address, not an echo request */
+	REASON_UNKNOWN_FRONTEND = 74,	 /* tunnelled to a Service this node does not have */
+	REASON_ICMP_UNANSWERED = 75,	 /* to a Service's address, not an echo request */
+	REASON_SOURCE_RANGE = 76,	 /* loadBalancerSourceRanges does not hold the source */
+	REASON_UNALLOCATED_ADDRESS = 77, /* inside a ServiceCIDR, and no Service's */
+	REASON_SNAT_EXHAUSTED = 78,	 /* no free source port towards this backend */
+	REASON_ANSWER_LIMITED = 79,	 /* refusals and ICMP errors are limited per second */
 	/* not a verdict: drop events that found no room in the ring */
 	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,

@@ -11,22 +11,33 @@
 
 #define WEIR_FLOW_WAYS 4
 
-/* 2^17 sets x 4 ways x 32 bytes = 16 MiB: 131k flows at the 25 % load that keeps sets from filling.
- */
+/* 2^17 sets x 4 ways x 32 bytes = 16 MiB (and 12 MiB of details): 131k flows at the 25 % load that
+ * keeps sets from filling. */
 #define WEIR_FLOW_SETS (1 << 17)
 
 enum flow_state {
 	FLOW_FREE = 0,
 	FLOW_BUSY = 1,	    /* being written; readers treat it as a miss */
 	FLOW_HALF_OPEN = 2, /* TCP without an answer yet, UDP without a second packet */
-	FLOW_CLOSING = 3,   /* FIN or RST seen */
+	FLOW_CLOSING = 3,   /* RST, or FIN from both ends */
 	FLOW_ESTABLISHED = 4,
+	FLOW_CLIENT_CLOSED = 5, /* FIN of the client alone: the backend may go on sending */
+	FLOW_BACKEND_CLOSED = 6,
 };
 
 enum flow_kind {
-	FLOW_TO_LOCAL = 1,  /* client -> frontend, backend on this node: index is the backend */
-	FLOW_TO_REMOTE = 2, /* client -> frontend, backend elsewhere: index is the backend */
+	FLOW_TO_LOCAL = 1, /* client -> frontend, backend on this node: index is the backend */
+	/* client -> frontend, backend elsewhere, by tunnel: index is the backend */
+	FLOW_TO_REMOTE = 2,
 	FLOW_REPLY = 3, /* backend -> client: index is the frontend_address the source becomes */
+	/* the same as 2, the source masqueraded as this node's with snat_port */
+	FLOW_TO_REMOTE_SNAT = 4,
+	/* backend -> this node's address and snat_port: index is the frontend_address, the client
+	   is in the details */
+	FLOW_SNAT_REPLY = 5,
+	/* a pod of this node -> frontend, backend elsewhere, reached by routing with the pod's own
+	   address: index is the backend */
+	FLOW_TO_REMOTE_PLAIN = 6,
 };
 
 enum flow_flags {
@@ -43,13 +54,42 @@ struct flow {
 	__u64 word;
 	__u32 key[4];
 	__u32 index;
-	__u8 kind;  /* enum flow_kind */
-	__u8 flags; /* enum flow_flags */
-	__u16 pad0;
+	__u8 kind;	  /* enum flow_kind */
+	__u8 flags;	  /* enum flow_flags */
+	__be16 snat_port; /* TO_REMOTE_SNAT and SNAT_REPLY; else 0 */
 };
 
 struct flow_set {
 	struct flow ways[WEIR_FLOW_WAYS];
+};
+
+/*
+ * flow_details: what is seldom read, in a second array with the same numbering. Written while the
+ * entry is BUSY, so the entry's word vouches for it too.
+ */
+struct flow_detail {
+	struct address client;
+	__be16 client_port;
+	__u8 protocol;
+	__u8 pad0;
+	__u32 frontend_id;
+};
+
+struct flow_detail_set {
+	struct flow_detail ways[WEIR_FLOW_WAYS];
+};
+
+/* fragments: the ports that only the first fragment of a datagram carries. */
+struct fragment_key {
+	struct address source;
+	struct address destination;
+	__be32 identification; /* IPv4's 16 bits in the first two bytes */
+	__u32 protocol;
+};
+
+struct fragment_ports {
+	__be16 source_port;
+	__be16 destination_port;
 };
 
 /* 2^8 jiffies are 1.02 s at HZ=250; user space sets 7 for HZ=100 and 10 for HZ=1000. */
@@ -59,8 +99,11 @@ struct flow_set {
  * connection outlives the two hours of the usual keep-alive interval. */
 #define WEIR_FLOW_IDLE_HALF_OPEN       60
 #define WEIR_FLOW_IDLE_CLOSING	       120
-#define WEIR_FLOW_IDLE_ESTABLISHED_TCP 8000
+#define WEIR_FLOW_IDLE_HALF_CLOSED     3600
+#define WEIR_FLOW_IDLE_ESTABLISHED_TCP 86400
 #define WEIR_FLOW_IDLE_ESTABLISHED_UDP 300
+/* An entry node sees one direction: whoever sends two packets looks established there. */
+#define WEIR_FLOW_IDLE_ONE_SIDED_TCP 8000
 
 #define WEIR_FLOW_TICK_SHIFT	0
 #define WEIR_FLOW_TICK_BITS	20

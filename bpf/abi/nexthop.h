@@ -59,6 +59,13 @@ struct node {
 	__u32 nexthop_id;
 };
 
+/* netns_endpoints: by network namespace cookie, the addresses a socket there speaks from; :: when
+ * it has none of the family. */
+struct netns_endpoint {
+	struct address ipv4;
+	struct address ipv6;
+};
+
 /* endpoints: local pod addresses. */
 struct endpoint {
 	__u32 ifindex;

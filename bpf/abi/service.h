@@ -36,25 +36,58 @@ struct slot_range {
 };
 
 enum frontend_flags {
-	FRONTEND_EXTERNAL =
-	    1, /* reachable from outside: LoadBalancer address, externalIP, NodePort */
-	FRONTEND_MAGLEV = 2, /* ranges are Maglev tables, indexed by the flow's hash; else lists */
+	/* reachable from outside: LoadBalancer address, externalIP, NodePort, hostPort */
+	FRONTEND_EXTERNAL = 1,
+	FRONTEND_RANDOM = 2,	     /* any slot for a new flow, instead of its hash's */
 	FRONTEND_EXTERNAL_LOCAL = 4, /* externalTrafficPolicy: Local */
 	FRONTEND_INTERNAL_LOCAL = 8, /* internalTrafficPolicy: Local */
-	FRONTEND_DSR = 16, /* backends on other nodes are reached by tunnel and answer directly */
-	FRONTEND_ANY_ENDPOINT =
-	    32, /* some node has a usable endpoint: an empty set means DROP, not REJECT */
+	/* backends on other nodes are reached by tunnel and answer directly; else by SNAT */
+	FRONTEND_DSR = 16,
+	/* some node has a usable endpoint: an empty set means DROP, not REJECT */
+	FRONTEND_ANY_ENDPOINT = 32,
+	/* only sources that `source_ranges` holds for this service_id are admitted */
+	FRONTEND_SOURCE_RANGES = 64,
+	/* a loopback address: sockets alone, never a packet */
+	FRONTEND_SOCKET_ONLY = 128,
 };
 
 struct frontend {
-	__u32 frontend_id;	/* row of frontend_addresses; what a flow's reply names */
-	__u32 service_id;	/* the object that asked for it; user space knows its name */
-	__u32 flags;		/* enum frontend_flags */
-	__u32 affinity_seconds; /* 0: no session affinity */
+	__u32 frontend_id;    /* row of frontend_addresses; what a flow's reply names */
+	__u32 service_id;     /* the object that asked for it; user space knows its name */
+	__u32 flags;	      /* enum frontend_flags */
+	__u32 affinity_ticks; /* idle time of session affinity in flow ticks; 0: none */
+	/* The Service port: all its frontends, of both families, share it, and so their affinity.
+	 */
+	__u32 port_id;
+	__u32 pad0;
 	struct slot_range cluster;
 	struct slot_range cluster_before;
 	struct slot_range local;
 	struct slot_range local_before;
+};
+
+/* affinity: a client's backend, for all frontends of one Service port. */
+struct affinity_key {
+	struct address client;
+	__u32 port_id;
+};
+
+struct affinity {
+	__u32 backend_id;
+	__u32 tick; /* of the last new connection */
+};
+
+/* source_ranges (LPM): who may speak to a Service's load-balancer addresses. */
+struct source_range_key {
+	__u32 prefix_bits; /* 32 for service_id and the prefix's own, IPv4's counted from 96 */
+	__u32 service_id;
+	struct address source;
+};
+
+/* service_cidrs (LPM): ranges that ClusterIPs come from; no frontend there means nobody's. */
+struct cidr_key {
+	__u32 prefix_bits; /* IPv4's counted from 96 */
+	struct address address;
 };
 
 /* frontend_addresses[frontend_id]: what a reply's source is rewritten to. */

@@ -229,7 +229,7 @@ struct flow_data {
 	__u32 index;
 	__u8 kind;
 	__u8 flags;
-	__u16 pad0;
+	__be16 snat_port;
 };
 
 /* False: the set is full of live established flows, or another CPU took the place. */
@@ -260,6 +260,7 @@ GLOBAL_FUNCTION int flow_record(const struct flow_id *id, const struct flow_data
 	flow->index = data->index;
 	flow->kind = data->kind;
 	flow->flags = data->flags;
+	flow->snat_port = data->snat_port;
 	/* An exchange and not a store: it is ordered behind the data on every architecture. */
 	__sync_lock_test_and_set(&flow->word, flow_word(claim, state, now));
 	return true;

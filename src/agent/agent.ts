@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
+import { DEFAULT_SETTINGS } from '../datapath/load.ts'
 import { NetworkView } from '../datapath/network-view.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
@@ -142,6 +143,7 @@ async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger):
     cgroup,
     objects,
     tunnelAddresses: tunnelAddresses(config),
+    settings: DEFAULT_SETTINGS,
     redirectsOnly: links.some((link) => link.kind === 'veth' && uplinks.includes(link.name)),
     log,
   })

@@ -14,7 +14,9 @@ export const AbiConstant = {
   FLOW_TICK_JIFFIES_SHIFT: 8,
   FLOW_IDLE_HALF_OPEN: 60,
   FLOW_IDLE_CLOSING: 120,
-  FLOW_IDLE_ESTABLISHED_TCP: 8000,
+  FLOW_IDLE_HALF_CLOSED: 3600,
+  FLOW_IDLE_ONE_SIDED_TCP: 8000,
+  FLOW_IDLE_ESTABLISHED_TCP: 86400,
   FLOW_IDLE_ESTABLISHED_UDP: 300,
   FILTER_BITS: 65536,
   SOCK_PEERS: 4,
@@ -34,7 +36,9 @@ export const ABI_CONSTANT_NAMES: ReadonlyMap<number | bigint, keyof typeof AbiCo
   [8, 'FLOW_TICK_JIFFIES_SHIFT'],
   [60, 'FLOW_IDLE_HALF_OPEN'],
   [120, 'FLOW_IDLE_CLOSING'],
-  [8000, 'FLOW_IDLE_ESTABLISHED_TCP'],
+  [3600, 'FLOW_IDLE_HALF_CLOSED'],
+  [8000, 'FLOW_IDLE_ONE_SIDED_TCP'],
+  [86400, 'FLOW_IDLE_ESTABLISHED_TCP'],
   [300, 'FLOW_IDLE_ESTABLISHED_UDP'],
   [65536, 'FILTER_BITS'],
   [65367, 'GENEVE_CLASS'],
@@ -94,6 +98,9 @@ export const FlowKind = {
   FLOW_TO_LOCAL: 1,
   FLOW_TO_REMOTE: 2,
   FLOW_REPLY: 3,
+  FLOW_TO_REMOTE_SNAT: 4,
+  FLOW_SNAT_REPLY: 5,
+  FLOW_TO_REMOTE_PLAIN: 6,
 } as const
 export type FlowKind = (typeof FlowKind)[keyof typeof FlowKind]
 
@@ -102,6 +109,9 @@ export const FLOW_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowKind
   [1, 'FLOW_TO_LOCAL'],
   [2, 'FLOW_TO_REMOTE'],
   [3, 'FLOW_REPLY'],
+  [4, 'FLOW_TO_REMOTE_SNAT'],
+  [5, 'FLOW_SNAT_REPLY'],
+  [6, 'FLOW_TO_REMOTE_PLAIN'],
 ])
 
 export const FlowState = {
@@ -110,6 +120,8 @@ export const FlowState = {
   FLOW_HALF_OPEN: 2,
   FLOW_CLOSING: 3,
   FLOW_ESTABLISHED: 4,
+  FLOW_CLIENT_CLOSED: 5,
+  FLOW_BACKEND_CLOSED: 6,
 } as const
 export type FlowState = (typeof FlowState)[keyof typeof FlowState]
 
@@ -120,30 +132,36 @@ export const FLOW_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowSta
   [2, 'FLOW_HALF_OPEN'],
   [3, 'FLOW_CLOSING'],
   [4, 'FLOW_ESTABLISHED'],
+  [5, 'FLOW_CLIENT_CLOSED'],
+  [6, 'FLOW_BACKEND_CLOSED'],
 ])
 
 export const FrontendFlags = {
   FRONTEND_EXTERNAL: 1,
-  FRONTEND_MAGLEV: 2,
+  FRONTEND_RANDOM: 2,
   FRONTEND_EXTERNAL_LOCAL: 4,
   FRONTEND_INTERNAL_LOCAL: 8,
   FRONTEND_DSR: 16,
   FRONTEND_ANY_ENDPOINT: 32,
+  FRONTEND_SOURCE_RANGES: 64,
+  FRONTEND_SOCKET_ONLY: 128,
 } as const
 export type FrontendFlags = (typeof FrontendFlags)[keyof typeof FrontendFlags]
 
 /** The first constant of each value. */
 export const FRONTEND_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FrontendFlags> = new Map([
   [1, 'FRONTEND_EXTERNAL'],
-  [2, 'FRONTEND_MAGLEV'],
+  [2, 'FRONTEND_RANDOM'],
   [4, 'FRONTEND_EXTERNAL_LOCAL'],
   [8, 'FRONTEND_INTERNAL_LOCAL'],
   [16, 'FRONTEND_DSR'],
   [32, 'FRONTEND_ANY_ENDPOINT'],
+  [64, 'FRONTEND_SOURCE_RANGES'],
+  [128, 'FRONTEND_SOCKET_ONLY'],
 ])
 
 export const MapVersion = {
-  MAP_VERSION_FRONTENDS: 1,
+  MAP_VERSION_FRONTENDS: 2,
   MAP_VERSION_FRONTEND_ADDRESSES: 1,
   MAP_VERSION_SLOTS: 1,
   MAP_VERSION_BACKENDS: 1,
@@ -151,18 +169,26 @@ export const MapVersion = {
   MAP_VERSION_NEXTHOPS: 1,
   MAP_VERSION_NODES: 1,
   MAP_VERSION_ENDPOINTS: 1,
-  MAP_VERSION_FLOWS: 1,
+  MAP_VERSION_FLOWS: 2,
   MAP_VERSION_SECRETS: 1,
   MAP_VERSION_EVENTS: 1,
   MAP_VERSION_METRICS: 1,
   MAP_VERSION_SOCK_REVERSE: 1,
   MAP_VERSION_FRONTEND_FILTER: 1,
+  MAP_VERSION_FLOW_DETAILS: 1,
+  MAP_VERSION_AFFINITY: 1,
+  MAP_VERSION_SOURCE_RANGES: 1,
+  MAP_VERSION_SERVICE_CIDRS: 1,
+  MAP_VERSION_FRAGMENTS: 1,
+  MAP_VERSION_NETNS_ENDPOINTS: 1,
+  MAP_VERSION_ANSWERS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
 /** The first constant of each value. */
 export const MAP_VERSION_NAMES: ReadonlyMap<number | bigint, keyof typeof MapVersion> = new Map([
-  [1, 'MAP_VERSION_FRONTENDS'],
+  [2, 'MAP_VERSION_FRONTENDS'],
+  [1, 'MAP_VERSION_FRONTEND_ADDRESSES'],
 ])
 
 export const NexthopFlags = {
@@ -209,6 +235,18 @@ export const NEXTHOP_ROW_NAMES: ReadonlyMap<number | bigint, keyof typeof Nextho
   [16, 'NEXTHOP_FIRST_FREE'],
 ])
 
+export const TunnelKind = {
+  TUNNEL_GENEVE: 0,
+  TUNNEL_IPIP: 1,
+} as const
+export type TunnelKind = (typeof TunnelKind)[keyof typeof TunnelKind]
+
+/** The first constant of each value. */
+export const TUNNEL_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof TunnelKind> = new Map([
+  [0, 'TUNNEL_GENEVE'],
+  [1, 'TUNNEL_IPIP'],
+])
+
 export const VerdictReason = {
   REASON_UNSPECIFIED: 0,
   REASON_TO_LOCAL: 1,
@@ -219,6 +257,11 @@ export const VerdictReason = {
   REASON_NOT_OURS: 6,
   REASON_PASSED_TO_STACK: 7,
   REASON_ECHO: 8,
+  REASON_TO_REMOTE_SNAT: 9,
+  REASON_SNAT_REPLY: 10,
+  REASON_TO_REMOTE_PLAIN: 11,
+  REASON_ICMP_RELAYED: 12,
+  REASON_SECOND_CHOICE: 13,
   REASON_NO_ENDPOINT: 32,
   REASON_NO_SUCH_PORT: 33,
   REASON_NO_LOCAL_ENDPOINT: 64,
@@ -233,6 +276,10 @@ export const VerdictReason = {
   REASON_FRAGMENT: 73,
   REASON_UNKNOWN_FRONTEND: 74,
   REASON_ICMP_UNANSWERED: 75,
+  REASON_SOURCE_RANGE: 76,
+  REASON_UNALLOCATED_ADDRESS: 77,
+  REASON_SNAT_EXHAUSTED: 78,
+  REASON_ANSWER_LIMITED: 79,
   REASON_EVENT_LOST: 80,
   REASON_COUNT: 96,
 } as const
@@ -249,6 +296,11 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [6, 'REASON_NOT_OURS'],
   [7, 'REASON_PASSED_TO_STACK'],
   [8, 'REASON_ECHO'],
+  [9, 'REASON_TO_REMOTE_SNAT'],
+  [10, 'REASON_SNAT_REPLY'],
+  [11, 'REASON_TO_REMOTE_PLAIN'],
+  [12, 'REASON_ICMP_RELAYED'],
+  [13, 'REASON_SECOND_CHOICE'],
   [32, 'REASON_NO_ENDPOINT'],
   [33, 'REASON_NO_SUCH_PORT'],
   [64, 'REASON_NO_LOCAL_ENDPOINT'],
@@ -263,6 +315,10 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [73, 'REASON_FRAGMENT'],
   [74, 'REASON_UNKNOWN_FRONTEND'],
   [75, 'REASON_ICMP_UNANSWERED'],
+  [76, 'REASON_SOURCE_RANGE'],
+  [77, 'REASON_UNALLOCATED_ADDRESS'],
+  [78, 'REASON_SNAT_EXHAUSTED'],
+  [79, 'REASON_ANSWER_LIMITED'],
   [80, 'REASON_EVENT_LOST'],
   [96, 'REASON_COUNT'],
 ])
@@ -286,6 +342,97 @@ export const ADDRESS_LAYOUT: StructLayout = {
   hash: 'aec1e40ddffcbbb1',
   fields: [
     { path: 'bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+  ],
+}
+
+export const AFFINITY_BYTES = 8
+
+export interface Affinity {
+  readonly backendId: number
+  readonly tick: number
+}
+
+export function encodeAffinity(value: Affinity, buffer: Buffer = Buffer.alloc(AFFINITY_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.backendId, offset)
+  buffer.writeUInt32LE(value.tick, offset + 4)
+  return buffer
+}
+
+export function decodeAffinity(buffer: Buffer, offset = 0): Affinity {
+  return {
+    backendId: buffer.readUInt32LE(offset),
+    tick: buffer.readUInt32LE(offset + 4),
+  }
+}
+
+export const AFFINITY_LAYOUT: StructLayout = {
+  name: 'affinity',
+  sizeBytes: 8,
+  hash: '11c3ac13e163af6a',
+  fields: [
+    { path: 'backend_id', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'tick', bitOffset: 32, bits: 32, type: 'u32' },
+  ],
+}
+
+export const AFFINITY_KEY_BYTES = 20
+
+export interface AffinityKey {
+  readonly client: Uint8Array
+  readonly portId: number
+}
+
+export function encodeAffinityKey(value: AffinityKey, buffer: Buffer = Buffer.alloc(AFFINITY_KEY_BYTES), offset = 0): Buffer {
+  writeBytes(value.client, 16, 'AffinityKey.client', buffer, offset)
+  buffer.writeUInt32LE(value.portId, offset + 16)
+  return buffer
+}
+
+export function decodeAffinityKey(buffer: Buffer, offset = 0): AffinityKey {
+  return {
+    client: readBytes(buffer, offset, 16),
+    portId: buffer.readUInt32LE(offset + 16),
+  }
+}
+
+export const AFFINITY_KEY_LAYOUT: StructLayout = {
+  name: 'affinity_key',
+  sizeBytes: 20,
+  hash: '5d4c34826594e827',
+  fields: [
+    { path: 'client', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'client.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'port_id', bitOffset: 128, bits: 32, type: 'u32' },
+  ],
+}
+
+export const ANSWER_COUNT_BYTES = 8
+
+export interface AnswerCount {
+  readonly tick: number
+  readonly answers: number
+}
+
+export function encodeAnswerCount(value: AnswerCount, buffer: Buffer = Buffer.alloc(ANSWER_COUNT_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.tick, offset)
+  buffer.writeUInt32LE(value.answers, offset + 4)
+  return buffer
+}
+
+export function decodeAnswerCount(buffer: Buffer, offset = 0): AnswerCount {
+  return {
+    tick: buffer.readUInt32LE(offset),
+    answers: buffer.readUInt32LE(offset + 4),
+  }
+}
+
+export const ANSWER_COUNT_LAYOUT: StructLayout = {
+  name: 'answer_count',
+  sizeBytes: 8,
+  hash: 'ab602eb85738909d',
+  fields: [
+    { path: 'tick', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'answers', bitOffset: 32, bits: 32, type: 'u32' },
   ],
 }
 
@@ -374,6 +521,37 @@ export const BACKEND_KEY_LAYOUT: StructLayout = {
     { path: 'port', bitOffset: 128, bits: 16, type: 'be16' },
     { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
     { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+  ],
+}
+
+export const CIDR_KEY_BYTES = 20
+
+export interface CidrKey {
+  readonly prefixBits: number
+  readonly address: Uint8Array
+}
+
+export function encodeCidrKey(value: CidrKey, buffer: Buffer = Buffer.alloc(CIDR_KEY_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.prefixBits, offset)
+  writeBytes(value.address, 16, 'CidrKey.address', buffer, offset + 4)
+  return buffer
+}
+
+export function decodeCidrKey(buffer: Buffer, offset = 0): CidrKey {
+  return {
+    prefixBits: buffer.readUInt32LE(offset),
+    address: readBytes(buffer, offset + 4, 16),
+  }
+}
+
+export const CIDR_KEY_LAYOUT: StructLayout = {
+  name: 'cidr_key',
+  sizeBytes: 20,
+  hash: '3a65cdf4a57ba49e',
+  fields: [
+    { path: 'prefix_bits', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'address', bitOffset: 32, bits: 128, type: 'struct' },
+    { path: 'address.bytes', bitOffset: 32, bits: 128, type: 'u8[16]' },
   ],
 }
 
@@ -477,10 +655,10 @@ export interface Flow {
   readonly index: number
   readonly kind: number
   readonly flags: number
+  readonly snatPort: number
 }
 
 export function encodeFlow(value: Flow, buffer: Buffer = Buffer.alloc(FLOW_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 32)
   buffer.writeBigUInt64LE(value.word, offset)
   checkCount(value.key.length, 4, 'Flow.key')
   for (let i = 0; i < 4; i += 1) {
@@ -489,6 +667,7 @@ export function encodeFlow(value: Flow, buffer: Buffer = Buffer.alloc(FLOW_BYTES
   buffer.writeUInt32LE(value.index, offset + 24)
   buffer.writeUInt8(value.kind, offset + 28)
   buffer.writeUInt8(value.flags, offset + 29)
+  buffer.writeUInt16BE(value.snatPort, offset + 30)
   return buffer
 }
 
@@ -499,20 +678,97 @@ export function decodeFlow(buffer: Buffer, offset = 0): Flow {
     index: buffer.readUInt32LE(offset + 24),
     kind: buffer.readUInt8(offset + 28),
     flags: buffer.readUInt8(offset + 29),
+    snatPort: buffer.readUInt16BE(offset + 30),
   }
 }
 
 export const FLOW_LAYOUT: StructLayout = {
   name: 'flow',
   sizeBytes: 32,
-  hash: 'cfba3e122efda9cc',
+  hash: '0a8cdd59500f34cd',
   fields: [
     { path: 'word', bitOffset: 0, bits: 64, type: 'u64' },
     { path: 'key', bitOffset: 64, bits: 128, type: 'u32[4]' },
     { path: 'index', bitOffset: 192, bits: 32, type: 'u32' },
     { path: 'kind', bitOffset: 224, bits: 8, type: 'u8' },
     { path: 'flags', bitOffset: 232, bits: 8, type: 'u8' },
-    { path: 'pad0', bitOffset: 240, bits: 16, type: 'u16' },
+    { path: 'snat_port', bitOffset: 240, bits: 16, type: 'be16' },
+  ],
+}
+
+export const FLOW_DETAIL_BYTES = 24
+
+export interface FlowDetail {
+  readonly client: Uint8Array
+  readonly clientPort: number
+  readonly protocol: number
+  readonly frontendId: number
+}
+
+export function encodeFlowDetail(value: FlowDetail, buffer: Buffer = Buffer.alloc(FLOW_DETAIL_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 24)
+  writeBytes(value.client, 16, 'FlowDetail.client', buffer, offset)
+  buffer.writeUInt16BE(value.clientPort, offset + 16)
+  buffer.writeUInt8(value.protocol, offset + 18)
+  buffer.writeUInt32LE(value.frontendId, offset + 20)
+  return buffer
+}
+
+export function decodeFlowDetail(buffer: Buffer, offset = 0): FlowDetail {
+  return {
+    client: readBytes(buffer, offset, 16),
+    clientPort: buffer.readUInt16BE(offset + 16),
+    protocol: buffer.readUInt8(offset + 18),
+    frontendId: buffer.readUInt32LE(offset + 20),
+  }
+}
+
+export const FLOW_DETAIL_LAYOUT: StructLayout = {
+  name: 'flow_detail',
+  sizeBytes: 24,
+  hash: 'ae42d79dbdab1fdc',
+  fields: [
+    { path: 'client', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'client.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'client_port', bitOffset: 128, bits: 16, type: 'be16' },
+    { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+    { path: 'frontend_id', bitOffset: 160, bits: 32, type: 'u32' },
+  ],
+}
+
+export const FLOW_DETAIL_SET_BYTES = 96
+
+export interface FlowDetailSet {
+  readonly ways: readonly FlowDetail[]
+}
+
+export function encodeFlowDetailSet(value: FlowDetailSet, buffer: Buffer = Buffer.alloc(FLOW_DETAIL_SET_BYTES), offset = 0): Buffer {
+  checkCount(value.ways.length, 4, 'FlowDetailSet.ways')
+  for (let i = 0; i < 4; i += 1) {
+    encodeFlowDetail((value.ways[i] as FlowDetail), buffer, offset + i * 24)
+  }
+  return buffer
+}
+
+export function decodeFlowDetailSet(buffer: Buffer, offset = 0): FlowDetailSet {
+  return {
+    ways: [decodeFlowDetail(buffer, offset), decodeFlowDetail(buffer, offset + 24), decodeFlowDetail(buffer, offset + 48), decodeFlowDetail(buffer, offset + 72)],
+  }
+}
+
+export const FLOW_DETAIL_SET_LAYOUT: StructLayout = {
+  name: 'flow_detail_set',
+  sizeBytes: 96,
+  hash: '7f64495e5ece64cc',
+  fields: [
+    { path: 'ways', bitOffset: 0, bits: 768, type: 'struct[4]' },
+    { path: 'ways[0].client', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'ways[0].client.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'ways[0].client_port', bitOffset: 128, bits: 16, type: 'be16' },
+    { path: 'ways[0].protocol', bitOffset: 144, bits: 8, type: 'u8' },
+    { path: 'ways[0].pad0', bitOffset: 152, bits: 8, type: 'u8' },
+    { path: 'ways[0].frontend_id', bitOffset: 160, bits: 32, type: 'u32' },
   ],
 }
 
@@ -539,7 +795,7 @@ export function decodeFlowSet(buffer: Buffer, offset = 0): FlowSet {
 export const FLOW_SET_LAYOUT: StructLayout = {
   name: 'flow_set',
   sizeBytes: 128,
-  hash: '0e164338478c3ec8',
+  hash: 'a9a1e8ba1bd0240e',
   fields: [
     { path: 'ways', bitOffset: 0, bits: 1024, type: 'struct[4]' },
     { path: 'ways[0].word', bitOffset: 0, bits: 64, type: 'u64' },
@@ -547,17 +803,88 @@ export const FLOW_SET_LAYOUT: StructLayout = {
     { path: 'ways[0].index', bitOffset: 192, bits: 32, type: 'u32' },
     { path: 'ways[0].kind', bitOffset: 224, bits: 8, type: 'u8' },
     { path: 'ways[0].flags', bitOffset: 232, bits: 8, type: 'u8' },
-    { path: 'ways[0].pad0', bitOffset: 240, bits: 16, type: 'u16' },
+    { path: 'ways[0].snat_port', bitOffset: 240, bits: 16, type: 'be16' },
   ],
 }
 
-export const FRONTEND_BYTES = 48
+export const FRAGMENT_KEY_BYTES = 40
+
+export interface FragmentKey {
+  readonly source: Uint8Array
+  readonly destination: Uint8Array
+  readonly identification: number
+  readonly protocol: number
+}
+
+export function encodeFragmentKey(value: FragmentKey, buffer: Buffer = Buffer.alloc(FRAGMENT_KEY_BYTES), offset = 0): Buffer {
+  writeBytes(value.source, 16, 'FragmentKey.source', buffer, offset)
+  writeBytes(value.destination, 16, 'FragmentKey.destination', buffer, offset + 16)
+  buffer.writeUInt32BE(value.identification, offset + 32)
+  buffer.writeUInt32LE(value.protocol, offset + 36)
+  return buffer
+}
+
+export function decodeFragmentKey(buffer: Buffer, offset = 0): FragmentKey {
+  return {
+    source: readBytes(buffer, offset, 16),
+    destination: readBytes(buffer, offset + 16, 16),
+    identification: buffer.readUInt32BE(offset + 32),
+    protocol: buffer.readUInt32LE(offset + 36),
+  }
+}
+
+export const FRAGMENT_KEY_LAYOUT: StructLayout = {
+  name: 'fragment_key',
+  sizeBytes: 40,
+  hash: '7dc18014e358bb72',
+  fields: [
+    { path: 'source', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'source.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'destination', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'destination.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+    { path: 'identification', bitOffset: 256, bits: 32, type: 'be32' },
+    { path: 'protocol', bitOffset: 288, bits: 32, type: 'u32' },
+  ],
+}
+
+export const FRAGMENT_PORTS_BYTES = 4
+
+export interface FragmentPorts {
+  readonly sourcePort: number
+  readonly destinationPort: number
+}
+
+export function encodeFragmentPorts(value: FragmentPorts, buffer: Buffer = Buffer.alloc(FRAGMENT_PORTS_BYTES), offset = 0): Buffer {
+  buffer.writeUInt16BE(value.sourcePort, offset)
+  buffer.writeUInt16BE(value.destinationPort, offset + 2)
+  return buffer
+}
+
+export function decodeFragmentPorts(buffer: Buffer, offset = 0): FragmentPorts {
+  return {
+    sourcePort: buffer.readUInt16BE(offset),
+    destinationPort: buffer.readUInt16BE(offset + 2),
+  }
+}
+
+export const FRAGMENT_PORTS_LAYOUT: StructLayout = {
+  name: 'fragment_ports',
+  sizeBytes: 4,
+  hash: 'ddb1715e6ab94925',
+  fields: [
+    { path: 'source_port', bitOffset: 0, bits: 16, type: 'be16' },
+    { path: 'destination_port', bitOffset: 16, bits: 16, type: 'be16' },
+  ],
+}
+
+export const FRONTEND_BYTES = 56
 
 export interface Frontend {
   readonly frontendId: number
   readonly serviceId: number
   readonly flags: number
-  readonly affinitySeconds: number
+  readonly affinityTicks: number
+  readonly portId: number
   readonly cluster: SlotRange
   readonly clusterBefore: SlotRange
   readonly local: SlotRange
@@ -565,14 +892,16 @@ export interface Frontend {
 }
 
 export function encodeFrontend(value: Frontend, buffer: Buffer = Buffer.alloc(FRONTEND_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 56)
   buffer.writeUInt32LE(value.frontendId, offset)
   buffer.writeUInt32LE(value.serviceId, offset + 4)
   buffer.writeUInt32LE(value.flags, offset + 8)
-  buffer.writeUInt32LE(value.affinitySeconds, offset + 12)
-  encodeSlotRange(value.cluster, buffer, offset + 16)
-  encodeSlotRange(value.clusterBefore, buffer, offset + 24)
-  encodeSlotRange(value.local, buffer, offset + 32)
-  encodeSlotRange(value.localBefore, buffer, offset + 40)
+  buffer.writeUInt32LE(value.affinityTicks, offset + 12)
+  buffer.writeUInt32LE(value.portId, offset + 16)
+  encodeSlotRange(value.cluster, buffer, offset + 24)
+  encodeSlotRange(value.clusterBefore, buffer, offset + 32)
+  encodeSlotRange(value.local, buffer, offset + 40)
+  encodeSlotRange(value.localBefore, buffer, offset + 48)
   return buffer
 }
 
@@ -581,35 +910,38 @@ export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
     frontendId: buffer.readUInt32LE(offset),
     serviceId: buffer.readUInt32LE(offset + 4),
     flags: buffer.readUInt32LE(offset + 8),
-    affinitySeconds: buffer.readUInt32LE(offset + 12),
-    cluster: decodeSlotRange(buffer, offset + 16),
-    clusterBefore: decodeSlotRange(buffer, offset + 24),
-    local: decodeSlotRange(buffer, offset + 32),
-    localBefore: decodeSlotRange(buffer, offset + 40),
+    affinityTicks: buffer.readUInt32LE(offset + 12),
+    portId: buffer.readUInt32LE(offset + 16),
+    cluster: decodeSlotRange(buffer, offset + 24),
+    clusterBefore: decodeSlotRange(buffer, offset + 32),
+    local: decodeSlotRange(buffer, offset + 40),
+    localBefore: decodeSlotRange(buffer, offset + 48),
   }
 }
 
 export const FRONTEND_LAYOUT: StructLayout = {
   name: 'frontend',
-  sizeBytes: 48,
-  hash: 'ce3eb73dd22d7389',
+  sizeBytes: 56,
+  hash: 'afe870da8cb0fb91',
   fields: [
     { path: 'frontend_id', bitOffset: 0, bits: 32, type: 'u32' },
     { path: 'service_id', bitOffset: 32, bits: 32, type: 'u32' },
     { path: 'flags', bitOffset: 64, bits: 32, type: 'u32' },
-    { path: 'affinity_seconds', bitOffset: 96, bits: 32, type: 'u32' },
-    { path: 'cluster', bitOffset: 128, bits: 64, type: 'struct' },
-    { path: 'cluster.base', bitOffset: 128, bits: 32, type: 'u32' },
-    { path: 'cluster.size', bitOffset: 160, bits: 32, type: 'u32' },
-    { path: 'cluster_before', bitOffset: 192, bits: 64, type: 'struct' },
-    { path: 'cluster_before.base', bitOffset: 192, bits: 32, type: 'u32' },
-    { path: 'cluster_before.size', bitOffset: 224, bits: 32, type: 'u32' },
-    { path: 'local', bitOffset: 256, bits: 64, type: 'struct' },
-    { path: 'local.base', bitOffset: 256, bits: 32, type: 'u32' },
-    { path: 'local.size', bitOffset: 288, bits: 32, type: 'u32' },
-    { path: 'local_before', bitOffset: 320, bits: 64, type: 'struct' },
-    { path: 'local_before.base', bitOffset: 320, bits: 32, type: 'u32' },
-    { path: 'local_before.size', bitOffset: 352, bits: 32, type: 'u32' },
+    { path: 'affinity_ticks', bitOffset: 96, bits: 32, type: 'u32' },
+    { path: 'port_id', bitOffset: 128, bits: 32, type: 'u32' },
+    { path: 'pad0', bitOffset: 160, bits: 32, type: 'u32' },
+    { path: 'cluster', bitOffset: 192, bits: 64, type: 'struct' },
+    { path: 'cluster.base', bitOffset: 192, bits: 32, type: 'u32' },
+    { path: 'cluster.size', bitOffset: 224, bits: 32, type: 'u32' },
+    { path: 'cluster_before', bitOffset: 256, bits: 64, type: 'struct' },
+    { path: 'cluster_before.base', bitOffset: 256, bits: 32, type: 'u32' },
+    { path: 'cluster_before.size', bitOffset: 288, bits: 32, type: 'u32' },
+    { path: 'local', bitOffset: 320, bits: 64, type: 'struct' },
+    { path: 'local.base', bitOffset: 320, bits: 32, type: 'u32' },
+    { path: 'local.size', bitOffset: 352, bits: 32, type: 'u32' },
+    { path: 'local_before', bitOffset: 384, bits: 64, type: 'struct' },
+    { path: 'local_before.base', bitOffset: 384, bits: 32, type: 'u32' },
+    { path: 'local_before.size', bitOffset: 416, bits: 32, type: 'u32' },
   ],
 }
 
@@ -743,6 +1075,38 @@ export const METRIC_LAYOUT: StructLayout = {
   ],
 }
 
+export const NETNS_ENDPOINT_BYTES = 32
+
+export interface NetnsEndpoint {
+  readonly ipv4: Uint8Array
+  readonly ipv6: Uint8Array
+}
+
+export function encodeNetnsEndpoint(value: NetnsEndpoint, buffer: Buffer = Buffer.alloc(NETNS_ENDPOINT_BYTES), offset = 0): Buffer {
+  writeBytes(value.ipv4, 16, 'NetnsEndpoint.ipv4', buffer, offset)
+  writeBytes(value.ipv6, 16, 'NetnsEndpoint.ipv6', buffer, offset + 16)
+  return buffer
+}
+
+export function decodeNetnsEndpoint(buffer: Buffer, offset = 0): NetnsEndpoint {
+  return {
+    ipv4: readBytes(buffer, offset, 16),
+    ipv6: readBytes(buffer, offset + 16, 16),
+  }
+}
+
+export const NETNS_ENDPOINT_LAYOUT: StructLayout = {
+  name: 'netns_endpoint',
+  sizeBytes: 32,
+  hash: '03a9c8c214a276e2',
+  fields: [
+    { path: 'ipv4', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'ipv6', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'ipv6.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+  ],
+}
+
 export const NEXTHOP_BYTES = 92
 
 export interface Nexthop {
@@ -870,7 +1234,7 @@ export const NODE_LAYOUT: StructLayout = {
   ],
 }
 
-export const NODE_CONFIG_BYTES = 64
+export const NODE_CONFIG_BYTES = 80
 
 export interface NodeConfig {
   readonly tunnelIpv4: Uint8Array
@@ -880,9 +1244,16 @@ export interface NodeConfig {
   readonly tickShift: number
   readonly flowSetMask: number
   readonly redirectsOnly: number
+  readonly snatPortFirst: number
+  readonly snatPortLast: number
+  readonly mssIpv4: number
+  readonly mssIpv6: number
+  readonly tunnelKind: number
+  readonly perPacket: number
 }
 
 export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 80)
   writeBytes(value.tunnelIpv4, 16, 'NodeConfig.tunnelIpv4', buffer, offset)
   writeBytes(value.tunnelIpv6, 16, 'NodeConfig.tunnelIpv6', buffer, offset + 16)
   checkCount(value.flowSecret.length, 2, 'NodeConfig.flowSecret')
@@ -893,6 +1264,12 @@ export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.allo
   buffer.writeUInt32LE(value.tickShift, offset + 52)
   buffer.writeUInt32LE(value.flowSetMask, offset + 56)
   buffer.writeUInt32LE(value.redirectsOnly, offset + 60)
+  buffer.writeUInt16LE(value.snatPortFirst, offset + 64)
+  buffer.writeUInt16LE(value.snatPortLast, offset + 66)
+  buffer.writeUInt16LE(value.mssIpv4, offset + 68)
+  buffer.writeUInt16LE(value.mssIpv6, offset + 70)
+  buffer.writeUInt8(value.tunnelKind, offset + 72)
+  buffer.writeUInt8(value.perPacket, offset + 73)
   return buffer
 }
 
@@ -905,13 +1282,19 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
     tickShift: buffer.readUInt32LE(offset + 52),
     flowSetMask: buffer.readUInt32LE(offset + 56),
     redirectsOnly: buffer.readUInt32LE(offset + 60),
+    snatPortFirst: buffer.readUInt16LE(offset + 64),
+    snatPortLast: buffer.readUInt16LE(offset + 66),
+    mssIpv4: buffer.readUInt16LE(offset + 68),
+    mssIpv6: buffer.readUInt16LE(offset + 70),
+    tunnelKind: buffer.readUInt8(offset + 72),
+    perPacket: buffer.readUInt8(offset + 73),
   }
 }
 
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
-  sizeBytes: 64,
-  hash: 'f65930a6a0658ff5',
+  sizeBytes: 80,
+  hash: 'a6d5d2e320ccef77',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -922,6 +1305,14 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'tick_shift', bitOffset: 416, bits: 32, type: 'u32' },
     { path: 'flow_set_mask', bitOffset: 448, bits: 32, type: 'u32' },
     { path: 'redirects_only', bitOffset: 480, bits: 32, type: 'u32' },
+    { path: 'snat_port_first', bitOffset: 512, bits: 16, type: 'u16' },
+    { path: 'snat_port_last', bitOffset: 528, bits: 16, type: 'u16' },
+    { path: 'mss_ipv4', bitOffset: 544, bits: 16, type: 'u16' },
+    { path: 'mss_ipv6', bitOffset: 560, bits: 16, type: 'u16' },
+    { path: 'tunnel_kind', bitOffset: 576, bits: 8, type: 'u8' },
+    { path: 'per_packet', bitOffset: 584, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 592, bits: 16, type: 'u16' },
+    { path: 'pad1', bitOffset: 608, bits: 32, type: 'u32' },
   ],
 }
 
@@ -1160,6 +1551,41 @@ export const SOCK_REVERSE_LAYOUT: StructLayout = {
     { path: 'peers[0].backend_id', bitOffset: 288, bits: 32, type: 'u32' },
     { path: 'next', bitOffset: 1280, bits: 32, type: 'u32' },
     { path: 'pad0', bitOffset: 1312, bits: 32, type: 'u32' },
+  ],
+}
+
+export const SOURCE_RANGE_KEY_BYTES = 24
+
+export interface SourceRangeKey {
+  readonly prefixBits: number
+  readonly serviceId: number
+  readonly source: Uint8Array
+}
+
+export function encodeSourceRangeKey(value: SourceRangeKey, buffer: Buffer = Buffer.alloc(SOURCE_RANGE_KEY_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.prefixBits, offset)
+  buffer.writeUInt32LE(value.serviceId, offset + 4)
+  writeBytes(value.source, 16, 'SourceRangeKey.source', buffer, offset + 8)
+  return buffer
+}
+
+export function decodeSourceRangeKey(buffer: Buffer, offset = 0): SourceRangeKey {
+  return {
+    prefixBits: buffer.readUInt32LE(offset),
+    serviceId: buffer.readUInt32LE(offset + 4),
+    source: readBytes(buffer, offset + 8, 16),
+  }
+}
+
+export const SOURCE_RANGE_KEY_LAYOUT: StructLayout = {
+  name: 'source_range_key',
+  sizeBytes: 24,
+  hash: '03539e2456f1d408',
+  fields: [
+    { path: 'prefix_bits', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'service_id', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'source', bitOffset: 64, bits: 128, type: 'struct' },
+    { path: 'source.bytes', bitOffset: 64, bits: 128, type: 'u8[16]' },
   ],
 }
 

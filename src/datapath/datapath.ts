@@ -4,7 +4,7 @@
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { Attachments } from './attach.ts'
-import { type LoadedDatapath, loadDatapath } from './load.ts'
+import { type DatapathSettings, type LoadedDatapath, loadDatapath } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
@@ -17,6 +17,7 @@ export interface DatapathOptions {
   readonly objects: string | undefined
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
   readonly redirectsOnly: boolean
+  readonly settings: DatapathSettings
   readonly log: Logger
 }
 

@@ -33,7 +33,10 @@ export interface FrontendValue {
   readonly serviceId: number
   /** FrontendFlags of the ABI. */
   readonly flags: number
-  readonly affinitySeconds: number
+  /** In flow ticks; 0: none. */
+  readonly affinityTicks: number
+  /** The Service port, shared by all its frontends. */
+  readonly portId: number
   readonly cluster: Extent
   readonly clusterBefore: Extent
   readonly local: Extent

@@ -10,7 +10,7 @@ import { release } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
-import { type Address, addressToBytes } from '../model/address.ts'
+import { type Address, addressToBytes, type Family } from '../model/address.ts'
 import {
   BpfMap,
   type BpfProgram,
@@ -36,6 +36,24 @@ export class DatapathError extends Error {
   }
 }
 
+/** What the operator chooses of the datapath, for all Services. */
+export interface DatapathSettings {
+  /** Source ports of masqueraded flows, both included; undefined: SNAT is off. */
+  readonly snatPorts: { readonly first: number; readonly last: number } | undefined
+  /** The most that SYN-ACKs of tunnelled flows may announce, in bytes; 0: left alone. */
+  readonly mss: Readonly<Record<Family, number>>
+  readonly tunnel: 'geneve' | 'ipip'
+  /** Pods' packets are balanced at their device too, for workloads that bypass the socket hooks. */
+  readonly perPacket: boolean
+}
+
+export const DEFAULT_SETTINGS: DatapathSettings = {
+  snatPorts: { first: 61_000, last: 65_535 },
+  mss: { ipv4: 0, ipv6: 0 },
+  tunnel: 'geneve',
+  perPacket: false,
+}
+
 export interface LoadOptions {
   /** Directory on bpffs for this node's pins. */
   readonly bpffs: string
@@ -45,6 +63,7 @@ export interface LoadOptions {
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
   /** An uplink is a veth (racks, kind): its driver loses the wake-up of XDP_TX, see bpf/lib/leave.h. */
   readonly redirectsOnly: boolean
+  readonly settings: DatapathSettings
 }
 
 export interface LoadedDatapath {
@@ -120,7 +139,7 @@ function mapPin(bpffs: string, name: string): string {
 }
 
 /** The load-time constant of every object. */
-export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly }: LoadOptions): Buffer {
+export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: LoadOptions): Buffer {
   const none = new Uint8Array(16)
   const { ipv4, ipv6 } = tunnelAddresses
   return abi.encodeNodeConfig({
@@ -131,6 +150,12 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly }: LoadOption
     tickShift: tickShift(),
     flowSetMask: 0,
     redirectsOnly: redirectsOnly ? 1 : 0,
+    snatPortFirst: settings.snatPorts?.first ?? 0,
+    snatPortLast: settings.snatPorts?.last ?? 0,
+    mssIpv4: settings.mss.ipv4,
+    mssIpv6: settings.mss.ipv6,
+    tunnelKind: abi.TunnelKind[settings.tunnel === 'ipip' ? 'TUNNEL_IPIP' : 'TUNNEL_GENEVE'],
+    perPacket: settings.perPacket ? 1 : 0,
   })
 }
 

@@ -226,6 +226,13 @@ export const LAYOUTS = {
   nodes: { key: abi.ADDRESS_LAYOUT, value: abi.NODE_LAYOUT },
   endpoints: { key: abi.ADDRESS_LAYOUT, value: abi.ENDPOINT_LAYOUT },
   flows: { value: abi.FLOW_SET_LAYOUT },
+  flow_details: { value: abi.FLOW_DETAIL_SET_LAYOUT },
+  affinity: { key: abi.AFFINITY_KEY_LAYOUT, value: abi.AFFINITY_LAYOUT },
+  source_ranges: { key: abi.SOURCE_RANGE_KEY_LAYOUT },
+  service_cidrs: { key: abi.CIDR_KEY_LAYOUT },
+  fragments: { key: abi.FRAGMENT_KEY_LAYOUT, value: abi.FRAGMENT_PORTS_LAYOUT },
+  netns_endpoints: { value: abi.NETNS_ENDPOINT_LAYOUT },
+  answers: { value: abi.ANSWER_COUNT_LAYOUT },
   secrets: { value: abi.SECRET_LAYOUT },
   metrics: { value: abi.METRIC_LAYOUT },
 } as const

@@ -158,7 +158,8 @@ export class ServiceMaps {
       serviceIds.add(value.serviceId)
       for (const range of [value.cluster, value.clusterBefore, value.local, value.localBefore])
         this.#ranges.adopt(range)
-      const frontend = { ...key, external: (value.flags & FrontendFlags.FRONTEND_EXTERNAL) !== 0 }
+      const external = (value.flags & FrontendFlags.FRONTEND_EXTERNAL) !== 0
+      const frontend = { ...key, external, kind: external ? 'external-ip' : 'cluster-ip' } as const
       this.#frontends.set(frontendName(frontend), {
         key: frontend,
         id: value.frontendId,
@@ -291,7 +292,8 @@ export class ServiceMaps {
       frontendId: frontend.id,
       serviceId,
       flags: flagsOf(desired, frontend.key),
-      affinitySeconds: desired.affinitySeconds,
+      affinityTicks: desired.affinitySeconds,
+      portId: frontend.id,
       cluster: cluster.current,
       clusterBefore: cluster.before,
       local: local.current,
@@ -402,12 +404,15 @@ function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {
 }
 
 function flagsOf(port: DesiredPort, frontend: DesiredFrontend): number {
-  const { FRONTEND_EXTERNAL, FRONTEND_MAGLEV, FRONTEND_EXTERNAL_LOCAL, FRONTEND_INTERNAL_LOCAL } =
-    FrontendFlags
-  const { FRONTEND_DSR, FRONTEND_ANY_ENDPOINT } = FrontendFlags
+  const { FRONTEND_EXTERNAL, FRONTEND_EXTERNAL_LOCAL, FRONTEND_INTERNAL_LOCAL } = FrontendFlags
+  const { FRONTEND_DSR, FRONTEND_ANY_ENDPOINT, FRONTEND_RANDOM } = FrontendFlags
+  const { FRONTEND_SOURCE_RANGES, FRONTEND_SOCKET_ONLY } = FrontendFlags
   return (
-    (frontend.external ? FRONTEND_EXTERNAL | FRONTEND_DSR : 0) |
-    (port.balancing === 'maglev' ? FRONTEND_MAGLEV : 0) |
+    (frontend.external ? FRONTEND_EXTERNAL : 0) |
+    (port.forwarding === 'dsr' ? FRONTEND_DSR : 0) |
+    (port.isRandom ? FRONTEND_RANDOM : 0) |
+    (frontend.kind === 'load-balancer' && port.sourceRanges.length > 0 ? FRONTEND_SOURCE_RANGES : 0) |
+    (frontend.kind === 'loopback' ? FRONTEND_SOCKET_ONLY : 0) |
     (port.externalLocal ? FRONTEND_EXTERNAL_LOCAL : 0) |
     (port.internalLocal ? FRONTEND_INTERNAL_LOCAL : 0) |
     (port.anyEndpoint ? FRONTEND_ANY_ENDPOINT : 0)
@@ -421,9 +426,6 @@ function equalFrontends(a: FrontendValue, b: FrontendValue): boolean {
     return left.size === right.size && (left.size === 0 || left.base === right.base)
   })
   return (
-    equalRanges &&
-    a.serviceId === b.serviceId &&
-    a.flags === b.flags &&
-    a.affinitySeconds === b.affinitySeconds
+    equalRanges && a.serviceId === b.serviceId && a.flags === b.flags && a.affinityTicks === b.affinityTicks
   )
 }

@@ -1,9 +1,10 @@
 // The planner's output: what the kernel should hold for one Service, before any number (backend id, slot range) is chosen.
 
-import type { Address, Family } from '../model/address.ts'
+import type { Address, Family, Prefix } from '../model/address.ts'
 import type { ObjectKey, Protocol } from '../model/service.ts'
 
-export type BackendStateName = 'active' | 'terminating'
+/** `gone`: listed but of no use any more; flows that point at it are judged afresh. */
+export type BackendStateName = 'active' | 'terminating' | 'gone'
 
 export interface DesiredBackend {
   readonly address: Address
@@ -11,6 +12,8 @@ export interface DesiredBackend {
   readonly protocol: Protocol
   readonly nodeName: string | undefined
   readonly state: BackendStateName
+  /** 1 is normal; its share of a slot table is in proportion. */
+  readonly weight: number
 }
 
 /** Text identity of a backend: the same on every node, and the order slot tables are built in. */
@@ -18,12 +21,23 @@ export function backendName(backend: { address: Address; port: number; protocol:
   return `${backend.address} ${backend.port} ${backend.protocol}`
 }
 
+/** Where the address comes from. `loopback` (a node port on 127.0.0.1 or ::1) is for sockets of the node alone. */
+export type FrontendKind =
+  | 'cluster-ip'
+  | 'node-port'
+  | 'external-ip'
+  | 'load-balancer'
+  | 'host-port'
+  | 'loopback'
+
 export interface DesiredFrontend {
   readonly address: Address
   /** 0 catches the ports that no Service defines on this address. */
   readonly port: number
   readonly protocol: Protocol | 'ANY'
+  /** Reachable from outside: externalTrafficPolicy counts, and hints do not. */
   readonly external: boolean
+  readonly kind: FrontendKind
 }
 
 export function frontendName(frontend: DesiredFrontend): string {
@@ -36,13 +50,23 @@ export function frontendName(frontend: DesiredFrontend): string {
  */
 export type Balancing = 'maglev' | 'list'
 
+/** How backends on other nodes are reached: by tunnel, answering the client directly, or masqueraded as this node. */
+export type Forwarding = 'dsr' | 'snat'
+
 /** One Service port in one family: its frontends share two slot ranges. */
 export interface DesiredPort {
-  /** `namespace/name port/protocol family`. */
+  /** `namespace/name port/protocol family`; with ` inside` or ` outside` behind where hints make two tables of one port. */
   readonly id: string
+  /** `namespace/name port/protocol`: what session affinity belongs to, whichever family and address the client uses. */
+  readonly portName: string
   readonly service: ObjectKey
   readonly family: Family
   readonly balancing: Balancing
+  /** Any slot for a new flow, instead of the one of its hash. */
+  readonly isRandom: boolean
+  readonly forwarding: Forwarding
+  /** Who may use the load-balancer addresses among the frontends; empty: everybody. */
+  readonly sourceRanges: readonly Prefix[]
   readonly frontends: readonly DesiredFrontend[]
   /** Every endpoint that is still listed, usable or not: their flows live on. Sorted by name. */
   readonly backends: readonly DesiredBackend[]
@@ -52,6 +76,7 @@ export interface DesiredPort {
   readonly anyEndpoint: boolean
   readonly externalLocal: boolean
   readonly internalLocal: boolean
+  /** 0: none. */
   readonly affinitySeconds: number
   /** The older Service keeps an address and port that two claim. */
   readonly createdMs: number

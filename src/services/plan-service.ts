@@ -128,6 +128,7 @@ function planPort(
       protocol: port.protocol,
       nodeName: candidate.nodeName,
       state: candidate.terminating || !candidate.ready ? 'terminating' : 'active',
+      weight: 1,
     }),
   )
   const indexOf = new Map(backends.map((backend, index) => [backendName(backend), index]))
@@ -140,12 +141,17 @@ function planPort(
       port: port.port,
       protocol: port.protocol,
       external,
+      kind: external ? 'load-balancer' : 'cluster-ip',
     })
   return {
     id: `${service.key} ${port.port}/${port.protocol} ${family}`,
+    portName: `${service.key} ${port.port}/${port.protocol}`,
     service: service.key,
     family,
     balancing: addresses.external.length > 0 ? 'maglev' : 'list',
+    isRandom: false,
+    forwarding: 'dsr',
+    sourceRanges: [],
     frontends: [...addresses.internal.map(frontend(false)), ...addresses.external.map(frontend(true))],
     backends,
     cluster: indexes(selection.cluster),
@@ -162,10 +168,14 @@ function planPort(
 function planUndefinedPorts(service: Service, family: Family, addresses: readonly Address[]): DesiredPort[] {
   return addresses.map((address) => ({
     id: `${service.key} undefined-ports ${address}`,
+    portName: `${service.key} undefined-ports ${address}`,
     service: service.key,
     family,
     balancing: 'list',
-    frontends: [{ address, port: 0, protocol: 'ANY', external: true }],
+    isRandom: false,
+    forwarding: 'dsr',
+    sourceRanges: [],
+    frontends: [{ address, port: 0, protocol: 'ANY', external: true, kind: 'load-balancer' }],
     backends: [],
     cluster: [],
     local: [],

@@ -33,7 +33,8 @@ for (const [vip, client] of [
     const ids = {
       frontendId: 1,
       serviceId: 1,
-      affinitySeconds: 0,
+      affinityTicks: 0,
+      portId: 0,
       flags: abi.FrontendFlags.FRONTEND_EXTERNAL,
     }
     const ranges = { cluster: none, clusterBefore: none, local: none, localBefore: none }

@@ -34,6 +34,12 @@ function nodeConfig(sets: number): Buffer {
     tickShift: 0,
     flowSetMask: sets - 1,
     redirectsOnly: 0,
+    snatPortFirst: 0,
+    snatPortLast: 0,
+    mssIpv4: 0,
+    mssIpv6: 0,
+    tunnelKind: 0,
+    perPacket: 0,
   })
 }
 
@@ -48,7 +54,8 @@ function loadBalancer(sets: number): LoadedObject {
     frontendId: 1,
     serviceId: 1,
     flags: abi.FrontendFlags.FRONTEND_EXTERNAL | abi.FrontendFlags.FRONTEND_ANY_ENDPOINT,
-    affinitySeconds: 0,
+    affinityTicks: 0,
+    portId: 0,
     cluster: { base: 0, size: 1 },
     clusterBefore: none,
     local: none,

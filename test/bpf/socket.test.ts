@@ -9,7 +9,7 @@ import { createServer, type Server } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { loadDatapath } from '../../src/datapath/load.ts'
+import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
 import { address, addressToBytes, type Family } from '../../src/model/address.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { TCP, UDP } from './packet.ts'
@@ -38,6 +38,7 @@ const datapath = loadDatapath({
   bpffs,
   objects: undefined,
   redirectsOnly: false,
+  settings: DEFAULT_SETTINGS,
   tunnelAddresses: { ipv4: undefined, ipv6: undefined },
 })
 const links = datapath.socket.map((program) => attachCgroup(program, cgroup))
@@ -99,7 +100,7 @@ const NONE: abi.SlotRange = { base: 0, size: 0 }
 
 function writeFrontend({ family, protocol, port, flags, cluster = NONE, local = NONE }: ServiceRow): void {
   const key = { address: addressToBytes(address(VIP[family])), port, protocol }
-  const ids = { frontendId: 1, serviceId: 1, affinitySeconds: 0, flags }
+  const ids = { frontendId: 1, serviceId: 1, affinityTicks: 0, portId: 0, flags }
   const value = { ...ids, cluster, clusterBefore: NONE, local, localBefore: NONE }
   datapath.map('frontends').update(abi.encodeFrontendKey(key), abi.encodeFrontend(value))
 }

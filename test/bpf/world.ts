@@ -9,7 +9,7 @@
 import { rmSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
-import { type LoadedDatapath, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
+import { DEFAULT_SETTINGS, type LoadedDatapath, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
 import { type Address, address, addressToBytes, type Family } from '../../src/model/address.ts'
 import type { BpfMap } from '../../src/sys/libbpf-ts/index.ts'
 import { type Frame, frame, type Link, mac, TCP, UDP } from './packet.ts'
@@ -93,6 +93,7 @@ export class World {
       bpffs: this.#bpffs,
       objects: undefined,
       redirectsOnly,
+      settings: DEFAULT_SETTINGS,
       tunnelAddresses: { ipv4: CAST.ipv4.node, ipv6: CAST.ipv6.node },
     }
     this.datapath = loadDatapath(options)
@@ -292,6 +293,6 @@ export class World {
 function encodeFrontend(frontendId: number, flags: number, slot: number, size: number): Buffer {
   const none = { base: 0, size: 0 }
   const cluster = { base: slot, size }
-  const ids = { frontendId, serviceId: SERVICE, flags, affinitySeconds: 0 }
+  const ids = { frontendId, serviceId: SERVICE, flags, affinityTicks: 0, portId: 0 }
   return abi.encodeFrontend({ ...ids, cluster, clusterBefore: none, local: none, localBefore: none })
 }

@@ -31,7 +31,14 @@ const podAddress = (pod: number) => address(`10.244.1.${pod}`)
 const nodeOf = (pod: number) => (pod % 2 === 0 ? HERE : pod % 4 === 1 ? 'b' : 'c')
 
 function backendOf(pod: number): DesiredBackend {
-  return { address: podAddress(pod), port: 8080, protocol: 'TCP', nodeName: nodeOf(pod), state: 'active' }
+  return {
+    address: podAddress(pod),
+    port: 8080,
+    protocol: 'TCP',
+    nodeName: nodeOf(pod),
+    state: 'active',
+    weight: 1,
+  }
 }
 
 function portsOf(service: ObjectKey, pods: readonly number[]): DesiredPort[] {
@@ -41,8 +48,12 @@ function portsOf(service: ObjectKey, pods: readonly number[]): DesiredPort[] {
     {
       ...common,
       id: `${service} 80`,
+      portName: `${service} 80`,
       balancing: 'list',
-      frontends: [{ address: vip, port: 80, protocol: 'TCP', external: true }],
+      isRandom: false,
+      forwarding: 'dsr',
+      sourceRanges: [],
+      frontends: [{ address: vip, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' }],
       backends: pods.map(backendOf),
       cluster: pods.map((_, index) => index),
       local: [],

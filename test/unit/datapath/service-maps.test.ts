@@ -20,6 +20,7 @@ const backend = (last: number, state: DesiredBackend['state'] = 'active'): Desir
   protocol: 'TCP',
   nodeName: last % 2 === 0 ? 'a' : 'b',
   state,
+  weight: 1,
 })
 
 const port = (
@@ -30,10 +31,14 @@ const port = (
   id: `${service} 80/TCP ipv4`,
   service,
   family: 'ipv4',
+  portName: `${service} 80/TCP`,
   balancing: 'maglev',
+  isRandom: false,
+  forwarding: 'dsr',
+  sourceRanges: [],
   frontends: [
-    { address: CLUSTER_IP, port: 80, protocol: 'TCP', external: false },
-    { address: VIP, port: 80, protocol: 'TCP', external: true },
+    { address: CLUSTER_IP, port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' },
+    { address: VIP, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' },
   ],
   backends: lasts.map((last) => backend(last)),
   cluster: lasts.map((_, index) => index),
@@ -162,7 +167,7 @@ t.test('a deleted Service leaves nothing, after the grace period', async (t) => 
 t.test('two Services that claim one address and port: the older has it, the other inherits it', async (t) => {
   const { tables, maps } = setUp()
   const other = objectKey('shop', 'other')
-  const claim = [{ address: VIP, port: 80, protocol: 'TCP', external: true } as const]
+  const claim = [{ address: VIP, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' } as const]
   const younger = maps.apply(other, [port(other, [5], { frontends: claim, createdMs: 9 })])
   t.strictSame(younger.held, [VIP])
   maps.apply(web, [port(web, [2])])
@@ -183,7 +188,9 @@ t.test(
     first.maps.apply(web, [port(web, [2, 3])])
     first.maps.apply(old, [
       port(old, [7], {
-        frontends: [{ address: address('10.96.0.99'), port: 80, protocol: 'TCP', external: false }],
+        frontends: [
+          { address: address('10.96.0.99'), port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' },
+        ],
       }),
     ])
     const { tables } = first
@@ -217,7 +224,13 @@ t.test('the filter: set while a frontend or its rest lasts, across restarts too'
   t.equal(second.tables.frontendAddresses.rows.size, 2, 'resting rows are adopted')
   t.equal(bitOf(second.tables, VIP), 1)
   const other = objectKey('shop', 'other')
-  const elsewhere = { address: address('203.0.113.9'), port: 80, protocol: 'TCP', external: true } as const
+  const elsewhere = {
+    address: address('203.0.113.9'),
+    port: 80,
+    protocol: 'TCP',
+    external: true,
+    kind: 'load-balancer',
+  } as const
   const resting = [...second.tables.frontendAddresses.rows.keys()]
   second.maps.apply(other, [port(other, [5], { frontends: [elsewhere] })])
   const id = second.tables.frontends.get(elsewhere)?.frontendId ?? 0
@@ -251,7 +264,9 @@ t.test('one of two tables that does not fit gives nothing away', async (t) => {
   const other = objectKey('shop', 'other')
   maps.apply(other, [
     port(other, [7], {
-      frontends: [{ address: address('203.0.113.9'), port: 80, protocol: 'TCP', external: true }],
+      frontends: [
+        { address: address('203.0.113.9'), port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' },
+      ],
     }),
   ])
   const again = maps.apply(web, [both([2, 3])])
@@ -276,7 +291,9 @@ t.test('backends that do not fit are not half written', async (t) => {
 t.test('a ClusterIP cannot be taken by an older Service that names it as an external address', async (t) => {
   const { tables, maps } = setUp()
   const thief = objectKey('shop', 'thief')
-  const claim = [{ address: CLUSTER_IP, port: 80, protocol: 'TCP', external: true } as const]
+  const claim = [
+    { address: CLUSTER_IP, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' } as const,
+  ]
   maps.apply(thief, [port(thief, [5], { frontends: claim, createdMs: 0 })])
   maps.apply(web, [port(web, [2], { createdMs: 9 })])
   t.strictSame(reached(tables, { address: CLUSTER_IP, port: 80, protocol: 'TCP' }), ['10.244.1.2'])
@@ -300,7 +317,9 @@ t.test('any sequence of changes ends where a fresh start would, and every moment
         const key = objectKey('shop', `s${step.service}`)
         const vip = address(`203.0.113.${10 + step.service}`)
         const planOf = (service: ObjectKey, lasts: readonly number[], at: Address) =>
-          port(service, lasts, { frontends: [{ address: at, port: 80, protocol: 'TCP', external: true }] })
+          port(service, lasts, {
+            frontends: [{ address: at, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+          })
         if (step.restart) {
           state = setUp(state.tables)
           for (const [service, lasts] of last) {
