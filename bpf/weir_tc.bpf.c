@@ -4,33 +4,35 @@
  * frontend's address back and leave by redirection, past the host stack, which never saw the
  * client's packets and would call the answers invalid. The work is in lib/reply.h.
  */
+#define WEIR_SKB
 #include "maps.h"
+#include "lib/parse_skb.h"
 #include "lib/reply.h"
 
 const volatile struct node_config node_config = {};
 
-GLOBAL_FUNCTION int reply_ipv4(struct __sk_buff *skb, const struct packet *packet)
+GLOBAL_FUNCTION int reply_ipv4(ctx_t *ctx, const struct packet *packet)
 {
-	return packet ? reply(skb, packet, IPV4) : TC_ACT_OK;
+	return packet ? reply(ctx, packet, IPV4) : VERDICT_PASS;
 }
 
-GLOBAL_FUNCTION int reply_ipv6(struct __sk_buff *skb, const struct packet *packet)
+GLOBAL_FUNCTION int reply_ipv6(ctx_t *ctx, const struct packet *packet)
 {
-	return packet ? reply(skb, packet, IPV6) : TC_ACT_OK;
+	return packet ? reply(ctx, packet, IPV6) : VERDICT_PASS;
 }
 
 SEC("tc")
-int weir_pod_tc(struct __sk_buff *skb)
+int weir_pod_tc(ctx_t *ctx)
 {
-	struct packet packet = {.ifindex = skb->ingress_ifindex};
+	struct packet packet = {.ifindex = ctx->ingress_ifindex};
 
-	switch (parse_skb(skb, &packet)) {
+	switch (parse_skb(ctx, &packet)) {
 	case IPV4:
-		return reply_ipv4(skb, &packet);
+		return reply_ipv4(ctx, &packet);
 	case IPV6:
-		return reply_ipv6(skb, &packet);
+		return reply_ipv6(ctx, &packet);
 	default:
-		return TC_ACT_OK;
+		return VERDICT_PASS;
 	}
 }
 

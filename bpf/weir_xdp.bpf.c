@@ -12,23 +12,23 @@ const volatile struct node_config node_config = {};
 const volatile __u8 uses_frontend_filter = 0;
 
 /* One copy per family, called for packets from outside and for what came out of a tunnel. */
-GLOBAL_FUNCTION int judge_ipv4(struct xdp_md *ctx, struct packet *packet,
-			       const struct backend_key *chosen, __u32 parsed)
+GLOBAL_FUNCTION int judge_ipv4(ctx_t *ctx, struct packet *packet, const struct backend_key *chosen,
+			       __u32 parsed)
 {
-	return packet ? judge_packet(ctx, packet, chosen, parsed, IPV4) : XDP_ABORTED;
+	return packet ? judge_packet(ctx, packet, chosen, parsed, IPV4) : VERDICT_ABORTED;
 }
 
-GLOBAL_FUNCTION int judge_ipv6(struct xdp_md *ctx, struct packet *packet,
-			       const struct backend_key *chosen, __u32 parsed)
+GLOBAL_FUNCTION int judge_ipv6(ctx_t *ctx, struct packet *packet, const struct backend_key *chosen,
+			       __u32 parsed)
 {
-	return packet ? judge_packet(ctx, packet, chosen, parsed, IPV6) : XDP_ABORTED;
+	return packet ? judge_packet(ctx, packet, chosen, parsed, IPV6) : VERDICT_ABORTED;
 }
 
-static __always_inline int judge_parsed(struct xdp_md *ctx, struct packet *packet,
+static __always_inline int judge_parsed(ctx_t *ctx, struct packet *packet,
 					const struct backend_key *chosen, const int family)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = ctx_data(ctx);
+	void *data_end = ctx_data_end(ctx);
 	enum parsed parsed = parse_ip(data, data_end, packet, family);
 
 	if (parsed == PARSED_FOREIGN && !packet->is_tunnelled)
@@ -38,7 +38,7 @@ static __always_inline int judge_parsed(struct xdp_md *ctx, struct packet *packe
 }
 
 /* From the tunnel: the inner packet takes the place of the outer one and is judged like it. */
-static __always_inline int receive_tunnelled(struct xdp_md *ctx, struct packet *packet)
+static __always_inline int receive_tunnelled(ctx_t *ctx, struct packet *packet)
 {
 	struct backend_key chosen = {};
 	enum verdict_reason reason;
@@ -55,10 +55,10 @@ static __always_inline int receive_tunnelled(struct xdp_md *ctx, struct packet *
 }
 
 SEC("xdp.frags")
-int weir_uplink_xdp(struct xdp_md *ctx)
+int weir_uplink_xdp(ctx_t *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = ctx_data(ctx);
+	void *data_end = ctx_data_end(ctx);
 	struct packet packet = {.ifindex = ctx->ingress_ifindex};
 	__be16 protocol = parse_ethernet(data, data_end, &packet);
 	enum parsed parsed = PARSED_FOREIGN;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * XDP: the order in which a packet is judged.
+ * The order in which a packet is judged.
  *
  *   1. Its flow is known and the backend still there: follow it. The first packet of a TCP
  *      connection skips this, for ports are re-used.
@@ -17,8 +17,8 @@
 #include "lib/echo.h"
 #include "lib/track.h"
 
-static __always_inline int deliver_family(struct xdp_md *ctx, const struct packet *packet,
-					  __u32 backend_id, const int family)
+static __always_inline int deliver_family(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
+					  const int family)
 {
 	return family == IPV4 ? deliver_ipv4(ctx, packet, backend_id)
 			      : deliver_ipv6(ctx, packet, backend_id);
@@ -34,12 +34,11 @@ static __always_inline bool track_family(const struct packet *packet, const stru
 static __always_inline int pass(const struct packet *packet)
 {
 	count_packet(packet, REASON_NOT_OURS);
-	return XDP_PASS;
+	return VERDICT_PASS;
 }
 
 /* The destination address is no frontend with this port. */
-static __always_inline int judge_unknown_port(struct xdp_md *ctx, struct packet *packet,
-					      const int family)
+static __always_inline int judge_unknown_port(ctx_t *ctx, struct packet *packet, const int family)
 {
 	if (packet->is_tunnelled)
 		return drop(packet, REASON_UNKNOWN_FRONTEND);
@@ -49,7 +48,7 @@ static __always_inline int judge_unknown_port(struct xdp_md *ctx, struct packet 
 	return answer_refusal(ctx, packet, family);
 }
 
-static __always_inline int judge_without_backend(struct xdp_md *ctx, struct packet *packet,
+static __always_inline int judge_without_backend(ctx_t *ctx, struct packet *packet,
 						 const struct frontend *frontend, const int family)
 {
 	if (packet->is_tunnelled)
@@ -74,7 +73,7 @@ static __always_inline __u32 find_tunnelled_backend(const struct packet *packet,
 	return backend && backend->flags & BACKEND_LOCAL ? *id : 0;
 }
 
-static __always_inline int judge(struct xdp_md *ctx, struct packet *packet,
+static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 				 const struct backend_key *chosen, const struct flow_id *id,
 				 const int family)
 {
@@ -103,7 +102,7 @@ static __always_inline bool may_follow(const struct packet *packet, const struct
 	return hit->kind == FLOW_TO_LOCAL || (hit->kind == FLOW_TO_REMOTE && !packet->is_tunnelled);
 }
 
-static __always_inline int balance(struct xdp_md *ctx, struct packet *packet,
+static __always_inline int balance(ctx_t *ctx, struct packet *packet,
 				   const struct backend_key *chosen, const int family)
 {
 	struct flow_hit hit;
@@ -120,8 +119,8 @@ static __always_inline int balance(struct xdp_md *ctx, struct packet *packet,
 
 /* Ours by its address but impossible to balance: answered or dropped here, or the default route
  * would send it back to the router that will send it here again. */
-static __always_inline int judge_by_address(struct xdp_md *ctx, struct packet *packet,
-					    enum parsed parsed, const int family)
+static __always_inline int judge_by_address(ctx_t *ctx, struct packet *packet, enum parsed parsed,
+					    const int family)
 {
 	packet->tuple.source_port = 0;
 	packet->tuple.destination_port = 0;
@@ -136,13 +135,13 @@ static __always_inline int judge_by_address(struct xdp_md *ctx, struct packet *p
 		if (!answer_echo(ctx, packet, family))
 			return drop(packet, REASON_ICMP_UNANSWERED);
 		count_packet(packet, REASON_ECHO);
-		return leave_by(ctx, ctx->ingress_ifindex);
+		return ctx_leave_by(ctx, ctx_ingress_ifindex(ctx));
 	}
 	packet_drop(packet, REASON_NO_SUCH_PORT);
 	return answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family);
 }
 
-static __always_inline int judge_packet(struct xdp_md *ctx, struct packet *packet,
+static __always_inline int judge_packet(ctx_t *ctx, struct packet *packet,
 					const struct backend_key *chosen, enum parsed parsed,
 					const int family)
 {

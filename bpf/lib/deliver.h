@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * XDP: a packet whose backend is known goes there. A pod of this node gets it translated, by
+ * A packet whose backend is known goes there. A pod of this node gets it translated, by
  * redirection where its device takes that, else through the host's routing; another node gets it
  * tunnelled. What does not fit is answered with the size that does.
  */
@@ -8,26 +8,25 @@
 #define WEIR_LIB_DELIVER_H
 
 #include "lib/encap.h"
-#include "lib/leave.h"
 #include "lib/nexthop.h"
 #include "lib/refuse.h"
-#include "lib/translate.h"
+#include "lib/rewrite.h"
 #include "lib/verdict.h"
 
 static __always_inline int drop(const struct packet *packet, enum verdict_reason reason)
 {
 	packet_drop(packet, reason);
-	return XDP_DROP;
+	return VERDICT_DROP;
 }
 
-static __always_inline int answer_too_big(struct xdp_md *ctx, const struct packet *packet,
-					  __u32 mtu, const int family)
+static __always_inline int answer_too_big(ctx_t *ctx, const struct packet *packet, __u32 mtu,
+					  const int family)
 {
 	packet_drop(packet, REASON_TOO_BIG);
 	return answer_error(ctx, packet, ICMP_ERROR_TOO_BIG, mtu, family);
 }
 
-static __always_inline int answer_time_exceeded(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline int answer_time_exceeded(ctx_t *ctx, const struct packet *packet,
 						const int family)
 {
 	packet_drop(packet, REASON_TTL_EXCEEDED);
@@ -40,25 +39,37 @@ static __always_inline bool is_too_big(const struct packet *packet, const struct
 	return nexthop->mtu && packet->ip_bytes > nexthop->mtu;
 }
 
-static __always_inline int redirect_to_pod(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline int redirect_to_pod(ctx_t *ctx, const struct packet *packet,
 					   const struct nexthop_member *member, const int family)
 {
-	int tags_bytes = (int)(packet->l3_offset & L3_OFFSET_MASK) - (int)sizeof(struct ethhdr);
 	void *data, *data_end;
 
 	/* A pod's device knows no tags. */
-	if (tags_bytes > 0 && bpf_xdp_adjust_head(ctx, tags_bytes))
+	if (!ctx_strip_tags(ctx, packet))
 		return drop(packet, REASON_MALFORMED);
-	data = (void *)(long)ctx->data;
-	data_end = (void *)(long)ctx->data_end;
+	data = ctx_data(ctx);
+	data_end = ctx_data_end(ctx);
 	if (data + sizeof(struct ethhdr) > data_end)
 		return drop(packet, REASON_MALFORMED);
 	ethernet_write(data, member, family == IPV4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6));
 	count_packet(packet, packet->is_tunnelled ? REASON_FROM_TUNNEL : REASON_TO_LOCAL);
-	return bpf_redirect(member->ifindex, 0);
+	return ctx_redirect(member->ifindex);
 }
 
-static __always_inline int deliver_local(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline bool translate_to_backend(ctx_t *ctx, const struct packet *packet,
+						 const struct backend *backend, __u32 hops,
+						 const int family)
+{
+	const struct rewrite to = {
+	    .destination = backend->address,
+	    .destination_port = backend->port,
+	    .hops = hops,
+	};
+
+	return rewrite_packet(ctx, packet, &to, REWRITE_DESTINATION, family);
+}
+
+static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet,
 					 const struct backend *backend, const int family)
 {
 	const struct nexthop *nexthop = nexthop_find(backend->nexthop_id);
@@ -67,21 +78,21 @@ static __always_inline int deliver_local(struct xdp_md *ctx, const struct packet
 	if (nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE && nexthop->flags & NEXTHOP_REDIRECT)
 		member = nexthop_choose_member(nexthop, 0);
 	if (!member) {
-		if (!translate_destination(ctx, packet, backend, 0, family))
+		if (!translate_to_backend(ctx, packet, backend, 0, family))
 			return drop(packet, REASON_MALFORMED);
 		count_packet(packet, REASON_PASSED_TO_STACK);
-		return XDP_PASS;
+		return VERDICT_PASS;
 	}
 	if (packet->ttl <= 1)
 		return answer_time_exceeded(ctx, packet, family);
 	if (is_too_big(packet, nexthop))
 		return answer_too_big(ctx, packet, nexthop->mtu, family);
-	if (!translate_destination(ctx, packet, backend, 1, family))
+	if (!translate_to_backend(ctx, packet, backend, 1, family))
 		return drop(packet, REASON_MALFORMED);
 	return redirect_to_pod(ctx, packet, member, family);
 }
 
-static __always_inline int deliver_remote(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packet,
 					  const struct backend *backend, const int family)
 {
 	const struct nexthop *tunnel = nexthop_find(backend->nexthop_id);
@@ -106,27 +117,27 @@ static __always_inline int deliver_remote(struct xdp_md *ctx, const struct packe
 	if (!is_done)
 		return drop(packet, REASON_TOO_BIG);
 	count_packet(packet, REASON_TO_REMOTE);
-	return leave_by(ctx, member->ifindex);
+	return ctx_leave_by(ctx, member->ifindex);
 }
 
-static __always_inline int deliver(struct xdp_md *ctx, const struct packet *packet,
-				   __u32 backend_id, const int family)
+static __always_inline int deliver(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
+				   const int family)
 {
 	const struct backend *backend = backend_find(backend_id);
 
 	if (!packet || !backend)
-		return XDP_ABORTED;
+		return VERDICT_ABORTED;
 	if (backend->flags & BACKEND_LOCAL)
 		return deliver_local(ctx, packet, backend, family);
 	return deliver_remote(ctx, packet, backend, family);
 }
 
-GLOBAL_FUNCTION int deliver_ipv4(struct xdp_md *ctx, const struct packet *packet, __u32 backend_id)
+GLOBAL_FUNCTION int deliver_ipv4(ctx_t *ctx, const struct packet *packet, __u32 backend_id)
 {
 	return deliver(ctx, packet, backend_id, IPV4);
 }
 
-GLOBAL_FUNCTION int deliver_ipv6(struct xdp_md *ctx, const struct packet *packet, __u32 backend_id)
+GLOBAL_FUNCTION int deliver_ipv6(ctx_t *ctx, const struct packet *packet, __u32 backend_id)
 {
 	return deliver(ctx, packet, backend_id, IPV6);
 }

@@ -35,11 +35,10 @@ static __always_inline void echo_answer_ipv6(struct ipv6hdr *ip, const struct pa
  * the ICMP header, stays. Swapped addresses leave the checksums as they are. False: it is no echo
  * request, and nothing was written.
  */
-static __always_inline bool answer_echo(struct xdp_md *ctx, const struct packet *packet,
-					const int family)
+static __always_inline bool answer_echo(ctx_t *ctx, const struct packet *packet, const int family)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = ctx_data(ctx);
+	void *data_end = ctx_data_end(ctx);
 	struct icmp_header *icmp = packet_l4(data, packet);
 	void *ip = packet_l3(data, packet);
 	__u32 before, after;

@@ -13,6 +13,7 @@
 
 #include "abi/tunnel.h"
 #include "lib/csum.h"
+#include "lib/ctx.h"
 #include "lib/flow.h"
 #include "lib/lb.h"
 #include "lib/nexthop.h"
@@ -102,7 +103,7 @@ static __always_inline void tunnel_write_ipv6(struct ipv6hdr *ip, const struct p
  * Puts Ethernet, outer IP, UDP, Geneve and the option in front of the inner IP header; the old link
  * layer, tags included, gives way. False: no headroom.
  */
-static __always_inline bool encapsulate(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline bool encapsulate(ctx_t *ctx, const struct packet *packet,
 					const struct backend *backend, const struct nexthop *tunnel,
 					const struct nexthop_member *member, __u32 hash,
 					const int outer_family, const int family)
@@ -111,10 +112,10 @@ static __always_inline bool encapsulate(struct xdp_md *ctx, const struct packet 
 	const int added = sizeof(struct ethhdr) + ip_bytes + sizeof(struct tunnel_header);
 	void *data, *data_end;
 
-	if (bpf_xdp_adjust_head(ctx, (int)(packet->l3_offset & L3_OFFSET_MASK) - added))
+	if (!ctx_push_outer(ctx, packet, added - (int)sizeof(struct ethhdr), outer_family))
 		return false;
-	data = (void *)(long)ctx->data;
-	data_end = (void *)(long)ctx->data_end;
+	data = ctx_data(ctx);
+	data_end = ctx_data_end(ctx);
 	if (data + added > data_end)
 		return false;
 	ethernet_write(data, member,
@@ -155,35 +156,22 @@ static __always_inline bool tunnel_is_well_formed(const struct tunnel_header *he
  * Checks a packet to our tunnel address and takes the outer headers off; `chosen` is what the entry
  * node decided. REASON_UNSPECIFIED: done, and `protocol` is the inner one; else the reason to drop.
  */
-static __always_inline enum verdict_reason decapsulate(struct xdp_md *ctx,
-						       const struct packet *packet,
+static __always_inline enum verdict_reason decapsulate(ctx_t *ctx, const struct packet *packet,
 						       struct backend_key *chosen, __be16 *protocol)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = ctx_data(ctx);
+	void *data_end = ctx_data_end(ctx);
 	struct tunnel_header *header = packet_l4(data, packet);
-	struct ethhdr link;
 
 	if (!node_find(&packet->tuple.source))
 		return REASON_UNKNOWN_TUNNEL_SOURCE;
-	if ((void *)(header + 1) > data_end || data + sizeof(link) > data_end ||
-	    !tunnel_is_well_formed(header))
+	if ((void *)(header + 1) > data_end || !tunnel_is_well_formed(header))
 		return REASON_MALFORMED_TUNNEL;
 	*protocol = header->geneve.protocol;
 	chosen->address = header->option.backend;
 	chosen->port = header->option.backend_port;
-	/* The frame's own addresses stay in front of the inner packet: the stack wants to see its
-	 * own as the destination when it is the stack that delivers. */
-	__builtin_memcpy(&link, data, sizeof(link));
-	link.h_proto = *protocol;
-	if (bpf_xdp_adjust_head(ctx, (packet->l4_offset & L4_OFFSET_MASK) + sizeof(*header) -
-					 sizeof(link)))
+	if (!ctx_pop_outer(ctx, (packet->l4_offset & L4_OFFSET_MASK) + sizeof(*header), *protocol))
 		return REASON_MALFORMED_TUNNEL;
-	data = (void *)(long)ctx->data;
-	data_end = (void *)(long)ctx->data_end;
-	if (data + sizeof(link) > data_end)
-		return REASON_MALFORMED_TUNNEL;
-	__builtin_memcpy(data, &link, sizeof(link));
 	return REASON_UNSPECIFIED;
 }
 

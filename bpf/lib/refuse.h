@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Answers made in XDP and sent back where the packet came from: TCP reset (RFC 9293 3.10.7.1), ICMP
- * errors (RFC 792, RFC 4443). They come from the frontend's address, as a host's would, and never
- * answer a reset.
+ * Answers made on the spot and sent back where the packet came from: TCP reset (RFC 9293 3.10.7.1),
+ * ICMP errors (RFC 792, RFC 4443). They come from the frontend's address, as a host's would, and
+ * never answer a reset.
  *
  * An ICMP error quotes the IP header and 8 bytes of what follows: the least that RFC 792 asks and
  * all that a host needs to find the socket. The sum over more would cost a long loop.
@@ -11,7 +11,7 @@
 #define WEIR_LIB_REFUSE_H
 
 #include "lib/csum.h"
-#include "lib/leave.h"
+#include "lib/ctx.h"
 #include "lib/parse.h"
 
 #define ANSWER_TTL	 64
@@ -144,53 +144,30 @@ static __always_inline void reset_write(struct tcphdr *tcp, const struct packet 
 	tcp->check = csum_finish(csum_add_words(sum, tcp, sizeof(*tcp) / 4));
 }
 
-/* Cuts or grows the frame to `bytes`; a multi-buffer frame loses its fragments. */
-static __always_inline bool frame_resize(struct xdp_md *ctx, __u32 bytes)
-{
-	return bpf_xdp_adjust_tail(ctx, (int)bytes - (int)bpf_xdp_get_buff_len(ctx)) == 0;
-}
-
-static __always_inline int answer_reset(struct xdp_md *ctx, const struct packet *packet,
-					const int family)
+static __always_inline int answer_reset(ctx_t *ctx, const struct packet *packet, const int family)
 {
 	const int ip_bytes = IP_HEADER_BYTES(family);
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = ctx_data(ctx);
+	void *data_end = ctx_data_end(ctx);
 	struct tcphdr *tcp = packet_l4(data, packet);
 	struct reset reset;
 	void *ip;
 
 	if (packet->tcp_flags & TCP_RST || (void *)(tcp + 1) > data_end)
-		return XDP_DROP;
+		return VERDICT_DROP;
 	reset_decide(&reset, tcp, packet);
-	if (!frame_resize(ctx, packet->l3_offset + ip_bytes + sizeof(*tcp)))
-		return XDP_DROP;
-	data = (void *)(long)ctx->data;
-	data_end = (void *)(long)ctx->data_end;
+	if (!ctx_resize(ctx, packet->l3_offset + ip_bytes + sizeof(*tcp)))
+		return VERDICT_DROP;
+	data = ctx_data(ctx);
+	data_end = ctx_data_end(ctx);
 	ip = packet_l3(data, packet);
 	tcp = ip + ip_bytes;
 	if ((void *)(tcp + 1) > data_end || data + sizeof(struct ethhdr) > data_end)
-		return XDP_DROP;
+		return VERDICT_DROP;
 	ethernet_swap(data);
 	answer_write_ip(ip, packet, IPPROTO_TCP, sizeof(*tcp), family);
 	reset_write(tcp, packet, &reset);
-	return leave_by(ctx, ctx->ingress_ifindex);
-}
-
-/* Moves the link layer `distance` bytes to the front, over the room made there. */
-static __always_inline bool link_layer_move(void *data, void *data_end, __u32 bytes, int distance)
-{
-	for (int i = 0; i < (L3_OFFSET_MASK - 1) / 2; i++) {
-		__u16 *to = data + i * 2;
-		__u16 *from = data + distance + i * 2;
-
-		if ((__u32)i * 2 >= bytes)
-			break;
-		if ((void *)(from + 1) > data_end)
-			return false;
-		*to = *from;
-	}
-	return true;
+	return ctx_leave_by(ctx, ctx_ingress_ifindex(ctx));
 }
 
 static __always_inline __u64 quoted_sum(void *start, void *data_end, __u32 words)
@@ -217,7 +194,7 @@ static __always_inline void icmp_finish(struct icmp_header *icmp, const struct p
 	icmp->check = csum_finish(quoted);
 }
 
-static __always_inline int answer_icmp(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline int answer_icmp(ctx_t *ctx, const struct packet *packet,
 				       enum icmp_error error, __u32 mtu, const int family)
 {
 	const int ip_bytes = IP_HEADER_BYTES(family);
@@ -226,17 +203,15 @@ static __always_inline int answer_icmp(struct xdp_md *ctx, const struct packet *
 	struct icmp_header *icmp;
 	void *data, *data_end, *ip;
 
-	if (bpf_xdp_adjust_head(ctx, -added) ||
-	    !frame_resize(ctx, packet->l3_offset + added + quoted))
-		return XDP_DROP;
-	data = (void *)(long)ctx->data;
-	data_end = (void *)(long)ctx->data_end;
-	if (!link_layer_move(data, data_end, packet->l3_offset, added))
-		return XDP_DROP;
+	if (!ctx_make_room(ctx, packet, added) ||
+	    !ctx_resize(ctx, packet->l3_offset + added + quoted))
+		return VERDICT_DROP;
+	data = ctx_data(ctx);
+	data_end = ctx_data_end(ctx);
 	ip = packet_l3(data, packet);
 	icmp = ip + ip_bytes;
 	if ((void *)(icmp + 1) > data_end || data + sizeof(struct ethhdr) > data_end)
-		return XDP_DROP;
+		return VERDICT_DROP;
 	ethernet_swap(data);
 	answer_write_ip(ip, packet, family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,
 			sizeof(*icmp) + quoted, family);
@@ -244,22 +219,22 @@ static __always_inline int answer_icmp(struct xdp_md *ctx, const struct packet *
 	icmp->value = bpf_htonl(mtu);
 	icmp_finish(icmp, packet, quoted_sum(icmp + 1, data_end, quoted / 4),
 		    sizeof(*icmp) + quoted, family);
-	return leave_by(ctx, ctx->ingress_ifindex);
+	return ctx_leave_by(ctx, ctx_ingress_ifindex(ctx));
 }
 
-GLOBAL_FUNCTION int answer_icmp_ipv4(struct xdp_md *ctx, const struct packet *packet, __u32 error,
+GLOBAL_FUNCTION int answer_icmp_ipv4(ctx_t *ctx, const struct packet *packet, __u32 error,
 				     __u32 mtu)
 {
-	return packet ? answer_icmp(ctx, packet, error, mtu, IPV4) : XDP_ABORTED;
+	return packet ? answer_icmp(ctx, packet, error, mtu, IPV4) : VERDICT_ABORTED;
 }
 
-GLOBAL_FUNCTION int answer_icmp_ipv6(struct xdp_md *ctx, const struct packet *packet, __u32 error,
+GLOBAL_FUNCTION int answer_icmp_ipv6(ctx_t *ctx, const struct packet *packet, __u32 error,
 				     __u32 mtu)
 {
-	return packet ? answer_icmp(ctx, packet, error, mtu, IPV6) : XDP_ABORTED;
+	return packet ? answer_icmp(ctx, packet, error, mtu, IPV6) : VERDICT_ABORTED;
 }
 
-static __always_inline int answer_error(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline int answer_error(ctx_t *ctx, const struct packet *packet,
 					enum icmp_error error, __u32 mtu, const int family)
 {
 	return family == IPV4 ? answer_icmp_ipv4(ctx, packet, error, mtu)
@@ -267,8 +242,7 @@ static __always_inline int answer_error(struct xdp_md *ctx, const struct packet 
 }
 
 /* The destination has nobody to answer: tell the client what a closed port tells. */
-static __always_inline int answer_refusal(struct xdp_md *ctx, const struct packet *packet,
-					  const int family)
+static __always_inline int answer_refusal(ctx_t *ctx, const struct packet *packet, const int family)
 {
 	if (packet->tuple.protocol == IPPROTO_TCP)
 		return answer_reset(ctx, packet, family);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The packet's carrier under one set of names, so that everything behind the hook is written once:
+ * XDP frames (the default) and socket buffers at tc (where an entry file defines WEIR_SKB before
+ * its first include).
+ *
+ *   ctx_t, VERDICT_*                  the carrier, and what a program may say of it
+ *   ctx_data(), ctx_data_end()        direct access; any function below that takes `ctx` and may move
+ *                                     the packet invalidates them
+ *   ctx_bytes()                       length of the frame
+ *   ctx_ingress_ifindex()             where it came in
+ *   ctx_redirect(), ctx_leave_by()    verdicts that send it on
+ *   ctx_write_link()                  the frame's two MAC addresses
+ *   ctx_strip_tags()                  takes VLAN tags off: Ethernet is followed by IP afterwards
+ *   ctx_push_outer()                  room between Ethernet (without tags) and the IP header
+ *   ctx_make_room()                   the same with the link layer kept as it is, tags included
+ *   ctx_pop_outer()                   takes what lies between Ethernet and an inner IP header off
+ *   ctx_resize()                      cuts or grows the tail
+ *
+ * rewrite_packet() (lib/rewrite.h) is the other half: addresses, ports, hops and their checksums.
+ */
+#ifndef WEIR_LIB_CTX_H
+#define WEIR_LIB_CTX_H
+
+#ifdef WEIR_SKB
+#include "lib/ctx_skb.h"
+#else
+#include "lib/ctx_xdp.h"
+#endif
+
+static __always_inline void *ctx_data(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_data_end(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Rewrites a packet in XDP, checksums by the difference. */
+#ifndef WEIR_LIB_REWRITE_XDP_H
+#define WEIR_LIB_REWRITE_XDP_H
+
+#include "lib/csum.h"
+#include "lib/parse.h"
+
+static __always_inline __u64 rewrite_difference(const struct packet *packet,
+						const struct rewrite *to, const int ends)
+{
+	__u64 difference = 0;
+
+	if (ends & REWRITE_SOURCE)
+		difference =
+		    csum_replace_address(difference, &packet->tuple.source, &to->source);
+	if (ends & REWRITE_DESTINATION)
+		difference =
+		    csum_replace_address(difference, &packet->tuple.destination, &to->destination);
+	return difference;
+}
+
+static __always_inline bool rewrite_ports(ctx_t *ctx, const struct packet *packet,
+					  const struct rewrite *to, __u64 difference,
+					  const int ends)
+{
+	void *l4 = packet_l4((void *)(long)ctx->data, packet);
+	void *data_end = (void *)(long)ctx->data_end;
+	struct tcphdr *tcp = l4;
+	struct udphdr *udp = l4;
+
+	if (ends & REWRITE_SOURCE)
+		difference =
+		    csum_replace_word(difference, packet->tuple.source_port, to->source_port);
+	if (ends & REWRITE_DESTINATION)
+		difference = csum_replace_word(difference, packet->tuple.destination_port,
+					       to->destination_port);
+	if (packet->tuple.protocol == IPPROTO_TCP) {
+		if ((void *)(tcp + 1) > data_end)
+			return false;
+		tcp->check = csum_apply(tcp->check, difference);
+	} else {
+		if ((void *)(udp + 1) > data_end)
+			return false;
+		/* Zero means "not computed" (RFC 768), so a computed zero is sent as ones. */
+		if (udp->check)
+			udp->check = csum_apply(udp->check, difference) ?: 0xffff;
+	}
+	if (ends & REWRITE_SOURCE)
+		udp->source = to->source_port;
+	if (ends & REWRITE_DESTINATION)
+		udp->dest = to->destination_port;
+	return true;
+}
+
+static __always_inline void rewrite_ipv4(struct iphdr *ip, const struct rewrite *to,
+					 __u64 difference, const int ends)
+{
+	/* TTL is the upper byte of its 16-bit word on the wire. */
+	difference = csum_replace_word(difference, bpf_htons(ip->ttl << 8),
+				       bpf_htons((ip->ttl - to->hops) << 8));
+	ip->ttl -= to->hops;
+	if (ends & REWRITE_SOURCE)
+		ip->saddr = address_to_ipv4(&to->source);
+	if (ends & REWRITE_DESTINATION)
+		ip->daddr = address_to_ipv4(&to->destination);
+	ip->check = csum_apply(ip->check, difference);
+}
+
+static __always_inline void rewrite_ipv6(struct ipv6hdr *ip, const struct rewrite *to,
+					 const int ends)
+{
+	ip->hop_limit -= to->hops;
+	if (ends & REWRITE_SOURCE)
+		address_to_ipv6(&ip->saddr, &to->source);
+	if (ends & REWRITE_DESTINATION)
+		address_to_ipv6(&ip->daddr, &to->destination);
+}
+
+/* False: the packet ends inside its headers; then it must be dropped. */
+static __always_inline bool rewrite_packet(ctx_t *ctx, const struct packet *packet,
+					   const struct rewrite *to, const int ends,
+					   const int family)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	__u64 difference = rewrite_difference(packet, to, ends);
+	void *ip = packet_l3(data, packet);
+
+	if (family == IPV4) {
+		if (ip + sizeof(struct iphdr) > data_end)
+			return false;
+		rewrite_ipv4(ip, to, difference, ends);
+	} else {
+		if (ip + sizeof(struct ipv6hdr) > data_end)
+			return false;
+		rewrite_ipv6(ip, to, ends);
+	}
+	return rewrite_ports(ctx, packet, to, difference, ends);
+}
+
+#endif
