@@ -93,6 +93,8 @@ export interface LinkPlan {
 export interface AddressPlan {
   readonly bases: PlanBases
   readonly nodeAsnMode: NodeAsnMode
+  /** Sections of the agents' configuration file that go over what the plan makes: `services`, `datapath`, … */
+  readonly agent: Readonly<Record<string, unknown>>
   readonly spine: RouterPlan
   readonly tors: readonly RouterPlan[]
   readonly nodes: readonly NodePlan[]
@@ -141,6 +143,7 @@ export function makeAddressPlan(
   nodeCount: number = NODES_DEFAULT,
   nodeAsnMode: NodeAsnMode = 'per-node',
   planBases: PlanBases = DEFAULT_BASES,
+  agent: AddressPlan['agent'] = {},
 ): AddressPlan {
   const tors = [
     { name: 'tor1', asn: planBases.asns.tor1, routerId: nth(planBases.loopbacks.ipv4, 251) },
@@ -151,6 +154,7 @@ export function makeAddressPlan(
   return {
     bases: planBases,
     nodeAsnMode,
+    agent,
     spine: { name: 'spine', asn: planBases.asns.spine, routerId: nth(planBases.loopbacks.ipv4, 250) },
     tors,
     nodes,

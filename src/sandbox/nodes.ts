@@ -33,7 +33,8 @@ export function agentSocket(host: Host): string {
 export function writeAgentConfig(rack: Rack, node: NodePlan): void {
   const host = rack.host(node.name)
   mkdirSync(nodeBpffs(rack.name, node.name), { recursive: true })
-  writeIfChanged(`${host.directory}/agent.yaml`, stringify(agentConfig(rack, node)), 0o600)
+  const config = merge(agentConfig(rack, node), rack.plan.agent)
+  writeIfChanged(`${host.directory}/agent.yaml`, stringify(config), 0o600)
 }
 
 /** Starts gobgpd unless it runs, and waits until it answers on its socket. */
@@ -93,6 +94,17 @@ export function gobgpdBelow(supervisor: number): ProcessIdentity | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Objects are merged key by key; anything else replaces what was there. */
+function merge(base: unknown, over: unknown): unknown {
+  if (!isRecord(base) || !isRecord(over)) return over === undefined ? base : over
+  const keys = new Set([...Object.keys(base), ...Object.keys(over)])
+  return Object.fromEntries([...keys].map((key) => [key, merge(base[key], over[key])]))
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {

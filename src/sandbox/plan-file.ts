@@ -5,6 +5,7 @@
 //   nodeAsn: shared
 //   pools: { ipv4: 198.51.100.0/24 }
 //   asns: { tor1: 65011 }
+//   agent: { services: { forwarding: snat } }
 
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
@@ -75,6 +76,8 @@ const schema = z.strictObject({
     .strictObject({ spine: asn.optional(), tor1: asn.optional(), tor2: asn.optional(), node: asn.optional() })
     .optional(),
   mtu: z.strictObject({ fabric: mtu.optional(), edge: mtu.optional() }).optional(),
+  /** Checked by the agent itself, which refuses to start with what it does not know. */
+  agent: z.record(z.string(), z.unknown()).optional(),
 })
 
 /** The keys that may stand below each key, for hints; '' is the top. */
@@ -133,7 +136,7 @@ export function planFromDocument(
     mtu: { ...DEFAULT_BASES.mtu, ...dropUndefined(given.mtu ?? {}) },
   }
   checkBases(bases, source)
-  return makeAddressPlan(given.nodes ?? NODES_DEFAULT, given.nodeAsn ?? 'per-node', bases)
+  return makeAddressPlan(given.nodes ?? NODES_DEFAULT, given.nodeAsn ?? 'per-node', bases, given.agent)
 }
 
 /** The document that yields this plan again. */
@@ -148,6 +151,7 @@ export function planDocument(plan: AddressPlan): Record<string, unknown> {
     ...Object.fromEntries(BASE_NAMES.map((name) => [name, text(name)])),
     asns: plan.bases.asns,
     mtu: plan.bases.mtu,
+    ...(Object.keys(plan.agent).length > 0 ? { agent: plan.agent } : {}),
   }
 }
 
