@@ -12,8 +12,7 @@ static __always_inline __u64 rewrite_difference(const struct packet *packet,
 	__u64 difference = 0;
 
 	if (ends & REWRITE_SOURCE)
-		difference =
-		    csum_replace_address(difference, &packet->tuple.source, &to->source);
+		difference = csum_replace_address(difference, &packet->tuple.source, &to->source);
 	if (ends & REWRITE_DESTINATION)
 		difference =
 		    csum_replace_address(difference, &packet->tuple.destination, &to->destination);
