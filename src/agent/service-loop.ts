@@ -92,6 +92,7 @@ export class ServiceLoop {
     if (!this.#hasPruned) {
       this.#options.datapath.services.prune()
       this.#options.datapath.nexthops.prune()
+      this.#options.datapath.finishMigration()
       this.#hasPruned = true
     }
     const dueMs = this.#options.datapath.retire()

@@ -81,6 +81,13 @@ export class Datapath {
     this.#attachments.attachPods(this.#loaded.podTc, new Set(ifindexes))
   }
 
+  /** To be called when all that is there has been attached: ends a move from maps of an earlier layout or capacity. */
+  finishMigration(): void {
+    this.#loaded.finishMigration()
+    for (const { map, from, rows, lost } of this.#loaded.moved)
+      this.#log.info({ map, from, rows, lost }, 'pinned state moved to another layout or capacity')
+  }
+
   /** Does what time has made due. @returns when to call again (milliseconds since the epoch); undefined when nothing waits */
   retire(): number | undefined {
     const due = [this.services.retire(), this.nexthops.retire()].filter((ms) => ms !== undefined)

@@ -1,8 +1,8 @@
 // Loading: the three BPF objects, their maps pinned under <bpffs>/maps and taken over from an earlier process, their
 // load-time constants set. A map whose layout differs from the generated codecs is refused.
 //
-//   <bpffs>/maps/<name>_v<version>    maps; the version is part of the name, so no other layout is ever read as ours
-//   <bpffs>/links/…                   attachments, see attach.ts
+//   <bpffs>/maps/…    maps, see upgrade/map-pins.ts
+//   <bpffs>/links/…   attachments, see attach.ts
 
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -24,6 +24,8 @@ import {
 } from '../sys/libbpf-ts/index.ts'
 import * as abi from './abi.gen.ts'
 import { LAYOUTS, type MapName } from './maps.ts'
+import { MapPins, secretPin } from './upgrade/map-pins.ts'
+import { Migration, type Moved } from './upgrade/migration.ts'
 
 const OBJECT_FILES = { xdp: 'weir_xdp.bpf.o', tc: 'weir_tc.bpf.o', socket: 'weir_sock.bpf.o' } as const
 const BUILT_OBJECTS = fileURLToPath(new URL('../../build/bpf', import.meta.url))
@@ -72,6 +74,10 @@ export interface LoadedDatapath {
   readonly podTc: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
+  /** Maps whose rows came from an earlier layout or capacity. */
+  readonly moved: readonly Moved[]
+  /** To be called when every program has been replaced on its link: brings over what came meanwhile, and lets the old maps go. */
+  readonly finishMigration: () => void
   readonly close: () => void
 }
 
@@ -85,14 +91,15 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       `${options.bpffs} is not on a bpf file system: mount one there, or set datapath.bpffs below /sys/fs/bpf`,
     )
   }
+  const pins = new MapPins(options.bpffs)
   const config = nodeConfig(options)
   const objects: LoadedObject[] = []
   try {
-    const xdp = loadOne(options, OBJECT_FILES.xdp, config)
+    const xdp = loadOne(options, OBJECT_FILES.xdp, config, pins)
     objects.push(xdp)
-    const tc = loadOne(options, OBJECT_FILES.tc, config)
+    const tc = loadOne(options, OBJECT_FILES.tc, config, pins)
     objects.push(tc)
-    const socket = loadOne(options, OBJECT_FILES.socket, config)
+    const socket = loadOne(options, OBJECT_FILES.socket, config, pins)
     objects.push(socket)
     const map = (name: string) => {
       const owner = objects.find((object) => object.maps.has(name))
@@ -100,11 +107,15 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     }
     for (const [name, layout] of Object.entries(LAYOUTS))
       if (name !== 'secrets') checkMapLayout(map(name), layout)
+    const migration = new Migration(pins, map, abi.decodeNodeConfig(config).flowSecret)
+    const moved = migration.copy()
     return {
       map,
       uplinkXdp: xdp.program('weir_uplink_xdp'),
       podTc: tc.program('weir_pod_tc'),
       socket: [...socket.programs.values()],
+      moved,
+      finishMigration: () => migration.finish(),
       close: () => {
         for (const object of objects) object.close()
       },
@@ -115,27 +126,18 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
   }
 }
 
-function loadOne(options: LoadOptions, file: string, config: Buffer): LoadedObject {
+function loadOne(options: LoadOptions, file: string, config: Buffer, pins: MapPins): LoadedObject {
   const path = join(options.objects ?? BUILT_OBJECTS, file)
   if (!existsSync(path)) {
     throw new DatapathError('NOT_BUILT', `${path} is missing: run 'npm run build', or set datapath.objects`)
   }
   const spec = openObject(path)
   for (const map of spec.maps.values()) {
-    if (!map.isInternal) map.setPinPath(mapPin(options.bpffs, map.name))
+    if (!map.isInternal) map.setPinPath(pins.plan(map.name, map.maxEntries).path)
   }
   if (spec.hasConstant('node_config')) spec.setConstant('node_config', config)
   if (spec.hasConstant('uses_frontend_filter')) spec.setConstant('uses_frontend_filter', 1)
   return spec.load()
-}
-
-/** bpffs refuses names with a dot. */
-function mapPin(bpffs: string, name: string): string {
-  const versions: Readonly<Record<string, number>> = abi.MapVersion
-  const version = versions[`MAP_VERSION_${name.toUpperCase()}`]
-  if (version === undefined)
-    throw new TypeError(`map ${name} has no MAP_VERSION_${name.toUpperCase()} in bpf/abi/config.h`)
-  return join(bpffs, 'maps', `${name}_v${version}`)
 }
 
 /** The load-time constant of every object. */
@@ -145,7 +147,7 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
   return abi.encodeNodeConfig({
     tunnelIpv4: ipv4 === undefined ? none : addressToBytes(ipv4),
     tunnelIpv6: ipv6 === undefined ? none : addressToBytes(ipv6),
-    flowSecret: readSecret(mapPin(bpffs, 'secrets')),
+    flowSecret: readSecret(bpffs),
     nodeId: 0,
     tickShift: tickShift(),
     flowSetMask: 0,
@@ -160,7 +162,8 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
 }
 
 /** The key of the flow table's hash: drawn when there is none, for flows written with another would never be found again. */
-function readSecret(pin: string): readonly bigint[] {
+function readSecret(bpffs: string): readonly bigint[] {
+  const pin = secretPin(bpffs)
   const row = Buffer.alloc(4)
   const pinned = BpfMap.openPinnedIfAny(pin)
   const map =

@@ -107,6 +107,20 @@ export function readProgramInfo(fd: number): ProgramInfo {
   }
 }
 
+/** Ids of the maps that a program uses. */
+export function readProgramMapIds(fd: number): number[] {
+  const COUNT_AT = 52
+  const POINTER_AT = 56
+  const count = readInfo(fd, 'program').readUInt32LE(COUNT_AT)
+  const ids = Buffer.alloc(count * 4)
+  if (count === 0) return []
+  const info = Buffer.alloc(INFO_BYTES)
+  info.writeUInt32LE(count, COUNT_AT)
+  info.writeBigUInt64LE(addressOf(ids), POINTER_AT)
+  check(infoByFd(fd, info, u32Buffer(INFO_BYTES)), 'asking for the maps of', `program (descriptor ${fd})`)
+  return Array.from({ length: count }, (_, index) => ids.readUInt32LE(index * 4))
+}
+
 export function readLinkInfo(fd: number): LinkInfo {
   const info = readInfo(fd, 'link')
   const type = linkTypeName(info.readUInt32LE(0))

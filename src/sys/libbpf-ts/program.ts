@@ -1,7 +1,7 @@
 // A loaded program: run it on crafted input, pin it, ask about it.
 
 import { BpfError, check } from './errors.ts'
-import { type ProgramInfo, readProgramInfo } from './info.ts'
+import { type ProgramInfo, readProgramInfo, readProgramMapIds } from './info.ts'
 import { type AttachType, attachTypeName } from './kernel-names.ts'
 import * as native from './native.ts'
 
@@ -80,6 +80,12 @@ export class BpfProgram {
   info(): ProgramInfo {
     this.#checkOpen()
     return readProgramInfo(this.fd)
+  }
+
+  /** Ids of the maps it uses. */
+  mapIds(): readonly number[] {
+    this.#checkOpen()
+    return readProgramMapIds(this.fd)
   }
 
   /** Runs the program in the kernel on this input (BPF_PROG_TEST_RUN). */

@@ -1,0 +1,43 @@
+// Rows of earlier layouts in the present one, a step from each version to the next. A map whose version rises gets its step
+// here in the same change; one without a step starts empty and is filled anew from what the API server says.
+
+/** Undefined leaves the row out. */
+export type Convert = (value: Buffer) => Buffer | undefined
+
+interface Step {
+  readonly from: number
+  readonly value: Convert
+}
+
+/** Bytes are rearranged by hand: the codecs know the present layout alone. */
+const STEPS: Readonly<Record<string, readonly Step[]>> = {
+  // 1 → 2: affinity in ticks, a number for the Service port behind it. Flag 2 said that the ranges are Maglev tables, which
+  // nothing read; it means a random choice now. An affinity of before is in seconds, near enough to ticks.
+  frontends: [
+    {
+      from: 1,
+      value: (before) => {
+        const after = Buffer.alloc(56)
+        before.copy(after, 0, 0, 16)
+        after.writeUInt32LE(before.readUInt32LE(8) & ~2, 8)
+        after.writeUInt32LE(before.readUInt32LE(0), 16)
+        before.copy(after, 24, 16, 48)
+        return after
+      },
+    },
+  ],
+  // 1 → 2: more states and kinds; what an entry of before says, it still says.
+  flows: [{ from: 1, value: (before) => before }],
+}
+
+/** Undefined when the rows cannot be brought over. */
+export function conversion(name: string, from: number, to: number): Convert | undefined {
+  const steps: Convert[] = []
+  for (let version = from; version < to; version += 1) {
+    const step = STEPS[name]?.find((one) => one.from === version)
+    if (!step) return undefined
+    steps.push(step.value)
+  }
+  if (from > to) return undefined
+  return (value) => steps.reduce<Buffer | undefined>((row, step) => row && step(row), value)
+}
