@@ -27,6 +27,7 @@
 #define SERVICE_CIDRS_MAX (1 << 8)
 #define FRAGMENTS_MAX	  (1 << 13)
 #define EVENTS_RING_BYTES (1 << 20)
+#define SCRATCH_BYTES	  512
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -158,6 +159,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct answer_count);
 } answers SEC(".maps");
+
+/* What does not fit the stack, see lib/scratch.h; means nothing from one packet to the next. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, SCRATCH_BYTES);
+} scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

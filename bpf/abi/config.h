@@ -19,7 +19,7 @@ enum map_version {
 	MAP_VERSION_NEXTHOPS = 1,
 	MAP_VERSION_NODES = 1,
 	MAP_VERSION_ENDPOINTS = 1,
-	MAP_VERSION_FLOWS = 2,
+	MAP_VERSION_FLOWS = 3,
 	MAP_VERSION_SECRETS = 1,
 	MAP_VERSION_EVENTS = 1,
 	MAP_VERSION_METRICS = 1,
@@ -32,6 +32,7 @@ enum map_version {
 	MAP_VERSION_FRAGMENTS = 1,
 	MAP_VERSION_NETNS_ENDPOINTS = 1,
 	MAP_VERSION_ANSWERS = 1,
+	MAP_VERSION_SCRATCH = 1,
 };
 
 /* The one load-time constant `node_config`, present in every object. */

@@ -15,14 +15,23 @@
  * keeps sets from filling. */
 #define WEIR_FLOW_SETS (1 << 17)
 
+/*
+ * A live state is FLOW_HALF_OPEN with a bit for each thing that has happened, so what two CPUs or
+ * two entries of one flow know is joined by an or.
+ */
+#define WEIR_FLOW_ANSWERED    1 /* the other end is known to be real: no flood pushes it out */
+#define WEIR_FLOW_CLIENT_FIN  2
+#define WEIR_FLOW_BACKEND_FIN 4
+
 enum flow_state {
 	FLOW_FREE = 0,
 	FLOW_BUSY = 1,	    /* being written; readers treat it as a miss */
-	FLOW_HALF_OPEN = 2, /* TCP without an answer yet, UDP without a second packet */
-	FLOW_CLOSING = 3,   /* RST, or FIN from both ends */
-	FLOW_ESTABLISHED = 4,
-	FLOW_CLIENT_CLOSED = 5, /* FIN of the client alone: the backend may go on sending */
-	FLOW_BACKEND_CLOSED = 6,
+	FLOW_HALF_OPEN = 8, /* TCP without an answer yet, UDP without a second packet */
+	FLOW_ESTABLISHED = 9,
+	FLOW_HALF_OPEN_CLOSED = 10, /* the client's FIN came before any answer */
+	FLOW_CLIENT_CLOSED = 11,    /* FIN of the client alone: the backend may go on sending */
+	FLOW_BACKEND_CLOSED = 13,
+	FLOW_CLOSING = 15, /* RST, or FIN from both ends */
 };
 
 enum flow_kind {

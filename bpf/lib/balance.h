@@ -79,6 +79,7 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 {
 	const struct frontend *frontend = frontend_find(
 	    &packet->tuple.destination, packet->tuple.destination_port, packet->tuple.protocol);
+	const struct backend *backend;
 	struct choice choice;
 
 	if (!frontend)
@@ -89,8 +90,10 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 	else
 		choice.backend_id = range_choose(range_from_outside(frontend),
 						 (__u32)tuple_hash(&packet->tuple, family));
-	if (!backend_find(choice.backend_id))
+	backend = backend_find(choice.backend_id);
+	if (!backend)
 		return judge_without_backend(ctx, packet, frontend, family);
+	choice.kind = backend->flags & BACKEND_LOCAL ? FLOW_TO_LOCAL : FLOW_TO_REMOTE;
 	if (!track_family(packet, id, &choice, family))
 		return drop(packet, REASON_FLOW_SET_FULL);
 	return deliver_family(ctx, packet, choice.backend_id, family);

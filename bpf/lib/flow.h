@@ -15,22 +15,19 @@
  * collides with probability 2^-32 under a secret key, so nobody can aim at another's entry.
  *
  * A new entry takes, in this order: the entry of the same flow, a free one, one idle for longer
- * than its state may be, the longest idle half-open or closing one. A set full of live established
- * flows refuses it: a flood of first packets replaces only its own kind.
+ * than its state may be, the longest idle half-open or closing one, the longest idle one-sided one
+ * whose client has closed (most of those are over, and an entry node can do without). A set full of
+ * live established flows refuses it: a flood of first packets replaces only its own kind.
+ *
+ * flow_details has what is seldom read, in a second array with the same numbering; it is written
+ * while its entry is BUSY and read between two looks at its entry's word.
  */
 #ifndef WEIR_LIB_FLOW_H
 #define WEIR_LIB_FLOW_H
 
 #include <linux/in.h>
+#include "lib/flow_word.h"
 #include "lib/hash.h"
-#include "maps.h"
-
-extern const volatile struct node_config node_config;
-
-#define FLOW_TICK_MASK	  ((1ULL << WEIR_FLOW_TICK_BITS) - 1)
-#define FLOW_STATE_MASK	  (((1ULL << WEIR_FLOW_STATE_BITS) - 1) << WEIR_FLOW_STATE_SHIFT)
-#define FLOW_VERSION_MASK (~0ULL << WEIR_FLOW_VERSION_SHIFT)
-#define FLOW_VERSION_ONE  (1ULL << WEIR_FLOW_VERSION_SHIFT)
 
 _Static_assert(sizeof(struct flow) == 32, "two entries share a cache line");
 _Static_assert(sizeof(struct flow_set) == 128, "a set is two cache lines");
@@ -45,32 +42,13 @@ struct flow_id {
 struct flow_hit {
 	struct flow *flow;
 	__u64 word;
+	__u32 set;
 	__u32 index;
 	__u8 kind;
 	__u8 flags;
+	__be16 snat_port;
+	__u32 way;
 };
-
-static __always_inline __u32 flow_now(void)
-{
-	__u32 shift = node_config.tick_shift ?: WEIR_FLOW_TICK_JIFFIES_SHIFT;
-
-	return (bpf_jiffies64() >> (shift & 63)) & FLOW_TICK_MASK;
-}
-
-static __always_inline enum flow_state flow_state(__u64 word)
-{
-	return (word & FLOW_STATE_MASK) >> WEIR_FLOW_STATE_SHIFT;
-}
-
-static __always_inline __u64 flow_word(__u64 version, enum flow_state state, __u32 tick)
-{
-	return (version & FLOW_VERSION_MASK) | (__u64)state << WEIR_FLOW_STATE_SHIFT | tick;
-}
-
-static __always_inline __u32 flow_idle_ticks(__u64 word, __u32 now)
-{
-	return (now - (__u32)word) & FLOW_TICK_MASK;
-}
 
 static __always_inline void flow_place_in_set(struct flow_id *id, __u64 hash)
 {
@@ -135,6 +113,7 @@ static __always_inline bool flow_read(struct flow *flow, const struct flow_id *i
 	hit->index = shared->index;
 	hit->kind = shared->kind;
 	hit->flags = shared->flags;
+	hit->snat_port = shared->snat_port;
 	barrier();
 	again = shared->word;
 	return ((again ^ hit->word) & FLOW_VERSION_MASK) == 0 && flow_state(again) > FLOW_BUSY;
@@ -149,44 +128,62 @@ static __always_inline bool flow_find(const struct flow_id *id, struct flow_hit 
 		return false;
 #pragma unroll
 	for (int i = 0; i < WEIR_FLOW_WAYS; i++)
-		if (flow_read(&set->ways[i], id, hit))
+		if (flow_read(&set->ways[i], id, hit)) {
+			hit->set = row;
+			hit->way = i;
 			return true;
+		}
 	return false;
 }
 
-/* Returns whether a new tick began for this flow: the moment for what is done about once a second.
- */
-static __always_inline bool flow_touch(const struct flow_hit *hit, enum flow_state state)
+/* A consistent copy of the details; false when the entry is another flow's by now. */
+static __always_inline bool flow_read_detail(const struct flow_hit *hit, struct flow_detail *detail)
 {
-	__u64 word = flow_word(hit->word, state, flow_now());
+	__u32 row = hit->set;
+	const struct flow_detail_set *set = bpf_map_lookup_elem(&flow_details, &row);
+	const volatile struct flow *shared = hit->flow;
+	__u64 again;
 
-	if (word == hit->word)
+	if (!set)
 		return false;
-	__sync_val_compare_and_swap(&hit->flow->word, hit->word, word);
-	return (word ^ hit->word) & FLOW_TICK_MASK;
+	*detail = set->ways[hit->way % WEIR_FLOW_WAYS];
+	barrier();
+	again = shared->word;
+	return ((again ^ hit->word) & FLOW_VERSION_MASK) == 0 && flow_state(again) > FLOW_BUSY;
 }
 
-static __always_inline __u32 flow_idle_limit(enum flow_state state, bool is_tcp)
+enum flow_touched {
+	FLOW_TOUCHED_NOTHING, /* nothing new, or another CPU was faster: the next packet tries again
+			       */
+	FLOW_TOUCHED_STATE,
+	FLOW_TOUCHED_TICK, /* a new tick began: the moment for what is done about once a second */
+};
+
+/* Adds to the entry's state and renews its time; `hit` has the new word afterwards. */
+static __always_inline enum flow_touched flow_touch(struct flow_hit *hit, enum flow_state state)
 {
-	if (state == FLOW_HALF_OPEN)
-		return WEIR_FLOW_IDLE_HALF_OPEN;
-	if (state == FLOW_CLOSING)
-		return WEIR_FLOW_IDLE_CLOSING;
-	return is_tcp ? WEIR_FLOW_IDLE_ESTABLISHED_TCP : WEIR_FLOW_IDLE_ESTABLISHED_UDP;
+	__u64 before = hit->word;
+	__u64 word = flow_word(before, flow_join(flow_state(before), state), flow_now());
+
+	if (word == before || __sync_val_compare_and_swap(&hit->flow->word, before, word) != before)
+		return FLOW_TOUCHED_NOTHING;
+	hit->word = word;
+	return (word ^ before) & FLOW_TICK_MASK ? FLOW_TOUCHED_TICK : FLOW_TOUCHED_STATE;
 }
 
 /* Places to take, best last; within a class the longest idle wins. 0: not to be taken. */
-#define RANK_YIELDING (1u << 24)
-#define RANK_EXPIRED  (2u << 24)
-#define RANK_FREE     (3u << 24)
-#define RANK_SAME     (4u << 24)
+#define RANK_LEFT_OVER (1u << 24)
+#define RANK_YIELDING  (2u << 24)
+#define RANK_EXPIRED   (3u << 24)
+#define RANK_FREE      (4u << 24)
+#define RANK_SAME      (5u << 24)
 
 static __always_inline __u32 flow_rank(const volatile struct flow *flow, __u64 word,
 				       const struct flow_id *id, __u32 now)
 {
 	enum flow_state state = flow_state(word);
 	__u32 idle = flow_idle_ticks(word, now);
-	bool is_tcp = !(flow->flags & FLOW_IS_UDP);
+	__u8 kind = flow->kind;
 
 	if (state == FLOW_BUSY)
 		return 0;
@@ -194,34 +191,36 @@ static __always_inline __u32 flow_rank(const volatile struct flow *flow, __u64 w
 		return RANK_FREE;
 	if (flow_has_key(flow, id))
 		return RANK_SAME;
-	if (idle > flow_idle_limit(state, is_tcp))
+	if (idle > flow_idle_limit(state, kind, flow->flags))
 		return RANK_EXPIRED | idle;
-	return state == FLOW_ESTABLISHED ? 0 : RANK_YIELDING | idle;
+	if (flow_yields(state))
+		return RANK_YIELDING | idle;
+	return flow_is_one_sided(kind) && state == FLOW_CLIENT_CLOSED ? RANK_LEFT_OVER | idle : 0;
 }
 
 struct flow_place {
-	struct flow *flow;
 	__u64 word;
+	__u32 way;
+	__u32 rank;
 };
 
-static __always_inline bool flow_choose_place(struct flow_set *set, const struct flow_id *id,
+/* place->rank is 0 when there is none. */
+static __always_inline void flow_choose_place(struct flow_set *set, const struct flow_id *id,
 					      __u32 now, struct flow_place *place)
 {
-	__u32 best = 0;
-
+	place->rank = 0;
 #pragma unroll
 	for (int i = 0; i < WEIR_FLOW_WAYS; i++) {
 		const volatile struct flow *flow = &set->ways[i];
 		__u64 word = flow->word;
 		__u32 rank = flow_rank(flow, word, id, now);
 
-		if (rank > best) {
-			best = rank;
-			place->flow = &set->ways[i];
+		if (rank > place->rank) {
+			place->rank = rank;
+			place->way = i;
 			place->word = word;
 		}
 	}
-	return best != 0;
 }
 
 /* What an entry says besides its key. */
@@ -230,29 +229,23 @@ struct flow_data {
 	__u8 kind;
 	__u8 flags;
 	__be16 snat_port;
+	struct flow_detail detail;
 };
 
-/* False: the set is full of live established flows, or another CPU took the place. */
-GLOBAL_FUNCTION int flow_record(const struct flow_id *id, const struct flow_data *data,
-				enum flow_state state)
+/* Makes the entry ours to write. Returns its word, 0 when another CPU took it. */
+static __always_inline __u64 flow_seize(struct flow *flow, const struct flow_place *place)
 {
-	struct flow_place place = {};
-	__u32 now = flow_now();
-	volatile struct flow *flow;
-	struct flow_set *set;
-	__u32 row;
-	__u64 claim;
+	__u64 claim = flow_word(place->word + FLOW_VERSION_ONE, FLOW_BUSY, 0);
 
-	if (!id || !data)
-		return false;
-	row = id->set;
-	set = bpf_map_lookup_elem(&flows, &row);
-	if (!set || !flow_choose_place(set, id, now, &place) || !place.flow)
-		return false;
-	flow = place.flow;
-	claim = flow_word(place.word + FLOW_VERSION_ONE, FLOW_BUSY, 0);
-	if (__sync_val_compare_and_swap(&flow->word, place.word, claim) != place.word)
-		return false;
+	return __sync_val_compare_and_swap(&flow->word, place->word, claim) == place->word ? claim
+											   : 0;
+}
+
+static __always_inline void flow_write(struct flow *entry, struct flow_detail *detail,
+				       const struct flow_id *id, const struct flow_data *data)
+{
+	volatile struct flow *flow = entry;
+
 	flow->key[0] = id->key[0];
 	flow->key[1] = id->key[1];
 	flow->key[2] = id->key[2];
@@ -261,8 +254,44 @@ GLOBAL_FUNCTION int flow_record(const struct flow_id *id, const struct flow_data
 	flow->kind = data->kind;
 	flow->flags = data->flags;
 	flow->snat_port = data->snat_port;
-	/* An exchange and not a store: it is ordered behind the data on every architecture. */
+	*detail = data->detail;
+}
+
+/* An exchange and not a store: it is ordered behind the data on every architecture. */
+static __always_inline void flow_publish(struct flow *flow, __u64 claim, enum flow_state state,
+					 __u32 now)
+{
 	__sync_lock_test_and_set(&flow->word, flow_word(claim, state, now));
+}
+
+/* False: the set is full of live established flows, or another CPU took the place. */
+GLOBAL_FUNCTION int flow_record(const struct flow_id *id, const struct flow_data *data,
+				enum flow_state state)
+{
+	struct flow_place place = {};
+	struct flow_detail_set *details;
+	__u32 now = flow_now();
+	struct flow_set *set;
+	struct flow *flow;
+	__u32 row;
+	__u64 claim;
+
+	if (!id || !data)
+		return false;
+	row = id->set;
+	set = bpf_map_lookup_elem(&flows, &row);
+	details = bpf_map_lookup_elem(&flow_details, &row);
+	if (!set || !details)
+		return false;
+	flow_choose_place(set, id, now, &place);
+	if (place.rank == 0)
+		return false;
+	flow = &set->ways[place.way % WEIR_FLOW_WAYS];
+	claim = flow_seize(flow, &place);
+	if (!claim)
+		return false;
+	flow_write(flow, &details->ways[place.way % WEIR_FLOW_WAYS], id, data);
+	flow_publish(flow, claim, state, now);
 	return true;
 }
 

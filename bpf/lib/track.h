@@ -18,12 +18,14 @@
 
 #include "lib/flow.h"
 #include "lib/lb.h"
+#include "lib/scratch.h"
 #include "lib/verdict.h"
 
-/* A Service's packet judged: which backend, on whose behalf. */
+/* A Service's packet judged: which backend, on whose behalf, and how it gets there. */
 struct choice {
 	__u32 backend_id;
 	__u32 frontend_id;
+	__u32 kind; /* enum flow_kind of the client's half */
 };
 
 static __always_inline __u8 flow_flags_of(const struct tuple *tuple)
@@ -31,9 +33,20 @@ static __always_inline __u8 flow_flags_of(const struct tuple *tuple)
 	return tuple->protocol == IPPROTO_UDP ? FLOW_IS_UDP : 0;
 }
 
-static __always_inline enum flow_state first_state(const struct packet *packet)
+static __always_inline bool has_reply_entry(__u8 kind)
 {
-	return is_last_packet(packet) ? FLOW_CLOSING : FLOW_HALF_OPEN;
+	return kind == FLOW_TO_LOCAL || kind == FLOW_TO_REMOTE_PLAIN;
+}
+
+/* Both entries of a flow say the same of its client. */
+static __always_inline void detail_fill(struct flow_detail *detail, const struct tuple *forward,
+					__u32 frontend_id)
+{
+	detail->client = forward->source;
+	detail->client_port = forward->source_port;
+	detail->protocol = forward->protocol;
+	detail->pad0 = 0;
+	detail->frontend_id = frontend_id;
 }
 
 static __always_inline void tuple_of_reply(struct tuple *reply, const struct tuple *forward,
@@ -46,19 +59,22 @@ static __always_inline void tuple_of_reply(struct tuple *reply, const struct tup
 	reply->protocol = forward->protocol;
 }
 
-static __always_inline bool track_reply(const struct tuple *forward, const struct backend *backend,
-					__u32 frontend_id, enum flow_state state, const int family)
+static __always_inline bool track_reply(struct scratch *scratch, const struct tuple *forward,
+					const struct backend *backend, __u32 frontend_id,
+					enum flow_state state, const int family)
 {
-	struct flow_data data = {.index = frontend_id, .kind = FLOW_REPLY};
-	struct tuple reply;
-	struct flow_id id = {};
+	struct flow_data *data = &scratch->data;
 
-	tuple_of_reply(&reply, forward, backend);
-	flow_identify(&id, &reply, family);
-	data.flags = flow_flags_of(forward);
+	tuple_of_reply(&scratch->mate_tuple, forward, backend);
+	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+	detail_fill(&data->detail, forward, frontend_id);
+	data->index = frontend_id;
+	data->kind = FLOW_REPLY;
+	data->snat_port = 0;
+	data->flags = flow_flags_of(forward);
 	if (endpoint_find(&forward->source))
-		data.flags |= FLOW_CLIENT_IS_LOCAL;
-	return flow_record(&id, &data, state);
+		data->flags |= FLOW_CLIENT_IS_LOCAL;
+	return flow_record(&scratch->mate_id, data, state);
 }
 
 /*
@@ -70,47 +86,47 @@ static __always_inline bool track_new_flow(const struct packet *packet, const st
 					   const struct choice *choice, const int family)
 {
 	const struct backend *backend = backend_find(choice->backend_id);
-	struct flow_data data = {
-	    .index = choice->backend_id,
-	    .kind = FLOW_TO_REMOTE,
-	    .flags = flow_flags_of(&packet->tuple),
-	};
-	enum flow_state state = first_state(packet);
+	enum flow_state state = events_of_client(packet);
+	struct scratch *scratch = scratch_find();
+	struct flow_data *data;
 
-	if (!backend)
+	if (!backend || !scratch)
 		return false;
-	if (backend->flags & BACKEND_LOCAL) {
-		data.kind = FLOW_TO_LOCAL;
-		if (!track_reply(&packet->tuple, backend, choice->frontend_id, state, family))
-			return false;
-	}
-	if (!flow_record(id, &data, state))
+	if (has_reply_entry(choice->kind) &&
+	    !track_reply(scratch, &packet->tuple, backend, choice->frontend_id, state, family))
+		return false;
+	data = &scratch->data;
+	detail_fill(&data->detail, &packet->tuple, choice->frontend_id);
+	data->index = choice->backend_id;
+	data->kind = choice->kind;
+	data->flags = flow_flags_of(&packet->tuple);
+	data->snat_port = 0;
+	if (!flow_record(id, data, state))
 		count_packet(packet, REASON_FLOW_SET_FULL);
 	return true;
 }
 
-/* The once-a-tick visit of a forward packet to its REPLY entry. */
+/* The visit of a forward packet to its REPLY entry: `state` is what its own has come to. */
 static __always_inline void refresh_reply(const struct packet *packet, __u32 backend_id,
 					  enum flow_state state, const int family)
 {
 	const struct backend *backend = backend_find(backend_id);
+	struct scratch *scratch = scratch_find();
 	const struct frontend *frontend;
 	struct flow_hit hit;
-	struct tuple reply;
-	struct flow_id id = {};
 
-	if (!backend)
+	if (!backend || !scratch)
 		return;
-	tuple_of_reply(&reply, &packet->tuple, backend);
-	flow_identify(&id, &reply, family);
-	if (flow_find(&id, &hit)) {
+	tuple_of_reply(&scratch->mate_tuple, &packet->tuple, backend);
+	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+	if (flow_find(&scratch->mate_id, &hit)) {
 		flow_touch(&hit, state);
 		return;
 	}
 	frontend = frontend_find(&packet->tuple.destination, packet->tuple.destination_port,
 				 packet->tuple.protocol);
 	if (frontend)
-		track_reply(&packet->tuple, backend, frontend->frontend_id, state, family);
+		track_reply(scratch, &packet->tuple, backend, frontend->frontend_id, state, family);
 }
 
 GLOBAL_FUNCTION int track_new_flow_ipv4(const struct packet *packet, const struct flow_id *id,
@@ -139,33 +155,26 @@ GLOBAL_FUNCTION int refresh_reply_ipv6(const struct packet *packet, __u32 backen
 	return 0;
 }
 
-/* A further packet of the client: moves the entry's state and time. */
-static __always_inline void follow_forward(const struct packet *packet, const struct flow_hit *hit,
+/* A further packet of the client: adds to the entry's state and renews its time. */
+static __always_inline void follow_forward(const struct packet *packet, struct flow_hit *hit,
 					   const int family)
 {
-	enum flow_state before = flow_state(hit->word);
-	enum flow_state state = before;
+	enum flow_state events = events_of_client(packet);
 
-	if (is_last_packet(packet))
-		state = FLOW_CLOSING;
-	else if (state == FLOW_HALF_OPEN && hit->kind == FLOW_TO_REMOTE)
-		state = FLOW_ESTABLISHED;
-	if (!flow_touch(hit, state) && state == before)
-		return;
-	if (hit->kind != FLOW_TO_LOCAL)
+	if (flow_is_one_sided(hit->kind))
+		events |= WEIR_FLOW_ANSWERED;
+	if (flow_touch(hit, events) == FLOW_TOUCHED_NOTHING || !has_reply_entry(hit->kind))
 		return;
 	if (family == IPV4)
-		refresh_reply_ipv4(packet, hit->index, state);
+		refresh_reply_ipv4(packet, hit->index, flow_state(hit->word));
 	else
-		refresh_reply_ipv6(packet, hit->index, state);
+		refresh_reply_ipv6(packet, hit->index, flow_state(hit->word));
 }
 
 /* A packet of the backend: moves its entry, and the forward one when there is news. */
-static __always_inline void follow_reply(const struct packet *packet, const struct flow_hit *hit,
+static __always_inline void follow_reply(const struct packet *packet, struct flow_hit *hit,
 					 const struct frontend_address *frontend, const int family)
 {
-	enum flow_state state = flow_state(hit->word);
-	enum flow_state before = state;
 	struct tuple forward = {
 	    .source = packet->tuple.destination,
 	    .source_port = packet->tuple.destination_port,
@@ -176,15 +185,11 @@ static __always_inline void follow_reply(const struct packet *packet, const stru
 	struct flow_hit mate;
 	struct flow_id id = {};
 
-	if (is_last_packet(packet))
-		state = FLOW_CLOSING;
-	else if (state == FLOW_HALF_OPEN && !(packet->tcp_flags & TCP_SYN))
-		state = FLOW_ESTABLISHED;
-	if (!flow_touch(hit, state) && state == before)
+	if (flow_touch(hit, events_of_backend(packet)) == FLOW_TOUCHED_NOTHING)
 		return;
 	flow_identify(&id, &forward, family);
-	if (flow_find(&id, &mate) && mate.kind == FLOW_TO_LOCAL)
-		flow_touch(&mate, state);
+	if (flow_find(&id, &mate) && has_reply_entry(mate.kind))
+		flow_touch(&mate, flow_state(hit->word));
 }
 
 #endif

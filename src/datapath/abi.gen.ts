@@ -117,11 +117,12 @@ export const FLOW_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowKind
 export const FlowState = {
   FLOW_FREE: 0,
   FLOW_BUSY: 1,
-  FLOW_HALF_OPEN: 2,
-  FLOW_CLOSING: 3,
-  FLOW_ESTABLISHED: 4,
-  FLOW_CLIENT_CLOSED: 5,
-  FLOW_BACKEND_CLOSED: 6,
+  FLOW_HALF_OPEN: 8,
+  FLOW_ESTABLISHED: 9,
+  FLOW_HALF_OPEN_CLOSED: 10,
+  FLOW_CLIENT_CLOSED: 11,
+  FLOW_BACKEND_CLOSED: 13,
+  FLOW_CLOSING: 15,
 } as const
 export type FlowState = (typeof FlowState)[keyof typeof FlowState]
 
@@ -129,11 +130,12 @@ export type FlowState = (typeof FlowState)[keyof typeof FlowState]
 export const FLOW_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowState> = new Map([
   [0, 'FLOW_FREE'],
   [1, 'FLOW_BUSY'],
-  [2, 'FLOW_HALF_OPEN'],
-  [3, 'FLOW_CLOSING'],
-  [4, 'FLOW_ESTABLISHED'],
-  [5, 'FLOW_CLIENT_CLOSED'],
-  [6, 'FLOW_BACKEND_CLOSED'],
+  [8, 'FLOW_HALF_OPEN'],
+  [9, 'FLOW_ESTABLISHED'],
+  [10, 'FLOW_HALF_OPEN_CLOSED'],
+  [11, 'FLOW_CLIENT_CLOSED'],
+  [13, 'FLOW_BACKEND_CLOSED'],
+  [15, 'FLOW_CLOSING'],
 ])
 
 export const FrontendFlags = {
@@ -169,7 +171,7 @@ export const MapVersion = {
   MAP_VERSION_NEXTHOPS: 1,
   MAP_VERSION_NODES: 1,
   MAP_VERSION_ENDPOINTS: 1,
-  MAP_VERSION_FLOWS: 2,
+  MAP_VERSION_FLOWS: 3,
   MAP_VERSION_SECRETS: 1,
   MAP_VERSION_EVENTS: 1,
   MAP_VERSION_METRICS: 1,
@@ -182,6 +184,7 @@ export const MapVersion = {
   MAP_VERSION_FRAGMENTS: 1,
   MAP_VERSION_NETNS_ENDPOINTS: 1,
   MAP_VERSION_ANSWERS: 1,
+  MAP_VERSION_SCRATCH: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
@@ -189,6 +192,7 @@ export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 export const MAP_VERSION_NAMES: ReadonlyMap<number | bigint, keyof typeof MapVersion> = new Map([
   [2, 'MAP_VERSION_FRONTENDS'],
   [1, 'MAP_VERSION_FRONTEND_ADDRESSES'],
+  [3, 'MAP_VERSION_FLOWS'],
 ])
 
 export const NexthopFlags = {

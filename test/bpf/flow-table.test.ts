@@ -155,7 +155,7 @@ t.test('what yields in a full set', async (t) => {
   t.test('a closing flow yields', async (t) => {
     fill()
     const [closed] = ports()
-    send(closed ?? 0, 'fin', 'ack')
+    send(closed ?? 0, 'rst')
     t.equal(entries(flows).filter(({ state }) => state === FLOW_CLOSING).length, 1)
     for (let port = 4000; port < 4020; port++) send(port, 'syn')
     t.notOk(ports().includes(closed ?? 0))
@@ -167,7 +167,7 @@ t.test('what yields in a full set', async (t) => {
     const [idle] = ports()
     const word = flows.readBigUInt64LE(0)
     const tickMask = (1n << WORD_TICK_BITS) - 1n
-    const long = BigInt(abi.AbiConstant.FLOW_IDLE_ESTABLISHED_TCP + 1)
+    const long = BigInt(abi.AbiConstant.FLOW_IDLE_ONE_SIDED_TCP + 1)
     flows.writeBigUInt64LE((word & ~tickMask) | ((word - long) & tickMask), 0)
     for (let port = 5000; port < 5020; port++) send(port, 'syn')
     t.notOk(ports().includes(idle ?? 0))

@@ -7,7 +7,7 @@ import { FROM_POD, TARGET_PORT, TC, TO_LOCAL_CLIENT, UPLINK, World } from './wor
 
 const world = new World('tc')
 t.teardown(() => world.close())
-const { FLOW_HALF_OPEN, FLOW_ESTABLISHED, FLOW_CLOSING } = abi.FlowState
+const { FLOW_HALF_OPEN, FLOW_ESTABLISHED, FLOW_BACKEND_CLOSED } = abi.FlowState
 const R = abi.VerdictReason
 
 /** struct __sk_buff as far as a test run reads it. */
@@ -101,7 +101,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.same(states(), [FLOW_ESTABLISHED, FLOW_ESTABLISHED])
       if (protocol === UDP) return
       send(answer('fin', 'ack').bytes())
-      t.same(states(), [FLOW_CLOSING, FLOW_CLOSING])
+      t.same(states(), [FLOW_BACKEND_CLOSED, FLOW_BACKEND_CLOSED])
     })
 
     t.test(`${name}: a lost entry comes back with the client's next packet`, async (t) => {

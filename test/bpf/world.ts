@@ -232,8 +232,9 @@ export class World {
   }
 
   #writeServices(family: Family, protocol: number): void {
-    const { FRONTEND_EXTERNAL, FRONTEND_EXTERNAL_LOCAL, FRONTEND_ANY_ENDPOINT } = abi.FrontendFlags
+    const { FRONTEND_DSR, FRONTEND_EXTERNAL_LOCAL, FRONTEND_ANY_ENDPOINT } = abi.FrontendFlags
     const { BACKEND_LOCAL } = abi.BackendFlags
+    const FRONTEND_EXTERNAL = abi.FrontendFlags.FRONTEND_EXTERNAL | FRONTEND_DSR
     const { pod, remotePod, vip } = CAST[family]
     const tunnel = family === 'ipv4' ? ROW.tunnelIpv4 : ROW.tunnelIpv6
     this.#writeBackend(family, protocol, BACKEND.remote, remotePod, 0, tunnel)

@@ -26,8 +26,12 @@ const STEPS: Readonly<Record<string, readonly Step[]>> = {
       },
     },
   ],
-  // 1 → 2: more states and kinds; what an entry of before says, it still says.
-  flows: [{ from: 1, value: (before) => before }],
+  // 1 → 2: more states and kinds; what an entry of before says, it still says. 2 → 3: states have other numbers, which
+  // flow-copy.ts knows.
+  flows: [
+    { from: 1, value: (before) => before },
+    { from: 2, value: (before) => before },
+  ],
 }
 
 /** Undefined when the rows cannot be brought over. */

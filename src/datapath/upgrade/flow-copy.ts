@@ -12,6 +12,15 @@ const STATE_MASK = (1 << AbiConstant.FLOW_STATE_BITS) - 1
 const VERSION_ONE = 1n << BigInt(AbiConstant.FLOW_VERSION_SHIFT)
 const VERSION_MASK = 0xffff_ffff_ffff_ffffn & ~(VERSION_ONE - 1n)
 const STATE_SHIFT = BigInt(AbiConstant.FLOW_STATE_SHIFT)
+const TICK_MASK = (1n << STATE_SHIFT) - 1n
+/** What the states of the first two layouts are called now; no number is in both. */
+const EARLIER_STATES: Readonly<Record<number, number>> = {
+  2: FlowState.FLOW_HALF_OPEN,
+  3: FlowState.FLOW_CLOSING,
+  4: FlowState.FLOW_ESTABLISHED,
+  5: FlowState.FLOW_CLIENT_CLOSED,
+  6: FlowState.FLOW_BACKEND_CLOSED,
+}
 /** Where key and data begin in an entry, in 32-bit words. */
 const KEY_WORD = 2
 const KEY_WORDS = 4
@@ -94,7 +103,8 @@ function write(source: Entries, entry: number, target: Entries, place: number): 
     const detail = source.details.subarray(entry * FLOW_DETAIL_BYTES, (entry + 1) * FLOW_DETAIL_BYTES)
     target.details.set(detail, place * FLOW_DETAIL_BYTES)
   }
-  const stateAndTick = (source.longs[entry * LONGS] ?? 0n) & (VERSION_ONE - 1n)
-  Atomics.store(target.longs, at, version | stateAndTick)
+  const state = source.state(entry)
+  const tick = (source.longs[entry * LONGS] ?? 0n) & TICK_MASK
+  Atomics.store(target.longs, at, version | (BigInt(EARLIER_STATES[state] ?? state) << STATE_SHIFT) | tick)
   return true
 }
