@@ -36,7 +36,11 @@ function expectedSessions(nodes: number): number {
 }
 
 /** Next hops that a router's kernel has for an address. */
-export async function kernelNextHops(context: ProofContext, router: string, vip: string): Promise<number> {
+export async function kernelNextHops(
+  context: Pick<ProofContext, 'rack'>,
+  router: string,
+  vip: string,
+): Promise<number> {
   const family = vip.includes(':') ? ['-6'] : []
   const length = vip.includes(':') ? 128 : 32
   const { stdout } = await runIn(context.rack.host(router), [

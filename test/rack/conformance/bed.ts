@@ -36,6 +36,14 @@ const SILENCE_MS = 1200
 const KUBECTL_MS = 60_000
 const POLL_MS = 100
 
+/** An object, or YAML text of several. */
+export type Manifest = string | Readonly<Record<string, unknown>>
+
+function textOf(manifests: readonly Manifest[]): string {
+  // Text that begins with a brace is read as a stream of JSON, where no line may separate.
+  return manifests.map((one) => `---\n${typeof one === 'string' ? one : JSON.stringify(one)}\n`).join('')
+}
+
 export class Bed {
   readonly rack: Rack
   readonly #kubectl: string
@@ -68,15 +76,14 @@ export class Bed {
     return await this.#runKubectl(args)
   }
 
-  /** YAML or JSON text. */
-  async apply(manifest: string): Promise<void> {
-    await this.#runKubectl(['apply', '-f', '-'], manifest)
+  async apply(...manifests: readonly Manifest[]): Promise<void> {
+    await this.#runKubectl(['apply', '-f', '-'], textOf(manifests))
   }
 
-  async delete(manifest: string): Promise<void> {
+  async delete(...manifests: readonly Manifest[]): Promise<void> {
     await this.#runKubectl(
       ['delete', '--ignore-not-found', '--grace-period=0', '--force', '-f', '-'],
-      manifest,
+      textOf(manifests),
     )
   }
 
@@ -156,7 +163,12 @@ export class Bed {
       const say = (text, from, isRefused) => { console.log(JSON.stringify({ text, from, isRefused })); process.exit() }
       s.on('message', (data, sender) => say(String(data), sender.address, false))
       s.on('error', (e) => say('', '', e.code === 'ECONNREFUSED'))
-      const send = () => ${connected ? `s.connect(${port}, '${address}', () => s.send('${message}'))` : `s.send('${message}', ${port}, '${address}')`}
+      const sent = (e) => e && say('', '', e.code === 'ECONNREFUSED')
+      const send = () => ${
+        connected
+          ? `s.connect(${port}, '${address}', (e) => (e ? sent(e) : s.send('${message}', sent)))`
+          : `s.send('${message}', ${port}, '${address}', sent)`
+      }
       ${sourcePort === undefined ? 'send()' : `s.bind(${sourcePort}, send)`}
       setTimeout(() => say('', '', false), ${SILENCE_MS})`
     return JSON.parse((await this.run(from, [process.execPath, '-e', script])).stdout) as UdpAnswer
