@@ -113,7 +113,7 @@ export class ServiceLoop {
     datapath.attachUplinks(facts.uplinks)
     datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
     const others: Node[] = []
-    let self: Node = { name: plan.nodeName, internalIps: {}, podCidrs: [] }
+    let self = unknownNode(plan.nodeName)
     for (const node of sources.nodes.values()) {
       if (node.name === plan.nodeName) self = node
       else others.push(node)
@@ -197,6 +197,11 @@ export class ServiceLoop {
       )
     }
   }
+}
+
+/** This node before the API server tells of it. */
+function unknownNode(name: string): Node {
+  return { name, uid: '', internalIps: {}, addresses: [], podCidrs: [], zone: undefined, isLeaving: false }
 }
 
 /** The best port decides: a VIP is worth announcing while any of its ports can be served. */

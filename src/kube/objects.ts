@@ -170,6 +170,7 @@ export interface ContainerPort {
   containerPort: number
   protocol?: Protocol
   hostPort?: number
+  hostIP?: string
 }
 
 export interface EnvironmentVariable {
@@ -270,85 +271,6 @@ export interface PodTemplate {
   spec: PodSpec
 }
 
-export interface Deployment extends ApiObject {
-  spec: {
-    replicas?: number
-    selector: LabelSelector
-    template: PodTemplate
-    paused?: boolean
-    minReadySeconds?: number
-    revisionHistoryLimit?: number
-    progressDeadlineSeconds?: number
-    strategy?: {
-      type?: 'RollingUpdate' | 'Recreate'
-      rollingUpdate?: { maxSurge?: number | string; maxUnavailable?: number | string }
-    }
-  }
-  status?: {
-    observedGeneration?: number
-    replicas?: number
-    updatedReplicas?: number
-    readyReplicas?: number
-    availableReplicas?: number
-    unavailableReplicas?: number
-    conditions?: Condition[]
-  }
-}
-
-export interface ReplicaSet extends ApiObject {
-  spec: { replicas?: number; selector: LabelSelector; template?: PodTemplate; minReadySeconds?: number }
-  status?: {
-    replicas?: number
-    fullyLabeledReplicas?: number
-    readyReplicas?: number
-    availableReplicas?: number
-    observedGeneration?: number
-  }
-}
-
-export interface DaemonSet extends ApiObject {
-  spec: {
-    selector: LabelSelector
-    template: PodTemplate
-    minReadySeconds?: number
-    updateStrategy?: {
-      type?: 'RollingUpdate' | 'OnDelete'
-      rollingUpdate?: { maxUnavailable?: number | string }
-    }
-  }
-  status?: {
-    observedGeneration?: number
-    desiredNumberScheduled?: number
-    currentNumberScheduled?: number
-    updatedNumberScheduled?: number
-    numberMisscheduled?: number
-    numberReady?: number
-    numberAvailable?: number
-    numberUnavailable?: number
-  }
-}
-
-export interface StatefulSet extends ApiObject {
-  spec: {
-    replicas?: number
-    serviceName?: string
-    selector: LabelSelector
-    template: PodTemplate
-    podManagementPolicy?: 'OrderedReady' | 'Parallel'
-    updateStrategy?: { type?: 'RollingUpdate' | 'OnDelete'; rollingUpdate?: { partition?: number } }
-  }
-  status?: {
-    observedGeneration?: number
-    replicas?: number
-    readyReplicas?: number
-    availableReplicas?: number
-    currentReplicas?: number
-    updatedReplicas?: number
-    currentRevision?: string
-    updateRevision?: string
-  }
-}
-
 export interface Lease extends ApiObject {
   spec?: {
     holderIdentity?: string | undefined
@@ -357,6 +279,11 @@ export interface Lease extends ApiObject {
     renewTime?: string
     leaseTransitions?: number
   }
+}
+
+/** networking.k8s.io/v1: the ranges that ClusterIPs come from. */
+export interface ServiceCidr extends ApiObject {
+  spec?: { cidrs?: string[] }
 }
 
 export interface Namespace extends ApiObject {
@@ -384,13 +311,6 @@ const core = (plural: string, kind: string, namespaced = true) => ({
   kind,
   namespaced,
 })
-const apps = (plural: string, kind: string) => ({
-  group: 'apps',
-  version: 'v1',
-  plural,
-  kind,
-  namespaced: true,
-})
 
 export const SERVICES: Resource<Service> = core('services', 'Service')
 export const NODES: Resource<Node> = core('nodes', 'Node', false)
@@ -405,6 +325,13 @@ export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   kind: 'EndpointSlice',
   namespaced: true,
 }
+export const SERVICE_CIDRS: Resource<ServiceCidr> = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  plural: 'servicecidrs',
+  kind: 'ServiceCIDR',
+  namespaced: false,
+}
 export const LEASES: Resource<Lease> = {
   group: 'coordination.k8s.io',
   version: 'v1',
@@ -412,11 +339,6 @@ export const LEASES: Resource<Lease> = {
   kind: 'Lease',
   namespaced: true,
 }
-export const DEPLOYMENTS: Resource<Deployment> = apps('deployments', 'Deployment')
-export const REPLICA_SETS: Resource<ReplicaSet> = apps('replicasets', 'ReplicaSet')
-export const DAEMON_SETS: Resource<DaemonSet> = apps('daemonsets', 'DaemonSet')
-export const STATEFUL_SETS: Resource<StatefulSet> = apps('statefulsets', 'StatefulSet')
-
 export function apiVersionOf(resource: Resource): string {
   return resource.group === '' ? resource.version : `${resource.group}/${resource.version}`
 }

@@ -1,21 +1,37 @@
-// Kubernetes objects → our model. Foreign types stop here: defaults are filled, what we must not act on is left out, and
-// what cannot be parsed is skipped, as one bad address in a hand-written slice must not take the others down.
+// Services and EndpointSlices → our model. Foreign types stop here: defaults are filled, and what we must not act on is left
+// out. What cannot be read is skipped and told of. See to-node-model.ts for nodes and pods.
 
-import { type Address, type Family, familyOf, parseAddress, parsePrefix } from '../model/address.ts'
-import { type Endpoint, type EndpointSlice, type Node, objectKey, type Service } from '../model/service.ts'
+import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
+import {
+  type Endpoint,
+  type EndpointSlice,
+  type Forwarding,
+  objectKey,
+  type Problem,
+  type Service,
+  type ServicePort,
+  type SlicePort,
+} from '../model/service.ts'
 import type * as api from './objects.ts'
+import { isInFamilies, isPort, problemAt, readAddresses, readChoice, readNetworks } from './parts.ts'
 
 /** Another proxy's Services and slices, and what belongs to headless ones, by label, whatever its value. */
 const LABELS_NOT_OURS = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']
 const LABEL_SERVICE_NAME = 'kubernetes.io/service-name'
 const DEFAULT_AFFINITY_SECONDS = 10_800
 
+const FORWARDING = 'weir.network/forwarding'
+const BALANCING = 'weir.network/balancing'
+const TOPOLOGY_FOR_EXTERNAL = 'weir.network/topology-for-external'
+const WEIGHT = 'weir.network/weight'
+const WEIGHT_MAX = 100
+/** What other balancers call the same choice. */
+const CILIUM_FORWARDING = 'service.cilium.io/forwarding-mode'
+const KUBE_ROUTER_DSR = 'kube-router.io/service.dsr'
+const LAST_CHANGE = 'endpoints.kubernetes.io/last-change-trigger-time'
+
 function isNotOurs(object: api.ApiObject): boolean {
   return LABELS_NOT_OURS.some((label) => object.metadata.labels?.[label] !== undefined)
-}
-
-function parseAll(texts: readonly (string | undefined)[]): Address[] {
-  return texts.flatMap((text) => (text === undefined ? [] : (parseAddress(text) ?? [])))
 }
 
 /**
@@ -24,30 +40,107 @@ function parseAll(texts: readonly (string | undefined)[]): Address[] {
 export function toService(object: api.Service): Service | undefined {
   const { spec, metadata } = object
   if (isNotOurs(object) || spec.type === 'ExternalName') return undefined
-  const clusterIps = spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP]
-  if (!clusterIps[0] || clusterIps[0] === 'None') return undefined
-  const ingress = object.status?.loadBalancer?.ingress ?? []
-  const served = spec.type === 'LoadBalancer' ? ingress.filter((entry) => entry.ipMode !== 'Proxy') : []
+  const ipTexts = spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP]
+  if (!ipTexts[0] || ipTexts[0] === 'None') return undefined
+  const problems: Problem[] = []
+  const clusterIps = readAddresses((index) => `spec.clusterIPs[${index}]`, ipTexts, problems)
+  const families = FAMILIES.filter((family) => clusterIps.some((ip) => familyOf(ip) === family))
+  const externalPolicy = spec.externalTrafficPolicy ?? 'Cluster'
+  const isBalanced = spec.type === 'LoadBalancer'
+  if (isBalanced && spec.loadBalancerIP)
+    problems.push(
+      problemAt(
+        'spec.loadBalancerIP',
+        spec.loadBalancerIP,
+        'is deprecated and not read; remove it: addresses come from status.loadBalancer',
+      ),
+    )
   return {
     key: objectKey(metadata.namespace ?? '', metadata.name ?? ''),
-    clusterIps: parseAll(clusterIps),
-    externalIps: parseAll(spec.externalIPs ?? []),
-    loadBalancerIps: parseAll(served.map((entry) => entry.ip)),
-    statusIps: parseAll(ingress.map((entry) => entry.ip)),
-    ports: (spec.ports ?? []).map((port) => ({
-      name: port.name ?? '',
-      protocol: port.protocol ?? 'TCP',
-      port: port.port,
-    })),
-    externalTrafficPolicy: spec.externalTrafficPolicy ?? 'Cluster',
+    uid: metadata.uid ?? '',
+    clusterIps,
+    externalIps: readAddresses(
+      (index) => `spec.externalIPs[${index}]`,
+      spec.externalIPs ?? [],
+      problems,
+    ).filter((ip) => isInFamilies(ip, families, 'spec.externalIPs', problems)),
+    ...readIngress(object, families, problems),
+    ports: readPorts(spec, problems),
+    sourceRanges: isBalanced
+      ? readNetworks('spec.loadBalancerSourceRanges', spec.loadBalancerSourceRanges, problems)
+      : [],
+    externalTrafficPolicy: externalPolicy,
     internalTrafficPolicy: spec.internalTrafficPolicy ?? 'Cluster',
+    healthCheckNodePort: isBalanced && externalPolicy === 'Local' ? (spec.healthCheckNodePort ?? 0) : 0,
     affinitySeconds:
       spec.sessionAffinity === 'ClientIP'
         ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS)
         : 0,
-    loadBalancerFamilies: wantsLoadBalancer(spec) ? familiesOf(spec, parseAll(clusterIps)) : [],
+    ...readAnnotations(metadata.annotations, problems),
+    loadBalancerFamilies: wantsLoadBalancer(spec) ? familiesOf(spec, clusterIps) : [],
     isForeignBalancer: (spec.loadBalancerClass ?? '') !== '',
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+    problems,
+  }
+}
+
+function readIngress(
+  { spec, status }: api.Service,
+  families: readonly Family[],
+  problems: Problem[],
+): Pick<Service, 'loadBalancerIps' | 'statusIps'> {
+  const field = (index: number) => `status.loadBalancer.ingress[${index}].ip`
+  const ingress = status?.loadBalancer?.ingress ?? []
+  const served = spec.type === 'LoadBalancer' ? ingress : []
+  return {
+    statusIps: readAddresses(
+      field,
+      ingress.map((entry) => entry.ip),
+      problems,
+    ),
+    // What cannot be read has been told of already.
+    loadBalancerIps: readAddresses(
+      field,
+      served.map((entry) => (entry.ipMode === 'Proxy' ? undefined : entry.ip)),
+      [],
+    ).filter((ip) => isInFamilies(ip, families, 'status.loadBalancer.ingress', problems)),
+  }
+}
+
+function readPorts(spec: api.Service['spec'], problems: Problem[]): ServicePort[] {
+  const hasNodePorts = spec.type === 'NodePort' || spec.type === 'LoadBalancer'
+  return (spec.ports ?? []).flatMap((port, index) => {
+    if (!isPort(port.port)) {
+      problems.push(problemAt(`spec.ports[${index}].port`, port.port, 'is no port; write 1 to 65535'))
+      return []
+    }
+    const nodePort = hasNodePorts ? (port.nodePort ?? 0) : 0
+    if (nodePort !== 0 && !isPort(nodePort))
+      problems.push(problemAt(`spec.ports[${index}].nodePort`, nodePort, 'is no port; write 1 to 65535'))
+    return [
+      {
+        name: port.name ?? '',
+        protocol: port.protocol ?? 'TCP',
+        port: port.port,
+        nodePort: isPort(nodePort) ? nodePort : 0,
+      },
+    ]
+  })
+}
+
+function readAnnotations(
+  annotations: Readonly<Record<string, string>> | undefined,
+  problems: Problem[],
+): Pick<Service, 'forwarding' | 'balancing' | 'topologyForExternal'> {
+  const forwardings: readonly Forwarding[] = ['dsr', 'snat']
+  const own = readChoice(annotations, FORWARDING, forwardings, problems)
+  const cilium = readChoice(annotations, CILIUM_FORWARDING, forwardings, problems)
+  const kubeRouter = readChoice(annotations, KUBE_ROUTER_DSR, ['tunnel'], problems)
+  return {
+    forwarding: own ?? cilium ?? (kubeRouter === 'tunnel' ? 'dsr' : undefined),
+    balancing: readChoice(annotations, BALANCING, ['maglev', 'random'], problems) ?? 'maglev',
+    topologyForExternal:
+      readChoice(annotations, TOPOLOGY_FOR_EXTERNAL, ['true', 'false'], problems) === 'true',
   }
 }
 
@@ -63,49 +156,75 @@ function familiesOf(spec: api.Service['spec'], clusterIps: readonly Address[]): 
 
 /** undefined when the slice is nobody's, another proxy's, or holds names instead of addresses. */
 export function toEndpointSlice(object: api.EndpointSlice): EndpointSlice | undefined {
-  const serviceName = object.metadata.labels?.[LABEL_SERVICE_NAME]
+  const { metadata } = object
+  const serviceName = metadata.labels?.[LABEL_SERVICE_NAME]
   if (isNotOurs(object) || !serviceName || object.addressType === 'FQDN') return undefined
   const family = object.addressType === 'IPv6' ? 'ipv6' : 'ipv4'
-  const namespace = object.metadata.namespace ?? ''
+  const namespace = metadata.namespace ?? ''
+  const problems: Problem[] = []
+  const endpoints: Endpoint[] = []
+  for (const [index, endpoint] of (object.endpoints ?? []).entries()) {
+    const read = toEndpoint(endpoint, family, index, problems)
+    if (read) endpoints.push(read)
+  }
   return {
-    key: objectKey(namespace, object.metadata.name ?? ''),
+    key: objectKey(namespace, metadata.name ?? ''),
+    uid: metadata.uid ?? '',
     service: objectKey(namespace, serviceName),
     family,
-    ports: (object.ports ?? []).flatMap((port) =>
-      port.port ? [{ name: port.name ?? '', protocol: port.protocol ?? 'TCP', port: port.port }] : [],
-    ),
-    endpoints: (object.endpoints ?? []).flatMap((endpoint) => toEndpoint(endpoint, family)),
+    ports: readSlicePorts(object.ports ?? [], problems),
+    endpoints,
+    weight: readWeight(metadata.annotations?.[WEIGHT], problems),
+    triggeredAtMs: readTime(metadata.annotations?.[LAST_CHANGE]),
+    problems,
   }
 }
+
+/** A port without a number means "all ports", which no proxy can serve. */
+function readSlicePorts(ports: readonly api.EndpointPort[], problems: Problem[]): SlicePort[] {
+  return ports.flatMap((port, index) => {
+    if (!port.port) return []
+    if (isPort(port.port))
+      return [{ name: port.name ?? '', protocol: port.protocol ?? 'TCP', port: port.port }]
+    problems.push(problemAt(`ports[${index}].port`, port.port, 'is no port; write 1 to 65535'))
+    return []
+  })
+}
+
+const NO_HINTS: readonly string[] = []
 
 /** Only the first address of an endpoint counts; absent conditions mean ready, serving and not terminating. */
-function toEndpoint(endpoint: api.Endpoint, family: Family): Endpoint[] {
-  const parsed = parseAddress(endpoint.addresses[0] ?? '')
-  if (parsed === undefined || familyOf(parsed) !== family) return []
-  const { ready, serving, terminating } = endpoint.conditions ?? {}
-  return [
-    {
-      address: parsed,
-      nodeName: endpoint.nodeName,
-      ready: ready ?? true,
-      serving: serving ?? ready ?? true,
-      terminating: terminating ?? false,
-    },
-  ]
+function toEndpoint(
+  { addresses, conditions, nodeName, hints }: api.Endpoint,
+  family: Family,
+  index: number,
+  problems: Problem[],
+): Endpoint | undefined {
+  const [parsed] = readAddresses(() => `endpoints[${index}].addresses[0]`, addresses.slice(0, 1), problems)
+  if (parsed === undefined || !isInFamilies(parsed, [family], `endpoints[${index}].addresses[0]`, problems))
+    return undefined
+  return {
+    address: parsed,
+    nodeName: nodeName || undefined,
+    ready: conditions?.ready ?? true,
+    serving: conditions?.serving ?? true,
+    terminating: conditions?.terminating ?? false,
+    forZones: hints?.forZones?.map((zone) => zone.name) ?? NO_HINTS,
+    forNodes: hints?.forNodes?.map((node) => node.name) ?? NO_HINTS,
+  }
 }
 
-export function toNode(object: api.Node): Node {
-  const internal = parseAll(
-    (object.status?.addresses ?? [])
-      .filter((entry) => entry.type === 'InternalIP')
-      .map((entry) => entry.address),
+function readWeight(text: string | undefined, problems: Problem[]): number {
+  if (text === undefined) return 1
+  const weight = /^\d{1,3}$/.test(text.trim()) ? Number(text) : 0
+  if (weight >= 1 && weight <= WEIGHT_MAX) return weight
+  problems.push(
+    problemAt(`annotation ${WEIGHT}`, text, `is no weight; write a whole number from 1 to ${WEIGHT_MAX}`),
   )
-  const internalIps: Partial<Record<Family, Address>> = {}
-  for (const entry of internal) internalIps[familyOf(entry)] ??= entry
-  const podCidrs = object.spec?.podCIDRs ?? [object.spec?.podCIDR ?? '']
-  return {
-    name: object.metadata.name ?? '',
-    internalIps,
-    podCidrs: podCidrs.flatMap((text) => parsePrefix(text) ?? []),
-  }
+  return 1
+}
+
+function readTime(text: string | undefined): number | undefined {
+  const ms = Date.parse(text ?? '')
+  return Number.isNaN(ms) ? undefined : ms
 }

@@ -164,6 +164,20 @@ export function parsePrefix(text: string): Prefix | undefined {
   return `${parsed}/${length}` as Prefix
 }
 
+/**
+ * As `parsePrefix`, but the length must be written and host bits are cut off: how Kubernetes reads a CIDR.
+ */
+export function parseNetwork(text: string): Prefix | undefined {
+  const match = /^(.+)\/(\d{1,3})$/.exec(text.trim())
+  const parsed = parseAddress(match?.[1] ?? '')
+  if (parsed === undefined) return undefined
+  const family = familyOf(parsed)
+  const hostBits = addressBits(family) - Number(match?.[2])
+  if (hostBits < 0) return undefined
+  const first = (addressToNumber(parsed) >> BigInt(hostBits)) << BigInt(hostBits)
+  return `${addressFromNumber(family, first)}/${match?.[2]}` as Prefix
+}
+
 export function prefixParts(prefix: Prefix): PrefixParts {
   const slash = prefix.indexOf('/')
   const base = address(prefix.slice(0, slash))

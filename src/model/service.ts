@@ -1,4 +1,4 @@
-// Services, endpoints and nodes as the planners see them: parsed, defaulted, and free of Kubernetes types.
+// Services, endpoints, nodes and pods as the planners see them: parsed, defaulted, and free of Kubernetes types.
 
 import type { Address, Family, Prefix } from './address.ts'
 
@@ -13,15 +13,31 @@ export function objectKey(namespace: string, name: string): ObjectKey {
 
 export type TrafficPolicy = 'Cluster' | 'Local'
 
+/** How backends on other nodes are reached: by tunnel, answering the client directly, or masqueraded as this node. */
+export type Forwarding = 'dsr' | 'snat'
+
+/** A part of an object that cannot be used and was skipped; the rest of the object counts. */
+export interface Problem {
+  /** The reason of the Event that tells of it. */
+  readonly reason: 'InvalidValue' | 'KubeProxyIncorrectIPVersion'
+  /** Field and value: `spec.externalIPs[1] '10.0.0'`. */
+  readonly what: string
+  /** What is wrong with it, and the mend. */
+  readonly why: string
+}
+
 export interface ServicePort {
   /** Empty for a Service with one unnamed port. */
   readonly name: string
   readonly protocol: Protocol
   readonly port: number
+  /** 0: none. */
+  readonly nodePort: number
 }
 
 export interface Service {
   readonly key: ObjectKey
+  readonly uid: string
   readonly clusterIps: readonly Address[]
   readonly externalIps: readonly Address[]
   /** What the datapath serves: from status, entries with ipMode Proxy left out, only while the type is LoadBalancer. */
@@ -29,16 +45,27 @@ export interface Service {
   /** Every address in status, so that the allocator sees what to keep and what to take back. */
   readonly statusIps: readonly Address[]
   readonly ports: readonly ServicePort[]
+  /** Who may use the load-balancer addresses; a family without any is open to everybody. */
+  readonly sourceRanges: readonly Prefix[]
   readonly externalTrafficPolicy: TrafficPolicy
   readonly internalTrafficPolicy: TrafficPolicy
+  /** 0: none. Only with type LoadBalancer and externalTrafficPolicy Local. */
+  readonly healthCheckNodePort: number
   /** 0: no session affinity. */
   readonly affinitySeconds: number
+  /** undefined: as the cluster does it. */
+  readonly forwarding: Forwarding | undefined
+  /** How a new flow finds its slot: by its hash, which is what routers may spread, or at random. */
+  readonly balancing: 'maglev' | 'random'
+  /** Topology hints narrow what clients outside get, too. */
+  readonly topologyForExternal: boolean
   /** Set when this Service asks for a load-balancer address from us, with the families it wants one in. */
   readonly loadBalancerFamilies: readonly Family[]
   /** Another implementation's class: its status is never ours to write. */
   readonly isForeignBalancer: boolean
   /** Milliseconds since the epoch: the older Service keeps an address that two claim. */
   readonly createdMs: number
+  readonly problems: readonly Problem[]
 }
 
 export interface SlicePort {
@@ -53,19 +80,63 @@ export interface Endpoint {
   readonly ready: boolean
   readonly serving: boolean
   readonly terminating: boolean
+  /** Zones and nodes whose clients this endpoint is meant for; empty: no hint. */
+  readonly forZones: readonly string[]
+  readonly forNodes: readonly string[]
 }
 
 export interface EndpointSlice {
   readonly key: ObjectKey
+  readonly uid: string
   readonly service: ObjectKey
   readonly family: Family
   readonly ports: readonly SlicePort[]
   readonly endpoints: readonly Endpoint[]
+  /** Share of its endpoints beside those of other slices: 1 is normal. */
+  readonly weight: number
+  /** When the change that led to this slice happened, as its writer says; undefined: it does not say. */
+  readonly triggeredAtMs: number | undefined
+  readonly problems: readonly Problem[]
 }
 
 export interface Node {
   readonly name: string
+  readonly uid: string
   /** First InternalIP of each family: where its tunnels end. */
   readonly internalIps: Readonly<Partial<Record<Family, Address>>>
+  /** Every InternalIP and ExternalIP. */
+  readonly addresses: readonly Address[]
   readonly podCidrs: readonly Prefix[]
+  /** undefined: the node does not say. */
+  readonly zone: string | undefined
+  /** The cluster autoscaler is about to remove it: load balancers should stop sending new connections. */
+  readonly isLeaving: boolean
+}
+
+export interface HostPort {
+  readonly protocol: Protocol
+  readonly hostPort: number
+  /** undefined: every address of the node; `0.0.0.0` or `::`: every one of that family. */
+  readonly hostIp: Address | undefined
+  readonly containerPort: number
+}
+
+/** A pod of this node. */
+export interface LocalPod {
+  readonly key: ObjectKey
+  readonly uid: string
+  readonly addresses: readonly Address[]
+  /** Shares the node's network: its ports are the node's own. */
+  readonly isHostNetwork: boolean
+  readonly hostPorts: readonly HostPort[]
+  /** Neither finished nor being deleted. */
+  readonly isRunning: boolean
+  /** The older pod keeps a host port that two claim. */
+  readonly createdMs: number
+}
+
+/** A network that ClusterIPs come from. */
+export interface ServiceCidr {
+  readonly name: string
+  readonly prefixes: readonly Prefix[]
 }

@@ -1,7 +1,7 @@
 // The planner's output: what the kernel should hold for one Service, before any number (backend id, slot range) is chosen.
 
 import type { Address, Family, Prefix } from '../model/address.ts'
-import type { ObjectKey, Protocol } from '../model/service.ts'
+import type { Forwarding, ObjectKey, Protocol } from '../model/service.ts'
 
 /** `gone`: listed but of no use any more; flows that point at it are judged afresh. */
 export type BackendStateName = 'active' | 'terminating' | 'gone'
@@ -49,9 +49,6 @@ export function frontendName(frontend: DesiredFrontend): string {
  * `list`: the backends one after another, for what only sockets choose from.
  */
 export type Balancing = 'maglev' | 'list'
-
-/** How backends on other nodes are reached: by tunnel, answering the client directly, or masqueraded as this node. */
-export type Forwarding = 'dsr' | 'snat'
 
 /** One Service port in one family: its frontends share two slot ranges. */
 export interface DesiredPort {

@@ -8,8 +8,6 @@ import t from 'tap'
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts'
 import { isKubeError } from '../../src/kube/errors.ts'
 import {
-  DEPLOYMENTS,
-  type Deployment,
   ENDPOINT_SLICES,
   EVENTS,
   NODES,
@@ -19,6 +17,7 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../src/kube/objects.ts'
+import { DEPLOYMENTS, type Deployment } from '../../src/kube/workloads.ts'
 import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
 import type { KubeObject } from '../../src/sandbox/apiserver/kind.ts'
 import { downRack } from '../../src/sandbox/down.ts'

@@ -1,8 +1,10 @@
 // DaemonSets: one pod on each node that fits. Its pods name their node from birth. An update replaces pods node by node,
 // at most maxUnavailable missing at a time.
 
-import type { DaemonSet, Node, Pod } from '../../kube/objects.ts'
-import { DAEMON_SETS, PODS } from '../../kube/objects.ts'
+import type { Node, Pod } from '../../kube/objects.ts'
+import { PODS } from '../../kube/objects.ts'
+import type { DaemonSet } from '../../kube/workloads.ts'
+import { DAEMON_SETS } from '../../kube/workloads.ts'
 import { isPodActive, isPodAvailable, isPodReady, podFromTemplate, templateHash } from './objects.ts'
 import { createAll, deleteAll, enqueueOwner, listOwned, patchStatus } from './owned.ts'
 import { type PodRole, refusalOf } from './placement.ts'

@@ -3,8 +3,9 @@
 // the Available and Progressing conditions, revision annotations; keeps the last old sets for `rollout undo`.
 
 import { isKubeError } from '../../kube/errors.ts'
-import type { Condition, Deployment, ReplicaSet } from '../../kube/objects.ts'
-import { DEPLOYMENTS, REPLICA_SETS } from '../../kube/objects.ts'
+import type { Condition } from '../../kube/objects.ts'
+import type { Deployment, ReplicaSet } from '../../kube/workloads.ts'
+import { DEPLOYMENTS, REPLICA_SETS } from '../../kube/workloads.ts'
 import { conditionOf, ownerReference, templateHash, withCondition } from './objects.ts'
 import { deleteAll, enqueueOwner, listOwned, patchStatus } from './owned.ts'
 import { planRollout, type SetSize, strategyOf } from './rollout.ts'

@@ -2,8 +2,10 @@
 // makes two for one. Which pods go first on the way down is as upstream: not yet scheduled, not running, not ready, then
 // from the node with the most siblings, then the youngest.
 
-import type { Pod, ReplicaSet } from '../../kube/objects.ts'
-import { PODS, REPLICA_SETS } from '../../kube/objects.ts'
+import type { Pod } from '../../kube/objects.ts'
+import { PODS } from '../../kube/objects.ts'
+import type { ReplicaSet } from '../../kube/workloads.ts'
+import { REPLICA_SETS } from '../../kube/workloads.ts'
 import { isPodActive, isPodAvailable, isPodReady, podFromTemplate } from './objects.ts'
 import { createAll, deleteAll, enqueueOwner, listOwned, patchStatus } from './owned.ts'
 import type { Controller, ControllerContext } from './store.ts'

@@ -2,7 +2,7 @@
 // After upstream: scale the new set up as far as maxSurge lets it, and the old ones down as far as maxUnavailable lets them,
 // unhealthy old pods first, for they serve nobody.
 
-import type { Deployment } from '../../kube/objects.ts'
+import type { Deployment } from '../../kube/workloads.ts'
 
 export interface SetSize {
   name: string

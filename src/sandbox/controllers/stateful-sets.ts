@@ -2,8 +2,10 @@
 // the rack has none. An update replaces pods from the highest ordinal down, one at a time, down to `partition`.
 
 import { isKubeError } from '../../kube/errors.ts'
-import type { Pod, StatefulSet } from '../../kube/objects.ts'
-import { PODS, STATEFUL_SETS } from '../../kube/objects.ts'
+import type { Pod } from '../../kube/objects.ts'
+import { PODS } from '../../kube/objects.ts'
+import type { StatefulSet } from '../../kube/workloads.ts'
+import { STATEFUL_SETS } from '../../kube/workloads.ts'
 import { isPodReady, podFromTemplate, templateHash } from './objects.ts'
 import { deleteAll, enqueueOwner, listOwned, patchStatus } from './owned.ts'
 import type { Controller, ControllerContext } from './store.ts'

@@ -8,18 +8,15 @@ import type { EventRecorder } from '../../kube/events.ts'
 import { type Change, type ListWatch, listWatch } from '../../kube/list-watch.ts'
 import {
   type ApiObject,
-  DAEMON_SETS,
-  DEPLOYMENTS,
   ENDPOINT_SLICES,
   NAMESPACES,
   NODES,
   PODS,
-  REPLICA_SETS,
   type Resource,
   SERVICE_ACCOUNTS,
   SERVICES,
-  STATEFUL_SETS,
 } from '../../kube/objects.ts'
+import { DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS } from '../../kube/workloads.ts'
 
 export type Listener<T> = (changes: readonly Change<T>[]) => void
 

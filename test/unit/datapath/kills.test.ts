@@ -7,13 +7,14 @@ import { NexthopMaps } from '../../../src/datapath/nexthop-maps.ts'
 import type { PodDevice, Uplink } from '../../../src/datapath/nexthop-plan.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address } from '../../../src/model/address.ts'
-import { type Node, type ObjectKey, objectKey } from '../../../src/model/service.ts'
+import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
 import type { DesiredBackend, DesiredPort } from '../../../src/services/desired.ts'
+import { nodeRow } from '../model/rows.ts'
 import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
 const HERE = 'a'
 const GRACE_MS = 60_000
-const SELF: Node = { name: HERE, internalIps: { ipv4: address('10.255.0.1') }, podCidrs: [] }
+const SELF = nodeRow(HERE, { internalIps: { ipv4: address('10.255.0.1') } })
 const MAC = new Uint8Array(6)
 const UPLINK: Uplink = { name: 'up0', ifindex: 2, mac: MAC, isUp: true, mtu: 9000 }
 const KEYS = [objectKey('shop', 'one'), objectKey('shop', 'two')] as const
@@ -142,8 +143,8 @@ class Bed {
         takesRedirects: true,
       }),
     )
-    const others = Object.entries(scene.nodes).map(
-      ([name, last]): Node => ({ name, internalIps: { ipv4: address(`10.255.0.${last}`) }, podCidrs: [] }),
+    const others = Object.entries(scene.nodes).map(([name, last]) =>
+      nodeRow(name, { internalIps: { ipv4: address(`10.255.0.${last}`) } }),
     )
     const movedPods = nexthops.setPods(pods, new Set())
     const movedNodes = nexthops.setNodes(SELF, others, [UPLINK])

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { createKubeClient, pathOf } from '../../../src/kube/client.ts'
-import { DEPLOYMENTS, NODES, PODS, SERVICES } from '../../../src/kube/objects.ts'
+import { NODES, PODS, SERVICES } from '../../../src/kube/objects.ts'
+import { DEPLOYMENTS } from '../../../src/kube/workloads.ts'
 import { type FakeServer, fakeServer } from './fake-server.ts'
 
 async function withServer(test: Pick<typeof t, 'teardown'>): Promise<FakeServer> {

@@ -2,9 +2,10 @@
 
 import t from 'tap'
 import { address } from '../../../src/model/address.ts'
-import { type Endpoint, type EndpointSlice, objectKey, type Service } from '../../../src/model/service.ts'
+import type { Endpoint, EndpointSlice } from '../../../src/model/service.ts'
 import { type PlanContext, planService } from '../../../src/services/plan-service.ts'
 import { type Candidate, selectEndpoints } from '../../../src/services/select-endpoints.ts'
+import { endpointRow, serviceRow, sliceRow } from '../model/rows.ts'
 
 const READY = { ready: true, serving: true, terminating: false }
 const LEAVING = { ready: false, serving: true, terminating: true }
@@ -77,34 +78,10 @@ t.test('selection of endpoints', async (t) => {
   }
 })
 
-const service = (overrides: Partial<Service> = {}): Service => ({
-  key: objectKey('shop', 'web'),
-  clusterIps: [address('10.96.0.10')],
-  externalIps: [],
-  loadBalancerIps: [],
-  statusIps: [],
-  ports: [{ name: 'http', protocol: 'TCP', port: 80 }],
-  externalTrafficPolicy: 'Cluster',
-  internalTrafficPolicy: 'Cluster',
-  affinitySeconds: 0,
-  loadBalancerFamilies: [],
-  isForeignBalancer: false,
-  createdMs: 1,
-  ...overrides,
-})
+const service = serviceRow
 
-const slice = (
-  name: string,
-  endpoints: Endpoint[],
-  overrides: Partial<EndpointSlice> = {},
-): EndpointSlice => ({
-  key: objectKey('shop', name),
-  service: objectKey('shop', 'web'),
-  family: 'ipv4',
-  ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
-  endpoints,
-  ...overrides,
-})
+const slice = (name: string, endpoints: Endpoint[], overrides: Partial<EndpointSlice> = {}) =>
+  sliceRow(name, { endpoints, ...overrides })
 
 const CONTEXT: PlanContext = {
   nodeName: 'a',
@@ -113,11 +90,8 @@ const CONTEXT: PlanContext = {
   isForbidden: (candidate) => candidate === '10.255.0.9',
 }
 
-const endpoint = (text: string, nodeName: string, conditions = READY): Endpoint => ({
-  address: address(text),
-  nodeName,
-  ...conditions,
-})
+const endpoint = (text: string, nodeName: string, conditions = READY): Endpoint =>
+  endpointRow(text, { nodeName, ...conditions })
 
 t.test(
   'a ClusterIP is a list; a VIP makes the port a Maglev table and refuses undefined ports',
@@ -187,8 +161,8 @@ t.test('ports are matched by name and protocol; the rest of a slice is not ours'
   const planned = planService(
     service({
       ports: [
-        { name: 'dns', protocol: 'UDP', port: 53 },
-        { name: 'dns-tcp', protocol: 'TCP', port: 53 },
+        { name: 'dns', protocol: 'UDP', port: 53, nodePort: 0 },
+        { name: 'dns-tcp', protocol: 'TCP', port: 53, nodePort: 0 },
       ],
     }),
     [
@@ -240,8 +214,7 @@ t.test(
 )
 
 t.test('endpoints without a node name: the one that claims the address, or only for sockets', async (t) => {
-  const bare = (text: string): Endpoint => ({ address: address(text), nodeName: undefined, ...READY })
-  const slices = [slice('web-1', [bare('10.244.7.1'), bare('192.0.2.1')])]
+  const slices = [slice('web-1', [endpointRow('10.244.7.1'), endpointRow('192.0.2.1')])]
   const internal = planService(service(), slices, CONTEXT)[0]
   t.strictSame(
     internal?.backends.map((backend) => [backend.address, backend.nodeName]),

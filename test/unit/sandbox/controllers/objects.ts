@@ -1,6 +1,7 @@
 // Small makers of the objects the controllers' tests are about.
 
-import type { Node, Pod, ReplicaSet, Service } from '../../../../src/kube/objects.ts'
+import type { Node, Pod, Service } from '../../../../src/kube/objects.ts'
+import type { ReplicaSet } from '../../../../src/kube/workloads.ts'
 
 export const NOW = Date.parse('2026-01-01T00:00:00Z')
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { DaemonSet, Deployment, Node, Pod, StatefulSet } from '../../../../src/kube/objects.ts'
+import type { Node, Pod } from '../../../../src/kube/objects.ts'
+import type { DaemonSet, Deployment, StatefulSet } from '../../../../src/kube/workloads.ts'
 import { planDaemons } from '../../../../src/sandbox/controllers/daemon-sets.ts'
 import { deploymentStatus } from '../../../../src/sandbox/controllers/deployments.ts'
 import {

@@ -1,0 +1,102 @@
+// Reading one field of a foreign object: its value, or a Problem that names field, value and mend. What cannot be read is
+// skipped, for one bad address in a hand-written object must not take the others down.
+
+import {
+  type Address,
+  type Family,
+  familyOf,
+  type Prefix,
+  parseAddress,
+  parseNetwork,
+} from '../model/address.ts'
+import type { Problem } from '../model/service.ts'
+
+const PORT_MAX = 65_535
+/** Values in messages are cut there: an annotation may hold 256 KiB. */
+const SHOWN_VALUE_MAX = 64
+
+export function problemAt(field: string, value: unknown, why: string): Problem {
+  const text = String(value)
+  const shown = text.length > SHOWN_VALUE_MAX ? `${text.slice(0, SHOWN_VALUE_MAX)}…` : text
+  return { reason: 'InvalidValue', what: `${field} '${shown}'`, why }
+}
+
+/** The addresses of a list; entries that are absent or empty are no mistake. */
+export function readAddresses(
+  field: (index: number) => string,
+  texts: readonly (string | undefined)[],
+  problems: Problem[],
+): Address[] {
+  const addresses: Address[] = []
+  for (const [index, text] of texts.entries()) {
+    if (text === undefined || text === '') continue
+    const parsed = parseAddress(text)
+    if (parsed === undefined) problems.push(problemAt(field(index), text, 'is not an IP address; write one'))
+    else addresses.push(parsed)
+  }
+  return addresses
+}
+
+/** The networks of a list, host bits cut off. */
+export function readNetworks(
+  field: string,
+  texts: readonly string[] | undefined,
+  problems: Problem[],
+): Prefix[] {
+  const prefixes: Prefix[] = []
+  for (const [index, text] of (texts ?? []).entries()) {
+    const parsed = parseNetwork(text)
+    if (parsed === undefined)
+      problems.push(
+        problemAt(
+          `${field}[${index}]`,
+          text,
+          'is not a network; write one like 192.0.2.0/24 or 2001:db8::/32',
+        ),
+      )
+    else prefixes.push(parsed)
+  }
+  return prefixes
+}
+
+/** Whether the address belongs to a family that its object has; else tells of it as kube-proxy does. */
+export function isInFamilies(
+  address: Address,
+  families: readonly Family[],
+  field: string,
+  problems: Problem[],
+): boolean {
+  const family = familyOf(address)
+  if (families.includes(family)) return true
+  problems.push({
+    reason: 'KubeProxyIncorrectIPVersion',
+    what: `${field} '${address}'`,
+    why: `is ${nameOf(family)}, but this object has ${families.map(nameOf).join(' and ')} only; use an address of that family`,
+  })
+  return false
+}
+
+function nameOf(family: Family): string {
+  return family === 'ipv4' ? 'IPv4' : 'IPv6'
+}
+
+export function isPort(port: number | undefined): port is number {
+  return port !== undefined && Number.isInteger(port) && port >= 1 && port <= PORT_MAX
+}
+
+/** The value of an annotation that takes one of a few words; undefined when it is absent or says anything else. */
+export function readChoice<Word extends string>(
+  annotations: Readonly<Record<string, string>> | undefined,
+  name: string,
+  words: readonly Word[],
+  problems: Problem[],
+): Word | undefined {
+  const value = annotations?.[name]
+  if (value === undefined) return undefined
+  const found = words.find((word) => word === value.trim())
+  if (found === undefined)
+    problems.push(
+      problemAt(`annotation ${name}`, value, `is not known; write ${words.join(' or ')}, or remove it`),
+    )
+  return found
+}

@@ -1,0 +1,63 @@
+// Nodes, the pods of this node, and ServiceCIDRs → our model. See to-model.ts.
+
+import { type Address, type Family, familyOf, parseAddress, parseNetwork } from '../model/address.ts'
+import { type HostPort, type LocalPod, type Node, objectKey, type ServiceCidr } from '../model/service.ts'
+import type * as api from './objects.ts'
+import { isPort } from './parts.ts'
+
+const LABEL_ZONE = 'topology.kubernetes.io/zone'
+/** Set by the cluster autoscaler on a node it is about to delete (KEP-3836). */
+const TAINT_LEAVING = 'ToBeDeletedByClusterAutoscaler'
+
+export function toNode(object: api.Node): Node {
+  const { metadata, spec, status } = object
+  const addressesOf = (...types: string[]): Address[] =>
+    (status?.addresses ?? [])
+      .filter((entry) => types.includes(entry.type))
+      .flatMap((entry) => parseAddress(entry.address) ?? [])
+  const internalIps: Partial<Record<Family, Address>> = {}
+  for (const entry of addressesOf('InternalIP')) internalIps[familyOf(entry)] ??= entry
+  const podCidrs = spec?.podCIDRs ?? [spec?.podCIDR ?? '']
+  return {
+    name: metadata.name ?? '',
+    uid: metadata.uid ?? '',
+    internalIps,
+    addresses: [...new Set(addressesOf('InternalIP', 'ExternalIP'))],
+    podCidrs: podCidrs.flatMap((text) => parseNetwork(text) ?? []),
+    zone: metadata.labels?.[LABEL_ZONE] || undefined,
+    isLeaving: (spec?.taints ?? []).some((taint) => taint.key === TAINT_LEAVING),
+  }
+}
+
+export function toLocalPod(object: api.Pod): LocalPod {
+  const { metadata, spec, status } = object
+  const texts = status?.podIPs?.length ? status.podIPs.map(({ ip }) => ip) : [status?.podIP ?? '']
+  const hasFinished = status?.phase === 'Succeeded' || status?.phase === 'Failed'
+  return {
+    key: objectKey(metadata.namespace ?? '', metadata.name ?? ''),
+    uid: metadata.uid ?? '',
+    addresses: texts.flatMap((text) => parseAddress(text) ?? []),
+    isHostNetwork: spec.hostNetwork === true,
+    hostPorts: hostPortsOf(spec),
+    isRunning: !hasFinished && metadata.deletionTimestamp === undefined,
+    createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+  }
+}
+
+/** Init containers count when they run on beside the others. */
+function hostPortsOf(spec: api.PodSpec): HostPort[] {
+  const sidecars = (spec.initContainers ?? []).filter((container) => container.restartPolicy === 'Always')
+  return [...spec.containers, ...sidecars]
+    .flatMap((container) => container.ports ?? [])
+    .flatMap(({ protocol, hostPort, hostIP, containerPort }) => {
+      if (!isPort(hostPort) || !isPort(containerPort)) return []
+      return [{ protocol: protocol ?? 'TCP', hostPort, containerPort, hostIp: parseAddress(hostIP ?? '') }]
+    })
+}
+
+export function toServiceCidr(object: api.ServiceCidr): ServiceCidr {
+  return {
+    name: object.metadata.name ?? '',
+    prefixes: (object.spec?.cidrs ?? []).flatMap((text) => parseNetwork(text) ?? []),
+  }
+}
