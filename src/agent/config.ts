@@ -50,6 +50,38 @@ const peerSchema = z
       })
   })
 
+const portRangeText = z.string().transform((text, context) => {
+  const [first = 0, last = 0] = (/^(\d{1,5})-(\d{1,5})$/.exec(text.trim()) ?? []).slice(1).map(Number)
+  if (first >= SNAT_PORT_MIN && first < last && last <= 65_535) return { first, last }
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is not a range of ports like 61000-65535, above ${SNAT_PORT_MIN - 1}`,
+  })
+  return z.NEVER
+})
+
+/** Ports below are services' own, and reserved. */
+const SNAT_PORT_MIN = 1024
+
+/** The kernel refuses maps of more memory than the machine has; these bounds only catch slips of the pen. */
+const CAPACITY_MAX = 1 << 26
+const CAPACITY_MIN = 16
+
+const capacity = z.number().int().min(CAPACITY_MIN).max(CAPACITY_MAX).optional()
+
+/** Entries of the kernel's tables; what is absent has the size that bpf/maps.h gives it. */
+const capacitiesSchema = z.strictObject({
+  frontends: capacity,
+  slots: capacity,
+  backends: capacity,
+  flows: capacity.refine((count) => count === undefined || (count & (count - 1)) === 0, {
+    message: 'must be a power of two',
+  }),
+  affinity: capacity,
+  sourceRanges: capacity,
+  fragments: capacity,
+})
+
 /** A pool's addresses belong to Services alone: the datapath refuses every port there that no Service defines. */
 function checkPools(config: z.infer<typeof configFields>, context: z.RefinementCtx): void {
   const { routing } = config
@@ -84,9 +116,30 @@ const configFields = z.strictObject({
     bpffs: z.string().startsWith('/'),
     cgroup: z.string().startsWith('/'),
     uplinks: z.array(z.string().min(1).max(15)).min(1).max(4),
-    mode: z.enum(['dsr']).default('dsr'),
     objects: z.string().startsWith('/').optional(),
+    snatPorts: portRangeText.prefault('61000-65535'),
+    tunnel: z.enum(['geneve', 'ipip']).default('geneve'),
+    /** SYN-ACKs of tunnelled connections announce what fits beside the tunnel's header. */
+    mssClamp: z.boolean().default(false),
+    /** Pods' packets are balanced at their device too, for workloads that bypass the socket hooks. */
+    perPacket: z.boolean().default(false),
+    capacities: capacitiesSchema.prefault({}),
   }),
+  services: z
+    .strictObject({
+      /** `primary`: one address of each family. Loopback addresses serve the node's own sockets. */
+      nodePortAddresses: z.union([z.literal('primary'), z.array(prefixText).min(1)]).default('primary'),
+      externalIPs: z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          /** Absent: every address but nodes', pods', routers' and API servers'. */
+          allow: z.array(prefixText).optional(),
+        })
+        .prefault({}),
+      hostPorts: z.boolean().default(true),
+      forwarding: z.enum(['dsr', 'snat']).default('snat'),
+    })
+    .prefault({}),
   routing: z.strictObject({
     gobgp: z.string().regex(/^(unix:\/|[^/]+:\d+$)/, 'is neither unix:///path nor host:port'),
     asn,
@@ -174,10 +227,16 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   const where = path.replace(/^\./, '') || '(top level)'
   if (issue.code !== 'unrecognized_keys') return `${where}: ${issue.message}`
   const hints = issue.keys.map((key) => {
+    const mend = RETIRED_KEYS[[...issue.path, key].join('.')]
+    if (mend !== undefined) return `'${key}' is no more: ${mend}`
     const near = nearest(key, KNOWN_KEYS)
     return near ? `unknown key '${key}' (did you mean '${near}'?)` : `unknown key '${key}'`
   })
   return `${where}: ${hints.join(', ')}`
+}
+
+const RETIRED_KEYS: Readonly<Record<string, string>> = {
+  'datapath.mode': 'remove it, and say services.forwarding: dsr or snat',
 }
 
 const EDITS_FOR_A_HINT = 2

@@ -1,31 +1,112 @@
-// What the service planner may ask of the cluster and the configuration: who owns an address.
+// What the planners may ask of the cluster and the configuration: who owns an address, and what is this node's own.
+//
+// Answers follow the table of nodes; whoever planned by an older answer has to plan again, see `NodeFacts.take`.
 
-import { type Address, parseAddress, prefixContains } from '../model/address.ts'
+import {
+  type Address,
+  address,
+  addressBits,
+  addressToNumber,
+  FAMILIES,
+  type Family,
+  familyOf,
+  type Prefix,
+  parseAddress,
+  prefixContains,
+  prefixParts,
+} from '../model/address.ts'
 import type { Node } from '../model/service.ts'
 import { isPoolAddress } from '../routing/allocate-addresses.ts'
 import type { PlanContext } from '../services/plan-service.ts'
 import type { Table } from '../tables/table.ts'
 import type { AgentConfig } from './config.ts'
 
-/** Asked at plan time; nodes that come later are seen by the next plan of a Service. */
-export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContext {
-  const own = configuredAddresses(config)
-  const nodeOf = (address: Address): string | undefined => {
-    for (const node of nodes.values()) if (holds(node, address)) return node.name
+/** Addresses and pod networks of all nodes, indexed; rebuilt when the table has changed since. */
+class NodeIndex {
+  readonly #nodes: Table<Node>
+  #revision = -1
+  readonly #byAddress = new Map<Address, string>()
+  /** family and length → first address of the network → node. Nodes' networks have few lengths. */
+  readonly #byNetwork = new Map<Family, Map<number, Map<bigint, string>>>()
+
+  constructor(nodes: Table<Node>) {
+    this.#nodes = nodes
+  }
+
+  nodeOf(candidate: Address): string | undefined {
+    this.#refresh()
+    const direct = this.#byAddress.get(candidate)
+    if (direct !== undefined) return direct
+    const family = familyOf(candidate)
+    const lengths = this.#byNetwork.get(family)
+    if (!lengths) return undefined
+    const value = addressToNumber(candidate)
+    for (const [length, networks] of lengths) {
+      const hostBits = BigInt(addressBits(family) - length)
+      const node = networks.get((value >> hostBits) << hostBits)
+      if (node !== undefined) return node
+    }
     return undefined
   }
-  return {
-    nodeName: config.nodeName,
-    isVip: (address) => isPoolAddress(config.pools, address),
-    nodeOf,
-    isForbidden: (address) => own.has(address) || nodeOf(address) !== undefined,
+
+  #refresh(): void {
+    if (this.#revision === this.#nodes.revision) return
+    this.#revision = this.#nodes.revision
+    this.#byAddress.clear()
+    this.#byNetwork.clear()
+    for (const node of this.#nodes.values()) {
+      for (const own of node.addresses) this.#byAddress.set(own, node.name)
+      for (const prefix of node.podCidrs) this.#addNetwork(prefix, node.name)
+    }
+  }
+
+  #addNetwork(prefix: Prefix, node: string): void {
+    const { family, length, first } = prefixParts(prefix)
+    const lengths = this.#byNetwork.get(family) ?? new Map<number, Map<bigint, string>>()
+    this.#byNetwork.set(family, lengths)
+    const networks = lengths.get(length) ?? new Map<bigint, string>()
+    lengths.set(length, networks)
+    networks.set(first, node)
   }
 }
 
-function holds(node: Node, address: Address): boolean {
-  return (
-    Object.values(node.internalIps).includes(address) ||
-    node.podCidrs.some((prefix) => prefixContains(prefix, address))
+/** Asked at plan time; nodes that come later are seen by the next plan of a Service. */
+export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContext {
+  const configured = configuredAddresses(config)
+  const index = new NodeIndex(nodes)
+  const self = () => nodes.get(config.nodeName)
+  const { externalIPs, nodePortAddresses, forwarding } = config.services
+  const loopbackIps = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
+  const nodeAddresses = () => [...new Set([...(self()?.addresses ?? []), ...loopbackIps])]
+  return {
+    nodeName: config.nodeName,
+    forwarding,
+    zone: () => self()?.zone,
+    isVip: (candidate) => isPoolAddress(config.pools, candidate),
+    nodeOf: (candidate) => index.nodeOf(candidate),
+    nodeAddresses,
+    nodePortAddresses: () =>
+      nodePortAddresses === 'primary'
+        ? primaryAddresses(self())
+        : [...nodeAddresses(), ...LOOPBACKS].filter((candidate) =>
+            nodePortAddresses.some((prefix) => prefixContains(prefix, candidate)),
+          ),
+    mayBeExternal: (candidate) => {
+      if (!externalIPs.enabled) return false
+      if (externalIPs.allow) return externalIPs.allow.some((prefix) => prefixContains(prefix, candidate))
+      return !configured.has(candidate) && index.nodeOf(candidate) === undefined
+    },
+  }
+}
+
+const LOOPBACKS: readonly Address[] = [address('127.0.0.1'), address('::1')]
+
+/** One of each family: its InternalIP, or what it has where it has none. */
+function primaryAddresses(node: Node | undefined): readonly Address[] {
+  if (!node) return []
+  return FAMILIES.flatMap(
+    (family) =>
+      node.internalIps[family] ?? node.addresses.find((candidate) => familyOf(candidate) === family) ?? [],
   )
 }
 

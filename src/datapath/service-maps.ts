@@ -104,8 +104,9 @@ export class ServiceMaps {
     const heirs = new Set<ObjectKey>()
     this.#foundRoom = true
     const wanted = new Set(desired.map((port) => port.id))
-    for (const id of this.#portsOf.get(service) ?? []) if (!wanted.has(id)) this.#removePort(id, heirs)
+    // New ports first: a frontend that moves between two ports of its Service is never without one.
     for (const port of desired) this.#applyPort(port, problems, heirs)
+    for (const id of this.#portsOf.get(service) ?? []) if (!wanted.has(id)) this.#removePort(id, heirs)
     if (wanted.size > 0) this.#portsOf.set(service, wanted)
     else this.#forgetService(service)
     heirs.delete(service)
@@ -274,14 +275,16 @@ export class ServiceMaps {
     frontend.claims.set(port.desired.id, port.desired)
     const owner = ownerOf(frontend)
     if (owner?.id === port.desired.id) this.#writeFrontend(frontend, port)
-    else if (owner && key.port !== 0) problems.push(describeConflict(key, owner))
+    else if (owner && owner.service !== port.desired.service && key.port !== 0)
+      problems.push(describeConflict(key, owner))
   }
 
   #reportConflicts(port: DesiredPort, problems: string[]): void {
     for (const key of port.frontends) {
       const frontend = this.#frontends.get(frontendName(key))
       const owner = frontend && ownerOf(frontend)
-      if (owner && owner.id !== port.id && key.port !== 0) problems.push(describeConflict(key, owner))
+      if (owner && owner.service !== port.service && key.port !== 0)
+        problems.push(describeConflict(key, owner))
     }
   }
 

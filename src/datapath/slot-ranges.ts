@@ -139,7 +139,7 @@ export function fillSlots(
   if (port.balancing === 'list') return Uint32Array.from(members, idOf)
   const chosen = members.flatMap((index) => {
     const backend = port.backends[index]
-    return backend ? [{ name: backendName(backend), weight: 1, id: idOf(index) }] : []
+    return backend ? [{ name: backendName(backend), weight: backend.weight, id: idOf(index) }] : []
   })
   const table = buildMaglevTable(chosen, tableSizeFor(chosen.length))
   return table.map((index) => chosen[index]?.id ?? 0)

@@ -123,8 +123,8 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
       bpffs: nodeBpffs(rack.name, node.name),
       cgroup: host.cgroup,
       uplinks: node.uplinks.map((uplink) => uplink.interface),
-      mode: 'dsr',
     },
+    services: { forwarding: 'dsr' },
     routing: {
       gobgp: `unix://${gobgpSocket(host)}`,
       asn: node.asn,

@@ -1,14 +1,25 @@
 // The service planner: one Service and its EndpointSlices → the ports the kernel should hold. Pure.
 
-import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
-import type { Endpoint, EndpointSlice, Service, ServicePort } from '../model/service.ts'
-import type { DesiredBackend, DesiredFrontend, DesiredPort } from './desired.ts'
-import { backendName } from './desired.ts'
-import { type Candidate, selectEndpoints } from './select-endpoints.ts'
+import { type Address, FAMILIES, type Family } from '../model/address.ts'
+import type { EndpointSlice, Forwarding, Protocol, Service, ServicePort } from '../model/service.ts'
+import { type Candidate, gatherCandidates, slicesOf } from './candidates.ts'
+import type { BackendStateName, Balancing, DesiredBackend, DesiredFrontend, DesiredPort } from './desired.ts'
+import {
+  addressesOf,
+  type FrontendContext,
+  frontendsOf,
+  type ServiceAddresses,
+  sourceRangesOf,
+} from './frontends.ts'
+import { type Selection, selectEndpoints } from './select-endpoints.ts'
 
-export interface PlanContext {
+export interface PlanContext extends FrontendContext {
   /** This node: decides the Local sets. */
   readonly nodeName: string
+  /** Its zone, for topology hints. */
+  readonly zone: () => string | undefined
+  /** How a Service that does not choose reaches backends on other nodes. */
+  readonly forwarding: Forwarding
   /**
    * Whether an address is nobody's but Services': inside a declared pool. Only there are the ports that no Service defines
    * refused; an external address may as well be a node's own, with SSH and BGP behind other ports.
@@ -16,12 +27,10 @@ export interface PlanContext {
   readonly isVip: (address: Address) => boolean
   /** The node an endpoint of a hand-written slice without nodeName lives on; undefined when no node claims the address. */
   readonly nodeOf: (address: Address) => string | undefined
-  /** Addresses that no externalIP may take: nodes' and routers' own, pods', API servers'. */
-  readonly isForbidden: (address: Address) => boolean
 }
 
 /**
- * Plans every port of a Service, per family it has an address in.
+ * Plans every port of a Service, per family it has a ClusterIP in.
  * @param slices all slices of the Service, in any order; the same endpoint may stand in several
  */
 export function planService(
@@ -31,132 +40,119 @@ export function planService(
 ): DesiredPort[] {
   const planned: DesiredPort[] = []
   for (const family of FAMILIES) {
-    const addresses = frontendAddresses(service, family, context)
-    if (addresses.internal.length + addresses.external.length === 0) continue
+    const addresses = addressesOf(service, family, context)
+    if (!addresses || service.ports.length === 0) continue
+    const familySlices = slicesOf(slices, family)
     for (const port of service.ports) {
-      const candidates = placeCandidates(gatherCandidates(slices, family, port), addresses, context)
-      planned.push(planPort(service, port, family, addresses, candidates, context.nodeName))
+      const candidates = gatherCandidates(familySlices, port, context.nodeName, context.nodeOf)
+      planPort({ service, port, family, addresses, candidates, context }, planned)
     }
-    if (service.ports.length > 0)
-      planned.push(...planUndefinedPorts(service, family, addresses.external.filter(context.isVip)))
+    planUndefinedPorts(service, family, addresses, context, planned)
   }
   return planned
 }
 
-interface FrontendAddresses {
-  readonly internal: readonly Address[]
-  readonly external: readonly Address[]
-}
-
-function frontendAddresses(
-  service: Service,
-  family: Family,
-  { isForbidden }: PlanContext,
-): FrontendAddresses {
-  const inFamily = (address: Address) => familyOf(address) === family
-  return {
-    internal: service.clusterIps.filter(inFamily),
-    external: [
-      ...new Set(
-        [
-          ...service.externalIps.filter((address) => !isForbidden(address)),
-          ...service.loadBalancerIps,
-        ].filter(inFamily),
-      ),
-    ],
-  }
-}
-
-/** The port's endpoints, once each: of two copies the one of this cluster's own view with a node name wins. */
-function gatherCandidates(slices: readonly EndpointSlice[], family: Family, port: ServicePort): Candidate[] {
-  const byName = new Map<string, Candidate>()
-  for (const slice of slices) {
-    if (slice.family !== family) continue
-    for (const slicePort of slice.ports) {
-      if (slicePort.name !== port.name || slicePort.protocol !== port.protocol) continue
-      for (const endpoint of slice.endpoints) addCandidate(byName, endpoint, slicePort.port)
-    }
-  }
-  return [...byName.values()].sort((a, b) => compareText(candidateName(a), candidateName(b)))
+interface PortInputs {
+  readonly service: Service
+  readonly port: ServicePort
+  readonly family: Family
+  readonly addresses: ServiceAddresses
+  readonly candidates: readonly Candidate[]
+  readonly context: PlanContext
 }
 
 /**
- * Endpoints without a node name get the one that claims their address. What stays without one can be reached from a socket,
- * but no tunnel leads there: a port with external addresses leaves it out, so that it is neither announced nor chosen.
+ * One table serves all frontends of a port, unless what clients inside the cluster get differs from what those outside get:
+ *   inside    what hints leave over; any endpoint, for a socket reaches whatever the node routes to
+ *   outside   every endpoint, for all nodes must choose alike; only those on known nodes, for only there a tunnel leads
  */
-function placeCandidates(
-  candidates: readonly Candidate[],
-  addresses: FrontendAddresses,
-  { nodeOf }: PlanContext,
-): Candidate[] {
-  return candidates
-    .map((candidate) => ({ ...candidate, nodeName: candidate.nodeName ?? nodeOf(candidate.address) }))
-    .filter((candidate) => candidate.nodeName !== undefined || addresses.external.length === 0)
-}
-
-function addCandidate(byName: Map<string, Candidate>, endpoint: Endpoint, port: number): void {
-  const candidate: Candidate = { ...endpoint, port }
-  const name = candidateName(candidate)
-  const known = byName.get(name)
-  // While an endpoint moves between slices both hold it; the copy that is still ready must not lose to a stale one.
-  if (known && (known.ready || !candidate.ready)) return
-  byName.set(name, candidate)
-}
-
-function candidateName(candidate: { address: Address; port: number }): string {
-  return `${candidate.address} ${candidate.port}`
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0
-  return a < b ? -1 : 1
-}
-
-function planPort(
-  service: Service,
-  port: ServicePort,
-  family: Family,
-  addresses: FrontendAddresses,
-  candidates: readonly Candidate[],
-  nodeName: string,
-): DesiredPort {
-  const selection = selectEndpoints(candidates, nodeName)
-  const backends = candidates.map(
-    (candidate): DesiredBackend => ({
-      address: candidate.address,
-      port: candidate.port,
-      protocol: port.protocol,
-      nodeName: candidate.nodeName,
-      state: candidate.terminating || !candidate.ready ? 'terminating' : 'active',
-      weight: 1,
-    }),
-  )
-  const indexOf = new Map(backends.map((backend, index) => [backendName(backend), index]))
-  const indexes = (chosen: readonly Candidate[]) =>
-    chosen.map((candidate) => indexOf.get(backendName({ ...candidate, protocol: port.protocol })) ?? -1)
-  const frontend =
-    (external: boolean) =>
-    (address: Address): DesiredFrontend => ({
-      address,
-      port: port.port,
-      protocol: port.protocol,
-      external,
-      kind: external ? 'load-balancer' : 'cluster-ip',
+function planPort(inputs: PortInputs, into: DesiredPort[]): void {
+  const { service, port, addresses, candidates, context } = inputs
+  const frontends = frontendsOf(port, addresses)
+  const place = { nodeName: context.nodeName, zone: context.zone() }
+  const selection = selectEndpoints(candidates, place)
+  const base = describePort(inputs)
+  const { inside, outside } = frontends
+  if (outside.length === 0) {
+    // Nobody asks for more than the endpoints of this node.
+    const cluster = service.internalTrafficPolicy === 'Local' ? [] : selection.nearby
+    into.push({
+      ...base,
+      ...choose(selection, cluster),
+      balancing: tableFor(inside, base),
+      frontends: inside,
     })
+    return
+  }
+  const reachable = candidates.every(isPlaced) ? selection : selectEndpoints(candidates, place, isPlaced)
+  const cluster = service.topologyForExternal ? reachable.nearby : reachable.cluster
+  if (isSame(cluster, selection.nearby)) {
+    const all = [...inside, ...outside]
+    into.push({ ...base, ...choose(selection, cluster), balancing: tableFor(all, base), frontends: all })
+    return
+  }
+  into.push(
+    {
+      ...base,
+      ...choose(selection, selection.nearby),
+      id: `${base.id} inside`,
+      balancing: tableFor(inside, base),
+      frontends: inside,
+    },
+    {
+      ...base,
+      ...choose(reachable, cluster),
+      id: `${base.id} outside`,
+      balancing: tableFor(outside, base),
+      frontends: outside,
+    },
+  )
+}
+
+function isPlaced(candidate: Candidate): boolean {
+  return candidate.nodeName !== undefined
+}
+
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a === b || (a.length === b.length && a.every((value, index) => value === b[index]))
+}
+
+function choose(
+  selection: Selection,
+  cluster: readonly number[],
+): Pick<DesiredPort, 'cluster' | 'local' | 'anyEndpoint'> {
+  const anyEndpoint = selection.cluster.length > 0 || selection.local.length > 0
+  return { cluster, local: selection.local, anyEndpoint }
+}
+
+/** Routers spread what they announce; a node's own address leads to that node alone, so its table is nobody else's. */
+function tableFor(
+  frontends: readonly DesiredFrontend[],
+  { backends }: { readonly backends: readonly DesiredBackend[] },
+): Balancing {
+  const isSpread = frontends.some(({ kind }) => kind === 'load-balancer' || kind === 'external-ip')
+  const isWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight)
+  return isSpread || isWeighted ? 'maglev' : 'list'
+}
+
+function describePort({
+  service,
+  port,
+  family,
+  addresses,
+  candidates,
+  context,
+}: PortInputs): Omit<DesiredPort, 'frontends' | 'cluster' | 'local' | 'anyEndpoint' | 'balancing'> {
+  const portName = `${service.key} ${port.port}/${port.protocol}`
   return {
-    id: `${service.key} ${port.port}/${port.protocol} ${family}`,
-    portName: `${service.key} ${port.port}/${port.protocol}`,
+    id: `${portName} ${family}`,
+    portName,
     service: service.key,
     family,
-    balancing: addresses.external.length > 0 ? 'maglev' : 'list',
-    isRandom: false,
-    forwarding: 'dsr',
-    sourceRanges: [],
-    frontends: [...addresses.internal.map(frontend(false)), ...addresses.external.map(frontend(true))],
-    backends,
-    cluster: indexes(selection.cluster),
-    local: indexes(selection.local),
-    anyEndpoint: selection.any,
+    isRandom: service.balancing === 'random',
+    forwarding: service.forwarding ?? context.forwarding,
+    sourceRanges: sourceRangesOf(service, family, addresses, context),
+    backends: candidates.map((candidate) => toBackend(candidate, port.protocol)),
     externalLocal: service.externalTrafficPolicy === 'Local',
     internalLocal: service.internalTrafficPolicy === 'Local',
     affinitySeconds: service.affinitySeconds,
@@ -164,25 +160,60 @@ function planPort(
   }
 }
 
-/** A VIP refuses the ports nobody defined, as a host would. */
-function planUndefinedPorts(service: Service, family: Family, addresses: readonly Address[]): DesiredPort[] {
-  return addresses.map((address) => ({
-    id: `${service.key} undefined-ports ${address}`,
-    portName: `${service.key} undefined-ports ${address}`,
-    service: service.key,
-    family,
-    balancing: 'list',
-    isRandom: false,
-    forwarding: 'dsr',
-    sourceRanges: [],
-    frontends: [{ address, port: 0, protocol: 'ANY', external: true, kind: 'load-balancer' }],
-    backends: [],
-    cluster: [],
-    local: [],
-    anyEndpoint: false,
-    externalLocal: false,
-    internalLocal: false,
-    affinitySeconds: 0,
-    createdMs: service.createdMs,
-  }))
+function toBackend(candidate: Candidate, protocol: Protocol): DesiredBackend {
+  const { address, port, nodeName, weight } = candidate
+  return { address, port, protocol, nodeName, state: stateOf(candidate, protocol), weight }
 }
+
+/**
+ * A TCP connection lives on for as long as its ends want, whatever became of the endpoint. What has no connections stays while
+ * the endpoint serves, and must leave one that does not: its client would send into nothing for ever.
+ */
+function stateOf({ ready, serving }: Candidate, protocol: Protocol): BackendStateName {
+  if (ready) return 'active'
+  return serving || protocol === 'TCP' ? 'terminating' : 'gone'
+}
+
+/**
+ * A Service's own address refuses the ports nobody defined, as a host would. A node's address is not the Service's own, and an
+ * external address only inside a pool.
+ */
+function planUndefinedPorts(
+  service: Service,
+  family: Family,
+  { cluster, external, loadBalancer }: ServiceAddresses,
+  { isVip }: PlanContext,
+  into: DesiredPort[],
+): void {
+  const add = (address: Address, kind: DesiredFrontend['kind']) => {
+    const id = `${service.key} undefined-ports ${address}`
+    const frontend = { address, port: 0, protocol: 'ANY', external: kind !== 'cluster-ip', kind } as const
+    into.push({
+      ...REFUSING,
+      id,
+      portName: id,
+      service: service.key,
+      family,
+      frontends: [frontend],
+      createdMs: service.createdMs,
+    })
+  }
+  for (const address of cluster) add(address, 'cluster-ip')
+  for (const address of external) if (isVip(address)) add(address, 'external-ip')
+  for (const address of loadBalancer) if (isVip(address)) add(address, 'load-balancer')
+}
+
+/** A port without endpoints: whoever comes is refused. */
+const REFUSING = {
+  balancing: 'list',
+  isRandom: false,
+  forwarding: 'dsr',
+  sourceRanges: [],
+  backends: [],
+  cluster: [],
+  local: [],
+  anyEndpoint: false,
+  externalLocal: false,
+  internalLocal: false,
+  affinitySeconds: 0,
+} as const

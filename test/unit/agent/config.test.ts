@@ -20,7 +20,18 @@ pools: [ { name: default, prefixes: [203.0.113.0/24, "2001:db8:113::/112"] } ]
 t.test('a good file is read and defaulted', async (t) => {
   const config = parseConfig(GOOD, 'agent.yaml')
   t.equal(config.logLevel, 'info')
-  t.equal(config.datapath.mode, 'dsr')
+  t.match(config.services, {
+    nodePortAddresses: 'primary',
+    externalIPs: { enabled: true, allow: undefined },
+    hostPorts: true,
+    forwarding: 'snat',
+  })
+  t.match(config.datapath, {
+    snatPorts: { first: 61_000, last: 65_535 },
+    tunnel: 'geneve',
+    mssClamp: false,
+    perPacket: false,
+  })
   t.equal(config.routing.peers[0]?.port, 179)
 })
 
@@ -52,6 +63,37 @@ t.test('refusals', async (t) => {
       'prefixes: [10.255.0.0/24',
       /pools\[0\]\.prefixes\[0\]: 10\.255\.0\.0\/24 holds 10\.255\.0\.1/,
     ],
+    [
+      'the key that services.forwarding replaced',
+      'uplinks:',
+      'mode: dsr, uplinks:',
+      /datapath: 'mode' is no more: remove it, and say services.forwarding/,
+    ],
+    [
+      'source ports that are no range',
+      'uplinks:',
+      'snatPorts: 65535-61000, uplinks:',
+      /datapath\.snatPorts: '65535/,
+    ],
+    ['reserved source ports', 'uplinks:', 'snatPorts: 80-90, uplinks:', /datapath\.snatPorts: '80-90'/],
+    [
+      'a flow table that is no power of two',
+      'uplinks:',
+      'capacities: { flows: 1000 }, uplinks:',
+      /datapath\.capacities\.flows: must be a power of two/,
+    ],
+    [
+      'a capacity of nothing',
+      'uplinks:',
+      'capacities: { slots: 0 }, uplinks:',
+      /datapath\.capacities\.slots/,
+    ],
+    [
+      'node ports on what is no network',
+      'nodeName:',
+      'services: { nodePortAddresses: [eth0] }\nnodeName:',
+      /services\.nodePortAddresses/,
+    ],
     ['an ASN out of range', 'asn: 65101', 'asn: 0', /routing\.asn/],
     [
       'a gobgp target of no known form',
@@ -64,6 +106,24 @@ t.test('refusals', async (t) => {
     t.throws(() => parseConfig(GOOD.replace(from, to), 'agent.yaml'), { message: expected }, name)
   t.throws(() => parseConfig('a: [', 'agent.yaml'), { code: 'NOT_YAML' })
   t.throws(() => loadConfig('/nonexistent/agent.yaml'), { code: 'UNREADABLE' })
+})
+
+t.test('services and datapath are read', async (t) => {
+  const text = `${GOOD.replace('uplinks:', 'snatPorts: 50000-50999, capacities: { flows: 65536 }, uplinks:')}
+services:
+  nodePortAddresses: [10.255.0.0/16, 127.0.0.0/8]
+  externalIPs: { allow: [198.51.100.0/24] }
+  hostPorts: false
+  forwarding: dsr
+`
+  const { datapath, services } = parseConfig(text, 'agent.yaml')
+  t.match(datapath, { snatPorts: { first: 50_000, last: 50_999 }, capacities: { flows: 65_536 } })
+  t.match(services, {
+    nodePortAddresses: ['10.255.0.0/16', '127.0.0.0/8'],
+    externalIPs: { enabled: true, allow: ['198.51.100.0/24'] },
+    hostPorts: false,
+    forwarding: 'dsr',
+  })
 })
 
 t.test('variables are filled in from the environment', async (t) => {

@@ -343,3 +343,25 @@ t.test('any sequence of changes ends where a fresh start would, and every moment
   )
   t.pass('60 random histories, restarts included')
 })
+
+t.test('a port that becomes two, and one again, is never without its frontends', async (t) => {
+  const { tables, maps } = setUp()
+  const whole = port(web, [2, 3])
+  const [clusterIp, vip] = whole.frontends
+  if (!clusterIp || !vip) throw new TypeError('the port has two frontends')
+  const parts = [
+    { ...port(web, [2], { id: `${whole.id} inside`, balancing: 'list', frontends: [clusterIp] }) },
+    { ...port(web, [2, 3], { id: `${whole.id} outside`, frontends: [vip] }) },
+  ] as const
+  maps.apply(web, [whole])
+  tables.journal.length = 0
+  const split = maps.apply(web, parts)
+  t.strictSame(split.problems, [], 'a Service is in nobody’s way but its own')
+  t.strictSame(split.held, [CLUSTER_IP, VIP])
+  t.strictSame(reached(tables, { ...clusterIp, protocol: 'TCP' }), ['10.244.1.2'])
+  t.strictSame(reached(tables, vipKey), ['10.244.1.2', '10.244.1.3'])
+  const joined = maps.apply(web, [whole])
+  t.strictSame(joined.problems, [])
+  t.strictSame(reached(tables, { ...clusterIp, protocol: 'TCP' }), ['10.244.1.2', '10.244.1.3'])
+  t.notOk(tables.journal.includes('frontends delete'), 'no frontend was ever away')
+})
