@@ -11,11 +11,12 @@ import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
-import { DEFAULT_SETTINGS } from '../datapath/load.ts'
+import type { DatapathSettings } from '../datapath/load.ts'
 import { NetworkView } from '../datapath/network-view.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Address, address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
+import type { Link } from '../sys/node-netlink/links.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import type { AgentConfig } from './config.ts'
@@ -81,7 +82,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     host: config.nodeName,
     onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
   })
-  const sources = followSources(client, log)
+  const sources = followSources(client, config.nodeName, log)
   const isDatapathServing = () => datapath.isServing(network.facts().uplinks)
   let sessions: Sessions = new Map()
   const onSessions = (established: ReadonlyMap<string, boolean>) => {
@@ -143,10 +144,27 @@ async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger):
     cgroup,
     objects,
     tunnelAddresses: tunnelAddresses(config),
-    settings: DEFAULT_SETTINGS,
+    settings: datapathSettings(config, links),
     redirectsOnly: links.some((link) => link.kind === 'veth' && uplinks.includes(link.name)),
     log,
   })
+}
+
+/** What a tunnelled packet carries besides the client's bytes: our Geneve header, and the headers of IPv4 and TCP. */
+const TUNNEL_BYTES = 64
+const TCP_BYTES = 20
+const IP_BYTES: Readonly<Record<Family, number>> = { ipv4: 20, ipv6: 40 }
+
+/** Links that come later with a smaller MTU count from the next start. */
+function datapathSettings(config: AgentConfig, links: readonly Link[]): DatapathSettings {
+  const { uplinks, snatPorts, tunnel, mssClamp, perPacket, capacities } = config.datapath
+  const mtus = links.filter(({ name }) => uplinks.includes(name)).map(({ mtu }) => mtu)
+  const outer = IP_BYTES[tunnelAddresses(config).ipv4 === undefined ? 'ipv6' : 'ipv4']
+  const mss = (family: Family) =>
+    mssClamp && mtus.length > 0
+      ? Math.max(0, Math.min(...mtus) - outer - TUNNEL_BYTES - IP_BYTES[family] - TCP_BYTES)
+      : 0
+  return { snatPorts, tunnel, perPacket, capacities, mss: { ipv4: mss('ipv4'), ipv6: mss('ipv6') } }
 }
 
 async function openNetwork(

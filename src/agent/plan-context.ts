@@ -1,6 +1,6 @@
 // What the planners may ask of the cluster and the configuration: who owns an address, and what is this node's own.
 //
-// Answers follow the table of nodes; whoever planned by an older answer has to plan again, see `NodeFacts.take`.
+// Answers follow the table of nodes; whoever planned by an older answer has to plan again, see dirty-keys.ts.
 
 import {
   type Address,
@@ -17,6 +17,7 @@ import {
 } from '../model/address.ts'
 import type { Node } from '../model/service.ts'
 import { isPoolAddress } from '../routing/allocate-addresses.ts'
+import type { HostPortContext } from '../services/plan-host-ports.ts'
 import type { PlanContext } from '../services/plan-service.ts'
 import type { Table } from '../tables/table.ts'
 import type { AgentConfig } from './config.ts'
@@ -71,16 +72,17 @@ class NodeIndex {
 }
 
 /** Asked at plan time; nodes that come later are seen by the next plan of a Service. */
-export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContext {
+export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContext & HostPortContext {
   const configured = configuredAddresses(config)
   const index = new NodeIndex(nodes)
   const self = () => nodes.get(config.nodeName)
-  const { externalIPs, nodePortAddresses, forwarding } = config.services
+  const { externalIPs, nodePortAddresses, forwarding, hostPorts } = config.services
   const loopbackIps = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
   const nodeAddresses = () => [...new Set([...(self()?.addresses ?? []), ...loopbackIps])]
   return {
     nodeName: config.nodeName,
     forwarding,
+    servesHostPorts: hostPorts,
     zone: () => self()?.zone,
     isVip: (candidate) => isPoolAddress(config.pools, candidate),
     nodeOf: (candidate) => index.nodeOf(candidate),

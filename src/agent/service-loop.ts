@@ -2,23 +2,29 @@
 // time, a few milliseconds after the first change. The only place that knows the order between them:
 // next hops before the backends that name them, programs on a pod's device before a backend leads there.
 
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Datapath } from '../datapath/datapath.ts'
 import { liveUplinks, type Sessions } from '../datapath/live-uplinks.ts'
 import type { NetworkView } from '../datapath/network-view.ts'
 import type { ServiceStatus } from '../datapath/service-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
-import type { EndpointSlice, Node, ObjectKey, Service } from '../model/service.ts'
+import type { Node, ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { DesiredPort } from '../services/desired.ts'
+import { type HostPortContext, hostPortOwner, planHostPorts } from '../services/plan-host-ports.ts'
 import { type PlanContext, planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
+import { DirtyKeys } from './dirty-keys.ts'
+import { type Reporter, reportService, reportSlice, reportUnserved } from './report-problems.ts'
 import type { Sources } from './sources.ts'
 
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
 const ROOM_RETRY_MS = 10_000
+/** A round gives way to health answers, watches and timers after this much work at a stretch. */
+const STRETCH_MS = 20
 
 /** One Service as the kernel holds it now, for routing and for status. */
 export interface ServedService extends ServiceStatus {
@@ -28,7 +34,7 @@ export interface ServedService extends ServiceStatus {
 }
 
 export interface ServiceLoopOptions {
-  readonly plan: PlanContext
+  readonly plan: PlanContext & HostPortContext
   readonly sources: Sources
   readonly datapath: Datapath
   readonly network: NetworkView
@@ -43,10 +49,9 @@ export interface ServiceLoopOptions {
 export class ServiceLoop {
   readonly #options: ServiceLoopOptions
   readonly #served = new Map<ObjectKey, ServedService>()
-  readonly #readers: { services: ChangeReader; slices: ChangeReader; nodes: ChangeReader }
+  readonly #nodes: ChangeReader
+  readonly #dirty: DirtyKeys
   readonly #rounds: Rounds
-  /** Where each slice was last counted, to find the Service that lost it. */
-  readonly #sliceOwner = new Map<string, ObjectKey>()
   readonly #again = new Set<ObjectKey>()
   /** Services that met a full table, and when to try them again. */
   readonly #waitingForRoom = new Map<ObjectKey, number>()
@@ -66,9 +71,10 @@ export class ServiceLoop {
       onError: (error, retryInMs) =>
         options.log.error({ err: error, retryInMs }, 'writing the datapath failed; trying again'),
     })
-    const { services, slices, nodes } = options.sources
-    this.#readers = { services: services.reader(), slices: slices.reader(), nodes: nodes.reader() }
-    for (const reader of Object.values(this.#readers)) reader.onChange(() => this.#rounds.request())
+    const requestRound = () => this.#rounds.request()
+    this.#nodes = options.sources.nodes.reader()
+    this.#dirty = new DirtyKeys(options.sources, options.plan, requestRound)
+    this.#nodes.onChange(requestRound)
   }
 
   get served(): ReadonlyMap<ObjectKey, ServedService> {
@@ -81,14 +87,15 @@ export class ServiceLoop {
   }
 
   async close(): Promise<void> {
-    for (const reader of Object.values(this.#readers)) reader.close()
+    this.#nodes.close()
+    this.#dirty.close()
     await this.#rounds.close()
   }
 
   async #round(): Promise<void> {
-    const nodesChanged = this.#readers.nodes.take().size > 0
+    const nodesChanged = this.#nodes.take().size > 0
     if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) await this.#applyNetwork()
-    this.#applyServices(this.#dirtyServices())
+    await this.#applyServices(this.#dirtyServices())
     if (!this.#hasPruned) {
       this.#options.datapath.services.prune()
       this.#options.datapath.nexthops.prune()
@@ -130,12 +137,17 @@ export class ServiceLoop {
   }
 
   /** What a failure leaves undone stays dirty. */
-  #applyServices(keys: ReadonlySet<ObjectKey>): void {
+  async #applyServices(keys: ReadonlySet<ObjectKey>): Promise<void> {
     for (const key of keys) this.#again.add(key)
+    let stretchEndMs = Date.now() + STRETCH_MS
     for (const key of keys) {
+      if (Date.now() >= stretchEndMs) {
+        await setImmediate()
+        stretchEndMs = Date.now() + STRETCH_MS
+      }
       this.#again.delete(key)
       try {
-        this.#applyService(key)
+        this.#applyKey(key)
       } catch (error) {
         this.#again.add(key)
         throw error
@@ -144,30 +156,38 @@ export class ServiceLoop {
   }
 
   #dirtyServices(): ReadonlySet<ObjectKey> {
-    const dirty = new Set<ObjectKey>(this.#again)
+    const again = new Set<ObjectKey>(this.#again)
     this.#again.clear()
     for (const [key, dueMs] of this.#waitingForRoom) {
       if (dueMs > Date.now()) continue
       this.#waitingForRoom.delete(key)
-      dirty.add(key)
+      again.add(key)
     }
-    for (const key of this.#readers.services.take()) dirty.add(key as ObjectKey)
-    for (const key of this.#readers.slices.take()) {
-      const slice = this.#options.sources.slices.get(key)
-      const before = this.#sliceOwner.get(key)
-      if (before !== undefined) dirty.add(before)
-      if (slice) {
-        dirty.add(slice.service)
-        this.#sliceOwner.set(key, slice.service)
-      } else this.#sliceOwner.delete(key)
+    const { sources } = this.#options
+    const dirty = this.#dirty.take()
+    for (const key of dirty.services) {
+      const service = sources.services.get(key)
+      if (service) reportService(service, this.#reporter)
     }
-    return dirty
+    for (const key of dirty.slices) {
+      const slice = sources.slices.get(key)
+      if (slice) reportSlice(slice, this.#reporter)
+    }
+    for (const key of dirty.keys) again.add(key)
+    return again
+  }
+
+  #applyKey(key: ObjectKey): void {
+    const pod = podOf(key)
+    if (pod === undefined) this.#applyService(key)
+    else this.#applyHostPorts(key, pod)
   }
 
   #applyService(key: ObjectKey): void {
     const { sources, datapath, plan } = this.#options
     const service = sources.services.get(key)
-    const slices: EndpointSlice[] = service ? sources.slices.find('service', key) : []
+    const slices = service ? sources.slices.find('service', key) : []
+    if (service) this.#dirty.notePlanned(service, slices)
     const desired = service ? planService(service, slices, plan) : []
     const { heirs, ...status } = datapath.services.apply(key, desired)
     for (const heir of heirs) this.#again.add(heir)
@@ -177,26 +197,34 @@ export class ServiceLoop {
     }
     if (!status.foundRoom) this.#waitForRoom(key)
     this.#served.set(key, { ...status, service, usable: countUsable(desired) })
-    this.#reportProblems(key, status.problems)
+    reportUnserved(key, status.problems, this.#reporter)
+  }
+
+  #applyHostPorts(owner: ObjectKey, key: string): void {
+    const { sources, datapath, plan, log } = this.#options
+    const pod = sources.pods.get(key)
+    const desired = pod ? planHostPorts(pod, plan) : []
+    const { heirs, problems, foundRoom } = datapath.services.apply(owner, desired)
+    for (const heir of heirs) this.#again.add(heir)
+    if (!foundRoom) this.#waitForRoom(owner)
+    for (const problem of problems) log.warn({ pod: key }, problem)
+  }
+
+  get #reporter(): Reporter {
+    return this.#options
   }
 
   /** Freed ranges and numbers rest a minute, so room comes by itself when others shrink. */
   #waitForRoom(key: ObjectKey): void {
     this.#waitingForRoom.set(key, Date.now() + ROOM_RETRY_MS)
   }
+}
 
-  #reportProblems(key: ObjectKey, problems: readonly string[]): void {
-    const [namespace = '', name = ''] = key.split('/')
-    for (const problem of problems) {
-      this.#options.log.warn({ service: key }, problem)
-      this.#options.events.record(
-        { apiVersion: 'v1', kind: 'Service', namespace, name },
-        'Warning',
-        'NotServed',
-        problem,
-      )
-    }
-  }
+const HOST_PORT_OWNER = hostPortOwner('' as ObjectKey)
+
+/** The pod whose host ports this key stands for; undefined for a Service. */
+function podOf(key: ObjectKey): string | undefined {
+  return key.startsWith(HOST_PORT_OWNER) ? key.slice(HOST_PORT_OWNER.length) : undefined
 }
 
 /** This node before the API server tells of it. */

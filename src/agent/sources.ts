@@ -1,12 +1,21 @@
-// The agent's inputs: Services, EndpointSlices and Nodes followed into tables, in our own types.
+// The agent's inputs: Services, EndpointSlices, Nodes, ServiceCIDRs and this node's pods, followed into tables in our own types.
 
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
+import { isKubeError, type KubeError } from '../kube/errors.ts'
 import { type Change, type ListWatch, listWatch } from '../kube/list-watch.ts'
-import { type ApiObject, ENDPOINT_SLICES, NODES, type Resource, SERVICES } from '../kube/objects.ts'
+import {
+  type ApiObject,
+  ENDPOINT_SLICES,
+  NODES,
+  PODS,
+  type Resource,
+  SERVICE_CIDRS,
+  SERVICES,
+} from '../kube/objects.ts'
 import { toEndpointSlice, toService } from '../kube/to-model.ts'
-import { toNode } from '../kube/to-node-model.ts'
-import type { EndpointSlice, Node, Service } from '../model/service.ts'
+import { toLocalPod, toNode, toServiceCidr } from '../kube/to-node-model.ts'
+import type { EndpointSlice, LocalPod, Node, Service, ServiceCidr } from '../model/service.ts'
 import { Table } from '../tables/table.ts'
 
 export interface Sources {
@@ -14,6 +23,10 @@ export interface Sources {
   /** Index `service`: the Service's key. */
   readonly slices: Table<EndpointSlice>
   readonly nodes: Table<Node>
+  /** Pods of this node. */
+  readonly pods: Table<LocalPod>
+  /** Empty where the API server does not know the kind. */
+  readonly serviceCidrs: Table<ServiceCidr>
   /** Resolves once every table holds what the API server held. */
   readonly synced: Promise<void>
   /** One line per source, for status. */
@@ -26,59 +39,114 @@ function equalRows(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
 }
 
-export function followSources(client: KubeClient, log: Logger): Sources {
-  const services = new Table<Service>({ name: 'services', equals: equalRows })
-  const slices = new Table<EndpointSlice>({
-    name: 'slices',
-    equals: equalRows,
-    indexes: { service: (slice) => [slice.service] },
-  })
-  const nodes = new Table<Node>({ name: 'nodes', equals: equalRows })
-  const watches = {
-    services: follow(client, log, SERVICES, toService, services),
-    slices: follow(client, log, ENDPOINT_SLICES, toEndpointSlice, slices),
-    nodes: follow(client, log, NODES, toNode, nodes),
+/** When a slice was triggered counts only beside a change of what it holds. */
+function equalSlices(a: EndpointSlice, b: EndpointSlice): boolean {
+  return equalRows({ ...a, triggeredAtMs: 0 }, { ...b, triggeredAtMs: 0 })
+}
+
+export function followSources(client: KubeClient, nodeName: string, log: Logger): Sources {
+  const tables = {
+    services: new Table<Service>({ name: 'services', equals: equalRows }),
+    slices: new Table<EndpointSlice>({
+      name: 'slices',
+      equals: equalSlices,
+      indexes: { service: (slice) => [slice.service] },
+    }),
+    nodes: new Table<Node>({ name: 'nodes', equals: equalRows }),
+    pods: new Table<LocalPod>({ name: 'pods', equals: equalRows }),
+    serviceCidrs: new Table<ServiceCidr>({ name: 'service CIDRs', equals: equalRows }),
   }
-  const tables = { services, slices, nodes }
+  const { services, slices, nodes, pods, serviceCidrs } = tables
+  const sources = {
+    services: follow({ client, log, resource: SERVICES, project: toService, table: services }),
+    slices: follow({ client, log, resource: ENDPOINT_SLICES, project: toEndpointSlice, table: slices }),
+    nodes: follow({ client, log, resource: NODES, project: toNode, table: nodes }),
+    pods: follow({
+      client,
+      log,
+      resource: PODS,
+      fieldSelector: `spec.nodeName=${nodeName}`,
+      project: toLocalPod,
+      table: pods,
+    }),
+    serviceCidrs: follow({
+      client,
+      log,
+      resource: SERVICE_CIDRS,
+      project: toServiceCidr,
+      table: serviceCidrs,
+      isOptional: true,
+    }),
+  }
   return {
     ...tables,
-    synced: Promise.all(Object.values(watches).map((watch) => watch.synced)).then(() => {}),
+    synced: Promise.all(Object.values(sources).map((source) => source.synced)).then(() => {}),
     describe: () =>
       Object.fromEntries(
-        Object.entries(watches).map(([name, { state }]) => [
+        Object.entries(sources).map(([name, { watch }]) => [
           name,
-          { phase: state.phase, rows: tables[name as keyof typeof tables].size, lastError: state.lastError },
+          {
+            phase: watch.state.phase,
+            rows: tables[name as keyof typeof tables].size,
+            lastError: watch.state.lastError,
+          },
         ]),
       ),
     close: () => {
-      for (const watch of Object.values(watches)) watch.close()
+      for (const { watch } of Object.values(sources)) watch.close()
     },
   }
 }
 
+interface FollowOptions<T extends ApiObject, Row> {
+  readonly client: KubeClient
+  readonly log: Logger
+  readonly resource: Resource<T>
+  readonly fieldSelector?: string
+  readonly project: (object: T) => Row | undefined
+  readonly table: Table<Row>
+  /** Older API servers lack the kind, and older roles do not grant it: then there is none, until it is there. */
+  readonly isOptional?: boolean
+}
+
+/** A kind that is not there is asked for again this seldom. */
+const ABSENT_RETRY_MS = 300_000
+
 function follow<T extends ApiObject, Row>(
-  client: KubeClient,
-  log: Logger,
-  resource: Resource<T>,
-  project: (object: T) => Row | undefined,
-  table: Table<Row>,
-): ListWatch<Row> {
+  options: FollowOptions<T, Row>,
+): { readonly watch: ListWatch<Row>; readonly synced: Promise<void> } {
+  const { client, log, resource, fieldSelector, project, table, isOptional = false } = options
+  let giveUpWaiting = () => {}
+  const isAbsent = new Promise<void>((resolve) => {
+    giveUpWaiting = resolve
+  })
   const apply = (change: Change<Row>) => {
     if (change.type === 'delete') table.delete(change.key)
     else table.set(change.key, change.row)
   }
-  return listWatch<T, Row>({
+  const saysAbsent = (error: KubeError) => isOptional && isKubeError(error, 'not-found', 'forbidden')
+  const onProblem = (error: KubeError) => {
+    // A server that compacted its history, or was restarted, says so; the new list that follows mends it.
+    if (error.code === 'gone')
+      log.info({ kind: resource.kind }, 'the API server forgot our version; listing anew')
+    else if (saysAbsent(error)) {
+      log.info(
+        { err: error, kind: resource.kind },
+        'the API server does not serve this kind to us; going on without',
+      )
+      giveUpWaiting()
+    } else log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again')
+  }
+  const watch = listWatch<T, Row>({
     client,
     resource,
+    fieldSelector,
     project,
     onChanges: (changes) => {
       for (const change of changes) apply(change)
     },
-    onProblem: (error) => {
-      // A server that compacted its history, or was restarted, says so; the new list that follows mends it.
-      if (error.code === 'gone')
-        log.info({ kind: resource.kind }, 'the API server forgot our version; listing anew')
-      else log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again')
-    },
+    onProblem,
+    leastPauseMs: (error) => (saysAbsent(error) ? ABSENT_RETRY_MS : 0),
   })
+  return { watch, synced: isOptional ? Promise.race([watch.synced, isAbsent]) : watch.synced }
 }

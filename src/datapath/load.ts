@@ -47,6 +47,35 @@ export interface DatapathSettings {
   readonly tunnel: 'geneve' | 'ipip'
   /** Pods' packets are balanced at their device too, for workloads that bypass the socket hooks. */
   readonly perPacket: boolean
+  /** Entries of tables; what is absent has the size of bpf/maps.h. `flows` is a power of two. */
+  readonly capacities: Partial<Readonly<Record<Capacity, number | undefined>>>
+}
+
+type Capacity = 'frontends' | 'slots' | 'backends' | 'flows' | 'affinity' | 'sourceRanges' | 'fragments'
+
+const SLOTS_PER_ENTRY = 2
+const FLOWS_PER_SET = 4
+
+/** The maps behind each capacity, and how much of it one entry holds. */
+const CAPACITY_OF_MAP: Readonly<Record<string, { readonly capacity: Capacity; readonly perEntry: number }>> =
+  {
+    frontends: { capacity: 'frontends', perEntry: 1 },
+    frontend_addresses: { capacity: 'frontends', perEntry: 1 },
+    slots: { capacity: 'slots', perEntry: SLOTS_PER_ENTRY },
+    backends: { capacity: 'backends', perEntry: 1 },
+    backend_ids: { capacity: 'backends', perEntry: 1 },
+    flows: { capacity: 'flows', perEntry: FLOWS_PER_SET },
+    flow_details: { capacity: 'flows', perEntry: FLOWS_PER_SET },
+    affinity: { capacity: 'affinity', perEntry: 1 },
+    source_ranges: { capacity: 'sourceRanges', perEntry: 1 },
+    fragments: { capacity: 'fragments', perEntry: 1 },
+  }
+
+/** undefined: as bpf/maps.h says. */
+function entriesOf(map: string, { capacities }: DatapathSettings): number | undefined {
+  const known = CAPACITY_OF_MAP[map]
+  const wanted = known && capacities[known.capacity]
+  return known && wanted !== undefined ? Math.ceil(wanted / known.perEntry) : undefined
 }
 
 export const DEFAULT_SETTINGS: DatapathSettings = {
@@ -54,6 +83,7 @@ export const DEFAULT_SETTINGS: DatapathSettings = {
   mss: { ipv4: 0, ipv6: 0 },
   tunnel: 'geneve',
   perPacket: false,
+  capacities: {},
 }
 
 export interface LoadOptions {
@@ -133,7 +163,10 @@ function loadOne(options: LoadOptions, file: string, config: Buffer, pins: MapPi
   }
   const spec = openObject(path)
   for (const map of spec.maps.values()) {
-    if (!map.isInternal) map.setPinPath(pins.plan(map.name, map.maxEntries).path)
+    if (map.isInternal) continue
+    const entries = entriesOf(map.name, options.settings)
+    if (entries !== undefined) map.setMaxEntries(entries)
+    map.setPinPath(pins.plan(map.name, map.maxEntries).path)
   }
   if (spec.hasConstant('node_config')) spec.setConstant('node_config', config)
   if (spec.hasConstant('uses_frontend_filter')) spec.setConstant('uses_frontend_filter', 1)
@@ -150,7 +183,7 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
     flowSecret: readSecret(bpffs),
     nodeId: 0,
     tickShift: tickShift(),
-    flowSetMask: 0,
+    flowSetMask: Math.max(0, (entriesOf('flows', settings) ?? 0) - 1),
     redirectsOnly: redirectsOnly ? 1 : 0,
     snatPortFirst: settings.snatPorts?.first ?? 0,
     snatPortLast: settings.snatPorts?.last ?? 0,

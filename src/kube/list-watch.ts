@@ -46,6 +46,8 @@ export interface ListWatchOptions<T extends ApiObject, Row> {
   /** A watch without a single byte for this long is opened anew. API servers send a bookmark about every minute. */
   inactivityMs?: number
   backoff?: { firstMs: number; maxMs: number }
+  /** The least pause after an error, for what will hardly get better soon. */
+  leastPauseMs?: (error: KubeError) => number
   random?: () => number
 }
 
@@ -158,7 +160,8 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     const ceilingMs = Math.min(maxMs, firstMs * 2 ** Math.min(this.state.failures - 1, 16))
     const random = this.#options.random ?? Math.random
     const askedMs = (error.retryAfterSeconds ?? 0) * 1000
-    const delayMs = Math.max(ceilingMs * (0.5 + random() / 2), Math.min(askedMs, maxMs))
+    const leastMs = this.#options.leastPauseMs?.(error) ?? 0
+    const delayMs = Math.max(ceilingMs * (0.5 + random() / 2), Math.min(askedMs, maxMs), leastMs)
     await sleep(delayMs, undefined, { signal: this.#abort.signal }).catch(() => {})
   }
 

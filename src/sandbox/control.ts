@@ -11,7 +11,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { createKubeClient } from '../kube/client.ts'
+import { createKubeClient, type KubeClient } from '../kube/client.ts'
+import { isKubeError } from '../kube/errors.ts'
+import { SERVICE_CIDRS } from '../kube/objects.ts'
 import { listenTcpIn } from '../sys/libc/sockets.ts'
 import { ensureCertificates, ensureToken } from './apiserver/certificates.ts'
 import { renderKubeconfig } from './apiserver/kubeconfig.ts'
@@ -66,6 +68,7 @@ export async function startControl(rack: Rack, log: (message: string) => void): 
     tokenFile,
     userAgent: 'weir-rack',
   })
+  await ensureServiceCidr(client, rack)
   const controllers = await startControllers({
     rack: rack.name,
     client,
@@ -86,6 +89,21 @@ export async function startControl(rack: Rack, log: (message: string) => void): 
       await server.close()
     },
   }
+}
+
+/** Where ClusterIPs come from, under the name that every cluster has it. */
+async function ensureServiceCidr(client: KubeClient, rack: Rack): Promise<void> {
+  const { services } = rack.plan.bases
+  const cidrs = [formatNetwork(services.ipv4), formatNetwork(services.ipv6)]
+  const object = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name: 'kubernetes' },
+    spec: { cidrs },
+  }
+  await client.create(SERVICE_CIDRS, object).catch((error: unknown) => {
+    if (!isKubeError(error, 'already-exists')) throw error
+  })
 }
 
 /** Listens here and in every node. A node whose namespace is missing is `up`'s to mend, and is served once it is there. */

@@ -10,6 +10,8 @@ import { isLoopback } from './frontends.ts'
 
 export interface HostPortContext {
   readonly nodeName: string
+  /** Whether host ports are ours to serve, or a CNI plug-in's. */
+  readonly servesHostPorts: boolean
   /** Every address of this node, its loopbacks 127.0.0.1 and ::1 left out. */
   readonly nodeAddresses: () => readonly Address[]
 }
@@ -23,7 +25,7 @@ export function hostPortOwner(pod: ObjectKey): ObjectKey {
 }
 
 export function planHostPorts(pod: LocalPod, context: HostPortContext): DesiredPort[] {
-  if (pod.isHostNetwork || !pod.isRunning) return []
+  if (!context.servesHostPorts || pod.isHostNetwork || !pod.isRunning) return []
   const planned: DesiredPort[] = []
   for (const hostPort of pod.hostPorts) {
     for (const family of FAMILIES) {

@@ -4,7 +4,7 @@
 import { readdirSync, renameSync, rmSync } from 'node:fs'
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
+import { DEFAULT_SETTINGS, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
 import { conversion } from '../../src/datapath/upgrade/conversions.ts'
 import { copyFlows, type FlowTable } from '../../src/datapath/upgrade/flow-copy.ts'
 import { setOfFlow } from '../../src/datapath/upgrade/flow-place.ts'
@@ -56,6 +56,40 @@ t.test('the place of a flow is computed as the programs compute it', async (t) =
   }
   t.ok(seen >= 12, `${seen} entries: forward ones, and replies where the backend is here`)
 })
+
+t.test(
+  'capacities of the configuration are those of the maps, and flows are looked for in all of theirs',
+  async (t) => {
+    const directory = `${bpffs}-sized`
+    t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+    const capacities = {
+      frontends: 4096,
+      slots: 8192,
+      backends: 2048,
+      flows: 1024,
+      affinity: 512,
+      sourceRanges: 128,
+      fragments: 64,
+    }
+    const options = {
+      bpffs: directory,
+      objects: undefined,
+      redirectsOnly: false,
+      settings: { ...DEFAULT_SETTINGS, capacities },
+      tunnelAddresses: { ipv4: undefined, ipv6: undefined },
+    }
+    const sized = loadDatapath(options)
+    t.teardown(() => sized.close())
+    const entries = (name: Parameters<typeof sized.map>[0]) => sized.map(name).info.maxEntries
+    t.strictSame(
+      [entries('frontends'), entries('frontend_addresses'), entries('backends'), entries('backend_ids')],
+      [4096, 4096, 2048, 2048],
+    )
+    t.strictSame([entries('slots'), entries('flows'), entries('flow_details')], [4096, 256, 256])
+    t.strictSame([entries('affinity'), entries('source_ranges'), entries('fragments')], [512, 128, 64])
+    t.equal(abi.decodeNodeConfig(nodeConfig(options)).flowSetMask, 255)
+  },
+)
 
 /** Its number in the first two layouts. */
 const EARLIER_ESTABLISHED = 4

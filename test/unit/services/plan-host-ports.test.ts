@@ -6,7 +6,11 @@ import type { HostPort, LocalPod } from '../../../src/model/service.ts'
 import { planHostPorts } from '../../../src/services/plan-host-ports.ts'
 import { podRow } from '../model/rows.ts'
 
-const CONTEXT = { nodeName: 'a', nodeAddresses: () => [address('10.255.0.1'), address('fd00:255::1')] }
+const CONTEXT = {
+  nodeName: 'a',
+  servesHostPorts: true,
+  nodeAddresses: () => [address('10.255.0.1'), address('fd00:255::1')],
+}
 const WEB: HostPort = { protocol: 'TCP', hostPort: 8080, hostIp: undefined, containerPort: 80 }
 
 const pod = (hostPorts: HostPort[], overrides: Partial<LocalPod> = {}) =>
@@ -69,4 +73,5 @@ t.test('pods that have none', async (t) => {
   t.strictSame(frontends([WEB], { isHostNetwork: true }), [], 'listens on the node by itself')
   t.strictSame(frontends([WEB], { isRunning: false }), [], 'has ended')
   t.strictSame(frontends([WEB], { addresses: [] }), [], 'has no address yet')
+  t.strictSame(planHostPorts(pod([WEB]), { ...CONTEXT, servesHostPorts: false }), [], 'are a CNI plug-in’s')
 })
