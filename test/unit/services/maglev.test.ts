@@ -1,5 +1,6 @@
 // Maglev tables: an even share, little disruption, and the same table on every node.
 
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { buildMaglevTable, type MaglevBackend, tableSizeFor } from '../../../src/services/maglev.ts'
@@ -80,3 +81,28 @@ t.test('removing one backend of ten moves few slots besides its own', async (t) 
 t.test('no backend, no table', async (t) => {
   t.equal(buildMaglevTable([], 251).length, 0)
 })
+
+t.test(
+  'the tables are the ones they always were: another would reshuffle the flows of every cluster',
+  async (t) => {
+    const digest = (list: readonly MaglevBackend[]) => {
+      const table = buildMaglevTable(list, tableSizeFor(list.length))
+      // By value, so that the machine's byte order does not count.
+      return createHash('sha256').update(table.join(' ')).digest('hex').slice(0, 16)
+    }
+    const weighted = backends(20).map((backend, index) => ({ ...backend, weight: 1 + (index % 5) }))
+    const cases: [string, MaglevBackend[], string][] = [
+      ['1 backend', backends(1), '054d8d1d84303976'],
+      ['3 backends', backends(3), '5e922a5a9c4b96e3'],
+      ['40 backends', backends(40), '39d5e96c17a108ab'],
+      ['1000 backends', backends(1000), '234b6c53f90070f5'],
+      ['20 of different weights', weighted, '1eae86db518b44d7'],
+    ]
+    for (const [name, list, expected] of cases) t.equal(digest(list), expected, name)
+    t.strictSame(
+      [...buildMaglevTable(backends(3), 1021).subarray(0, 16)],
+      [0, 2, 0, 1, 1, 0, 0, 2, 2, 2, 0, 1, 0, 1, 0, 2],
+      'the first slots of three backends',
+    )
+  },
+)
