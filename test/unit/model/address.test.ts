@@ -10,6 +10,7 @@ import {
   familyOf,
   formatAddress,
   parseAddress,
+  parseNetwork,
   parsePrefix,
   prefixContains,
   prefixParts,
@@ -20,7 +21,14 @@ t.test('canonical text', async (t) => {
     ['10.0.0.1', '10.0.0.1'],
     [' 10.0.0.1 ', '10.0.0.1'],
     ['010.000.0.01', '10.0.0.1'],
+    ['0.0.0.0', '0.0.0.0'],
+    ['00.0.0.0', '0.0.0.0'],
+    ['255.255.255.255', '255.255.255.255'],
     ['10.0.0', undefined],
+    ['10..0.1', undefined],
+    ['10.0.0.', undefined],
+    ['.10.0.1', undefined],
+    ['10.0.0.1a', undefined],
     ['10.0.0.256', undefined],
     ['10.0.0.1.2', undefined],
     ['', undefined],
@@ -40,6 +48,37 @@ t.test('canonical text', async (t) => {
     ['192.0.2.1::', undefined],
   ]
   for (const [text, expected] of cases) t.equal(parseAddress(text), expected, `'${text}'`)
+})
+
+t.test('an IPv4 address that parts of any spelling make is read alike', async (t) => {
+  const part = fc.oneof(
+    fc.integer({ min: 0, max: 300 }).map(String),
+    fc.constantFrom('', '00', '01', '007', 'x', '-1'),
+  )
+  fc.assert(
+    fc.property(fc.array(part, { minLength: 3, maxLength: 5 }), (parts) => {
+      const isAddress = parts.length === 4 && parts.every((text) => /^\d+$/.test(text) && Number(text) <= 255)
+      return parseAddress(parts.join('.')) === (isAddress ? parts.map(Number).join('.') : undefined)
+    }),
+    { numRuns: 2000 },
+  )
+  t.pass('2000 spellings')
+})
+
+t.test('networks are read with their host bits cut off, as Kubernetes does', async (t) => {
+  const cases: [string, string | undefined][] = [
+    ['192.0.2.77/24', '192.0.2.0/24'],
+    [' 010.1.2.3/8 ', '10.0.0.0/8'],
+    ['2001:db8::1/32', '2001:db8::/32'],
+    ['192.0.2.1/32', '192.0.2.1/32'],
+    ['0.0.0.0/0', '0.0.0.0/0'],
+    ['::1/0', '::/0'],
+    ['192.0.2.1', undefined],
+    ['192.0.2.1/33', undefined],
+    ['192.0.2.1/', undefined],
+    ['x/8', undefined],
+  ]
+  for (const [text, expected] of cases) t.equal(parseNetwork(text), expected, `'${text}'`)
 })
 
 t.test('bytes and numbers turn back into the same address', async (t) => {
