@@ -1,7 +1,9 @@
 // Numbers and rows of `backends`: shared by every Service port that lists the same endpoint, counted, and kept as `gone` for a
 // grace period after the last one drops it, so that flows still pointing at the number are judged afresh and not misled.
+//
+// Services may differ about an endpoint (one publishes what is not ready); the row says the best that any of them says.
 
-import type { DesiredBackend } from '../services/desired.ts'
+import type { BackendStateName, DesiredBackend } from '../services/desired.ts'
 import { backendName } from '../services/desired.ts'
 import { IdPool } from './id-pool.ts'
 import type { BackendKey, BackendValue, KernelArray, KernelHash } from './kernel-tables.ts'
@@ -13,8 +15,13 @@ export interface BackendPlacement {
   readonly nodeId: number
 }
 
+/** Best first. */
+const STATES: readonly BackendStateName[] = ['active', 'terminating', 'gone']
+
 interface Row {
   readonly id: number
+  /** How many list it in each state, and in all. */
+  readonly says: Record<BackendStateName, number>
   references: number
   value: BackendValue
 }
@@ -50,7 +57,7 @@ export class BackendRows {
     for (const [id, value] of this.#backends.entries()) {
       const name = backendName(value)
       this.#pool.claim(id)
-      this.#rows.set(name, { id, references: 0, value })
+      this.#rows.set(name, { id, says: nobody(), references: 0, value })
       this.#names.set(id, name)
     }
     for (const [key, id] of [...this.#ids.entries()]) this.#adoptKey(key, id)
@@ -69,33 +76,39 @@ export class BackendRows {
     const row = this.#rows.get(name) ?? this.#create(backend, name)
     if (!row) return undefined
     if (row.references === 0) this.#pool.claim(row.id)
-    this.update(backend)
+    row.says[backend.state] += 1
+    try {
+      this.update(backend)
+    } catch (error) {
+      row.says[backend.state] -= 1
+      throw error
+    }
     row.references += 1
     return row.id
   }
 
   /** Writes the row anew where its state or placement differs. */
   update(backend: DesiredBackend): void {
-    const row = this.#rows.get(backendName(backend))
-    if (!row) return
-    const { address, port, protocol, state } = backend
-    const value: BackendValue = { address, port, protocol, state, ...this.#place(backend) }
-    if (!equalValues(row.value, value)) {
-      this.#backends.set(row.id, value)
-      row.value = value
-    }
     const name = backendName(backend)
+    const row = this.#rows.get(name)
+    if (!row) return
+    const { address, port, protocol } = backend
+    this.#write(row, { address, port, protocol, state: bestOf(row), ...this.#place(backend) })
     if (this.#named.get(name) === row.id) return
-    this.#ids.set(value, row.id)
+    this.#ids.set(backend, row.id)
     this.#named.set(name, row.id)
   }
 
-  /** Drops a reference; the last one marks the row gone. */
-  release(name: string, nowMs: number): void {
+  /** Drops a reference that was added in the same state; the last one marks the row gone. */
+  release(backend: DesiredBackend, nowMs: number): void {
+    const name = backendName(backend)
     const row = this.#rows.get(name)
-    if (!row || row.references === 0) throw new RangeError(`backend ${name} has no reference to drop`)
+    if (!row || row.says[backend.state] === 0)
+      throw new RangeError(`backend ${name} has no reference to drop`)
+    row.says[backend.state] -= 1
     row.references -= 1
     if (row.references === 0) this.#markGone(row, nowMs)
+    else this.#write(row, { ...row.value, state: bestOf(row) })
   }
 
   /** After the first full plan: what nobody claimed is gone. */
@@ -117,12 +130,19 @@ export class BackendRows {
     return this.#pool.nextWakeMs()
   }
 
+  #write(row: Row, value: BackendValue): void {
+    if (equalValues(row.value, value)) return
+    this.#backends.set(row.id, value)
+    row.value = value
+  }
+
   #create(backend: DesiredBackend, name: string): Row | undefined {
     const id = this.#pool.take()
     if (id === undefined) return undefined
     const { address, port, protocol } = backend
     const row: Row = {
       id,
+      says: nobody(),
       references: 0,
       // Differs from anything wanted, so that the first update writes it.
       value: { address, port, protocol, state: 'gone', isLocal: false, nexthopId: 0, nodeId: 0 },
@@ -139,6 +159,14 @@ export class BackendRows {
     this.#named.delete(backendName(row.value))
     this.#pool.release(row.id, nowMs)
   }
+}
+
+function nobody(): Record<BackendStateName, number> {
+  return { active: 0, terminating: 0, gone: 0 }
+}
+
+function bestOf({ says }: Row): BackendStateName {
+  return STATES.find((state) => says[state] > 0) ?? 'gone'
 }
 
 function equalValues(a: BackendValue, b: BackendValue): boolean {

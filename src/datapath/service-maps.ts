@@ -7,7 +7,7 @@
 import type { Address } from '../model/address.ts'
 import type { ObjectKey } from '../model/service.ts'
 import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
-import { backendName, frontendName } from '../services/desired.ts'
+import { frontendName } from '../services/desired.ts'
 import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
@@ -189,7 +189,7 @@ export class ServiceMaps {
     if (!cluster) {
       // Nothing was placed, so nothing was given up: the old tables go on serving, with the backends they name.
       this.#noteNoRoom(port, 'the slot array', 'SLOT_PAIRS_MAX', problems)
-      for (const backend of port.backends) this.#backends.release(backendName(backend), nowMs)
+      for (const backend of port.backends) this.#backends.release(backend, nowMs)
       return
     }
     const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
@@ -209,7 +209,7 @@ export class ServiceMaps {
     }
     // A port whose Local table found no room is not finished: the next apply tries again.
     this.#ports.set(port.id, { ...next, signature: local ? signature : '', owed: NOTHING_OWED })
-    for (const backend of owed.backends) this.#backends.release(backendName(backend), nowMs)
+    for (const backend of owed.backends) this.#backends.release(backend, nowMs)
   }
 
   #noteNoRoom(port: DesiredPort, what: string, constant: string, problems: string[]): void {
@@ -224,15 +224,14 @@ export class ServiceMaps {
       for (const backend of port.backends) ids.push(this.#backends.acquire(backend))
     } catch (error) {
       // The port will be applied again, and counts them again.
-      for (const backend of port.backends.slice(0, ids.length))
-        this.#backends.release(backendName(backend), this.#nowMs())
+      for (const backend of port.backends.slice(0, ids.length)) this.#backends.release(backend, this.#nowMs())
       throw error
     }
     if (!ids.includes(undefined)) return ids.map((id) => id ?? 0)
     // Half a table would send a share of the clients nowhere; the old one goes on.
     this.#noteNoRoom(port, 'the table of backends', 'BACKENDS_MAX', problems)
     for (const [index, backend] of port.backends.entries())
-      if (ids[index] !== undefined) this.#backends.release(backendName(backend), this.#nowMs())
+      if (ids[index] !== undefined) this.#backends.release(backend, this.#nowMs())
     return undefined
   }
 
@@ -338,7 +337,7 @@ export class ServiceMaps {
     for (const frontend of installed.desired.frontends) this.#unclaim(frontend, id, heirs)
     this.#ranges.free(installed.cluster, nowMs)
     this.#ranges.free(installed.local, nowMs)
-    for (const backend of installed.desired.backends) this.#backends.release(backendName(backend), nowMs)
+    for (const backend of installed.desired.backends) this.#backends.release(backend, nowMs)
   }
 
   #expirePort(id: string, port: InstalledPort, nowMs: number): void {

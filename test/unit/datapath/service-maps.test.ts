@@ -365,3 +365,32 @@ t.test('a port that becomes two, and one again, is never without its frontends',
   t.strictSame(reached(tables, { ...clusterIp, protocol: 'TCP' }), ['10.244.1.2', '10.244.1.3'])
   t.notOk(tables.journal.includes('frontends delete'), 'no frontend was ever away')
 })
+
+t.test('Services that differ about an endpoint: its row says the best of them', async (t) => {
+  const { tables, maps } = setUp()
+  const careful = objectKey('shop', 'careful')
+  const eager = objectKey('shop', 'eager')
+  const state = () => tables.backends.rows.get(tables.backendIds.get(backend(2)) ?? 0)?.state
+  const say = (service: ObjectKey, address4: string, said: DesiredBackend['state'] | undefined) =>
+    maps.apply(service, [
+      port(service, [], {
+        frontends: [
+          { address: address(address4), port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' },
+        ],
+        backends: said === undefined ? [] : [backend(2, said)],
+      }),
+    ])
+  const steps: [ObjectKey, string, DesiredBackend['state'] | undefined, string | undefined][] = [
+    [careful, '10.96.0.11', 'gone', 'gone'],
+    [eager, '10.96.0.12', 'active', 'active'],
+    [careful, '10.96.0.11', 'terminating', 'active'],
+    [careful, '10.96.0.11', 'gone', 'active'],
+    [eager, '10.96.0.12', 'terminating', 'terminating'],
+    [eager, '10.96.0.12', undefined, 'gone'],
+    [careful, '10.96.0.11', 'active', 'active'],
+  ]
+  for (const [service, ip, said, expected] of steps) {
+    say(service, ip, said)
+    t.equal(state(), expected, `${service} says ${said}`)
+  }
+})
