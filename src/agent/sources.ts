@@ -16,6 +16,7 @@ import {
 import { toEndpointSlice, toService } from '../kube/to-model.ts'
 import { toLocalPod, toNode, toServiceCidr } from '../kube/to-node-model.ts'
 import type { EndpointSlice, LocalPod, Node, Service, ServiceCidr } from '../model/service.ts'
+import { equalRows } from '../tables/equal-rows.ts'
 import { Table } from '../tables/table.ts'
 
 export interface Sources {
@@ -32,11 +33,6 @@ export interface Sources {
   /** One line per source, for status. */
   describe(): Readonly<Record<string, { phase: string; rows: number; lastError: string | undefined }>>
   close(): void
-}
-
-/** Rows are plain data; equal text is an equal row, so a heartbeat that touches only metadata is no change. */
-function equalRows(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b)
 }
 
 /** When a slice was triggered counts only beside a change of what it holds. */

@@ -8,6 +8,7 @@ import type { Address } from '../model/address.ts'
 import type { ObjectKey } from '../model/service.ts'
 import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
 import { frontendName } from '../services/desired.ts'
+import { equalRows } from '../tables/equal-rows.ts'
 import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
@@ -32,8 +33,8 @@ const NOTHING_OWED = { frontends: [], backends: [] } as const
 
 interface InstalledPort {
   readonly desired: DesiredPort
-  /** Of the plan that is written; empty while it is being written, so that a failed attempt is repeated. */
-  readonly signature: string
+  /** Whether the plan is written in full; an attempt that failed is repeated. */
+  readonly isWritten: boolean
   /** What the plans before had and this one has not let go of yet. */
   readonly owed: {
     readonly frontends: readonly DesiredFrontend[]
@@ -175,8 +176,7 @@ export class ServiceMaps {
 
   #applyPort(port: DesiredPort, problems: string[], heirs: Set<ObjectKey>): void {
     const installed = this.#ports.get(port.id)
-    const signature = JSON.stringify({ ...port, createdMs: 0 })
-    if (installed?.signature === signature) {
+    if (installed?.isWritten && equalPlans(installed.desired, port)) {
       this.#reportConflicts(port, problems)
       return
     }
@@ -198,7 +198,13 @@ export class ServiceMaps {
       frontends: [...(installed?.owed.frontends ?? []), ...(installed?.desired.frontends ?? [])],
       backends: [...(installed?.owed.backends ?? []), ...(installed?.desired.backends ?? [])],
     }
-    const next: InstalledPort = { desired: port, signature: '', owed, cluster, local: local ?? before.local }
+    const next: InstalledPort = {
+      desired: port,
+      isWritten: false,
+      owed,
+      cluster,
+      local: local ?? before.local,
+    }
     this.#ports.set(port.id, next)
     this.#noteExpiry(port.id, next)
     for (const frontend of port.frontends) this.#claim(frontend, next, problems)
@@ -208,7 +214,7 @@ export class ServiceMaps {
       }
     }
     // A port whose Local table found no room is not finished: the next apply tries again.
-    this.#ports.set(port.id, { ...next, signature: local ? signature : '', owed: NOTHING_OWED })
+    this.#ports.set(port.id, { ...next, isWritten: local !== undefined, owed: NOTHING_OWED })
     for (const backend of owed.backends) this.#backends.release(backend, nowMs)
   }
 
@@ -399,6 +405,11 @@ function ownerOf(frontend: Frontend): DesiredPort | undefined {
       Number(isExternal(a)) - Number(isExternal(b)) || a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
   )
   return order[0]
+}
+
+/** The age of a Service is no part of what is written. */
+function equalPlans(a: DesiredPort, b: DesiredPort): boolean {
+  return equalRows(a, a.createdMs === b.createdMs ? b : { ...b, createdMs: a.createdMs })
 }
 
 function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {

@@ -1,0 +1,24 @@
+// Equality of rows: plain data, compared by value and without making anything.
+
+/** Whether two values of plain data (no dates, maps or classes) hold the same. Fields that are absent and undefined are alike. */
+export function equalRows(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (Array.isArray(a)) return Array.isArray(b) && equalArrays(a, b)
+  return !Array.isArray(b) && equalFields(a as Fields, b as Fields)
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+function equalArrays(a: readonly unknown[], b: readonly unknown[]): boolean {
+  if (a.length !== b.length) return false
+  for (let index = 0; index < a.length; index += 1) if (!equalRows(a[index], b[index])) return false
+  return true
+}
+
+/** `for … in` makes no list of the names; plain data inherits none. */
+function equalFields(a: Fields, b: Fields): boolean {
+  for (const name in a) if (!equalRows(a[name], b[name])) return false
+  for (const name in b) if (b[name] !== undefined && !(name in a)) return false
+  return true
+}
