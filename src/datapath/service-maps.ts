@@ -416,13 +416,18 @@ function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {
   return `${key.address} port ${key.port}/${key.protocol} belongs to the older Service ${owner.service}; change one of the two`
 }
 
+/** Another node can answer in the name of an address only if it has it too; a node's own address is known to that node alone. */
+function isOnEveryNode({ kind }: DesiredFrontend): boolean {
+  return kind === 'cluster-ip' || kind === 'external-ip' || kind === 'load-balancer'
+}
+
 function flagsOf(port: DesiredPort, frontend: DesiredFrontend): number {
   const { FRONTEND_EXTERNAL, FRONTEND_EXTERNAL_LOCAL, FRONTEND_INTERNAL_LOCAL } = FrontendFlags
   const { FRONTEND_DSR, FRONTEND_ANY_ENDPOINT, FRONTEND_RANDOM } = FrontendFlags
   const { FRONTEND_SOURCE_RANGES, FRONTEND_SOCKET_ONLY } = FrontendFlags
   return (
     (frontend.external ? FRONTEND_EXTERNAL : 0) |
-    (port.forwarding === 'dsr' ? FRONTEND_DSR : 0) |
+    (port.forwarding === 'dsr' && isOnEveryNode(frontend) ? FRONTEND_DSR : 0) |
     (port.isRandom ? FRONTEND_RANDOM : 0) |
     (frontend.kind === 'load-balancer' && port.sourceRanges.length > 0 ? FRONTEND_SOURCE_RANGES : 0) |
     (frontend.kind === 'loopback' ? FRONTEND_SOCKET_ONLY : 0) |

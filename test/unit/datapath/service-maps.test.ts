@@ -3,6 +3,7 @@
 
 import fc from 'fast-check'
 import t from 'tap'
+import { FrontendFlags } from '../../../src/datapath/abi.gen.ts'
 import { filterBit } from '../../../src/datapath/frontend-filter.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address } from '../../../src/model/address.ts'
@@ -393,4 +394,24 @@ t.test('Services that differ about an endpoint: its row says the best of them', 
     say(service, ip, said)
     t.equal(state(), expected, `${service} says ${said}`)
   }
+})
+
+t.test('EXT-012 a node’s own address is never answered for by another node', async (t) => {
+  const { tables, maps } = setUp()
+  const kinds = ['cluster-ip', 'external-ip', 'load-balancer', 'node-port', 'host-port', 'loopback'] as const
+  const frontends = kinds.map((kind, index) => ({
+    address: address(`10.0.0.${index + 1}`),
+    port: 80,
+    protocol: 'TCP' as const,
+    external: kind !== 'cluster-ip',
+    kind,
+  }))
+  const answered = (forwarding: DesiredPort['forwarding']) => {
+    maps.apply(web, [port(web, [2, 3], { frontends, forwarding })])
+    return frontends
+      .filter((key) => ((tables.frontends.get(key)?.flags ?? 0) & FrontendFlags.FRONTEND_DSR) !== 0)
+      .map(({ kind }) => kind)
+  }
+  t.strictSame(answered('dsr'), ['cluster-ip', 'external-ip', 'load-balancer'])
+  t.strictSame(answered('snat'), [])
 })
