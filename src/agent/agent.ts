@@ -25,6 +25,7 @@ import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
+import { Upkeep } from './upkeep.ts'
 
 const COMPONENT = 'weir'
 
@@ -63,6 +64,7 @@ interface Parts {
   readonly routing: Routing
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
+  readonly upkeep: Upkeep
   /** Called once, when every source has synced. */
   readonly begin: () => void
   readonly close: () => Promise<void>
@@ -113,7 +115,14 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     const { services, slices, nodes } = sources
     log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
   }
+  const upkeep = new Upkeep({
+    log,
+    present: () => presentDevices(network),
+    verify: (present) => datapath.verify(present),
+    onLost: () => loop?.networkChanged(),
+  })
   const close = async () => {
+    upkeep.close()
     await allocator?.close()
     await loop?.close()
     await routing.close()
@@ -130,9 +139,15 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     routing,
     loop: () => loop,
     allocator: () => allocator,
+    upkeep,
     begin,
     close,
   }
+}
+
+function presentDevices(network: NetworkView): ReadonlySet<number> {
+  const { uplinks, pods, unknownPods } = network.facts()
+  return new Set([...uplinks, ...pods].map(({ ifindex }) => ifindex).concat(...unknownPods.values()))
 }
 
 async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
@@ -229,6 +244,7 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
       takesRedirects,
     })),
     tables: datapath.services.usage,
+    restored: parts.upkeep.restored,
     routing: await routing.status(),
   }
 }

@@ -6,6 +6,10 @@
 //   links/pod_<ifindex>                         a pod's device: its tcx link
 //   links/clsact_<ifindex>                      kernels without tcx (before 6.6): a classifier has no link, so a pin of its
 //                                               program marks the device, for the next process to find
+//   links/clsact_made_<ifindex>                 the device had no clsact qdisc before us
+//
+// Links stay open here too: a pin that somebody removes takes nothing off its place while the agent runs. `verify` finds what
+// was detached, replaced or unpinned all the same.
 
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +22,9 @@ import {
   BpfLink,
   type BpfProgram,
   detachClsact,
+  type LinkInfo,
   makePinDirectory,
+  queryClsact,
   supportsTcx,
   unpin,
 } from '../sys/libbpf-ts/index.ts'
@@ -27,8 +33,27 @@ const POD_PIN = /^(pod|clsact)_(\d+)$/
 /** Our place among classifiers on kernels without tcx. */
 const CLSACT = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
 
+interface Held {
+  readonly link: BpfLink
+  readonly program: BpfProgram
+  /** Whether the link is still at the place it was made for. */
+  readonly isThere: (info: LinkInfo) => boolean
+  /** The device it hangs on; undefined for a cgroup. */
+  readonly ifindex: number | undefined
+}
+
+/** Something of ours that was found missing. */
+export interface Loss {
+  /** `link xdp_eth0`, `classifier of device 7`. */
+  readonly what: string
+  readonly how: 'detached' | 'replaced' | 'unpinned'
+}
+
 export class Attachments {
   readonly #directory: string
+  /** By the pin's file name. */
+  readonly #held = new Map<string, Held>()
+  readonly #classifiers = new Map<number, BpfProgram>()
   readonly #pods = new Set<number>()
   readonly #uplinks = new Map<number, string>()
   readonly #podPin: 'pod' | 'clsact'
@@ -51,9 +76,7 @@ export class Attachments {
   /** Throws when a foreign program holds the device. */
   attachUplink(program: BpfProgram, name: string, ifindex: number): void {
     if (this.#uplinks.get(ifindex) === name) return
-    const pin = join(this.#directory, `xdp_${pinName(name)}`)
-    const isOurs = (link: BpfLink) => link.info().ifindex === ifindex
-    this.#attach(pin, program, isOurs, () => attachXdp(program, ifindex, 'native'))
+    this.#attach(`xdp_${pinName(name)}`, program, { ifindex }, () => attachXdp(program, ifindex, 'native'))
     this.#uplinks.set(ifindex, name)
   }
 
@@ -67,26 +90,92 @@ export class Attachments {
     for (const ifindex of ifindexes)
       if (!this.#pods.has(ifindex) && this.#attachPod(program, ifindex)) this.#pods.add(ifindex)
     this.#dropStalePods(ifindexes)
-    for (const ifindex of this.#pods) if (!ifindexes.has(ifindex)) this.#pods.delete(ifindex)
+    for (const ifindex of this.#pods) {
+      if (ifindexes.has(ifindex)) continue
+      this.#pods.delete(ifindex)
+      this.#classifiers.delete(ifindex)
+    }
   }
 
   /** Attaches the socket hooks to the cgroup and all below it. */
   attachSocket(programs: readonly BpfProgram[], cgroup: string): void {
     const cgroupId = statSync(cgroup, { bigint: true }).ino
-    for (const program of programs) {
-      const pin = join(this.#directory, program.name)
-      const isOurs = (link: BpfLink) => link.info().cgroupId === cgroupId
-      this.#attach(pin, program, isOurs, () => attachCgroup(program, cgroup))
+    for (const program of programs)
+      this.#attach(program.name, program, { cgroupId }, () => attachCgroup(program, cgroup))
+  }
+
+  /**
+   * Looks whether all that was attached is still at its place and pinned. Pins and programs are put back; what was detached is
+   * forgotten, so that the next call of `attach…` brings it back.
+   * @param present devices that are there; what hung on others went with them
+   */
+  verify(present: ReadonlySet<number>): readonly Loss[] {
+    if (!existsSync(this.#directory)) makePinDirectory(this.#directory)
+    const losses: Loss[] = []
+    for (const [name, held] of this.#held) {
+      if (held.ifindex !== undefined && !present.has(held.ifindex)) continue
+      const how = this.#mend(name, held)
+      if (how !== undefined) losses.push({ what: `link ${name}`, how })
     }
+    for (const [ifindex, program] of this.#classifiers) {
+      if (!present.has(ifindex)) continue
+      const how = this.#mendClassifier(ifindex, program)
+      if (how !== undefined) losses.push({ what: `classifier of device ${ifindex}`, how })
+    }
+    return losses
+  }
+
+  /** Gives descriptors up; everything pinned goes on. */
+  close(): void {
+    for (const { link } of this.#held.values()) link.close()
+    this.#held.clear()
+  }
+
+  #mend(name: string, held: Held): Loss['how'] | undefined {
+    const { link, program, isThere, ifindex } = held
+    const pin = join(this.#directory, name)
+    const info = link.info()
+    if (!isThere(info)) {
+      this.#forget(name)
+      unpin(pin)
+      if (ifindex !== undefined) {
+        this.#uplinks.delete(ifindex)
+        this.#pods.delete(ifindex)
+      }
+      return 'detached'
+    }
+    const isReplaced = info.programId !== program.info().id
+    if (isReplaced) link.update(program)
+    const isUnpinned = !existsSync(pin)
+    if (isUnpinned) link.pin(pin)
+    if (isReplaced) return 'replaced'
+    return isUnpinned ? 'unpinned' : undefined
+  }
+
+  #mendClassifier(ifindex: number, program: BpfProgram): Loss['how'] | undefined {
+    const pin = join(this.#directory, `clsact_${ifindex}`)
+    const isThere = queryClsact({ ifindex, ...CLSACT }) === program.info().id
+    if (!isThere) {
+      this.#classifiers.delete(ifindex)
+      this.#pods.delete(ifindex)
+      return 'detached'
+    }
+    if (existsSync(pin)) return undefined
+    program.pin(pin)
+    return 'unpinned'
+  }
+
+  #forget(name: string): void {
+    this.#held.get(name)?.link.close()
+    this.#held.delete(name)
   }
 
   /** False: there is no such device. */
   #attachPod(program: BpfProgram, ifindex: number): boolean {
-    const pin = join(this.#directory, `${this.#podPin}_${ifindex}`)
-    const isOurs = (link: BpfLink) => link.info().ifindex === ifindex
+    const name = `${this.#podPin}_${ifindex}`
     try {
-      if (this.#podPin === 'clsact') attachMarked(program, ifindex, pin)
-      else this.#attach(pin, program, isOurs, () => attachTcx(program, ifindex, 'ingress'))
+      if (this.#podPin === 'clsact') this.#attachClassifier(program, ifindex, name)
+      else this.#attach(name, program, { ifindex }, () => attachTcx(program, ifindex, 'ingress'))
       return true
     } catch (error) {
       // The pod went while we looked; its route's end will be told next.
@@ -95,18 +184,38 @@ export class Attachments {
     }
   }
 
-  #attach(pin: string, program: BpfProgram, isOurs: (link: BpfLink) => boolean, create: () => BpfLink): void {
-    const known = BpfLink.openPinnedIfAny(pin)
-    if (known && isOurs(known)) {
-      known.update(program)
-      known.close()
-      return
+  /** @param place where the link belongs, as its info tells it */
+  #attach(
+    name: string,
+    program: BpfProgram,
+    place: Pick<LinkInfo, 'ifindex' | 'cgroupId'>,
+    create: () => BpfLink,
+  ): void {
+    const pin = join(this.#directory, name)
+    const isThere = (info: LinkInfo) => info.ifindex === place.ifindex && info.cgroupId === place.cgroupId
+    this.#forget(name)
+    let link = BpfLink.openPinnedIfAny(pin)
+    if (link && isThere(link.info())) link.update(program)
+    else {
+      link?.close()
+      unpin(pin)
+      link = create()
+      link.pin(pin)
     }
-    known?.close()
+    this.#held.set(name, { link, program, isThere, ifindex: place.ifindex })
+  }
+
+  /** Marked first: a process killed in between leaves a mark of nothing, which is harmless; the other way round is not. */
+  #attachClassifier(program: BpfProgram, ifindex: number, name: string): void {
+    const pin = join(this.#directory, name)
     unpin(pin)
-    const link = create()
-    link.pin(pin)
-    link.close()
+    program.pin(pin)
+    if (attachClsact(program, { ifindex, ...CLSACT }).madeQdisc) {
+      const mark = join(this.#directory, `clsact_made_${ifindex}`)
+      unpin(mark)
+      program.pin(mark)
+    }
+    this.#classifiers.set(ifindex, program)
   }
 
   /** A pin of a device that is gone, or no longer a pod's, would keep its link for ever. So would one of the other kind. */
@@ -116,18 +225,14 @@ export class Attachments {
       const ifindex = Number(number)
       if (kind === undefined || (kind === this.#podPin && ifindexes.has(ifindex))) continue
       const pin = join(this.#directory, name)
-      if (kind === 'clsact') detachIfAny(ifindex)
-      else detachPinned(pin)
+      const isGone = kind === 'clsact' && detachIfAny(ifindex) === 'no-device'
+      if (kind !== 'clsact') detachPinned(pin)
+      this.#forget(name)
       unpin(pin)
+      // A device that is still there keeps its qdisc, which others may use by now, and the mark of whose it is.
+      if (isGone) unpin(join(this.#directory, `clsact_made_${ifindex}`))
     }
   }
-}
-
-/** Marked first: a process killed in between leaves a mark of nothing, which is harmless; the other way round is not. */
-function attachMarked(program: BpfProgram, ifindex: number, pin: string): void {
-  unpin(pin)
-  program.pin(pin)
-  attachClsact(program, { ifindex, ...CLSACT })
 }
 
 /** A link that only loses its pin is taken down some time later, and until then its place is taken (EEXIST). */
@@ -137,11 +242,13 @@ function detachPinned(pin: string): void {
   link?.close()
 }
 
-function detachIfAny(ifindex: number): void {
+function detachIfAny(ifindex: number): 'detached' | 'no-device' {
   try {
     detachClsact({ ifindex, ...CLSACT })
+    return 'detached'
   } catch (error) {
-    if (!(error instanceof BpfError) || error.code !== 'not-found') throw error
+    if (error instanceof BpfError && error.code === 'not-found') return 'no-device'
+    throw error
   }
 }
 

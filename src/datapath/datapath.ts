@@ -3,11 +3,12 @@
 
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
-import { Attachments } from './attach.ts'
+import { Attachments, type Loss } from './attach.ts'
 import { type DatapathSettings, type LoadedDatapath, loadDatapath } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
+import { verifyMapPins } from './pinned-maps.ts'
 import { ServiceMaps } from './service-maps.ts'
 
 export interface DatapathOptions {
@@ -27,11 +28,13 @@ export class Datapath {
   readonly #loaded: LoadedDatapath
   readonly #attachments: Attachments
   readonly #log: Logger
+  readonly #cgroup: string
   readonly #failedUplinks = new Map<string, string>()
 
   /** Loads the programs, adopts what is pinned, and attaches the socket hooks. Uplinks and pods follow by attach…(). */
   constructor(options: DatapathOptions) {
     this.#log = options.log
+    this.#cgroup = options.cgroup
     this.#loaded = loadDatapath(options)
     const tables = datapathTables(this.#loaded.map)
     const nowMs = Date.now
@@ -81,6 +84,17 @@ export class Datapath {
     this.#attachments.attachPods(this.#loaded.podTc, new Set(ifindexes))
   }
 
+  /**
+   * Looks for programs, links and pins that somebody took away. Pins, replaced programs and socket hooks are back when it returns;
+   * devices that lost their program get it with the next attachUplinks() and attachPods().
+   * @param present devices that are there
+   */
+  verify(present: ReadonlySet<number>): readonly Loss[] {
+    const losses = [...this.#attachments.verify(present), ...verifyMapPins(this.#loaded.pinned)]
+    if (losses.length > 0) this.#attachments.attachSocket(this.#loaded.socket, this.#cgroup)
+    return losses
+  }
+
   /** To be called when all that is there has been attached: ends a move from maps of an earlier layout or capacity. */
   finishMigration(): void {
     this.#loaded.finishMigration()
@@ -100,6 +114,7 @@ export class Datapath {
   }
 
   close(): void {
+    this.#attachments.close()
     this.#loaded.close()
   }
 }

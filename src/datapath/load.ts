@@ -104,6 +104,8 @@ export interface LoadedDatapath {
   readonly podTc: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
+  /** Every pinned map, by the path of its pin. */
+  readonly pinned: ReadonlyMap<string, BpfMap>
   /** Maps whose rows came from an earlier layout or capacity. */
   readonly moved: readonly Moved[]
   /** To be called when every program has been replaced on its link: brings over what came meanwhile, and lets the old maps go. */
@@ -139,15 +141,20 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       if (name !== 'secrets') checkMapLayout(map(name), layout)
     const migration = new Migration(pins, map, abi.decodeNodeConfig(config).flowSecret)
     const moved = migration.copy()
+    const secret = BpfMap.openPinned(secretPin(options.bpffs))
+    const pinned = new Map([...pins.plans].map(([name, { path }]) => [path, map(name)]))
+    pinned.set(secretPin(options.bpffs), secret)
     return {
       map,
       uplinkXdp: xdp.program('weir_uplink_xdp'),
       podTc: tc.program('weir_pod_tc'),
       socket: [...socket.programs.values()],
+      pinned,
       moved,
       finishMigration: () => migration.finish(),
       close: () => {
         for (const object of objects) object.close()
+        secret.close()
       },
     }
   } catch (error) {

@@ -5,7 +5,18 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { Attachments } from '../../src/datapath/attach.ts'
-import { type BpfProgram, listLinks, openObject, queryClsact } from '../../src/sys/libbpf-ts/index.ts'
+import { verifyMapPins } from '../../src/datapath/pinned-maps.ts'
+import {
+  BpfLink,
+  type BpfProgram,
+  createMap,
+  detachClsact,
+  listLinks,
+  makePinDirectory,
+  openObject,
+  queryClsact,
+  unpin,
+} from '../../src/sys/libbpf-ts/index.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
 
 const OBJECT = new URL('../../build/bpf/weir_tc.bpf.o', import.meta.url).pathname
@@ -82,7 +93,10 @@ for (const usesTcx of [false, true])
       usesTcx
         ? { clsact: undefined, tcx: program?.info().id }
         : { clsact: program?.info().id, tcx: undefined }
-    const pins = () => readdirSync(`${bed.bpffs}/links`).sort()
+    const pins = () =>
+      readdirSync(`${bed.bpffs}/links`)
+        .filter((pin) => !pin.startsWith('clsact_made_'))
+        .sort()
     const kind = usesTcx ? 'pod' : 'clsact'
 
     const first = new Attachments(bed.bpffs, usesTcx)
@@ -121,3 +135,74 @@ for (const usesTcx of [false, true])
     )
     t.same(pins(), [`${usesTcx ? 'clsact' : 'pod'}_11`])
   })
+
+for (const usesTcx of [false, true])
+  t.test(
+    `OPS-008 what somebody takes off a pod's device comes back, ${usesTcx ? 'tcx' : 'classifier'}`,
+    async (t) => {
+      const bed = makeBed(t, usesTcx ? 'losstcx' : 'lossclsact')
+      const [one, two] = bed.pods
+      const [ours, foreign] = [loadProgram(t), loadProgram(t)]
+      const attachments = new Attachments(bed.bpffs, usesTcx)
+      t.teardown(() => attachments.close())
+      const all = new Set([one, two])
+      const attach = () => bed.inside(() => attachments.attachPods(ours, all))
+      const verify = () => bed.inside(() => attachments.verify(all))
+      const kind = usesTcx ? 'pod' : 'clsact'
+      const what = usesTcx ? `link pod_${one}` : `classifier of device ${one}`
+      const id = () => carried(bed, one, [ours])[usesTcx ? 'tcx' : 'clsact']
+
+      attach()
+      t.same(verify(), [], 'all is there')
+      if (usesTcx) {
+        const link = BpfLink.openPinned(`${bed.bpffs}/links/pod_${one}`)
+        link.update(foreign)
+        t.same(verify(), [{ what, how: 'replaced' }])
+        t.equal(id(), ours.info().id)
+        link.detach()
+        link.close()
+      } else bed.inside(() => detachClsact({ ifindex: one, ...CLSACT }))
+      t.same(verify(), [{ what, how: 'detached' }])
+      attach()
+      t.equal(id(), ours.info().id, 'attached again')
+      t.same(verify(), [])
+
+      rmSync(`${bed.bpffs}/links`, { recursive: true })
+      t.equal(id(), ours.info().id, 'without its pin it goes on')
+      const names = [one, two].map((device) =>
+        usesTcx ? `link pod_${device}` : `classifier of device ${device}`,
+      )
+      t.same(
+        new Set(verify()),
+        new Set(names.map((name) => ({ what: name, how: 'unpinned' }))),
+      )
+      t.ok(existsSync(`${bed.bpffs}/links/${kind}_${two}`), 'pinned again')
+      bed.deleteSecond()
+      t.same(
+        bed.inside(() => attachments.verify(new Set([one]))),
+        [],
+        'a device that went is nobody’s doing',
+      )
+    },
+  )
+
+t.test('OPS-008 a pin of a map that is removed or leads elsewhere is made anew', async (t) => {
+  const directory = `/sys/fs/bpf/weir-test-mappins-${process.pid}`
+  makePinDirectory(directory)
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const make = () => createMap({ name: 'ours', type: 'array', keySize: 4, valueSize: 4, maxEntries: 1 })
+  const [ours, foreign] = [make(), make()]
+  t.teardown(() => {
+    ours.close()
+    foreign.close()
+  })
+  const pinned = new Map([[`${directory}/ours`, ours]])
+  t.same(verifyMapPins(pinned), [{ what: 'map ours', how: 'unpinned' }])
+  t.same(verifyMapPins(pinned), [])
+  unpin(`${directory}/ours`)
+  foreign.pin(`${directory}/ours`)
+  t.same(verifyMapPins(pinned), [{ what: 'map ours', how: 'replaced' }])
+  t.same(verifyMapPins(pinned), [])
+  rmSync(directory, { recursive: true })
+  t.same(verifyMapPins(pinned), [{ what: 'map ours', how: 'unpinned' }], 'the whole directory')
+})

@@ -40,8 +40,8 @@ function optionsOf(place: TcPlace): Buffer {
 const describe = (place: TcPlace): string =>
   `clsact ${place.direction} of device ${place.ifindex} (priority ${place.priority}, handle ${place.handle})`
 
-/** Attaches, or replaces what holds the same priority and handle. Makes the clsact qdisc when there is none. */
-export function attachClsact(program: BpfProgram, place: TcPlace): void {
+/** Attaches, or replaces what holds the same priority and handle. Makes the clsact qdisc when there is none, and says so. */
+export function attachClsact(program: BpfProgram, place: TcPlace): { readonly madeQdisc: boolean } {
   const hook = hookOf(place)
   const made = native.tcHookCreate(hook)
   if (made !== -EEXIST) check(made, 'making', describe(place))
@@ -49,6 +49,7 @@ export function attachClsact(program: BpfProgram, place: TcPlace): void {
   options.writeInt32LE(program.fd, 8)
   options.writeUInt32LE(F_REPLACE, 12)
   check(native.tcAttach(hook, options), `attaching program ${program.name} to`, describe(place))
+  return { madeQdisc: made === 0 }
 }
 
 /** The id of the program there, or undefined. */
