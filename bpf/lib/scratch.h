@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Memory of this CPU for what would fill the stack: a chain of calls has 512 bytes together, and the
- * verifier of 6.1 rounds each function up to 32. Every concern has members of its own, so one that
- * calls another keeps its values.
+ * Memory of this CPU for what would fill the stack: a chain of calls has 512 bytes together, and
+ * the verifier of 6.1 rounds each function up to 32. Every concern has members of its own, so one
+ * that calls another keeps its values.
  *
  * XDP and tc run with softirqs off and never interrupt each other on one CPU. The cgroup hooks may
  * be interrupted by them, so those must not use it.
  *
- * Keys of map look-ups and pointers cannot live here: up to 6.1 the verifier takes keys of maps from
- * the stack alone, and pointers are never stored in maps.
+ * Keys of map look-ups and pointers cannot live here: up to 6.1 the verifier takes keys of maps
+ * from the stack alone, and pointers are never stored in maps.
  */
 #ifndef WEIR_LIB_SCRATCH_H
 #define WEIR_LIB_SCRATCH_H
