@@ -172,10 +172,7 @@ for (const usesTcx of [false, true])
       const names = [one, two].map((device) =>
         usesTcx ? `link pod_${device}` : `classifier of device ${device}`,
       )
-      t.same(
-        new Set(verify()),
-        new Set(names.map((name) => ({ what: name, how: 'unpinned' }))),
-      )
+      t.same(new Set(verify()), new Set(names.map((name) => ({ what: name, how: 'unpinned' }))))
       t.ok(existsSync(`${bed.bpffs}/links/${kind}_${two}`), 'pinned again')
       bed.deleteSecond()
       t.same(
