@@ -15,9 +15,10 @@
 #include "abi/service.h"
 #include "abi/socket.h"
 
-#define FRONTENDS_MAX	  (1 << 17)
-#define SLOT_PAIRS_MAX	  (1 << 21) /* 4 Mi slots, 16 MiB */
-#define BACKENDS_MAX	  (1 << 17)
+#define FRONTENDS_MAX (1 << 17)
+#define SLOT_PAIRS_MAX                                                                             \
+	(6 << 20) /* 12 Mi slots, 48 MiB: 10 000 ports of ten endpoints, and room to change */
+#define BACKENDS_MAX	  (1 << 18)
 #define NEXTHOPS_MAX	  (1 << 16)
 #define NODES_MAX	  (1 << 14)
 #define ENDPOINTS_MAX	  (1 << 12)

@@ -22,6 +22,7 @@ const GOALS = {
   sandbox: (args) => handOver('tools/weir.mjs', ['sandbox', 'demo', ...args]),
   test: (args) => handOver('tools/run-tests.mjs', args),
   build: () => 0,
+  'bench-control': (args) => handOver('bench/control.ts', args),
 }
 
 function refuse(sentence) {

@@ -101,6 +101,7 @@ export class ServiceLoop {
       this.#options.datapath.nexthops.prune()
       this.#options.datapath.finishMigration()
       this.#hasPruned = true
+      this.#options.log.info({ services: this.#served.size }, 'the kernel holds every Service')
     }
     const dueMs = this.#options.datapath.retire()
     if (dueMs !== undefined) this.#rounds.requestIn(Math.max(0, dueMs - Date.now()))

@@ -111,9 +111,10 @@ export class BackendRows {
     else this.#write(row, { ...row.value, state: bestOf(row) })
   }
 
-  /** After the first full plan: what nobody claimed is gone. */
+  /** After the first full plan: what nobody claimed is gone. What a Service claimed and let go again rests already. */
   releaseUnclaimed(nowMs: number): void {
-    for (const row of this.#rows.values()) if (row.references === 0) this.#markGone(row, nowMs)
+    for (const row of this.#rows.values())
+      if (row.references === 0 && this.#pool.isUsed(row.id)) this.#markGone(row, nowMs)
   }
 
   /** Forgets the rows whose rest is over. */

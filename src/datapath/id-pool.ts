@@ -45,6 +45,10 @@ export class IdPool {
     if (position >= 0) this.#free.splice(position, 1)
   }
 
+  isUsed(id: number): boolean {
+    return this.#used.has(id)
+  }
+
   release(id: number, nowMs: number): void {
     if (!this.#used.delete(id)) throw new RangeError(`id ${id} is not in use`)
     this.#resting.set(id, nowMs + this.#graceMs)

@@ -415,3 +415,10 @@ t.test('EXT-012 a node’s own address is never answered for by another node', a
   t.strictSame(answered('dsr'), ['cluster-ip', 'external-ip', 'load-balancer'])
   t.strictSame(answered('snat'), [])
 })
+
+t.test('what a Service let go before the first prune rests once', async (t) => {
+  const { maps } = setUp()
+  maps.apply(web, [port(web, [1, 2])])
+  maps.apply(web, [port(web, [1])])
+  t.doesNotThrow(() => maps.prune())
+})

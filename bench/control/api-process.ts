@@ -1,0 +1,63 @@
+// The embedded API server of the benchmark, in a process of its own: filled with a cluster, then told what to change.
+//
+//   node bench/control/api-process.ts JSON        { size, directory, port }
+//
+// Messages in: { change: [{ service, endpoint, ready }, …] }. Out: { ready: true } once it listens, and for each message the
+// times (nanoseconds of the monotonic clock, as text) at which each change was given out to watches, in order.
+
+import { ensureCertificates, ensureToken } from '../../src/sandbox/apiserver/certificates.ts'
+import { createApiServer } from '../../src/sandbox/apiserver/server.ts'
+import { builtInApi } from '../../src/sandbox/built-in-api.ts'
+import { type ClusterSize, clusterContent, serviceName, sliceOf } from './cluster.ts'
+
+export interface ApiProcessOptions {
+  readonly size: ClusterSize
+  readonly directory: string
+  readonly port: number
+}
+
+export interface EndpointChange {
+  readonly service: number
+  readonly endpoint: number
+  readonly ready: boolean
+}
+
+const SLICES = '/apis/discovery.k8s.io/v1'
+
+async function main({ size, directory, port }: ApiProcessOptions): Promise<void> {
+  const tls = await ensureCertificates(`${directory}/tls`)
+  const token = await ensureToken(`${directory}/token`)
+  const user = { name: 'system:node:bench', uid: 'bench', groups: ['system:masters'] }
+  const server = await createApiServer({
+    ...builtInApi,
+    tls,
+    tokens: [{ token, user }],
+    clusterIpRanges: ['10.96.0.0/12'],
+  })
+  server.storage.load(clusterContent(size))
+  let sentNs = 0n
+  server.storage.subscribe('discovery.k8s.io/endpointslices', () => {
+    sentNs = process.hrtime.bigint()
+  })
+  const apply = async ({ service, endpoint, ready }: EndpointChange): Promise<string> => {
+    const { namespace } = serviceName(service)
+    const { name, index } = sliceOf(service, endpoint)
+    const path = `${SLICES}/namespaces/${namespace}/endpointslices/${name}`
+    const patch = [{ op: 'replace', path: `/endpoints/${index}/conditions/ready`, value: ready }]
+    const options = { contentType: 'application/json-patch+json' }
+    const { status, body } = await server.client.request('PATCH', path, patch, options)
+    if (status !== 200) throw new Error(`PATCH ${path}: ${status} ${JSON.stringify(body)}`)
+    return String(sentNs)
+  }
+  process.on('message', async ({ change }: { change: readonly EndpointChange[] }) => {
+    const sent: string[] = []
+    for (const one of change) sent.push(await apply(one))
+    process.send?.({ sent })
+  })
+  // Whoever started it has gone: so does this.
+  process.on('disconnect', () => process.exit(0))
+  await server.listen({ host: '127.0.0.1', port })
+  process.send?.({ ready: true })
+}
+
+await main(JSON.parse(process.argv[2] ?? '{}') as ApiProcessOptions)

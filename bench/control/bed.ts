@@ -1,0 +1,277 @@
+// Where the benchmark runs: a network namespace of its own with one uplink, pins and a cgroup under names of this process, the API
+// server and the agent as child processes in there. All of it goes with close(), and with the next test run if this one is killed
+// (the names are those that tools/test-leftovers.ts knows).
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { removeCgroup } from '../../src/sandbox/cgroups.ts'
+import { cgroupMount } from '../../src/sandbox/host.ts'
+import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
+import type { ProbeReading } from './agent-probe.ts'
+import type { ApiProcessOptions, EndpointChange } from './api-process.ts'
+import { type ClusterSize, nodeAddress, nodeName, OWN_NODE, VIP_POOL } from './cluster.ts'
+
+const PORT = 16_443
+const GOBGPD = '/usr/bin/gobgpd'
+const SAMPLE_MS = 20
+const PATIENCE_MS = 60_000
+/** pino's number. */
+const WARNING = 40
+const WARNINGS_SHOWN = 5
+const root = fileURLToPath(new URL('../..', import.meta.url))
+/** As a rack's agents run, see src/sandbox/nodes.ts. */
+const NODE_FLAGS = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning']
+
+export interface LogLine {
+  readonly time: number
+  readonly msg: string
+  readonly level: number
+}
+
+/** A running agent. */
+export interface MeasuredAgent {
+  readonly startedMs: number
+  readonly pid: number
+  /** Resolves with the first log line that says so; rejects when the agent ends before. */
+  said(text: string): Promise<LogLine>
+  /** Starts the probe's figures anew. */
+  reset(isSampling: boolean): Promise<void>
+  read(): Promise<ProbeReading & { readonly rssAnonPeakBytes: number }>
+  rssAnonBytes(): number
+  kill(): Promise<void>
+}
+
+export class Bed {
+  readonly pins: string
+  readonly #directory = mkdtempSync(join(tmpdir(), `weir-tests-${process.pid}-`))
+  readonly #namespaces = [`weir-t${process.pid}bench`, `weir-t${process.pid}peer`] as const
+  readonly #cgroup = `${cgroupMount()}/weir-test-bench-${process.pid}`
+  readonly #children = new Set<ChildProcess>()
+
+  constructor() {
+    this.pins = `${BPFFS_MOUNT}/weir-test-bench-${process.pid}`
+    mkdirSync(this.#cgroup)
+    const [own, peer] = this.#namespaces
+    for (const name of this.#namespaces) {
+      ip('netns', 'add', name)
+      ip('-n', name, 'link', 'set', 'lo', 'up')
+    }
+    ip('-n', own, 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'peer0', 'netns', peer)
+    ip('-n', own, 'addr', 'add', '10.95.0.1/24', 'dev', 'up0')
+    ip('-n', peer, 'addr', 'add', '10.95.0.2/24', 'dev', 'peer0')
+    ip('-n', own, 'link', 'set', 'up0', 'up')
+    ip('-n', peer, 'link', 'set', 'peer0', 'up')
+    ip('-n', own, 'route', 'add', 'default', 'via', '10.95.0.2')
+    this.#writeConfig()
+  }
+
+  /** Resolves when it listens. @returns what changes endpoints, and tells when watches were told */
+  async startApi(size: ClusterSize): Promise<(changes: readonly EndpointChange[]) => Promise<bigint[]>> {
+    const options: ApiProcessOptions = { size, directory: this.#directory, port: PORT }
+    const child = this.#spawn(
+      ['--max-old-space-size=8192', join(root, 'bench/control/api-process.ts'), JSON.stringify(options)],
+      'inherit',
+    )
+    await nextMessage(child, 'ready')
+    return async (change) => {
+      const answer = nextMessage<{ sent: string[] }>(child, 'sent')
+      child.send({ change })
+      return (await answer).sent.map(BigInt)
+    }
+  }
+
+  /** gobgpd without peers, where there is one: what the agent announces goes there. */
+  startGobgpd(): boolean {
+    if (!existsSync(GOBGPD)) return false
+    const args = [`--api-hosts=unix://${this.#directory}/gobgpd.sock`, '--pprof-disable', '--log-plain']
+    this.#enter([GOBGPD, ...args], 'ignore')
+    return true
+  }
+
+  /** @param profileFile gets a CPU profile of what happens until the probe is first asked */
+  startAgent(profileFile?: string): MeasuredAgent {
+    const probe = join(root, 'bench/control/agent-probe.ts')
+    const startedMs = Date.now()
+    const config = `${this.#directory}/agent.yaml`
+    const child = this.#spawn(
+      [...NODE_FLAGS, '--import', probe, join(root, 'tools/weir.mjs'), 'agent', '--config', config],
+      'pipe',
+      profileFile === undefined ? {} : { WEIR_BENCH_PROFILE: profileFile },
+    )
+    return new AgentProcess(child, startedMs)
+  }
+
+  /** Ends the API server and the agent; pins stay. */
+  async stopProcesses(): Promise<void> {
+    await Promise.all([...this.#children].map(end))
+    this.#children.clear()
+  }
+
+  async close(): Promise<void> {
+    await this.stopProcesses()
+    for (const name of this.#namespaces) ip('netns', 'del', name)
+    rmSync(this.pins, { recursive: true, force: true })
+    await removeCgroup(this.#cgroup)
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  #spawn(
+    args: readonly string[],
+    output: 'inherit' | 'pipe',
+    env: Record<string, string> = {},
+  ): ChildProcess {
+    return this.#enter([process.execPath, ...args], output, env)
+  }
+
+  #enter(
+    argv: readonly string[],
+    output: 'inherit' | 'pipe' | 'ignore',
+    env: Record<string, string> = {},
+  ): ChildProcess {
+    const child = spawn('nsenter', [`--net=/run/netns/${this.#namespaces[0]}`, '--', ...argv], {
+      stdio: ['ignore', output, output === 'ignore' ? 'ignore' : 'inherit', 'ipc'],
+      env: { ...process.env, ...env },
+    })
+    this.#children.add(child)
+    return child
+  }
+
+  #writeConfig(): void {
+    const directory = this.#directory
+    const config = {
+      nodeName: nodeName(OWN_NODE),
+      stateDirectory: directory,
+      kubernetes: {
+        servers: [`https://127.0.0.1:${PORT}`],
+        caFile: `${directory}/tls/ca.crt`,
+        tokenFile: `${directory}/token`,
+      },
+      datapath: { bpffs: this.pins, cgroup: this.#cgroup, uplinks: ['up0'] },
+      services: { forwarding: 'dsr' },
+      routing: {
+        gobgp: `unix://${directory}/gobgpd.sock`,
+        asn: 65_000,
+        routerId: nodeAddress(OWN_NODE),
+        loopbacks: [`${nodeAddress(OWN_NODE)}/32`],
+      },
+      pools: [{ name: 'bench', prefixes: [VIP_POOL] }],
+    }
+    writeFileSync(`${directory}/agent.yaml`, stringify(config))
+  }
+}
+
+class AgentProcess implements MeasuredAgent {
+  readonly startedMs: number
+  readonly #child: ChildProcess
+  readonly #lines: LogLine[] = []
+  readonly #waiting = new Map<string, (line: LogLine) => void>()
+  readonly #sampler: NodeJS.Timeout
+  #peakBytes = 0
+  #warnings = 0
+
+  constructor(child: ChildProcess, startedMs: number) {
+    this.#child = child
+    this.startedMs = startedMs
+    if (!child.stdout) throw new TypeError('the agent needs a piped output')
+    createInterface({ input: child.stdout }).on('line', (text) => this.#note(text))
+    this.#sampler = setInterval(() => {
+      this.#peakBytes = Math.max(this.#peakBytes, this.rssAnonBytes())
+    }, SAMPLE_MS)
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  said(text: string): Promise<LogLine> {
+    const known = this.#lines.find(({ msg }) => msg === text)
+    if (known) return Promise.resolve(known)
+    return new Promise((resolve, reject) => {
+      const fail = (why: string) => reject(new Error(`${why} before the agent said '${text}'`))
+      const timer = setTimeout(() => fail(`${PATIENCE_MS / 1000} s went by`), PATIENCE_MS)
+      this.#child.once('exit', () => fail('it ended'))
+      this.#waiting.set(text, (line) => {
+        clearTimeout(timer)
+        resolve(line)
+      })
+    })
+  }
+
+  async reset(isSampling: boolean): Promise<void> {
+    await this.#ask({ probe: 'reset', isSampling })
+    this.#peakBytes = 0
+  }
+
+  async read(): Promise<ProbeReading & { readonly rssAnonPeakBytes: number }> {
+    return { ...(await this.#ask({ probe: 'read' })), rssAnonPeakBytes: this.#peakBytes }
+  }
+
+  rssAnonBytes(): number {
+    try {
+      const status = readFileSync(`/proc/${this.pid}/status`, 'utf8')
+      return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
+    } catch {
+      return 0
+    }
+  }
+
+  async kill(): Promise<void> {
+    clearInterval(this.#sampler)
+    await end(this.#child)
+  }
+
+  async #ask(question: object): Promise<ProbeReading> {
+    const answer = nextMessage<{ reading: ProbeReading }>(this.#child, 'reading')
+    this.#child.send(question)
+    return (await answer).reading
+  }
+
+  #note(text: string): void {
+    if (!text.startsWith('{')) {
+      process.stderr.write(`${text}\n`)
+      return
+    }
+    const line = JSON.parse(text) as LogLine
+    this.#lines.push(line)
+    this.#waiting.get(line.msg)?.(line)
+    if (line.level < WARNING) return
+    this.#warnings += 1
+    if (this.#warnings <= WARNINGS_SHOWN) process.stderr.write(`agent: ${text.slice(0, 400)}\n`)
+  }
+}
+
+function nextMessage<T>(child: ChildProcess, field: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      child.off('message', onMessage)
+      child.off('exit', onExit)
+    }
+    const onMessage = (message: object) => {
+      if (!(field in message)) return
+      settle()
+      resolve(message as T)
+    }
+    const onExit = () => {
+      settle()
+      reject(new Error(`${child.spawnargs.join(' ')} ended`))
+    }
+    child.on('message', onMessage)
+    child.on('exit', onExit)
+  })
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
+}
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] })
+}

@@ -1,0 +1,193 @@
+// A cluster of a given size as its API server holds it: nodes, namespaces, Services of type LoadBalancer with their addresses
+// given, and EndpointSlices whose endpoints are spread over the nodes. Objects are as heavy as real ones (managed fields,
+// conditions, images of nodes), for their weight is what a list costs.
+
+import type { SnapshotContent } from '../../src/sandbox/apiserver/storage.ts'
+
+export interface ClusterSize {
+  readonly services: number
+  /** Per Service. */
+  readonly endpoints: number
+  readonly nodes: number
+}
+
+type KubeObject = SnapshotContent['resources'][string][number]
+
+export const SERVICE_PORT = 80
+export const TARGET_PORT = 8080
+export const VIP_POOL = '10.112.0.0/14'
+/** The node whose agent is measured. */
+export const OWN_NODE = 0
+
+const NAMESPACES = 100
+const SLICE_ENDPOINTS_MAX = 100
+const IMAGES_PER_NODE = 20
+const CREATED = '2025-01-01T00:00:00Z'
+
+const CLUSTER_IP_BASE = ipv4(10, 96, 0, 10)
+const VIP_BASE = ipv4(10, 112, 0, 10)
+const POD_BASE = ipv4(10, 128, 0, 0)
+const NODE_BASE = ipv4(172, 16, 0, 10)
+
+function ipv4(a: number, b: number, c: number, d: number): number {
+  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
+}
+
+function text(address: number): string {
+  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.')
+}
+
+export const nodeName = (node: number) => `node-${String(node).padStart(5, '0')}`
+export const nodeAddress = (node: number) => text(NODE_BASE + node)
+export const vipOf = (service: number) => text(VIP_BASE + service)
+export const clusterIpOf = (service: number) => text(CLUSTER_IP_BASE + service)
+
+export function serviceName(service: number): { namespace: string; name: string } {
+  const name = `service-${String(service).padStart(5, '0')}`
+  return { namespace: `team-${String(service % NAMESPACES).padStart(3, '0')}`, name }
+}
+
+/** Where an endpoint is found: its slice, and its place in there. */
+export function sliceOf(service: number, endpoint: number): { name: string; index: number } {
+  const part = Math.floor(endpoint / SLICE_ENDPOINTS_MAX)
+  return { name: `${serviceName(service).name}-${part}`, index: endpoint % SLICE_ENDPOINTS_MAX }
+}
+
+/** What the API server starts with. */
+export function clusterContent(size: ClusterSize): SnapshotContent {
+  const make = (count: number, one: (index: number) => KubeObject) =>
+    Array.from({ length: count }, (_, index) => numbered(one(index)))
+  const podBits = Math.ceil(Math.log2((size.services * size.endpoints) / size.nodes + 4))
+  const parts = Math.ceil(size.endpoints / SLICE_ENDPOINTS_MAX)
+  const resources = {
+    '/namespaces': make(NAMESPACES, namespaceObject),
+    '/nodes': make(size.nodes, (index) => nodeObject(index, podBits)),
+    '/services': make(size.services, serviceObject),
+    'discovery.k8s.io/endpointslices': make(size.services * parts, (index) =>
+      sliceObject(Math.floor(index / parts), index % parts, size, podBits),
+    ),
+  }
+  return { revision, resources }
+}
+
+let revision = 1
+
+function numbered(object: KubeObject): KubeObject {
+  revision += 1
+  const uid = `00000000-0000-4000-8000-${revision.toString(16).padStart(12, '0')}`
+  Object.assign(object.metadata, { uid, resourceVersion: String(revision), creationTimestamp: CREATED })
+  return object
+}
+
+function managedFields(manager: string, fields: object): object[] {
+  const entry = { manager, operation: 'Update', time: CREATED, fieldsType: 'FieldsV1', fieldsV1: fields }
+  return [{ ...entry, apiVersion: 'v1' }]
+}
+
+function namespaceObject(index: number): KubeObject {
+  const name = `team-${String(index).padStart(3, '0')}`
+  const spec = { finalizers: ['kubernetes'] }
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name }, spec, status: { phase: 'Active' } }
+}
+
+function nodeObject(node: number, podBits: number): KubeObject {
+  const name = nodeName(node)
+  const podCidr = `${text(POD_BASE + (node << podBits))}/${32 - podBits}`
+  const condition = (type: string) => ({
+    type,
+    status: type === 'Ready' ? 'True' : 'False',
+    lastHeartbeatTime: CREATED,
+    lastTransitionTime: CREATED,
+    reason: 'KubeletHasSufficient',
+    message: `kubelet of ${name} is well`,
+  })
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: {
+      name,
+      labels: { 'kubernetes.io/hostname': name, 'topology.kubernetes.io/zone': `zone-${node % 3}` },
+      managedFields: managedFields('kubelet', { 'f:status': { 'f:conditions': {}, 'f:images': {} } }),
+    },
+    spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
+    status: {
+      addresses: [
+        { type: 'InternalIP', address: nodeAddress(node) },
+        { type: 'Hostname', address: name },
+      ],
+      conditions: ['Ready', 'MemoryPressure', 'DiskPressure', 'PIDPressure'].map(condition),
+      images: Array.from({ length: IMAGES_PER_NODE }, (_, image) => ({
+        names: [`registry.example/team/image-${image}@sha256:${String(image).repeat(64).slice(0, 64)}`],
+        sizeBytes: 100_000_000 + image,
+      })),
+    },
+  }
+}
+
+function serviceObject(service: number): KubeObject {
+  const { namespace, name } = serviceName(service)
+  const clusterIp = clusterIpOf(service)
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      namespace,
+      name,
+      labels: { app: name },
+      managedFields: managedFields('kubectl-client-side-apply', {
+        'f:metadata': { 'f:labels': { '.': {}, 'f:app': {} } },
+        'f:spec': { 'f:ports': { '.': {}, 'k:{"port":80,"protocol":"TCP"}': { 'f:name': {} } } },
+      }),
+    },
+    spec: {
+      type: 'LoadBalancer',
+      clusterIP: clusterIp,
+      clusterIPs: [clusterIp],
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      internalTrafficPolicy: 'Cluster',
+      externalTrafficPolicy: 'Cluster',
+      allocateLoadBalancerNodePorts: false,
+      sessionAffinity: 'None',
+      selector: { app: name },
+      ports: [{ name: 'http', protocol: 'TCP', port: SERVICE_PORT, targetPort: TARGET_PORT }],
+    },
+    status: { loadBalancer: { ingress: [{ ip: vipOf(service), ipMode: 'VIP' }] } },
+  }
+}
+
+function sliceObject(service: number, part: number, size: ClusterSize, podBits: number): KubeObject {
+  const { namespace, name } = serviceName(service)
+  const first = part * SLICE_ENDPOINTS_MAX
+  const count = Math.min(SLICE_ENDPOINTS_MAX, size.endpoints - first)
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      namespace,
+      name: `${name}-${part}`,
+      labels: {
+        'kubernetes.io/service-name': name,
+        'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
+      },
+      managedFields: managedFields('kube-controller-manager', {
+        'f:addressType': {},
+        'f:endpoints': {},
+        'f:ports': {},
+      }),
+    },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', protocol: 'TCP', port: TARGET_PORT }],
+    endpoints: Array.from({ length: count }, (_, index) => {
+      const pod = service * size.endpoints + first + index
+      const node = pod % size.nodes
+      return {
+        addresses: [text(POD_BASE + (node << podBits) + Math.floor(pod / size.nodes) + 2)],
+        conditions: { ready: true, serving: true, terminating: false },
+        nodeName: nodeName(node),
+        targetRef: { kind: 'Pod', namespace, name: `${name}-${first + index}`, uid: `${pod}` },
+        zone: `zone-${node % 3}`,
+      }
+    }),
+  }
+}

@@ -1,0 +1,200 @@
+// One size of cluster, from an empty kernel to the figures of its table.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EndpointChange } from './api-process.ts'
+import { Bed, type MeasuredAgent } from './bed.ts'
+import type { ClusterSize } from './cluster.ts'
+import { KernelView } from './kernel-view.ts'
+
+export interface Figures {
+  readonly size: ClusterSize
+  /** From the first list request to a kernel that holds everything. */
+  readonly syncMs: number
+  /** Of that, after everything was in the agent's tables. */
+  readonly tablesToMapsMs: number
+  readonly syncCpuMs: number
+  readonly syncLoopDelayMs: number
+  readonly syncBusyMs: number
+  readonly rssIdleBytes: number
+  readonly rssPeakBytes: number
+  readonly idlePercent: number
+  /** Single changes, one after another: from the watch event's leaving to the kernel's map. */
+  readonly change: Percentiles
+  readonly churnLoopDelayMs: number
+  readonly churnBusyMs: number
+  readonly churnCpuPerChangeMs: number
+  /** All at once, in as many Services. */
+  readonly burst: Percentiles & { readonly changes: number }
+  /** From the process's start, and from its first list request, with everything pinned already. */
+  readonly adoptStartMs: number
+  readonly adoptSyncMs: number
+}
+
+export interface Percentiles {
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+
+export interface Effort {
+  readonly changes: number
+  readonly burst: number
+  readonly idleMs: number
+  readonly profileFile: string | undefined
+}
+
+const HELD = 'the kernel holds every Service'
+/** After a sync: what the garbage collector and the grace of a first batch still do. */
+const SETTLE_MS = 3000
+/** Between single changes, so that each meets an agent at rest. */
+const CHANGE_PAUSE_MS = 8
+/** Discarded: the first changes find code that has not been compiled. */
+const WARM_UP = 50
+
+export async function measure(
+  size: ClusterSize,
+  effort: Effort,
+  say: (line: string) => void,
+): Promise<Figures> {
+  const bed = new Bed()
+  const stop = () => void bed.close().then(() => process.exit(1))
+  process.once('SIGINT', stop)
+  try {
+    return await measureOn(bed, size, effort, say)
+  } finally {
+    process.off('SIGINT', stop)
+    await bed.close()
+  }
+}
+
+async function measureOn(
+  bed: Bed,
+  size: ClusterSize,
+  effort: Effort,
+  say: (line: string) => void,
+): Promise<Figures> {
+  const change = await bed.startApi(size)
+  bed.startGobgpd()
+  const agent = bed.startAgent(effort.profileFile)
+  const synced = await agent.said('synced')
+  const held = await agent.said(HELD)
+  const sync = await agent.read()
+  say(`  synced after ${held.time - sync.firstRequestMs} ms`)
+  const kernel = new KernelView(bed.pins)
+  try {
+    assertHeld(kernel, size)
+    await sleep(SETTLE_MS)
+    const idlePercent = await idleness(agent, effort.idleMs)
+    const rssIdleBytes = agent.rssAnonBytes()
+    say(`  idle ${idlePercent.toFixed(2)} %, ${(rssIdleBytes / 1e6).toFixed(0)} MB`)
+    const singles = await singleChanges(kernel, change, agent, size, effort.changes)
+    say(`  changes p50 ${singles.times.p50.toFixed(2)} ms, p99 ${singles.times.p99.toFixed(2)} ms`)
+    const burst = await manyChanges(kernel, change, size, Math.min(effort.burst, size.services))
+    await agent.kill()
+    const adopted = await adoption(bed)
+    return {
+      size,
+      syncMs: held.time - sync.firstRequestMs,
+      tablesToMapsMs: held.time - synced.time,
+      syncCpuMs: sync.cpuMs,
+      syncLoopDelayMs: sync.loopDelayMaxMs,
+      syncBusyMs: sync.busyStretchMaxMs,
+      rssIdleBytes,
+      rssPeakBytes: sync.rssAnonPeakBytes,
+      idlePercent,
+      change: singles.times,
+      churnLoopDelayMs: singles.loopDelayMs,
+      churnBusyMs: singles.busyMs,
+      churnCpuPerChangeMs: singles.cpuMs,
+      burst,
+      ...adopted,
+    }
+  } finally {
+    kernel.close()
+  }
+}
+
+/** Per Service: its port and all others, at a ClusterIP and at an external address. */
+function assertHeld(kernel: KernelView, { services, endpoints }: ClusterSize): void {
+  const frontends = kernel.count('frontends')
+  const backends = kernel.count('backend_ids')
+  const lacking = Array.from({ length: services }, (_, index) => index).filter(
+    (index) => !kernel.holds(index),
+  )
+  if (frontends === services * 4 && backends === services * endpoints && lacking.length === 0) return
+  throw new Error(
+    `the kernel holds ${frontends} frontends and ${backends} backends, not ${services * 4} and ` +
+      `${services * endpoints}; ${lacking.length} Services lack theirs`,
+  )
+}
+
+/** Processor time, in percent of one core. */
+async function idleness(agent: MeasuredAgent, idleMs: number): Promise<number> {
+  await agent.reset(false)
+  await sleep(idleMs)
+  const { cpuMs, wallMs } = await agent.read()
+  return (cpuMs / wallMs) * 100
+}
+
+type ApplyChanges = (changes: readonly EndpointChange[]) => Promise<bigint[]>
+
+async function singleChanges(
+  kernel: KernelView,
+  apply: ApplyChanges,
+  agent: MeasuredAgent,
+  size: ClusterSize,
+  count: number,
+): Promise<{ times: Percentiles; loopDelayMs: number; busyMs: number; cpuMs: number }> {
+  const times: number[] = []
+  await agent.reset(true)
+  for (let index = 0; index < count + WARM_UP; index += 1) {
+    if (index === WARM_UP) await agent.reset(true)
+    const service = (index * 7919) % size.services
+    const before = new Map([[service, kernel.frontend(service)]])
+    const told = apply([{ service, endpoint: index % size.endpoints, ready: false }])
+    const seenNs = kernel.awaitChanges(before).get(service) ?? 0n
+    const [sentNs = 0n] = await told
+    if (index >= WARM_UP) times.push(Number(seenNs - sentNs) / 1e6)
+    await sleep(CHANGE_PAUSE_MS)
+  }
+  const { loopDelayMaxMs, busyStretchMaxMs, cpuMs } = await agent.read()
+  return {
+    times: percentiles(times),
+    loopDelayMs: loopDelayMaxMs,
+    busyMs: busyStretchMaxMs,
+    cpuMs: cpuMs / count,
+  }
+}
+
+async function manyChanges(
+  kernel: KernelView,
+  apply: ApplyChanges,
+  size: ClusterSize,
+  count: number,
+): Promise<Percentiles & { changes: number }> {
+  const services = Array.from({ length: count }, (_, index) => (index * 7919 + 1) % size.services)
+  const endpoint = size.endpoints - 1
+  const before = new Map(services.map((service) => [service, kernel.frontend(service)]))
+  const told = apply(services.map((service) => ({ service, endpoint, ready: false })))
+  const seen = kernel.awaitChanges(before)
+  const sent = await told
+  const times = services.map(
+    (service, index) => Number((seen.get(service) ?? 0n) - (sent[index] ?? 0n)) / 1e6,
+  )
+  return { ...percentiles(times), changes: count }
+}
+
+async function adoption(bed: Bed): Promise<{ adoptStartMs: number; adoptSyncMs: number }> {
+  const agent = bed.startAgent()
+  const held = await agent.said(HELD)
+  const { firstRequestMs } = await agent.read()
+  await agent.kill()
+  return { adoptStartMs: held.time - agent.startedMs, adoptSyncMs: held.time - firstRequestMs }
+}
+
+function percentiles(values: readonly number[]): Percentiles {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+  return { p50: at(0.5), p99: at(0.99), max: at(1) }
+}
