@@ -1,5 +1,5 @@
-// A rack for conformance tests: brought up once per file, spoken to with a real kubectl, curl and small socket programs that
-// run where the test says: on a client, on a node, or in a pod (`namespace/name`).
+// A rack for conformance tests: brought up once per file, spoken to with a real kubectl and through sockets that are opened
+// where the test says: on a client, on a node, or in a pod (`namespace/name`).
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeAddressPlan, NODES_DEFAULT } from '../../../src/sandbox/address-plan.ts'
@@ -9,6 +9,8 @@ import { planFromDocument } from '../../../src/sandbox/plan-file.ts'
 import { askAgent, findKubectl } from '../../../src/sandbox/proof/context.ts'
 import type { Rack } from '../../../src/sandbox/rack.ts'
 import { upRack } from '../../../src/sandbox/up.ts'
+import type { Order, Outcome, Probe } from './prober.ts'
+import { Prober } from './probes.ts'
 
 export interface BedOptions {
   /** Letters; the rack is called by it and the pid. */
@@ -18,23 +20,13 @@ export interface BedOptions {
   readonly agent?: Readonly<Record<string, unknown>>
 }
 
-/** How a TCP connect() ended. */
-export type Connect = 'open' | 'refused' | 'silent' | 'unreachable'
-
-export interface UdpAnswer {
-  /** Empty when nothing came, or when the socket was told that nobody listens. */
-  readonly text: string
-  /** As the program saw it. */
-  readonly from: string
-  readonly isRefused: boolean
-}
-
-/** What curl waits for an answer; everything in a rack is near. */
-const CURL_SECONDS = 2
-/** Silence is what lasts this long. */
-const SILENCE_MS = 1200
+/** What waits for an answer; everything in a rack is near. */
+const ANSWER_MS = 2000
+/** Silence is what lasts this long: a lost SYN would have been sent again after a second. */
+const SILENCE_MS = 1300
 const KUBECTL_MS = 60_000
 const POLL_MS = 100
+const UNTIL_MS = 20_000
 
 /** An object, or YAML text of several. */
 export type Manifest = string | Readonly<Record<string, unknown>>
@@ -47,6 +39,7 @@ function textOf(manifests: readonly Manifest[]): string {
 export class Bed {
   readonly rack: Rack
   readonly #kubectl: string
+  readonly #probers = new Map<string, Promise<Prober>>()
 
   private constructor(rack: Rack, kubectl: string) {
     this.rack = rack
@@ -67,8 +60,10 @@ export class Bed {
     return bed
   }
 
-  down(): Promise<void> {
-    return downRack(this.rack.name)
+  async down(): Promise<void> {
+    const probers = await Promise.allSettled(this.#probers.values())
+    for (const one of probers) if (one.status === 'fulfilled') one.value.close()
+    await downRack(this.rack.name)
   }
 
   /** Standard output; throws with what kubectl said when it fails. */
@@ -95,6 +90,10 @@ export class Bed {
     return askAgent<T>(this.rack, node, path)
   }
 
+  async patch(kind: string, name: string, patch: unknown, ...more: readonly string[]): Promise<void> {
+    await this.#runKubectl(['patch', kind, name, '--type=merge', '-p', JSON.stringify(patch), ...more])
+  }
+
   /** `client1`, `node2`, or a pod as `namespace/name`, which must be scheduled. */
   async host(name: string): Promise<Host> {
     const [namespace, pod] = name.split('/')
@@ -107,75 +106,79 @@ export class Bed {
     return await runIn(await this.host(from), argv, timeoutMs === undefined ? {} : { timeoutMs })
   }
 
-  /** The body; empty when there is none. */
-  async curl(from: string, address: string, path = '/hostname', port = 80): Promise<string> {
-    const { stdout } = await this.run(from, [
-      'curl',
-      '-s',
-      '-g',
-      '-m',
-      String(CURL_SECONDS),
-      url(address, port, path),
-    ])
-    return stdout
+  /** The process that opens sockets on a host, started when first asked for. */
+  async prober(from: string): Promise<Prober> {
+    const known = this.#probers.get(from)
+    if (known) return await known
+    const starting = this.host(from).then((host) => new Prober(host, () => this.#probers.delete(from)))
+    this.#probers.set(from, starting)
+    starting.catch(() => this.#probers.delete(from))
+    return await starting
   }
 
-  /** Names of who answered `times` requests, each on a connection of its own. */
-  async answerers(from: string, address: string, port = 80, times = 30): Promise<Map<string, number>> {
-    const host = await this.host(from)
-    const urls = Array.from({ length: times }, () => [
-      '--next',
-      '-s',
-      '-g',
-      '-m',
-      String(CURL_SECONDS),
-      '-H',
-      'Connection: close',
-      '-w',
-      '\n',
-      url(address, port, '/hostname'),
-    ]).flat()
-    const { stdout } = await runIn(host, ['curl', ...urls.slice(1)], { timeoutMs: 60_000 })
+  async order<O extends Order>(from: string, order: O) {
+    return await (await this.prober(from)).order(order)
+  }
+
+  /** The body of netexec's answer; empty when there is none. */
+  async http(from: string, address: string, path = '/hostname', port = 80): Promise<string> {
+    return (await this.order(from, { kind: 'tcp', address, port, path, timeoutMs: ANSWER_MS })).text
+  }
+
+  /** The same by curl, which tells its status too: 7 when the connection was refused, 28 when nothing came. */
+  async curl(from: string, address: string, path = '/hostname', port = 80): Promise<CommandResult> {
+    const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}${path}`
+    return await this.run(from, ['curl', '-s', '-g', '-m', String(ANSWER_MS / 1000), url])
+  }
+
+  /** Names of who answered `times` requests, each on a connection or socket of its own. */
+  async answerers(
+    from: string,
+    address: string,
+    port: number,
+    times: number,
+    protocol: 'tcp' | 'udp' = 'tcp',
+  ): Promise<Map<string, number>> {
+    const target = { address, port, timeoutMs: ANSWER_MS }
+    const order: Order =
+      protocol === 'tcp'
+        ? { kind: 'tcp', path: '/hostname', ...target }
+        : { kind: 'udp', message: 'hostname', connected: true, ...target }
+    const probes = await Promise.all(Array.from({ length: times }, () => this.order(from, order)))
     const counts = new Map<string, number>()
-    for (const line of stdout.split('\n')) if (line !== '') counts.set(line, (counts.get(line) ?? 0) + 1)
+    for (const { outcome, text } of probes) {
+      const name = outcome === 'answered' ? text : `(${outcome})`
+      counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
     return counts
   }
 
   /** Tries to open a TCP connection and closes it again. */
-  async connect(from: string, address: string, port: number): Promise<Connect> {
-    const script = `const s = require('node:net').connect(${port}, '${address}')
-      s.on('connect', () => { console.log('open'); process.exit() })
-      s.on('error', (e) => { console.log(e.code === 'ECONNREFUSED' ? 'refused' : 'unreachable'); process.exit() })
-      setTimeout(() => { console.log('silent'); process.exit() }, ${SILENCE_MS})`
-    return (await this.run(from, [process.execPath, '-e', script])).stdout.trim() as Connect
+  async connect(from: string, address: string, port: number): Promise<Outcome> {
+    return (await this.order(from, { kind: 'tcp', address, port, timeoutMs: SILENCE_MS })).outcome
   }
 
-  /** One datagram to a netexec, and its answer. `connected`: by connect(), which hears of refusals. */
+  /** One datagram to a netexec, and its answer. */
   async udp(
     from: string,
     address: string,
     port: number,
     options: { message?: string; sourcePort?: number; connected?: boolean } = {},
-  ): Promise<UdpAnswer> {
-    const { message = 'hostname', sourcePort, connected = true } = options
-    const type = address.includes(':') ? 'udp6' : 'udp4'
-    const script = `const s = require('node:dgram').createSocket({ type: '${type}', reuseAddr: true })
-      const say = (text, from, isRefused) => { console.log(JSON.stringify({ text, from, isRefused })); process.exit() }
-      s.on('message', (data, sender) => say(String(data), sender.address, false))
-      s.on('error', (e) => say('', '', e.code === 'ECONNREFUSED'))
-      const sent = (e) => e && say('', '', e.code === 'ECONNREFUSED')
-      const send = () => ${
-        connected
-          ? `s.connect(${port}, '${address}', (e) => (e ? sent(e) : s.send('${message}', sent)))`
-          : `s.send('${message}', ${port}, '${address}', sent)`
-      }
-      ${sourcePort === undefined ? 'send()' : `s.bind(${sourcePort}, send)`}
-      setTimeout(() => say('', '', false), ${SILENCE_MS})`
-    return JSON.parse((await this.run(from, [process.execPath, '-e', script])).stdout) as UdpAnswer
+  ): Promise<Probe> {
+    const { message = 'hostname', connected = true, sourcePort } = options
+    return await this.order(from, {
+      kind: 'udp',
+      address,
+      port,
+      message,
+      connected,
+      timeoutMs: SILENCE_MS,
+      ...(sourcePort === undefined ? {} : { sourcePort }),
+    })
   }
 
   /** Polls until it holds; throws after `ms` saying what was waited for. */
-  async until(what: string, holds: () => Promise<boolean>, ms = 20_000): Promise<void> {
+  async until(what: string, holds: () => Promise<boolean>, ms = UNTIL_MS): Promise<void> {
     const end = Date.now() + ms
     for (;;) {
       if (await holds().catch(() => false)) return
@@ -237,8 +240,4 @@ export class Bed {
     if (result.status === 0) return result.stdout
     throw new Error(`kubectl ${args.join(' ')}: ${result.stderr.trim()}`)
   }
-}
-
-function url(address: string, port: number, path: string): string {
-  return `http://${address.includes(':') ? `[${address}]` : address}:${port}${path}`
 }
