@@ -3,9 +3,11 @@
 
 import type { Logger } from 'pino'
 import { type Address, prefixContains } from '../model/address.ts'
+import type { Announcement } from '../model/announcement.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
-import { planAnnouncements, type VipFact, type VipMemory } from '../routing/plan-announcements.ts'
+import { planNode, type VipFact } from '../routing/plan-announcements.ts'
+import { VipPlans } from '../routing/vip-plans.ts'
 import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/speaker.ts'
 import type { AgentConfig } from './config.ts'
 import type { ServedService } from './service-loop.ts'
@@ -21,13 +23,15 @@ export interface RoutingOptions {
 export class Routing {
   readonly #options: RoutingOptions
   readonly #speaker: Speaker
-  #memory: VipMemory = new Map()
-  #served: ReadonlyMap<ObjectKey, ServedService> = new Map()
+  readonly #plans = new VipPlans()
+  /** The node's own, until they have been told. */
+  #own: readonly Announcement[]
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: RoutingOptions) {
     this.#options = options
     const { routing, pools } = options.config
+    this.#own = planNode(routing)
     const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
     this.#speaker = createSpeaker({
       gobgpSocket: routing.gobgp,
@@ -37,16 +41,23 @@ export class Routing {
     })
   }
 
-  /** Plans anew from what the kernel holds now. The first call starts the sessions. */
-  update(served: ReadonlyMap<ObjectKey, ServedService>): void {
-    this.#served = served
+  /**
+   * Tells gobgpd what changed. The first call starts the sessions.
+   * @param changed Services as the kernel holds them now; undefined: not any more
+   */
+  update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): void {
+    for (const [key, served] of changed) this.#plans.setService(key, served ? this.#vipFacts(served) : [])
+    this.#replan()
+  }
+
+  #replan(): void {
     clearTimeout(this.#timer)
-    const { loopbacks, podCidrs } = this.#options.config.routing
-    const plan = planAnnouncements({ loopbacks, podCidrs }, this.#vipFacts(), this.#memory, Date.now())
-    this.#memory = plan.memory
-    this.#speaker.setDesired(plan.announcements)
-    if (plan.nextDueMs === undefined) return
-    this.#timer = setTimeout(() => this.update(this.#served), Math.max(1, plan.nextDueMs - Date.now()))
+    const { changed, nextDueMs } = this.#plans.plan(this.#options.isDatapathServing(), Date.now())
+    const own = this.#own.map((row) => [`${row.source} ${row.prefix}`, row] as const)
+    this.#own = []
+    this.#speaker.changeDesired(new Map<string, Announcement | undefined>([...own, ...changed]))
+    if (nextDueMs === undefined) return
+    this.#timer = setTimeout(() => this.#replan(), Math.max(1, nextDueMs - Date.now()))
   }
 
   status(): Promise<SpeakerStatus> {
@@ -60,23 +71,17 @@ export class Routing {
   }
 
   /** External addresses that lie in a pool; ClusterIPs and externalIPs outside stay where they are. */
-  #vipFacts(): VipFact[] {
-    const isServing = this.#options.isDatapathServing()
-    const facts: VipFact[] = []
-    for (const { service, held, usable } of this.#served.values()) {
-      for (const vip of [...service.loadBalancerIps, ...service.externalIps]) {
-        if (!this.#isFromPool(vip)) continue
-        facts.push({
-          vip,
-          service: service.key,
-          isHeld: isServing && held.includes(vip),
-          usableAnywhere: usable.anywhere,
-          usableLocal: usable.here,
-          externalTrafficPolicy: service.externalTrafficPolicy,
-        })
-      }
-    }
-    return facts
+  #vipFacts({ service, held, usable }: ServedService): VipFact[] {
+    return [...new Set([...service.loadBalancerIps, ...service.externalIps])]
+      .filter((vip) => this.#isFromPool(vip))
+      .map((vip) => ({
+        vip,
+        service: service.key,
+        isHeld: held.includes(vip),
+        usableAnywhere: usable.anywhere,
+        usableLocal: usable.here,
+        externalTrafficPolicy: service.externalTrafficPolicy,
+      }))
   }
 
   #isFromPool(vip: Address): boolean {

@@ -42,13 +42,15 @@ export interface ServiceLoopOptions {
   readonly log: Logger
   /** Which peers' sessions are up, as far as known. */
   readonly sessions: () => Sessions
-  /** Called after a round in which anything changed. */
-  readonly onApplied: (served: ReadonlyMap<ObjectKey, ServedService>) => void
+  /** Called after every round, with the Services that were written in it; undefined: gone. */
+  readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => void
 }
 
 export class ServiceLoop {
   readonly #options: ServiceLoopOptions
   readonly #served = new Map<ObjectKey, ServedService>()
+  /** Written since `onApplied` was last called. */
+  #written = new Set<ObjectKey>()
   readonly #nodes: ChangeReader
   readonly #dirty: DirtyKeys
   readonly #rounds: Rounds
@@ -108,7 +110,9 @@ export class ServiceLoop {
     if (this.#again.size > 0) this.#rounds.request()
     for (const waitMs of this.#waitingForRoom.values())
       this.#rounds.requestIn(Math.max(0, waitMs - Date.now()))
-    this.#options.onApplied(this.#served)
+    const written = this.#written
+    this.#written = new Set()
+    this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
   }
 
   async #applyNetwork(): Promise<void> {
@@ -192,6 +196,7 @@ export class ServiceLoop {
     const desired = service ? planService(service, slices, plan) : []
     const { heirs, ...status } = datapath.services.apply(key, desired)
     for (const heir of heirs) this.#again.add(heir)
+    this.#written.add(key)
     if (!service) {
       this.#served.delete(key)
       return

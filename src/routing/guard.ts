@@ -2,7 +2,7 @@
 // network once, no more of them than agreed. It looks at the configuration's allow-list alone and trusts nothing the planner says.
 // What it keeps in comes back with a reason, for the object that asked. gobgpd's export policy checks the same list once more.
 
-import { parsePrefix, prefixParts } from '../model/address.ts'
+import { type Family, type Prefix, parsePrefix, prefixParts } from '../model/address.ts'
 import type { AllowedPrefix, Announcement, RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
 
 /** Most routers are told a maximum-prefix; passing it makes them drop the session, and with it every VIP. */
@@ -15,41 +15,101 @@ export interface GuardLimits {
   readonly announcementsMax?: number
 }
 
-export interface GuardResult {
-  readonly accepted: readonly Announcement[]
-  readonly refused: readonly RefusedAnnouncement[]
-}
+/** What the guard lets pass, kept up to date change by change. What passed stays when others come; what found no room waits for it. */
+export class AnnouncementGuard {
+  readonly #limits: GuardLimits
+  readonly #accepted = new Map<Prefix, Announcement>()
+  /** Who asked for what passed, and what each asker's is. */
+  readonly #holderOf = new Map<Prefix, string>()
+  readonly #heldBy = new Map<string, Announcement>()
+  readonly #refused = new Map<string, RefusedAnnouncement>()
+  readonly #counts: Record<Family, number> = { ipv4: 0, ipv6: 0 }
 
-/** Keeps the order of what passes; of more than the maximum the first ones pass, so put the node's own first. */
-export function guardAnnouncements(wanted: readonly Announcement[], limits: GuardLimits): GuardResult {
-  const most = limits.announcementsMax ?? ANNOUNCEMENTS_MAX
-  const accepted: Announcement[] = []
-  const refused: RefusedAnnouncement[] = []
-  const seen = new Set<string>()
-  const counts = { ipv4: 0, ipv6: 0 }
-  for (const announcement of wanted) {
-    const refusal =
-      judgePrefix(announcement, limits.allowed) ??
-      judgeCommunities(announcement) ??
-      (seen.has(announcement.prefix)
-        ? because('twice', 'is already announced for another object')
-        : undefined) ??
-      (counts[announcement.family] >= most
-        ? because(
-            'too-many',
-            `would be number ${most + 1} of its family; raise the limit here and at the routers`,
-          )
-        : undefined)
-    if (refusal) {
-      const reason = `${announcement.prefix} ${refusal.text}`
-      refused.push({ announcement, code: refusal.code, reason })
-      continue
-    }
-    seen.add(announcement.prefix)
-    counts[announcement.family] += 1
-    accepted.push(announcement)
+  constructor(limits: GuardLimits) {
+    this.#limits = limits
   }
-  return { accepted, refused }
+
+  get accepted(): ReadonlyMap<Prefix, Announcement> {
+    return this.#accepted
+  }
+
+  /** In the order of asking. */
+  get refused(): readonly RefusedAnnouncement[] {
+    return [...this.#refused.values()]
+  }
+
+  /**
+   * @param changes by whoever asks: what they ask for now, or undefined. Put the node's own first: of more than the maximum the
+   *   first ones pass
+   * @returns the prefixes of which something may differ now
+   */
+  apply(changes: Iterable<readonly [string, Announcement | undefined]>): ReadonlySet<Prefix> {
+    const touched = new Set<Prefix>()
+    let hasRoom = false
+    for (const [asker, wanted] of changes) {
+      this.#refused.delete(asker)
+      const held = this.#heldBy.get(asker)
+      const isKept = held !== undefined && held.prefix === wanted?.prefix && held.family === wanted.family
+      if (held !== undefined && !isKept) {
+        this.#release(asker, held, touched)
+        hasRoom = true
+      }
+      if (wanted) this.#consider(asker, wanted, touched)
+    }
+    if (hasRoom) this.#considerWaiting(touched)
+    return touched
+  }
+
+  #consider(asker: string, wanted: Announcement, touched: Set<Prefix>): void {
+    const refusal =
+      judgePrefix(wanted, this.#limits.allowed) ?? judgeCommunities(wanted) ?? this.#judgeRoom(asker, wanted)
+    if (refusal === undefined) {
+      this.#admit(asker, wanted, touched)
+      return
+    }
+    const held = this.#heldBy.get(asker)
+    if (held !== undefined) this.#release(asker, held, touched)
+    const reason = `${wanted.prefix} ${refusal.text}`
+    this.#refused.set(asker, { announcement: wanted, code: refusal.code, reason })
+  }
+
+  #judgeRoom(asker: string, { prefix, family }: Announcement): Refusal | undefined {
+    const holder = this.#holderOf.get(prefix)
+    if (holder === asker) return undefined
+    if (holder !== undefined) return because('twice', 'is already announced for another object')
+    const most = this.#limits.announcementsMax ?? ANNOUNCEMENTS_MAX
+    if (this.#counts[family] < most) return undefined
+    return because(
+      'too-many',
+      `would be number ${most + 1} of its family; raise the limit here and at the routers`,
+    )
+  }
+
+  #admit(asker: string, wanted: Announcement, touched: Set<Prefix>): void {
+    if (!this.#holderOf.has(wanted.prefix)) this.#counts[wanted.family] += 1
+    this.#holderOf.set(wanted.prefix, asker)
+    this.#heldBy.set(asker, wanted)
+    this.#accepted.set(wanted.prefix, wanted)
+    touched.add(wanted.prefix)
+  }
+
+  #release(asker: string, held: Announcement, touched: Set<Prefix>): void {
+    this.#heldBy.delete(asker)
+    this.#holderOf.delete(held.prefix)
+    this.#accepted.delete(held.prefix)
+    this.#counts[held.family] -= 1
+    touched.add(held.prefix)
+  }
+
+  /** They passed every other check when they were refused. */
+  #considerWaiting(touched: Set<Prefix>): void {
+    for (const [asker, { code, announcement }] of this.#refused) {
+      if (code !== 'twice' && code !== 'too-many') continue
+      if (this.#judgeRoom(asker, announcement) !== undefined) continue
+      this.#refused.delete(asker)
+      this.#admit(asker, announcement, touched)
+    }
+  }
 }
 
 interface Refusal {

@@ -1,5 +1,5 @@
-// The planner of routing: what this node should announce, and why. Node facts and VIP facts in, announcements out; pure, with the
-// time and its own small memory as parameters.
+// The planner of routing: what this node should announce, and why. Node facts, or the facts of one VIP, in; announcements out; pure,
+// with the time and its own small memory as parameters. vip-plans.ts asks it about the VIPs that a change touches.
 //
 // A VIP is announced when the datapath holds it and a usable endpoint exists: on this node where the Service's policy is Local,
 // anywhere where it is Cluster. Readiness of the API object alone is never enough. It is withdrawn
@@ -44,38 +44,39 @@ export interface VipRecord {
   readonly lostMs: number | undefined
 }
 
-/** Belongs to the planner; start with an empty one. */
+/** What the planner remembers of one VIP, by Service; start with an empty one. */
 export type VipMemory = ReadonlyMap<string, VipRecord>
 
-export interface RoutingPlan {
-  readonly announcements: readonly Announcement[]
+export interface VipPlan {
+  readonly announcement: Announcement | undefined
   readonly memory: VipMemory
   /** Plan again no later than this: a grace period ends then. */
   readonly nextDueMs: number | undefined
 }
 
-export function planAnnouncements(
-  node: NodeFacts,
-  vips: readonly VipFact[],
-  memory: VipMemory,
-  nowMs: number,
-): RoutingPlan {
-  const nextMemory = new Map<string, VipRecord>()
-  const reasons = new Map<Address, string[]>()
-  let nextDueMs: number | undefined
-  for (const fact of vips) {
-    const verdict = judgeVip(fact, memory.get(memoryKey(fact)), nowMs)
-    if (!verdict) continue
-    if (verdict.record) nextMemory.set(memoryKey(fact), verdict.record)
-    if (verdict.dueMs !== undefined) nextDueMs = Math.min(nextDueMs ?? verdict.dueMs, verdict.dueMs)
-    reasons.set(fact.vip, [...(reasons.get(fact.vip) ?? []), verdict.why])
-  }
-  const announcements = [
-    ...node.loopbacks.map((prefix) => nodeRow(prefix, 'loopback', 'address of this node')),
-    ...node.podCidrs.map((prefix) => nodeRow(prefix, 'pod-cidr', 'pods of this node')),
-    ...[...reasons].map(([vip, whys]) => vipRow(vip, whys.join('; '))),
+/** The node's own addresses and its pods' networks. */
+export function planNode({ loopbacks, podCidrs }: NodeFacts): Announcement[] {
+  return [
+    ...loopbacks.map((prefix) => nodeRow(prefix, 'loopback', 'address of this node')),
+    ...podCidrs.map((prefix) => nodeRow(prefix, 'pod-cidr', 'pods of this node')),
   ]
-  return { announcements, memory: nextMemory, nextDueMs }
+}
+
+/** @param facts of one VIP, from every Service that has it */
+export function planVip(facts: readonly VipFact[], memory: VipMemory, nowMs: number): VipPlan {
+  const nextMemory = new Map<string, VipRecord>()
+  const whys: string[] = []
+  let nextDueMs: number | undefined
+  for (const fact of facts) {
+    const verdict = judgeVip(fact, memory.get(fact.service), nowMs)
+    if (!verdict) continue
+    if (verdict.record) nextMemory.set(fact.service, verdict.record)
+    if (verdict.dueMs !== undefined) nextDueMs = Math.min(nextDueMs ?? verdict.dueMs, verdict.dueMs)
+    whys.push(verdict.why)
+  }
+  const vip = facts[0]?.vip
+  const announcement = vip === undefined || whys.length === 0 ? undefined : vipRow(vip, whys.join('; '))
+  return { announcement, memory: nextMemory, nextDueMs }
 }
 
 interface VipVerdict {
@@ -103,10 +104,6 @@ function judgeVip(fact: VipFact, record: VipRecord | undefined, nowMs: number): 
     record: { lostMs },
     dueMs,
   }
-}
-
-function memoryKey(fact: VipFact): string {
-  return `${fact.vip} ${fact.service}`
 }
 
 function countEndpoints(count: number): string {

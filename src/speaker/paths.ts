@@ -1,25 +1,31 @@
 // The difference between the announcements wanted and the paths gobgpd holds. Keys are canonical prefixes, on both sides.
 
 import type { PathChanges } from '../../bgp/client/gobgp-grpc-client.ts'
+import type { Prefix } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 
 /** Prefix → its communities. */
 export type InstalledPaths = Map<string, readonly string[]>
 
+/** @param prefixes those to look at */
 export function pathChanges(
-  desired: readonly Announcement[],
+  prefixes: Iterable<Prefix>,
+  wanted: ReadonlyMap<Prefix, Announcement>,
   installed: ReadonlyMap<string, readonly string[]>,
 ): PathChanges {
-  const wanted = new Set<string>(desired.map((row) => row.prefix))
-  return {
-    withdraw: [...installed.keys()].filter((prefix) => !wanted.has(prefix)),
-    announce: desired
-      .filter((row) => {
-        const communities = installed.get(row.prefix)
-        return communities === undefined || !sameCommunities(communities, row.communities ?? [])
-      })
-      .map(({ prefix, communities }) => ({ prefix, ...(communities?.length ? { communities } : {}) })),
+  const withdraw: string[] = []
+  const announce: { prefix: string; communities?: readonly string[] }[] = []
+  for (const prefix of prefixes) {
+    const row = wanted.get(prefix)
+    const communities = installed.get(prefix)
+    if (row === undefined) {
+      if (communities !== undefined) withdraw.push(prefix)
+      continue
+    }
+    if (communities !== undefined && sameCommunities(communities, row.communities ?? [])) continue
+    announce.push({ prefix, ...(row.communities?.length ? { communities: row.communities } : {}) })
   }
+  return { withdraw, announce }
 }
 
 export function recordChanges(installed: InstalledPaths, changes: PathChanges): void {

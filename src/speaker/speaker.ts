@@ -12,6 +12,7 @@
 // Nothing is sent before the first setDesired. close() leaves gobgpd, its sessions and its routes as they are.
 
 import { GobgpError, openGobgpClient, type PeerStatus } from '../../bgp/client/gobgp-grpc-client.ts'
+import type { Prefix } from '../model/address.ts'
 import type {
   AllowedPrefix,
   Announcement,
@@ -19,7 +20,7 @@ import type {
   RefusedAnnouncement,
 } from '../model/announcement.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import { guardAnnouncements } from '../routing/guard.ts'
+import { AnnouncementGuard } from '../routing/guard.ts'
 import { ensurePolicy, narrowPolicy } from './desired-policy.ts'
 import { type InstalledPaths, pathChanges, recordChanges } from './paths.ts'
 import { ensurePeers, type SpeakerPeer } from './peers.ts'
@@ -66,6 +67,8 @@ export interface SpeakerStatus {
 export interface Speaker {
   /** The full set; replaces the one before. */
   setDesired: (announcements: readonly Announcement[]) => void
+  /** Changes the set: what each asker wants now, or undefined. */
+  changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>) => void
   /** Asks gobgpd for the sessions when it can be asked. */
   status: () => Promise<SpeakerStatus>
   close: () => Promise<void>
@@ -75,6 +78,7 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
   const speaker = new GobgpSpeaker(options)
   return {
     setDesired: (announcements) => speaker.setDesired(announcements),
+    changeDesired: (changes) => speaker.changeDesired(changes),
     status: () => speaker.status(),
     close: () => speaker.close(),
   }
@@ -87,13 +91,17 @@ class GobgpSpeaker {
   readonly #fullRoundTimer: NodeJS.Timeout
   readonly #stop = new AbortController()
   readonly #nowMs: () => number
-  /** Undefined until the first setDesired. */
-  #desired: readonly Announcement[] | undefined
-  #refused: readonly RefusedAnnouncement[] = []
+  readonly #guard: AnnouncementGuard
+  /** Askers of the set as it was last given in full. */
+  #askers: ReadonlySet<string> = new Set()
+  /** Nothing is sent before the first set. */
+  #isTold = false
+  /** Prefixes to compare in the next round; a full round compares all. */
+  #changed = new Set<Prefix>()
   /** What gobgpd holds of ours; undefined when that must be asked. Never outlives the event stream. */
   #installed: InstalledPaths | undefined
   #installedAtMs = 0
-  #announcedSince = new Map<string, number>()
+  readonly #announcedSince = new Map<string, number>()
   /** Set from a gobgpd found without peers until all peers are in, so that each of them is told of the restart. */
   #isRestarting = false
   #watch: Promise<void> | undefined
@@ -103,6 +111,11 @@ class GobgpSpeaker {
   constructor(options: SpeakerOptions) {
     this.#options = options
     this.#nowMs = options.nowMs ?? Date.now
+    const { allowed, announcementsMax } = options.config
+    this.#guard = new AnnouncementGuard({
+      allowed,
+      ...(announcementsMax === undefined ? {} : { announcementsMax }),
+    })
     this.#client = openGobgpClient({ target: options.gobgpSocket })
     this.#rounds = new Rounds({
       name: 'speaker',
@@ -117,11 +130,18 @@ class GobgpSpeaker {
   }
 
   setDesired(announcements: readonly Announcement[]): void {
-    const { allowed, announcementsMax } = this.#options.config
-    const limits = { allowed, ...(announcementsMax === undefined ? {} : { announcementsMax }) }
-    const { accepted, refused } = guardAnnouncements(announcements, limits)
-    this.#desired = accepted
-    this.#refused = refused
+    const changes = new Map<string, Announcement | undefined>()
+    for (const asker of this.#askers) changes.set(asker, undefined)
+    for (const row of announcements) changes.set(`${row.source} ${row.prefix}`, row)
+    this.#askers = new Set(announcements.map((row) => `${row.source} ${row.prefix}`))
+    this.changeDesired(changes)
+  }
+
+  changeDesired(changes: ReadonlyMap<string, Announcement | undefined>): void {
+    const touched = this.#guard.apply(changes)
+    if (this.#isTold && touched.size === 0) return
+    this.#isTold = true
+    for (const prefix of touched) this.#changed.add(prefix)
     this.#rounds.request()
   }
 
@@ -138,8 +158,11 @@ class GobgpSpeaker {
     return {
       connected,
       sessions,
-      announcements: (this.#desired ?? []).map((row) => ({ ...row, status: this.#statusOf(row) })),
-      refused: this.#refused,
+      announcements: [...this.#guard.accepted.values()].map((row) => ({
+        ...row,
+        status: this.#statusOf(row),
+      })),
+      refused: this.#guard.refused,
       error: this.#error,
     }
   }
@@ -159,12 +182,11 @@ class GobgpSpeaker {
   }
 
   async #round(): Promise<void> {
-    const desired = this.#desired
-    if (!desired || this.#stop.signal.aborted) return
+    if (!this.#isTold || this.#stop.signal.aborted) return
     const isFull = !this.#installed || this.#nowMs() - this.#installedAtMs >= FULL_ROUND_MS
     try {
-      if (isFull) await this.#fullRound(desired)
-      else await this.#sendPaths(desired)
+      if (isFull) await this.#fullRound()
+      else await this.#sendPaths()
     } catch (error) {
       this.#installed = undefined
       throw error
@@ -172,7 +194,7 @@ class GobgpSpeaker {
     this.#error = undefined
   }
 
-  async #fullRound(desired: readonly Announcement[]): Promise<void> {
+  async #fullRound(): Promise<void> {
     const { config, log } = this.#options
     await this.#checkDaemon()
     this.#watchDaemon()
@@ -185,24 +207,32 @@ class GobgpSpeaker {
     if (peers.length === 0) this.#isRestarting = true
     this.#installed = new Map([...ipv4, ...ipv6].map((path) => [path.prefix, path.communities ?? []]))
     this.#installedAtMs = this.#nowMs()
-    const changes = await this.#sendPaths(desired)
+    const { accepted } = this.#guard
+    for (const prefix of [...accepted.keys(), ...this.#installed.keys()]) this.#changed.add(prefix as Prefix)
+    const changes = await this.#sendPaths()
     await narrowPolicy(this.#client, config)
     // A gobgpd that died since is back without our paths, and must not get its peers before them.
     this.#assertStillThere()
     await ensurePeers(this.#client, config.peers, peers, this.#isRestarting)
     if (changes > 0)
-      log.info({ paths: desired.length, changes, peers: config.peers.length }, 'gobgpd holds what it should')
+      log.info({ paths: accepted.size, changes, peers: config.peers.length }, 'gobgpd holds what it should')
     this.#isRestarting = false
   }
 
-  /** @returns how many paths differed */
-  async #sendPaths(desired: readonly Announcement[]): Promise<number> {
+  /** After a failure everything is compared again. @returns how many paths differed */
+  async #sendPaths(): Promise<number> {
     const installed = this.#assertStillThere()
-    const changes = pathChanges(desired, installed)
+    const { accepted } = this.#guard
+    const looked = this.#changed
+    this.#changed = new Set()
+    const changes = pathChanges(looked, accepted, installed)
     await this.#client.applyPaths(changes)
     recordChanges(installed, changes)
     const since = this.#announcedSince
-    this.#announcedSince = new Map(desired.map((row) => [row.prefix, since.get(row.prefix) ?? this.#nowMs()]))
+    for (const prefix of looked) {
+      if (!installed.has(prefix)) since.delete(prefix)
+      else if (!since.has(prefix)) since.set(prefix, this.#nowMs())
+    }
     return changes.withdraw.length + changes.announce.length
   }
 

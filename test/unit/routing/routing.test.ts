@@ -5,9 +5,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import { address, type Prefix, parsePrefix, prefixParts } from '../../../src/model/address.ts'
 import type { Announcement } from '../../../src/model/announcement.ts'
+import { objectKey } from '../../../src/model/service.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
-import { guardAnnouncements } from '../../../src/routing/guard.ts'
-import { planAnnouncements, type VipFact, type VipMemory } from '../../../src/routing/plan-announcements.ts'
+import { AnnouncementGuard, type GuardLimits } from '../../../src/routing/guard.ts'
+import { planNode, planVip, type VipFact, type VipMemory } from '../../../src/routing/plan-announcements.ts'
+import { VipPlans } from '../../../src/routing/vip-plans.ts'
 
 const cidr = (text: string): Prefix => {
   const parsed = parsePrefix(text)
@@ -22,9 +24,16 @@ const vip: VipFact = {
   usableLocal: 1,
   externalTrafficPolicy: 'Cluster',
 }
-const nobody = { loopbacks: [], podCidrs: [] }
-const plan = (facts: readonly VipFact[], memory: VipMemory = new Map(), nowMs = 0) =>
-  planAnnouncements(nobody, facts, memory, nowMs)
+const plan = (facts: readonly VipFact[], memory: VipMemory = new Map(), nowMs = 0) => {
+  const { announcement, ...rest } = planVip(facts, memory, nowMs)
+  return { ...rest, announcements: announcement ? [announcement] : [] }
+}
+/** Everything at once, each row by an asker of its own. */
+const guardAnnouncements = (wanted: readonly Announcement[], limits: GuardLimits) => {
+  const guard = new AnnouncementGuard(limits)
+  guard.apply(wanted.map((row, index) => [String(index), row] as const))
+  return { accepted: [...guard.accepted.values()], refused: guard.refused }
+}
 
 t.test('when a VIP is announced', async (t) => {
   const rows: [string, Partial<VipFact>, boolean][] = [
@@ -68,12 +77,10 @@ t.test('a shared VIP stays while one Service wants it, and says for whom', async
     /shop\/web has 2 .*; Service shop\/dns has 1 usable endpoint$/,
   )
   t.equal(plan([{ ...vip, isHeld: false }, other]).announcements.length, 1)
-  const { announcements } = planAnnouncements(
-    { loopbacks: [cidr('10.255.0.1/32')], podCidrs: [cidr('fd00:244:1::/64')] },
-    [],
-    new Map(),
-    0,
-  )
+  const announcements = planNode({
+    loopbacks: [cidr('10.255.0.1/32')],
+    podCidrs: [cidr('fd00:244:1::/64')],
+  })
   t.same(
     announcements.map(({ prefix, source }) => `${prefix} ${source}`),
     ['10.255.0.1/32 loopback', 'fd00:244:1::/64 pod-cidr'],
@@ -130,6 +137,51 @@ t.test('the guard says why', async (t) => {
     ['10.255.0.1/32', '203.0.113.0/32', '203.0.113.1/32'],
   )
   t.ok(many.refused.every(({ code }) => code === 'too-many'))
+})
+
+t.test('the guard keeps what passed, and lets the next one in when room comes', async (t) => {
+  const guard = new AnnouncementGuard({ allowed, announcementsMax: 2 })
+  const vips = [1, 2, 3, 4].map((last) => [`asker${last}`, row(`203.0.113.${last}/32`)] as const)
+  guard.apply(vips)
+  t.same([...guard.accepted.keys()], ['203.0.113.1/32', '203.0.113.2/32'])
+  t.same([...guard.apply([['asker1', undefined]])], ['203.0.113.1/32', '203.0.113.3/32'])
+  t.same([...guard.accepted.keys()], ['203.0.113.2/32', '203.0.113.3/32'])
+  t.same(
+    [...guard.apply([['asker3', { ...row('203.0.113.3/32'), why: 'otherwise' }]])],
+    ['203.0.113.3/32'],
+    'what passed keeps its place when it changes',
+  )
+  guard.apply([['asker3', row('198.51.100.1/32')]])
+  t.same(
+    [...guard.accepted.keys()],
+    ['203.0.113.2/32', '203.0.113.4/32'],
+    'and loses it by what may not pass',
+  )
+  guard.apply([['other', row('203.0.113.2/32')]])
+  t.same(
+    guard.refused.map(({ code }) => code),
+    ['outside-allowed', 'twice'],
+  )
+  guard.apply([['asker2', undefined]])
+  t.ok(guard.accepted.has(cidr('203.0.113.2/32')), 'the second asker has it now')
+})
+
+t.test('plans of VIPs: what changed, what is due, and everything when the datapath changes', async (t) => {
+  const plans = new VipPlans()
+  const [web, dns] = [objectKey('shop', 'web'), objectKey('shop', 'dns')]
+  const lone = { ...vip, service: dns, vip: address('203.0.113.8') }
+  plans.setService(web, [vip])
+  plans.setService(dns, [{ ...vip, service: dns }, lone])
+  t.same(plans.plan(false, 0).changed.size, 0, 'the datapath serves nothing yet')
+  t.same([...plans.plan(true, 0).changed.keys()].sort(), ['203.0.113.7', '203.0.113.8'])
+  t.same(plans.plan(true, 0).changed.size, 0)
+  plans.setService(web, [])
+  t.match(plans.plan(true, 0).changed.get(vip.vip), { why: /^Service shop\/dns/ })
+  plans.setService(dns, [lone, { ...vip, service: dns, usableAnywhere: 0 }])
+  t.equal(plans.plan(true, 1000).nextDueMs, 3000)
+  t.same([...plans.plan(true, 3000).changed], [[vip.vip, undefined]], 'its grace is over')
+  plans.setService(dns, [])
+  t.same([...plans.plan(true, 3001).changed], [[lone.vip, undefined]])
 })
 
 t.test('nothing outside the allow-list ever leaves', async (t) => {
