@@ -67,7 +67,8 @@ interface Known<Row> {
 }
 
 const PAGE_SIZE = 500
-const BATCH_MS = 3
+/** None: what one turn of the event loop brings is a batch. Bursts gather in sockets while a batch is worked on. */
+const BATCH_MS = 0
 /** A batch larger than this is handed over at once, so that a flood does not pile up. */
 const BATCH_MAX_CHANGES = 2000
 const INACTIVITY_MS = 90_000
@@ -96,6 +97,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   readonly #abort = new AbortController()
   #pending: Change<Row>[] = []
   #batchTimer: ReturnType<typeof setTimer> | undefined
+  #batchImmediate: ReturnType<typeof setImmediate> | undefined
   #isSynced = false
   #resolveSynced: () => void = () => {}
   #rejectSynced: (error: KubeError) => void = () => {}
@@ -123,8 +125,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     if (this.state.phase === 'closed') return
     this.state.phase = 'closed'
     this.#abort.abort()
-    if (this.#batchTimer !== undefined) clearTimer(this.#batchTimer)
-    this.#batchTimer = undefined
+    this.#clearBatchTimer()
     this.#pending = []
     this.#rejectSynced(
       new KubeError('aborted', `${this.#options.resource.plural}: closed before the first list`),
@@ -341,13 +342,21 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   #queue(change: Change<Row>): void {
     this.#pending.push(change)
     if (!this.#isSynced) return
+    const batchMs = this.#options.batchMs ?? BATCH_MS
     if (this.#pending.length >= BATCH_MAX_CHANGES) this.#flush()
-    else this.#batchTimer ??= setTimer(() => this.#flush(), this.#options.batchMs ?? BATCH_MS)
+    else if (batchMs > 0) this.#batchTimer ??= setTimer(() => this.#flush(), batchMs)
+    else this.#batchImmediate ??= setImmediate(() => this.#flush())
+  }
+
+  #clearBatchTimer(): void {
+    if (this.#batchTimer !== undefined) clearTimer(this.#batchTimer)
+    if (this.#batchImmediate !== undefined) clearImmediate(this.#batchImmediate)
+    this.#batchTimer = undefined
+    this.#batchImmediate = undefined
   }
 
   #flush(): void {
-    if (this.#batchTimer !== undefined) clearTimer(this.#batchTimer)
-    this.#batchTimer = undefined
+    this.#clearBatchTimer()
     const changes = this.#pending
     this.#pending = []
     if (changes.length > 0) this.#options.onChanges(changes)

@@ -1,9 +1,10 @@
-// Work in rounds: whoever has something to do asks for a round; requests that come within a few milliseconds share one;
-// rounds never overlap; a round that fails is tried again with growing pauses. Knows neither BPF nor BGP.
+// Work in rounds: whoever has something to do asks for a round; requests that come at once share one; rounds never overlap and keep
+// a few milliseconds between them, in which a flood of requests gathers, while a lone one after a quiet time runs without delay. A
+// round that fails is tried again with growing pauses. Knows neither BPF nor BGP.
 
 export interface RoundsOptions {
   readonly name: string
-  /** How long requests are gathered before a round starts. */
+  /** From the end of one round to the start of the next: requests gather meanwhile. */
   readonly settleMs: number
   readonly retryMinMs: number
   readonly retryMaxMs: number
@@ -15,6 +16,8 @@ export interface RoundsOptions {
 export class Rounds {
   readonly #options: RoundsOptions
   #timer: NodeJS.Timeout | undefined
+  #immediate: NodeJS.Immediate | undefined
+  #endedMs = Number.NEGATIVE_INFINITY
   #dueMs = Number.POSITIVE_INFINITY
   #running: Promise<void> | undefined
   /** Earliest time asked for while a round was running. */
@@ -28,7 +31,7 @@ export class Rounds {
 
   /** Asks for a round soon. Cheap; call it as often as you like. */
   request(): void {
-    this.requestIn(this.#options.settleMs)
+    this.requestIn(Math.max(0, this.#endedMs + this.#options.settleMs - Date.now()))
   }
 
   /** Asks for a round no later than `delayMs` from now, for work that becomes due by time. */
@@ -39,21 +42,26 @@ export class Rounds {
       this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
       return
     }
-    if (this.#timer && dueMs >= this.#dueMs) return
+    if (this.#immediate || (this.#timer && dueMs >= this.#dueMs)) return
     clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#dueMs = dueMs
-    this.#timer = setTimeout(() => this.#start(), delayMs)
+    // A timer of nothing still waits a millisecond.
+    if (delayMs <= 0) this.#immediate = setImmediate(() => this.#start())
+    else this.#timer = setTimeout(() => this.#start(), delayMs)
   }
 
   /** Waits for the running round, then starts no more. */
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
+    clearImmediate(this.#immediate)
     await this.#running
   }
 
   #start(): void {
     this.#timer = undefined
+    this.#immediate = undefined
     this.#dueMs = Number.POSITIVE_INFINITY
     this.#running = this.#runOnce()
   }
@@ -70,9 +78,10 @@ export class Rounds {
       this.#options.onError(error, retryInMs)
     }
     this.#running = undefined
+    this.#endedMs = Date.now()
     // After a failure the pause counts, however soon somebody wanted a round: what failed would fail again.
     const wantedInMs = retryInMs ?? this.#nextDueMs - Date.now()
     this.#nextDueMs = Number.POSITIVE_INFINITY
-    if (Number.isFinite(wantedInMs)) this.requestIn(Math.max(0, wantedInMs))
+    if (Number.isFinite(wantedInMs)) this.requestIn(Math.max(this.#options.settleMs, wantedInMs))
   }
 }
