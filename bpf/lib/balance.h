@@ -4,8 +4,9 @@
  *
  *   1. Its flow is known and the backend still there: follow it. The first packet of a TCP
  *      connection skips this, for ports are re-used.
- *   2. Its destination is a frontend: the backend of its hash (from outside), or the one that the
- *      entry node chose (from a tunnel). No backend: refuse when none is anywhere, else drop.
+ *   2. Its destination is a frontend: the client's backend by affinity, else that of its hash (from
+ *      outside), or the one that the entry node chose (from a tunnel). No backend: refuse when none
+ *      is anywhere, else drop.
  *   3. Its address is a Service's, its port is not: refuse. Ping is answered; other ICMP is
  *      dropped, for the stack would send it out again by the default route.
  *   4. Pass.
@@ -13,6 +14,7 @@
 #ifndef WEIR_LIB_BALANCE_H
 #define WEIR_LIB_BALANCE_H
 
+#include "lib/affinity.h"
 #include "lib/deliver.h"
 #include "lib/echo.h"
 #include "lib/track.h"
@@ -29,6 +31,13 @@ static __always_inline bool track_family(const struct packet *packet, const stru
 {
 	return family == IPV4 ? track_new_flow_ipv4(packet, id, choice)
 			      : track_new_flow_ipv6(packet, id, choice);
+}
+
+static __always_inline __u32 choose_family(const struct packet *packet,
+					   const struct frontend *frontend, const int family)
+{
+	return family == IPV4 ? choose_from_outside_ipv4(packet, frontend)
+			      : choose_from_outside_ipv6(packet, frontend);
 }
 
 static __always_inline int pass(const struct packet *packet)
@@ -82,14 +91,16 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 	const struct backend *backend;
 	struct choice choice;
 
-	if (!frontend)
+	if (!frontend || frontend->flags & FRONTEND_SOCKET_ONLY)
 		return judge_unknown_port(ctx, packet, family);
+	/* The entry node of a tunnelled packet has asked already. */
+	if (!packet->is_tunnelled && !frontend_admits(frontend, &packet->tuple.source))
+		return drop(packet, REASON_SOURCE_RANGE);
 	choice.frontend_id = frontend->frontend_id;
 	if (packet->is_tunnelled && chosen)
 		choice.backend_id = find_tunnelled_backend(packet, chosen);
 	else
-		choice.backend_id = range_choose(range_from_outside(frontend),
-						 (__u32)tuple_hash(&packet->tuple, family));
+		choice.backend_id = choose_family(packet, frontend, family);
 	backend = backend_find(choice.backend_id);
 	if (!backend)
 		return judge_without_backend(ctx, packet, frontend, family);

@@ -71,6 +71,20 @@ static __always_inline const struct slot_range *range_from_inside(const struct f
 	return &frontend->local;
 }
 
+/* loadBalancerSourceRanges; asked for new connections alone. */
+static __always_inline bool frontend_admits(const struct frontend *frontend,
+					    const struct address *source)
+{
+	struct source_range_key key = {
+	    .prefix_bits = 8 * (sizeof(key.service_id) + sizeof(key.source)),
+	    .service_id = frontend->service_id,
+	    .source = *source,
+	};
+
+	return !(frontend->flags & FRONTEND_SOURCE_RANGES) ||
+	       bpf_map_lookup_elem(&source_ranges, &key);
+}
+
 /* The backend of a slot, 0 for none. */
 static __always_inline __u32 slot_read(__u32 slot)
 {

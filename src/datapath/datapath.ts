@@ -4,7 +4,7 @@
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { Attachments, type Loss } from './attach.ts'
-import { type DatapathSettings, type LoadedDatapath, loadDatapath } from './load.ts'
+import { type DatapathSettings, type LoadedDatapath, loadDatapath, tickSeconds } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
@@ -42,6 +42,7 @@ export class Datapath {
     this.services = new ServiceMaps({
       tables,
       nowMs,
+      tickSeconds: tickSeconds(),
       place: (backend) =>
         backend.nodeName === options.nodeName
           ? { isLocal: true, nexthopId: this.nexthops.podRow(backend.address), nodeId: 0 }

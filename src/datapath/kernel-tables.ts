@@ -5,6 +5,7 @@ import type { Address } from '../model/address.ts'
 import type { Protocol } from '../model/service.ts'
 import type { Extent } from './extents.ts'
 import type { PlannedNexthop } from './nexthop-plan.ts'
+import type { SourceRangeKey } from './source-ranges.ts'
 
 /** A hash map. Setting is idempotent; deleting what is not there is fine. */
 export interface KernelHash<Key, Value> {
@@ -90,6 +91,7 @@ export interface ServiceTables {
   readonly slots: Uint32Array
   readonly backends: KernelArray<BackendValue>
   readonly backendIds: KernelHash<BackendKey, number>
+  readonly sourceRanges: KernelHash<SourceRangeKey, number>
 }
 
 export interface NexthopTables {

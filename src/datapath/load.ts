@@ -229,6 +229,11 @@ function tickShift(): number {
   return Math.round(Math.log2(kernelHertz()))
 }
 
+/** How long a tick takes. */
+export function tickSeconds(): number {
+  return 2 ** tickShift() / kernelHertz()
+}
+
 function kernelHertz(): number {
   const sources = [
     () => gunzipSync(readFileSync('/proc/config.gz')).toString(),

@@ -1,7 +1,7 @@
 // The kernel's tables on real BPF maps: generated codecs on one side, our own types on the other. Nothing here decides
 // anything; who writes what and when is the business of service-maps.ts and nexthop-maps.ts.
 
-import { type Address, addressToBytes, formatAddress } from '../model/address.ts'
+import { type Address, addressToBytes, formatAddress, type Prefix } from '../model/address.ts'
 import type { Protocol } from '../model/service.ts'
 import type { BpfMap } from '../sys/libbpf-ts/map.ts'
 import * as abi from './abi.gen.ts'
@@ -20,6 +20,7 @@ import type {
   ServiceTables,
 } from './kernel-tables.ts'
 import type { PlannedNexthop } from './nexthop-plan.ts'
+import type { SourceRangeKey } from './source-ranges.ts'
 
 const PROTOCOL_NUMBERS = { ANY: 0, TCP: 6, UDP: 17, SCTP: 132 } as const
 type ProtocolName = keyof typeof PROTOCOL_NUMBERS
@@ -133,6 +134,28 @@ const endpointCodec: Codec<EndpointValue> = {
   decode: (bytes) => {
     const { ifindex, nexthopId, pod, host } = abi.decodeEndpoint(bytes)
     return { ifindex, nexthopId, podMac: pod, hostMac: host }
+  },
+}
+
+/** Service number, then the address in its 16-byte form. */
+const SERVICE_BITS = 32
+const MAPPED_BITS = 96
+
+const sourceRangeCodec: Codec<SourceRangeKey> = {
+  encode: ({ serviceId, range }) => {
+    const [text = '', length] = range.split('/')
+    const mapped = text.includes(':') ? 0 : MAPPED_BITS
+    return abi.encodeSourceRangeKey({
+      prefixBits: SERVICE_BITS + mapped + Number(length),
+      serviceId,
+      source: addressToBytes(text as Address),
+    })
+  },
+  decode: (bytes) => {
+    const { prefixBits, serviceId, source } = abi.decodeSourceRangeKey(bytes)
+    const address = formatAddress(source)
+    const mapped = address.includes(':') ? 0 : MAPPED_BITS
+    return { serviceId, range: `${address}/${prefixBits - SERVICE_BITS - mapped}` as Prefix }
   },
 }
 
@@ -252,6 +275,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     slots: new Uint32Array(map('slots').mmap(), 0, map('slots').info.maxEntries * 2),
     backends: arrayOf(map('backends'), backendCodec),
     backendIds: hashOf(map('backend_ids'), backendKeyCodec, indexCodec),
+    sourceRanges: hashOf(map('source_ranges'), sourceRangeCodec, indexCodec),
     nexthops: arrayOf(map('nexthops'), nexthopCodec),
     nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),

@@ -13,9 +13,10 @@ import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
 import { FrontendRows } from './frontend-rows.ts'
-import { IdPool } from './id-pool.ts'
 import type { FrontendValue, ServiceTables } from './kernel-tables.ts'
+import { NamedIds } from './named-ids.ts'
 import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
+import { SourceRanges } from './source-ranges.ts'
 
 /** How long freed numbers and the tables before a change stay as they were. */
 const GRACE_MS = 60_000
@@ -56,6 +57,8 @@ export interface ServiceMapsOptions {
   readonly tables: ServiceTables
   readonly place: (backend: DesiredBackend) => BackendPlacement
   readonly nowMs: () => number
+  /** How long a flow's tick takes: what the programs count idle time in. */
+  readonly tickSeconds?: number
 }
 
 export class ServiceMaps {
@@ -64,12 +67,15 @@ export class ServiceMaps {
   readonly #backends: BackendRows
   readonly #ranges: SlotRanges
   readonly #frontendRows: FrontendRows
-  readonly #serviceIds: IdPool
-  readonly #serviceIdOf = new Map<ObjectKey, number>()
-  readonly #serviceOfId = new Map<number, ObjectKey>()
+  readonly #sourceRanges: SourceRanges
+  readonly #serviceIds = new NamedIds<ObjectKey>(GRACE_MS)
+  /** Of Service ports, by `portName`. */
+  readonly #portIds = new NamedIds<string>(GRACE_MS)
+  readonly #tickSeconds: number
   readonly #frontends = new Map<string, Frontend>()
   readonly #ports = new Map<string, InstalledPort>()
   readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
+  readonly #portNamesOf = new Map<ObjectKey, ReadonlySet<string>>()
   readonly #expiring = new Set<string>()
   #foundRoom = true
 
@@ -79,7 +85,8 @@ export class ServiceMaps {
     this.#backends = new BackendRows(options.tables, options.place, GRACE_MS)
     this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
     this.#frontendRows = new FrontendRows(options.tables, GRACE_MS)
-    this.#serviceIds = new IdPool(1, 0xffff_ffff, GRACE_MS)
+    this.#sourceRanges = new SourceRanges(options.tables.sourceRanges)
+    this.#tickSeconds = options.tickSeconds ?? 1
     this.#adopt()
   }
 
@@ -90,7 +97,7 @@ export class ServiceMaps {
 
   /** Name of the Service behind a number that an event or a metric carries. */
   serviceOf(serviceId: number): ObjectKey | undefined {
-    return this.#serviceOfId.get(serviceId)
+    return this.#serviceIds.nameOf(serviceId)
   }
 
   /**
@@ -105,11 +112,15 @@ export class ServiceMaps {
     const heirs = new Set<ObjectKey>()
     this.#foundRoom = true
     const wanted = new Set(desired.map((port) => port.id))
+    const ranges = new Set(desired.flatMap((port) => port.sourceRanges))
+    const serviceId = this.#serviceIds.take(service, this.#adoptedServiceId(desired))
+    if (!this.#sourceRanges.allow(serviceId, ranges))
+      this.#noteNoRoom(service, 'the table of source ranges', 'sourceRanges', problems)
     // New ports first: a frontend that moves between two ports of its Service is never without one.
     for (const port of desired) this.#applyPort(port, problems, heirs)
     for (const id of this.#portsOf.get(service) ?? []) if (!wanted.has(id)) this.#removePort(id, heirs)
-    if (wanted.size > 0) this.#portsOf.set(service, wanted)
-    else this.#forgetService(service)
+    this.#sourceRanges.keep(serviceId, ranges)
+    this.#keepNames(service, desired)
     heirs.delete(service)
     return { held: this.#heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
   }
@@ -129,6 +140,9 @@ export class ServiceMaps {
     }
     this.#ranges.releaseUnclaimed(nowMs)
     this.#backends.releaseUnclaimed(nowMs)
+    this.#sourceRanges.prune()
+    this.#serviceIds.releaseUnclaimed(nowMs)
+    this.#portIds.releaseUnclaimed(nowMs)
   }
 
   /** Does what time has made due. @returns when to call again; undefined when nothing waits */
@@ -143,6 +157,7 @@ export class ServiceMaps {
     this.#ranges.wake(nowMs)
     this.#frontendRows.wake(nowMs)
     this.#serviceIds.wake(nowMs)
+    this.#portIds.wake(nowMs)
     const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
     for (const id of this.#expiring) {
       const port = this.#ports.get(id)
@@ -154,10 +169,10 @@ export class ServiceMaps {
   }
 
   #adopt(): void {
-    const serviceIds = new Set<number>()
     for (const [key, value] of this.#tables.frontends.entries()) {
       this.#frontendRows.adopt(value.frontendId, key.address)
-      serviceIds.add(value.serviceId)
+      this.#serviceIds.adopt(value.serviceId)
+      this.#portIds.adopt(value.portId)
       for (const range of [value.cluster, value.clusterBefore, value.local, value.localBefore])
         this.#ranges.adopt(range)
       const external = (value.flags & FrontendFlags.FRONTEND_EXTERNAL) !== 0
@@ -169,7 +184,6 @@ export class ServiceMaps {
         value,
       })
     }
-    for (const id of serviceIds) this.#serviceIds.claim(id)
     this.#frontendRows.adoptResting(this.#nowMs())
     this.#backends.adopt()
   }
@@ -188,12 +202,12 @@ export class ServiceMaps {
     const cluster = this.#ranges.place(fillSlots(port, port.cluster, ids), before.cluster, nowMs)
     if (!cluster) {
       // Nothing was placed, so nothing was given up: the old tables go on serving, with the backends they name.
-      this.#noteNoRoom(port, 'the slot array', 'SLOT_PAIRS_MAX', problems)
+      this.#noteNoRoom(port.id, 'the slot array', 'slots', problems)
       for (const backend of port.backends) this.#backends.release(backend, nowMs)
       return
     }
     const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
-    if (!local) this.#noteNoRoom(port, 'the slot array', 'SLOT_PAIRS_MAX', problems)
+    if (!local) this.#noteNoRoom(port.id, 'the slot array', 'slots', problems)
     const owed = {
       frontends: [...(installed?.owed.frontends ?? []), ...(installed?.desired.frontends ?? [])],
       backends: [...(installed?.owed.backends ?? []), ...(installed?.desired.backends ?? [])],
@@ -218,9 +232,9 @@ export class ServiceMaps {
     for (const backend of owed.backends) this.#backends.release(backend, nowMs)
   }
 
-  #noteNoRoom(port: DesiredPort, what: string, constant: string, problems: string[]): void {
+  #noteNoRoom(whose: string, what: string, capacity: string, problems: string[]): void {
     this.#foundRoom = false
-    problems.push(`${port.id}: ${what} of this node is full; its size is fixed (${constant} in bpf/maps.h)`)
+    problems.push(`${whose}: ${what} of this node is full; raise datapath.capacities.${capacity}`)
   }
 
   /** Numbers of all backends, or none of them when the table is full. */
@@ -235,7 +249,7 @@ export class ServiceMaps {
     }
     if (!ids.includes(undefined)) return ids.map((id) => id ?? 0)
     // Half a table would send a share of the clients nowhere; the old one goes on.
-    this.#noteNoRoom(port, 'the table of backends', 'BACKENDS_MAX', problems)
+    this.#noteNoRoom(port.id, 'the table of backends', 'backends', problems)
     for (const [index, backend] of port.backends.entries())
       if (ids[index] !== undefined) this.#backends.release(backend, this.#nowMs())
     return undefined
@@ -270,7 +284,7 @@ export class ServiceMaps {
       const id = this.#frontendRows.take(key.address)
       if (id === undefined) {
         problems.push(
-          `${name}: the table of frontends of this node is full; its size is fixed (FRONTENDS_MAX in bpf/maps.h)`,
+          `${name}: the table of frontends of this node is full; raise datapath.capacities.frontends`,
         )
         return
       }
@@ -295,13 +309,13 @@ export class ServiceMaps {
 
   #writeFrontend(frontend: Frontend, port: InstalledPort): void {
     const { desired, cluster, local } = port
-    const serviceId = this.#serviceId(desired.service, frontend.value?.serviceId)
+    const serviceId = this.#serviceIds.take(desired.service)
     const value: FrontendValue = {
       frontendId: frontend.id,
       serviceId,
       flags: flagsOf(desired, frontend.key),
-      affinityTicks: desired.affinitySeconds,
-      portId: frontend.id,
+      affinityTicks: Math.ceil(desired.affinitySeconds / this.#tickSeconds),
+      portId: this.#portIds.take(desired.portName, frontend.value?.portId),
       cluster: cluster.current,
       clusterBefore: cluster.before,
       local: local.current,
@@ -364,23 +378,31 @@ export class ServiceMaps {
     else this.#expiring.delete(id)
   }
 
-  #serviceId(service: ObjectKey, adopted: number | undefined): number {
-    const known = this.#serviceIdOf.get(service)
-    if (known !== undefined) return known
-    const isFree = adopted !== undefined && !this.#serviceOfId.has(adopted)
-    const id = isFree ? adopted : (this.#serviceIds.take() ?? 0)
-    this.#serviceIdOf.set(service, id)
-    this.#serviceOfId.set(id, service)
-    return id
+  /** The number that an earlier process gave this Service, found through any of its frontends. */
+  #adoptedServiceId(desired: readonly DesiredPort[]): number | undefined {
+    for (const { frontends } of desired) {
+      const adopted = frontends
+        .map((frontend) => this.#frontends.get(frontendName(frontend)))
+        .find((frontend) => frontend?.claims.size === 0)
+      if (adopted?.value) return adopted.value.serviceId
+    }
+    return undefined
   }
 
-  #forgetService(service: ObjectKey): void {
+  /** Numbers of ports that the Service no longer has, and of the Service itself when it has none, are given back. */
+  #keepNames(service: ObjectKey, desired: readonly DesiredPort[]): void {
+    const nowMs = this.#nowMs()
+    const names = new Set(desired.map((port) => port.portName))
+    for (const name of this.#portNamesOf.get(service) ?? [])
+      if (!names.has(name)) this.#portIds.release(name, nowMs)
+    if (desired.length > 0) {
+      this.#portsOf.set(service, new Set(desired.map((port) => port.id)))
+      this.#portNamesOf.set(service, names)
+      return
+    }
     this.#portsOf.delete(service)
-    const id = this.#serviceIdOf.get(service)
-    if (id === undefined) return
-    this.#serviceIdOf.delete(service)
-    this.#serviceOfId.delete(id)
-    this.#serviceIds.release(id, this.#nowMs())
+    this.#portNamesOf.delete(service)
+    this.#serviceIds.release(service, nowMs)
   }
 
   #heldBy(desired: readonly DesiredPort[]): Address[] {
@@ -444,6 +466,10 @@ function equalFrontends(a: FrontendValue, b: FrontendValue): boolean {
     return left.size === right.size && (left.size === 0 || left.base === right.base)
   })
   return (
-    equalRanges && a.serviceId === b.serviceId && a.flags === b.flags && a.affinityTicks === b.affinityTicks
+    equalRanges &&
+    a.serviceId === b.serviceId &&
+    a.portId === b.portId &&
+    a.flags === b.flags &&
+    a.affinityTicks === b.affinityTicks
   )
 }

@@ -162,6 +162,25 @@ export class World {
     this.map('backends').update(row, abi.encodeBackend({ ...backend, state }))
   }
 
+  /** Changes what a port's frontend says. */
+  changeFrontend(family: Family, protocol: number, port: number, change: Partial<abi.Frontend>): void {
+    const key = abi.encodeFrontendKey({ address: addressToBytes(CAST[family].vip), port, protocol })
+    const row = abi.decodeFrontend(this.map('frontends').lookup(key) ?? Buffer.alloc(abi.FRONTEND_BYTES))
+    this.map('frontends').update(key, abi.encodeFrontend({ ...row, ...change }))
+  }
+
+  /** Writes a slot table of these backends. @returns its range */
+  writeTable(
+    family: Family,
+    protocol: number,
+    first: number,
+    backends: readonly number[],
+  ): { base: number; size: number } {
+    for (const [index, backend] of backends.entries())
+      this.#writeSlot(first + index, base(family, protocol) + backend)
+    return { base: first, size: backends.length }
+  }
+
   /** Points a port's Cluster set at one backend. */
   pointPort(family: Family, protocol: number, port: number, backend: number): void {
     this.#writeSlot(base(family, protocol) + port - 80, base(family, protocol) + backend)

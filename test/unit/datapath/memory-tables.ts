@@ -13,6 +13,7 @@ import type {
   NexthopValue,
   NodeValue,
 } from '../../../src/datapath/kernel-tables.ts'
+import type { SourceRangeKey } from '../../../src/datapath/source-ranges.ts'
 import type { Address } from '../../../src/model/address.ts'
 
 export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
@@ -109,6 +110,7 @@ export function memoryTables(slots = 1 << 16, rows = 1 << 12) {
     slots: new Uint32Array(slots),
     backends: new MemoryArray<BackendValue>('backends', journal, rows),
     backendIds: new BackendHash('backend_ids', journal),
+    sourceRanges: new MemoryHash<SourceRangeKey, number>('source_ranges', journal),
     nexthops: new MemoryArray<NexthopValue>('nexthops', journal, rows),
     nodes: new MemoryHash<Address, NodeValue>('nodes', journal),
     endpoints: new MemoryHash<Address, EndpointValue>('endpoints', journal),

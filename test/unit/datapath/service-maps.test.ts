@@ -6,13 +6,14 @@ import t from 'tap'
 import { FrontendFlags } from '../../../src/datapath/abi.gen.ts'
 import { filterBit } from '../../../src/datapath/frontend-filter.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
-import { type Address, address } from '../../../src/model/address.ts'
+import { type Address, address, type Prefix, parsePrefix } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
 import type { DesiredBackend, DesiredPort } from '../../../src/services/desired.ts'
 import { tableSizeFor } from '../../../src/services/maglev.ts'
 import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
 const VIP = address('203.0.113.1')
+const VIP6 = address('2001:db8:113::1')
 const CLUSTER_IP = address('10.96.0.10')
 
 const backend = (last: number, state: DesiredBackend['state'] = 'active'): DesiredBackend => ({
@@ -421,4 +422,88 @@ t.test('what a Service let go before the first prune rests once', async (t) => {
   maps.apply(web, [port(web, [1, 2])])
   maps.apply(web, [port(web, [1])])
   t.doesNotThrow(() => maps.prune())
+})
+
+t.test(
+  'source ranges are there before the frontend asks for them, and go after it has stopped',
+  async (t) => {
+    const { tables, maps } = setUp()
+    const ranges = () => [...tables.sourceRanges.entries()].map(([{ range }]) => range).sort()
+    const flags = () => tables.frontends.get(vipKey)?.flags ?? 0
+    const wanted = (...prefixes: string[]) => [
+      port(web, [1], {
+        sourceRanges: prefixes.map((text) => parsePrefix(text)).filter((one) => one !== undefined),
+      }),
+    ]
+    maps.apply(web, wanted('198.51.100.0/24', '192.0.2.0/24'))
+    t.same(ranges(), ['192.0.2.0/24', '198.51.100.0/24'])
+    t.ok(flags() & FrontendFlags.FRONTEND_SOURCE_RANGES)
+    const writes = tables.journal.filter((line) => /^(source_ranges|frontends) set/.test(line))
+    t.same(writes.slice(0, 3), ['source_ranges set', 'source_ranges set', 'frontends set'])
+    t.notOk(
+      (tables.frontends.get({ ...vipKey, address: CLUSTER_IP })?.flags ?? 0) &
+        FrontendFlags.FRONTEND_SOURCE_RANGES,
+    )
+    maps.apply(web, wanted('192.0.2.0/24'))
+    t.same(ranges(), ['192.0.2.0/24'])
+    const restarted = setUp(tables)
+    restarted.maps.apply(web, wanted('203.0.113.0/24'))
+    restarted.maps.prune()
+    t.same(ranges(), ['203.0.113.0/24'], 'rows of an earlier process are known')
+    tables.journal.length = 0
+    restarted.maps.apply(web, wanted())
+    t.same(ranges(), [])
+    t.notOk(flags() & FrontendFlags.FRONTEND_SOURCE_RANGES)
+    t.ok(tables.journal.indexOf('frontends set') < tables.journal.indexOf('source_ranges delete'))
+  },
+)
+
+t.test('a process that finds source ranges of Services that are gone removes them', async (t) => {
+  const { tables, maps } = setUp()
+  maps.apply(web, [port(web, [1], { sourceRanges: ['192.0.2.0/24' as Prefix] })])
+  setUp(tables).maps.prune()
+  t.same([...tables.sourceRanges.entries()], [])
+})
+
+t.test('all frontends of a Service port share one number for affinity, also after a restart', async (t) => {
+  const { tables, maps } = setUp()
+  const other = objectKey('shop', 'other')
+  const both = (seconds: number) => {
+    const ipv4 = port(web, [1], { affinitySeconds: seconds })
+    const ipv6 = {
+      ...ipv4,
+      id: `${web} 80/TCP ipv6`,
+      family: 'ipv6',
+      frontends: [{ address: VIP6, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+    } as const
+    return [ipv4, ipv6]
+  }
+  const ids = () =>
+    [VIP, CLUSTER_IP, VIP6].map((address) => tables.frontends.get({ ...vipKey, address })?.portId ?? 0)
+  maps.apply(web, both(10_800))
+  const [id = 0] = ids()
+  t.not(id, 0)
+  t.same(ids(), [id, id, id])
+  t.equal(tables.frontends.get(vipKey)?.affinityTicks, 10_800)
+  const second = port(other, [2], {
+    frontends: [{ address: VIP, port: 81, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+  })
+  maps.apply(other, [second])
+  t.not(tables.frontends.get({ ...vipKey, port: 81 })?.portId, id)
+  const restarted = setUp(tables)
+  restarted.maps.apply(other, [second])
+  restarted.maps.apply(web, both(60))
+  t.same(ids(), [id, id, id])
+})
+
+t.test('idle times are counted in ticks of the flow table', async (t) => {
+  const tables = memoryTables()
+  const maps = new ServiceMaps({
+    tables,
+    nowMs: () => 0,
+    tickSeconds: 1.024,
+    place: () => ({ isLocal: true, nexthopId: 16, nodeId: 1 }),
+  })
+  maps.apply(web, [port(web, [1], { affinitySeconds: 10_800 })])
+  t.equal(tables.frontends.get(vipKey)?.affinityTicks, 10_547)
 })
