@@ -22,6 +22,7 @@ const NEEDED = [
   ['frr'],
   ['bird2'],
   ['iproute2'],
+  ['nftables'],
   ['ethtool'],
   ['iputils-ping'],
   ['tcpdump'],

@@ -21,10 +21,12 @@ import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import type { AgentConfig } from './config.ts'
 import { serveLocalApi } from './local-api.ts'
+import { Masquerade } from './masquerade.ts'
 import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
+import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
 
 const COMPONENT = 'weir'
@@ -64,7 +66,9 @@ interface Parts {
   readonly routing: Routing
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
+  readonly masquerade: () => Masquerade | undefined
   readonly upkeep: Upkeep
+  readonly surroundings: Surroundings
   /** Called once, when every source has synced. */
   readonly begin: () => void
   readonly close: () => Promise<void>
@@ -76,7 +80,17 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   log.info('datapath loaded; pinned state adopted')
   let loop: ServiceLoop | undefined
   let allocator: AddressAllocator | undefined
-  const network = await openNetwork(config, netlink, log, () => loop?.networkChanged())
+  let masquerade: Masquerade | undefined
+  let surroundings: Surroundings | undefined
+  const network = await openNetwork(config, netlink, log, () => {
+    loop?.networkChanged()
+    surroundings?.networkChanged()
+  })
+  surroundings = new Surroundings({
+    stateDirectory: config.stateDirectory,
+    devices: () => network.devices(),
+    log,
+  })
   const client = kubeClient(config)
   const events = new EventRecorder({
     client,
@@ -112,18 +126,21 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
       onApplied,
     })
     allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
-    const { services, slices, nodes } = sources
+    const { services, slices, nodes, serviceCidrs } = sources
+    masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
     log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
   }
   const upkeep = new Upkeep({
     log,
-    present: () => presentDevices(network),
+    present: () => new Set(network.devices().map(({ ifindex }) => ifindex)),
     verify: (present) => datapath.verify(present),
     onLost: () => loop?.networkChanged(),
   })
   const close = async () => {
     upkeep.close()
+    surroundings.close()
     await allocator?.close()
+    await masquerade?.close()
     await loop?.close()
     await routing.close()
     sources.close()
@@ -139,15 +156,12 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     routing,
     loop: () => loop,
     allocator: () => allocator,
+    masquerade: () => masquerade,
     upkeep,
+    surroundings,
     begin,
     close,
   }
-}
-
-function presentDevices(network: NetworkView): ReadonlySet<number> {
-  const { uplinks, pods, unknownPods } = network.facts()
-  return new Set([...uplinks, ...pods].map(({ ifindex }) => ifindex).concat(...unknownPods.values()))
 }
 
 async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
@@ -245,6 +259,8 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
     })),
     tables: datapath.services.usage,
     restored: parts.upkeep.restored,
+    sysctls: parts.surroundings.sysctls,
+    masquerade: parts.masquerade()?.status,
     routing: await routing.status(),
   }
 }

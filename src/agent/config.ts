@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { familyOf, parseAddress, parsePrefix, prefixContains } from '../model/address.ts'
+import { masqueradePorts } from './masquerade-rules.ts'
 
 export class ConfigError extends Error {
   readonly code: 'UNREADABLE' | 'NOT_YAML' | 'INVALID'
@@ -148,12 +149,37 @@ const configFields = z.strictObject({
     podCidrs: z.array(prefixText).default([]),
     peers: z.array(peerSchema).default([]),
   }),
+  /** Traffic that pods open to outside the cluster gets this node's address. */
+  masquerade: z
+    .strictObject({
+      enabled: z.boolean().default(false),
+      /** Networks that keep seeing pods' addresses, beside nodes, pods, Services and pools. */
+      except: z.array(prefixText).default([]),
+      families: z
+        .array(z.enum(['ipv4', 'ipv6']))
+        .min(1)
+        .default(['ipv4', 'ipv6']),
+    })
+    .prefault({}),
   pools: z
     .array(z.strictObject({ name: z.string().min(1), prefixes: z.array(prefixText).min(1) }))
     .default([]),
 })
 
-const configSchema = configFields.superRefine(checkPools)
+/** Masqueraded flows need ports that neither node ports nor the datapath's own SNAT use. */
+function checkMasquerade(
+  { masquerade, datapath }: z.infer<typeof configFields>,
+  context: z.RefinementCtx,
+): void {
+  if (!masquerade.enabled || masqueradePorts(datapath.snatPorts)) return
+  context.addIssue({
+    code: 'custom',
+    path: ['masquerade', 'enabled'],
+    message: 'datapath.snatPorts leaves no ports above 32767 for it; narrow that range',
+  })
+}
+
+const configSchema = configFields.superRefine(checkPools).superRefine(checkMasquerade)
 
 export type AgentConfig = z.infer<typeof configSchema>
 

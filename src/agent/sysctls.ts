@@ -33,14 +33,14 @@ export interface SysctlStatus {
   readonly problem: string | undefined
 }
 
-interface Device {
+interface SysctlDevice {
   readonly name: string
   readonly kind: 'uplink' | 'pod'
 }
 
 /** What each setting has to be, given what it is. Names use `/`, for devices have dots in theirs. */
 export function neededSysctls(
-  devices: readonly Device[],
+  devices: readonly SysctlDevice[],
   read: SysctlAccess['read'],
 ): ReadonlyMap<string, string> {
   const needed = new Map<string, string>()
@@ -51,8 +51,7 @@ export function neededSysctls(
   // First, so that no moment is without: turning forwarding on forgets routers of interfaces that accept as hosts do.
   for (const { name } of uplinks) {
     const accept = `net/ipv6/conf/${name}/accept_ra`
-    if (read(accept) === '1') needed.set(accept, '2')
-    else if (read(accept) === '2') needed.set(accept, '2')
+    if (['1', '2'].includes(read(accept) ?? '')) needed.set(accept, '2')
   }
   need('net/ipv4/ip_forward', '1')
   need('net/ipv6/conf/all/forwarding', '1')
@@ -60,8 +59,8 @@ export function neededSysctls(
   for (const { name } of devices) {
     const filter = `net/ipv4/conf/${name}/rp_filter`
     const own = read(filter)
-    if (own === RP_FILTER_STRICT || (isStrict && own === '0')) needed.set(filter, RP_FILTER_LOOSE)
-    else if (own === RP_FILTER_LOOSE) needed.set(filter, RP_FILTER_LOOSE)
+    const isOff = own === '0' && !isStrict
+    if (own !== undefined && !isOff) needed.set(filter, RP_FILTER_LOOSE)
   }
   for (const { name } of uplinks)
     for (const family of FAMILIES) need(`net/${family}/conf/${name}/ignore_routes_with_linkdown`, '1')
@@ -112,7 +111,7 @@ export class Sysctls {
     return this.#status
   }
 
-  apply(devices: readonly Device[]): void {
+  apply(devices: readonly SysctlDevice[]): void {
     const { read, stateDirectory } = this.#options
     const needed = neededSysctls(devices, read)
     const record: Record<string, { former: string; set: string }> = {}

@@ -22,6 +22,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'what gobgpd needs to start: its fail-closed boot file',
     load: async () => (await import('./speaker.ts')).speakerCommand,
   },
+  uninstall: {
+    summary: 'take from this node what the agent made',
+    load: async () => (await import('./uninstall.ts')).uninstallCommand,
+  },
 }
 
 function usage(): string {

@@ -30,8 +30,11 @@ import {
 } from '../sys/libbpf-ts/index.ts'
 
 const POD_PIN = /^(pod|clsact)_(\d+)$/
+/** Pins of programs that mark a classifier, and a qdisc that we made. */
+export const CLSACT_PIN = /^clsact_(\d+)$/
+export const MADE_QDISC_PIN = /^clsact_made_(\d+)$/
 /** Our place among classifiers on kernels without tcx. */
-const CLSACT = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
+export const CLSACT_PLACE = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
 
 interface Held {
   readonly link: BpfLink
@@ -154,7 +157,7 @@ export class Attachments {
 
   #mendClassifier(ifindex: number, program: BpfProgram): Loss['how'] | undefined {
     const pin = join(this.#directory, `clsact_${ifindex}`)
-    const isThere = queryClsact({ ifindex, ...CLSACT }) === program.info().id
+    const isThere = queryClsact({ ifindex, ...CLSACT_PLACE }) === program.info().id
     if (!isThere) {
       this.#classifiers.delete(ifindex)
       this.#pods.delete(ifindex)
@@ -210,7 +213,7 @@ export class Attachments {
     const pin = join(this.#directory, name)
     unpin(pin)
     program.pin(pin)
-    if (attachClsact(program, { ifindex, ...CLSACT }).madeQdisc) {
+    if (attachClsact(program, { ifindex, ...CLSACT_PLACE }).madeQdisc) {
       const mark = join(this.#directory, `clsact_made_${ifindex}`)
       unpin(mark)
       program.pin(mark)
@@ -244,7 +247,7 @@ function detachPinned(pin: string): void {
 
 function detachIfAny(ifindex: number): 'detached' | 'no-device' {
   try {
-    detachClsact({ ifindex, ...CLSACT })
+    detachClsact({ ifindex, ...CLSACT_PLACE })
     return 'detached'
   } catch (error) {
     if (error instanceof BpfError && error.code === 'not-found') return 'no-device'

@@ -76,6 +76,21 @@ export class NetworkView {
     return { uplinks, gateways: this.#gateways(uplinks), ...this.#pods(uplinks) }
   }
 
+  /** The devices that carry our programs, by name. */
+  devices(): readonly { readonly name: string; readonly ifindex: number; readonly kind: 'uplink' | 'pod' }[] {
+    const uplinks = this.#uplinks()
+    const { pods, unknownPods } = this.#pods(uplinks)
+    const indexes = new Set([...pods.map(({ ifindex }) => ifindex), ...unknownPods.values()])
+    return [
+      ...uplinks.map(({ name, ifindex }) => ({ name, ifindex, kind: 'uplink' as const })),
+      ...[...indexes].map((ifindex) => ({
+        name: this.#links.get(ifindex)?.name ?? '',
+        ifindex,
+        kind: 'pod' as const,
+      })),
+    ]
+  }
+
   /** Names from the configuration that no link has. */
   missingUplinks(): string[] {
     const present = new Set([...this.#links.values()].map((link) => link.name))

@@ -45,6 +45,22 @@ const KERNEL_SETTINGS: Readonly<Record<string, string>> = {
 }
 
 /**
+ * Nodes are left as a distribution makes them, strict reverse path filter and all: what the datapath needs, the agent sets, and
+ * must not set back when a standing rack is completed.
+ */
+const NODE_SETTINGS: Readonly<Record<string, string>> = {
+  'net.ipv4.ip_forward': '0',
+  'net.ipv6.conf.all.forwarding': '0',
+  'net.ipv6.conf.default.forwarding': '0',
+  'net.ipv4.conf.all.rp_filter': '0',
+  'net.ipv4.conf.default.rp_filter': '1',
+  'net.ipv4.conf.all.ignore_routes_with_linkdown': '0',
+  'net.ipv4.conf.default.ignore_routes_with_linkdown': '0',
+  'net.ipv6.conf.all.ignore_routes_with_linkdown': '0',
+  'net.ipv6.conf.default.ignore_routes_with_linkdown': '0',
+}
+
+/**
  * Builds or completes the wiring of all hosts. Resolves to the hosts whose network namespace had to be made: what ran
  * there before, in a namespace that is gone, has been ended.
  */
@@ -54,7 +70,7 @@ export async function buildFabric(plan: AddressPlan, host: (name: string) => Hos
   const missing = hosts.filter((one) => !namespaceExists(one.namespace))
   await Promise.all(missing.map((one) => killCgroup(one.cgroup)))
   await createNamespaces(missing.map((one) => one.namespace))
-  await Promise.all(hosts.map((one) => applySettings(plan, one)))
+  await Promise.all(hosts.map((one) => applySettings(plan, one, missing.includes(one))))
   await addCables(plan, host)
   await Promise.all(hosts.map((one) => configureHost(plan, one)))
   return missing.map((one) => one.name)
@@ -70,8 +86,11 @@ function makeCgroups(plan: AddressPlan, hosts: readonly Host[]): void {
   for (const host of hosts) if (nodes.has(host.name)) mkdirSync(`${host.cgroup}/pods`, { recursive: true })
 }
 
-async function applySettings(plan: AddressPlan, host: Host): Promise<void> {
-  const lines = Object.entries(KERNEL_SETTINGS).map(([key, value]) => writeSetting(key, value))
+async function applySettings(plan: AddressPlan, host: Host, isNew: boolean): Promise<void> {
+  const isNode = plan.nodes.some((node) => node.name === host.name)
+  const lines = Object.entries({ ...KERNEL_SETTINGS, ...(isNode ? NODE_SETTINGS : {}) })
+    .filter(([key]) => isNew || !isNode || !(key in NODE_SETTINGS))
+    .map(([key, value]) => writeSetting(key, value))
   const script = [...lines, ...hashLines(plan, host.name)].join('\n')
   await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', script])
 }

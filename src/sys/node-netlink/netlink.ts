@@ -7,6 +7,7 @@ import { NamespaceIds } from './namespace-ids.ts'
 import { Neighbours } from './neighbours.ts'
 import { Routes } from './routes.ts'
 import { Rules } from './rules.ts'
+import { TrafficControl } from './traffic-control.ts'
 import { Watch, type WatchOptions } from './watch.ts'
 
 export interface NetlinkOptions {
@@ -28,6 +29,7 @@ export class Netlink {
   readonly neighbours: Neighbours
   readonly rules: Rules
   readonly namespaceIds: NamespaceIds
+  readonly trafficControl: TrafficControl
   readonly #connection: Connection
 
   constructor(options: NetlinkOptions = {}) {
@@ -39,6 +41,7 @@ export class Netlink {
     this.neighbours = new Neighbours(this.#connection)
     this.rules = new Rules(this.#connection)
     this.namespaceIds = new NamespaceIds(this.#connection)
+    this.trafficControl = new TrafficControl(this.#connection)
   }
 
   /** Events of this connection's namespace, over a socket of their own that the watch owns. */

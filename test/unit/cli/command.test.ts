@@ -12,7 +12,7 @@ const WEIR = join(ROOT, 'tools/weir.mjs')
 
 const MISTAKES = [
   [['agnet'], 2, /^weir: no such command 'agnet'. Mend: did you mean agent; 'weir --help' tells more.\n$/],
-  [['xyz'], 2, /Mend: one of agent, sandbox, speaker;/],
+  [['xyz'], 2, /Mend: one of agent, (?:\w+, )*\w+;/],
   [['agent', '--confg', 'x'], 2, /no such option '--confg'. Mend: did you mean --config;/],
   [['agent', '--config'], 2, /'--config' needs a value after it. Mend: 'weir agent --help' tells more/],
   [['agent', '--help=yes'], 2, /'--help' takes no value/],

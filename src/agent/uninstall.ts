@@ -1,0 +1,97 @@
+// Leaving a node: what the agent made is taken away, what it changed is put back, in the order that hurts traffic least:
+//
+//   addresses of Services withdrawn from gobgpd → programs, links, maps → masquerade → kernel settings → state files
+//
+// The routes of the node itself and of its pods stay with gobgpd, which is another process and serves them until it is stopped.
+// Nothing is done while the agent runs: it would put everything back.
+
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { removeDatapath } from '../datapath/removal.ts'
+import { type Prefix, prefixContains, prefixParts } from '../model/address.ts'
+import { withdrawPaths } from '../speaker/withdraw.ts'
+import { Netlink } from '../sys/node-netlink/netlink.ts'
+import type { AgentConfig } from './config.ts'
+import { MASQUERADE_TABLE } from './masquerade-rules.ts'
+import { deleteTable } from './nft.ts'
+import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
+
+/** What routers need to take the withdrawals in, before nobody answers here. */
+const WITHDRAWN_MS = 2000
+const STATE_FILES = ['agent.sock', SYSCTL_STATE_FILE, `${SYSCTL_STATE_FILE}.new`]
+
+export class UninstallError extends Error {
+  readonly code = 'AGENT_RUNS'
+}
+
+/** @returns one line for each thing that was removed or put back, or would be */
+export async function uninstall(config: AgentConfig, isDryRun: boolean): Promise<string[]> {
+  const { stateDirectory, datapath } = config
+  if (await answers(join(stateDirectory, 'agent.sock'))) {
+    throw new UninstallError(
+      `the agent runs: it answers on ${join(stateDirectory, 'agent.sock')}. Mend: stop it first (kubectl delete daemonset weir, or systemctl stop)`,
+    )
+  }
+  const lines = await withdrawServices(config, isDryRun)
+  const netlink = new Netlink()
+  try {
+    lines.push(...(await removeDatapath(datapath.bpffs, netlink, isDryRun)))
+  } finally {
+    netlink.close()
+  }
+  if (await deleteTable(MASQUERADE_TABLE, isDryRun)) lines.push(`nftables table inet ${MASQUERADE_TABLE}`)
+  lines.push(...restoreSettings(stateDirectory, isDryRun))
+  lines.push(...removeState(stateDirectory, isDryRun))
+  return lines
+}
+
+/** Other nodes go on serving them. */
+async function withdrawServices({ routing, pools }: AgentConfig, isDryRun: boolean): Promise<string[]> {
+  const prefixes = pools.flatMap((pool) => pool.prefixes)
+  const isService = (path: Prefix) => {
+    const { first, family, length } = prefixParts(path)
+    return length === (family === 'ipv4' ? 32 : 128) && first !== undefined && isInside(path, prefixes)
+  }
+  const withdrawn = await withdrawPaths(routing.gobgp, isService, isDryRun)
+  if (withdrawn === undefined) return []
+  if (withdrawn.length > 0 && !isDryRun) await sleep(WITHDRAWN_MS)
+  return withdrawn.map((prefix) => `announcement of ${prefix}`)
+}
+
+function isInside(path: Prefix, prefixes: readonly Prefix[]): boolean {
+  const text = path.slice(0, path.indexOf('/')) as Parameters<typeof prefixContains>[1]
+  return prefixes.some((prefix) => prefixContains(prefix, text))
+}
+
+function restoreSettings(stateDirectory: string, isDryRun: boolean): string[] {
+  return restoreSysctls(readSysctlRecord(stateDirectory), kernelSysctls, isDryRun).map(
+    ({ name, outcome, value }) => {
+      if (outcome === 'restored') return `kernel setting ${name} back to ${value}`
+      if (outcome === 'gone') return `kernel setting ${name}: its device is gone`
+      return `kernel setting ${name}: left at ${value}, which is not what the agent set`
+    },
+  )
+}
+
+/** The directory may hold what is gobgpd's. */
+function removeState(directory: string, isDryRun: boolean): string[] {
+  const files = STATE_FILES.filter((name) => existsSync(join(directory, name)))
+  if (!isDryRun) {
+    for (const name of files) rmSync(join(directory, name))
+    if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory)
+  }
+  return files.map((name) => `file ${join(directory, name)}`)
+}
+
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

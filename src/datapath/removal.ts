@@ -1,0 +1,102 @@
+// Taking the kernel half away: programs off their places, pins, maps. Finds what is pinned below this node's directory and touches
+// nothing else. Links are detached, not only unpinned: a link whose pin goes is taken down some time later.
+
+import { existsSync, readdirSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { BpfLink, BpfProgram, detachClsact, type LinkInfo, unpin } from '../sys/libbpf-ts/index.ts'
+import type { Netlink } from '../sys/node-netlink/netlink.ts'
+import { CLSACT_PIN, CLSACT_PLACE, MADE_QDISC_PIN } from './attach.ts'
+
+/** @returns what was taken away, or would be, one line each */
+export async function removeDatapath(bpffs: string, netlink: Netlink, isDryRun: boolean): Promise<string[]> {
+  const removed: string[] = []
+  const qdiscs: string[] = []
+  const links = join(bpffs, 'links')
+  for (const name of listPins(links)) {
+    if (MADE_QDISC_PIN.test(name)) qdiscs.push(name)
+    else removed.push(removeAttachment(links, name, isDryRun))
+  }
+  for (const name of qdiscs) removed.push(...(await removeQdisc(links, name, netlink, isDryRun)))
+  for (const name of listPins(join(bpffs, 'maps'))) {
+    if (!isDryRun) unpin(join(bpffs, 'maps', name))
+    removed.push(`map ${name}`)
+  }
+  if (isDryRun) return removed
+  for (const directory of [links, join(bpffs, 'maps'), bpffs]) removeIfEmpty(directory)
+  return removed
+}
+
+function listPins(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory).sort() : []
+}
+
+function removeAttachment(directory: string, name: string, isDryRun: boolean): string {
+  const pin = join(directory, name)
+  const ifindex = CLSACT_PIN.exec(name)?.[1]
+  if (ifindex !== undefined) {
+    const place = { ifindex: Number(ifindex), ...CLSACT_PLACE }
+    const text = `classifier on device ${ifindex}: program ${programName(pin)}`
+    if (isDryRun) return text
+    // Throws where the device is gone, and its filters with it.
+    try {
+      detachClsact(place)
+    } catch {}
+    unpin(pin)
+    return text
+  }
+  const link = BpfLink.openPinned(pin)
+  try {
+    const text = `program on ${describePlace(link.info())}: link ${name}`
+    if (!isDryRun) {
+      link.detach()
+      unpin(pin)
+    }
+    return text
+  } finally {
+    link.close()
+  }
+}
+
+/** Stays when others have put filters into it meanwhile. */
+async function removeQdisc(
+  directory: string,
+  name: string,
+  netlink: Netlink,
+  isDryRun: boolean,
+): Promise<string[]> {
+  const index = Number(MADE_QDISC_PIN.exec(name)?.[1])
+  const { trafficControl } = netlink
+  const present = (await trafficControl.qdiscs()).some((row) => row.index === index && row.kind === 'clsact')
+  const filters = present
+    ? [
+        ...(await trafficControl.filters(index, 'ingress')),
+        ...(await trafficControl.filters(index, 'egress')),
+      ]
+    : []
+  const isOurs = ({ priority, handle }: { priority: number; handle: number }) =>
+    priority === CLSACT_PLACE.priority && handle === CLSACT_PLACE.handle
+  const isFree = present && filters.every((filter) => isDryRun && isOurs(filter))
+  if (isFree && !isDryRun) await trafficControl.deleteClsact(index)
+  if (!isDryRun) unpin(join(directory, name))
+  return isFree ? [`clsact qdisc of device ${index}`] : []
+}
+
+function programName(pin: string): string {
+  const program = BpfProgram.openPinned(pin)
+  try {
+    return program.name
+  } finally {
+    program.close()
+  }
+}
+
+function describePlace({ type, ifindex, attachType }: LinkInfo): string {
+  const hook = attachType ?? type
+  if (ifindex === undefined) return `the cgroup (${hook})`
+  return ifindex === 0 ? `a device that is gone (${hook})` : `device ${ifindex} (${hook})`
+}
+
+/** The prefix may hold what is not ours: a sandbox's pins lie below it. */
+function removeIfEmpty(directory: string): void {
+  if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory)
+}
