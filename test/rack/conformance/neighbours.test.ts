@@ -153,7 +153,7 @@ t.test(
         let from = ''
         let port = 0
         await bed.until(`an answer of ${target}`, async () => {
-          const [seen = '', seenPort = ''] = (await bed.curl('default/p1', target, '/', 8000)).split(' ')
+          const [seen = '', seenPort = ''] = (await bed.http('default/p1', target, '/', 8000)).split(' ')
           from = seen
           port = Number(seenPort)
           return seen !== ''
@@ -166,7 +166,7 @@ t.test(
     // Inside, pods are seen as they are.
     const p2 = await bed.get<{ status: { podIPs: { ip: string }[] } }>('pod', 'p2')
     for (const [index, { ip }] of p2.status.podIPs.entries())
-      t.match(await bed.curl('default/p1', ip, '/clientip', HTTP_PORT), podIps[index], `pod ${ip}`)
+      t.match(await bed.http('default/p1', ip, '/clientip', HTTP_PORT), podIps[index], `pod ${ip}`)
     const ping = await bed.run('default/p1', [
       'ping',
       '-c1',
