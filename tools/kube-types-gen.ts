@@ -39,6 +39,7 @@ const roots: Record<string, readonly string[]> = {
   'k8s.io/api/discovery/v1': ['EndpointSlice'],
   'k8s.io/api/networking/v1': ['NetworkPolicy', 'Ingress', 'IngressClass', 'IPAddress', 'ServiceCIDR'],
   'k8s.io/api/coordination/v1': ['Lease'],
+  'k8s.io/api/flowcontrol/v1': ['FlowSchema'],
   'k8s.io/api/events/v1': ['Event'],
   'k8s.io/api/rbac/v1': ['Role', 'ClusterRole', 'RoleBinding', 'ClusterRoleBinding'],
   'k8s.io/api/policy/v1': ['PodDisruptionBudget', 'Eviction'],

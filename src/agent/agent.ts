@@ -98,7 +98,12 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     host: config.nodeName,
     onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
   })
-  const sources = followSources(client, config.nodeName, log)
+  const sources = followSources({
+    client,
+    nodeName: config.nodeName,
+    log,
+    startDelayMs: Math.random() * config.kubernetes.startSpreadSeconds * 1000,
+  })
   const isDatapathServing = () => datapath.isServing(network.facts().uplinks)
   let sessions: Sessions = new Map()
   const onSessions = (established: ReadonlyMap<string, boolean>) => {

@@ -112,6 +112,8 @@ const configFields = z.strictObject({
     servers: z.array(z.url({ protocol: /^https?$/ })).min(1),
     caFile: z.string().startsWith('/').optional(),
     tokenFile: z.string().startsWith('/').optional(),
+    /** A starting agent waits a random part of this before it asks, for after a power cut all nodes start at once. */
+    startSpreadSeconds: z.number().min(0).max(600).default(0),
   }),
   datapath: z.strictObject({
     bpffs: z.string().startsWith('/'),

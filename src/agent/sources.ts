@@ -40,7 +40,15 @@ function equalSlices(a: EndpointSlice, b: EndpointSlice): boolean {
   return equalRows({ ...a, triggeredAtMs: 0 }, { ...b, triggeredAtMs: 0 })
 }
 
-export function followSources(client: KubeClient, nodeName: string, log: Logger): Sources {
+export interface SourcesOptions {
+  readonly client: KubeClient
+  readonly nodeName: string
+  readonly log: Logger
+  /** Asks nothing before. */
+  readonly startDelayMs: number
+}
+
+export function followSources({ client, nodeName, log, startDelayMs }: SourcesOptions): Sources {
   const tables = {
     services: new Table<Service>({ name: 'services', equals: equalRows }),
     slices: new Table<EndpointSlice>({
@@ -53,21 +61,20 @@ export function followSources(client: KubeClient, nodeName: string, log: Logger)
     serviceCidrs: new Table<ServiceCidr>({ name: 'service CIDRs', equals: equalRows }),
   }
   const { services, slices, nodes, pods, serviceCidrs } = tables
+  const common = { client, log, startDelayMs }
   const sources = {
-    services: follow({ client, log, resource: SERVICES, project: toService, table: services }),
-    slices: follow({ client, log, resource: ENDPOINT_SLICES, project: toEndpointSlice, table: slices }),
-    nodes: follow({ client, log, resource: NODES, project: toNode, table: nodes }),
+    services: follow({ ...common, resource: SERVICES, project: toService, table: services }),
+    slices: follow({ ...common, resource: ENDPOINT_SLICES, project: toEndpointSlice, table: slices }),
+    nodes: follow({ ...common, resource: NODES, project: toNode, table: nodes }),
     pods: follow({
-      client,
-      log,
+      ...common,
       resource: PODS,
       fieldSelector: `spec.nodeName=${nodeName}`,
       project: toLocalPod,
       table: pods,
     }),
     serviceCidrs: follow({
-      client,
-      log,
+      ...common,
       resource: SERVICE_CIDRS,
       project: toServiceCidr,
       table: serviceCidrs,
@@ -97,6 +104,7 @@ export function followSources(client: KubeClient, nodeName: string, log: Logger)
 interface FollowOptions<T extends ApiObject, Row> {
   readonly client: KubeClient
   readonly log: Logger
+  readonly startDelayMs: number
   readonly resource: Resource<T>
   readonly fieldSelector?: string
   readonly project: (object: T) => Row | undefined
@@ -111,7 +119,7 @@ const ABSENT_RETRY_MS = 300_000
 function follow<T extends ApiObject, Row>(
   options: FollowOptions<T, Row>,
 ): { readonly watch: ListWatch<Row>; readonly synced: Promise<void> } {
-  const { client, log, resource, fieldSelector, project, table, isOptional = false } = options
+  const { client, log, startDelayMs, resource, fieldSelector, project, table, isOptional = false } = options
   let giveUpWaiting = () => {}
   const isAbsent = new Promise<void>((resolve) => {
     giveUpWaiting = resolve
@@ -135,6 +143,7 @@ function follow<T extends ApiObject, Row>(
   }
   const watch = listWatch<T, Row>({
     client,
+    startDelayMs,
     resource,
     fieldSelector,
     project,

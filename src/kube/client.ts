@@ -31,6 +31,12 @@ export interface ListQuery {
   resourceVersion?: string | undefined
 }
 
+export interface WatchQuery extends ListQuery {
+  readonly timeoutSeconds: number
+  /** The watch begins with everything that is there, and says by a bookmark when that was all (KEP-3157). */
+  readonly sendsInitialEvents?: boolean
+}
+
 export type PatchKind = 'json' | 'merge' | 'strategic' | 'apply'
 
 export interface PatchOptions {
@@ -49,6 +55,12 @@ export interface KubeClient {
     query?: ListQuery,
     signal?: AbortSignal,
   ): Promise<ApiList<T>>
+  /** As `list`, with the size of the answer. */
+  listPage<T extends ApiObject>(
+    resource: Resource<T>,
+    query: ListQuery,
+    signal?: AbortSignal,
+  ): Promise<{ readonly list: ApiList<T>; readonly bytes: number }>
   create<T extends ApiObject>(resource: Resource<T>, object: T, signal?: AbortSignal): Promise<T>
   update<T extends ApiObject>(
     resource: Resource<T>,
@@ -66,11 +78,7 @@ export interface KubeClient {
   post(resource: Resource, path: ObjectPath, body: unknown, signal?: AbortSignal): Promise<unknown>
   delete(resource: Resource, path: ObjectPath, options?: DeleteOptions, signal?: AbortSignal): Promise<void>
   /** An open watch, status checked; its body is one event a line. */
-  watch(
-    resource: Resource,
-    query: ListQuery & { timeoutSeconds: number },
-    signal: AbortSignal,
-  ): Promise<IncomingMessage>
+  watch(resource: Resource, query: WatchQuery, signal: AbortSignal): Promise<IncomingMessage>
   /** The server the next request goes to. */
   currentServer(): string
   close(): void
@@ -118,6 +126,16 @@ class HttpKubeClient implements KubeClient {
     signal?: AbortSignal,
   ): Promise<ApiList<T>> {
     return this.#json<ApiList<T>>({ method: 'GET', path: collectionPath(resource, query), signal })
+  }
+
+  async listPage<T extends ApiObject>(
+    resource: Resource<T>,
+    query: ListQuery,
+    signal?: AbortSignal,
+  ): Promise<{ readonly list: ApiList<T>; readonly bytes: number }> {
+    const path = collectionPath(resource, query)
+    const { value, bytes } = await this.#sized<ApiList<T>>({ method: 'GET', path, signal })
+    return { list: value, bytes }
   }
 
   create<T extends ApiObject>(resource: Resource<T>, object: T, signal?: AbortSignal): Promise<T> {
@@ -175,13 +193,12 @@ class HttpKubeClient implements KubeClient {
     await this.#json<unknown>({ method: 'DELETE', path: pathOf(resource, path), body, signal })
   }
 
-  async watch(
-    resource: Resource,
-    query: ListQuery & { timeoutSeconds: number },
-    signal: AbortSignal,
-  ): Promise<IncomingMessage> {
+  async watch(resource: Resource, query: WatchQuery, signal: AbortSignal): Promise<IncomingMessage> {
     const path = collectionPath(resource, query, {
       watch: 'true',
+      ...(query.sendsInitialEvents === true
+        ? { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' }
+        : {}),
       allowWatchBookmarks: 'true',
       timeoutSeconds: String(query.timeoutSeconds),
     })
@@ -199,13 +216,17 @@ class HttpKubeClient implements KubeClient {
   }
 
   async #json<T>(request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<T> {
+    return (await this.#sized<T>(request)).value
+  }
+
+  async #sized<T>(request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<{ value: T; bytes: number }> {
     const what = `${request.method} ${request.path}`
     const response = await this.#send({ ...request, idleTimeoutMs: this.#timeoutMs })
     const status = response.statusCode ?? 0
     if (status < 200 || status > 299) throw await statusError(what, response)
     const text = await readBody(response, what)
     try {
-      return JSON.parse(text) as T
+      return { value: JSON.parse(text) as T, bytes: text.length }
     } catch (error) {
       throw new KubeError(
         'bad-response',

@@ -1,19 +1,26 @@
-// One kind, followed for ever: list in pages, watch from there, and hand the reader adds, updates and deletes in batches.
+// One kind, followed for ever: list, watch from there, and hand the reader adds, updates and deletes in batches.
 //
 // What must hold: the reader never misses a change and never sees the same version twice, whatever the server does. So
 //  - a watch that ends, breaks or falls silent is reopened at the last version seen (bookmarks keep that version young);
 //  - 410, as HTTP status or as an ERROR event, and anything we cannot parse, leads to a new list, which is compared with
 //    what the reader knows by uid and resourceVersion: it sees only differences, and an object replaced under the same
-//    name is a delete and an add;
+//    name is a delete and an add. What is new comes before what is gone, so that nothing is without a successor in between;
+//  - versions never go back: a list older than what is known (another API server that lags) is asked for again, until it is
+//    clear that the cluster itself was set back;
 //  - every failure waits with jittered exponential backoff and then goes on; there is no terminal state but `close()`.
-// Objects are projected as they are parsed, so what nobody reads is garbage at once.
+//
+// A list is streamed as the beginning of a watch where the server can (WatchList, KEP-3157), else it comes in pages. Objects are
+// projected as they are parsed, so what nobody reads is garbage at once, and handed over in slices, between which others get
+// their turn.
 
-import type { IncomingMessage } from 'node:http'
 import { clearTimeout as clearTimer, setTimeout as setTimer } from 'node:timers'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { KubeClient } from './client.ts'
 import { isKubeError, KubeError } from './errors.ts'
+import { listPages } from './list-pages.ts'
 import { type ApiObject, keyOf, type ObjectMeta, type Resource } from './objects.ts'
+import { compareVersions, isFromTheFuture } from './versions.ts'
+import { parseEvent, readLines, type WatchEvent } from './watch-lines.ts'
 
 export type Change<Row> =
   | { type: 'add'; key: string; row: Row }
@@ -40,7 +47,12 @@ export interface ListWatchOptions<T extends ApiObject, Row> {
   onChanges: (changes: readonly Change<Row>[]) => void
   /** Called on every failure, for the log. */
   onProblem?: (error: KubeError) => void
+  /** Objects per page; by their size when absent. */
   pageSize?: number
+  /** Whether to ask for the list as the beginning of a watch; true when absent. */
+  streamsLists?: boolean
+  /** Waits so long before it begins: after a power cut all nodes come at once. */
+  startDelayMs?: number
   /** Changes are collected this long before they are handed over. */
   batchMs?: number
   /** A watch without a single byte for this long is opened anew. API servers send a bookmark about every minute. */
@@ -66,19 +78,24 @@ interface Known<Row> {
   row: Row
 }
 
-const PAGE_SIZE = 500
 /** None: what one turn of the event loop brings is a batch. Bursts gather in sockets while a batch is worked on. */
 const BATCH_MS = 0
-/** A batch larger than this is handed over at once, so that a flood does not pile up. */
-const BATCH_MAX_CHANGES = 2000
+/** A batch larger than this is handed over at once, so that a flood does not pile up, nor a slice of a list take long. */
+const BATCH_MAX_CHANGES = 500
 const INACTIVITY_MS = 90_000
+/** A streamed list flows; a server that pauses so long in it does not know when to say that it is whole. */
+const LIST_INACTIVITY_MS = 10_000
 const BACKOFF = { firstMs: 100, maxMs: 15_000 }
+/** A server that asks for more patience than this is taken to be mistaken. */
+const RETRY_AFTER_MAX_MS = 120_000
 /** The server ends a watch after a while, so that load spreads again after its restart; between 5 and 10 minutes as client-go does. */
 const WATCH_SECONDS = 300
 /** A server may refuse our version with a status of its own; after so many failed openings in a row the version is given up. */
 const WATCH_OPENINGS_BEFORE_RELIST = 3
-/** One event may not be longer than this: an object is at most 1.5 MiB in etcd. */
-const MAX_LINE_CHARS = 16 * 1024 * 1024
+/** So many lists in a row older than what is known are no lagging server: the cluster was restored from a backup. */
+const OLDER_LISTS_MAX = 5
+/** On the bookmark that ends a streamed list. */
+const LIST_END = 'k8s.io/initial-events-end'
 
 export function listWatch<T extends ApiObject, Row>(options: ListWatchOptions<T, Row>): ListWatch<Row> {
   return new Follower(options)
@@ -99,11 +116,17 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   #batchTimer: ReturnType<typeof setTimer> | undefined
   #batchImmediate: ReturnType<typeof setImmediate> | undefined
   #isSynced = false
+  #streamsLists: boolean
+  /** The newest version ever seen. */
+  #newest = '0'
+  #olderLists = 0
+  #cannotStream = false
   #resolveSynced: () => void = () => {}
   #rejectSynced: (error: KubeError) => void = () => {}
 
   constructor(options: ListWatchOptions<T, Row>) {
     this.#options = options
+    this.#streamsLists = options.streamsLists ?? true
     this.synced = new Promise((resolve, reject) => {
       this.#resolveSynced = resolve
       this.#rejectSynced = reject
@@ -133,12 +156,16 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   }
 
   async #run(): Promise<void> {
-    while (!this.#abort.signal.aborted) {
+    const { signal } = this.#abort
+    const { startDelayMs = 0 } = this.#options
+    if (startDelayMs > 0) await sleep(startDelayMs, undefined, { signal }).catch(() => {})
+    while (!signal.aborted) {
       try {
-        if (this.state.resourceVersion === undefined) await this.#list()
-        await this.#watch()
+        const isListing = this.state.resourceVersion === undefined
+        if (isListing && !this.#streamsLists) await this.#list()
+        await this.#watch(isListing && this.#streamsLists)
       } catch (error) {
-        if (this.#abort.signal.aborted) return
+        if (signal.aborted) return
         if (!(error instanceof KubeError)) throw error
         this.#noteFailure(error)
         await this.#pause(error)
@@ -149,6 +176,9 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   #noteFailure(error: KubeError): void {
     this.state.failures++
     this.state.lastError = error.message
+    // Unless the server was busy or away, the next list comes in pages, whatever was the matter with this one.
+    const isTemporary = isKubeError(error, 'unreachable', 'unavailable', 'too-many-requests')
+    if (this.state.resourceVersion === undefined && !isTemporary) this.#streamsLists = false
     const refused = error.status !== undefined && this.state.failures % WATCH_OPENINGS_BEFORE_RELIST === 0
     if (isKubeError(error, 'gone', 'bad-response') || isFromTheFuture(error) || refused)
       this.state.resourceVersion = undefined
@@ -162,150 +192,152 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     const random = this.#options.random ?? Math.random
     const askedMs = (error.retryAfterSeconds ?? 0) * 1000
     const leastMs = this.#options.leastPauseMs?.(error) ?? 0
-    const delayMs = Math.max(ceilingMs * (0.5 + random() / 2), Math.min(askedMs, maxMs), leastMs)
+    const delayMs = Math.max(ceilingMs * (0.5 + random() / 2), Math.min(askedMs, RETRY_AFTER_MAX_MS), leastMs)
     await sleep(delayMs, undefined, { signal: this.#abort.signal }).catch(() => {})
   }
 
   async #list(): Promise<void> {
     this.state.phase = 'listing'
-    const { client, resource, namespace, labelSelector, fieldSelector, project } = this.#options
+    const { client, resource, namespace, labelSelector, fieldSelector, pageSize } = this.#options
     const listed = new Map<string, Known<Row>>()
-    let next: string | undefined
-    let resourceVersion: string | undefined
-    do {
-      const page = await client.list(
-        resource,
-        {
-          namespace,
-          labelSelector,
-          fieldSelector,
-          limit: this.#options.pageSize ?? PAGE_SIZE,
-          continue: next,
-        },
-        this.#abort.signal,
-      )
-      for (const object of page.items) {
-        const row = project(object)
-        if (row !== undefined) listed.set(keyOf(object), knownOf(object.metadata, row))
-      }
-      next = page.metadata.continue || undefined
-      resourceVersion = page.metadata.resourceVersion
-    } while (next !== undefined)
+    const version = await listPages(
+      {
+        ...{ client, resource, pageSize, signal: this.#abort.signal },
+        query: { namespace, labelSelector, fieldSelector },
+      },
+      () => listed.clear(),
+      (object) => this.#collect(object, listed),
+    )
+    await this.#takeOver(listed, version)
+    // What kept a streamed list from coming may have been the server of that moment.
+    this.#streamsLists = this.#options.streamsLists ?? !this.#cannotStream
+  }
+
+  #collect(object: T, listed: Map<string, Known<Row>>): void {
+    const row = this.#options.project(object)
+    if (row !== undefined) listed.set(keyOf(object), knownOf(object.metadata, row))
+  }
+
+  /** A complete list: tells the reader what differs. */
+  async #takeOver(listed: ReadonlyMap<string, Known<Row>>, version: string): Promise<void> {
+    const { plural } = this.#options.resource
+    if (compareVersions(version, this.#newest) < 0 && this.#olderLists < OLDER_LISTS_MAX) {
+      this.#olderLists += 1
+      throw new KubeError('unavailable', `${plural}: a list at ${version}, older than ${this.#newest}`)
+    }
+    this.#olderLists = 0
+    this.#newest = version
+    for (const [key, now] of listed) {
+      const before = this.#known.get(key)
+      if (before?.uid === now.uid && before.resourceVersion === now.resourceVersion) continue
+      if (before !== undefined && before.uid !== now.uid) this.#forget(key)
+      this.#store(key, now)
+      if (this.#pending.length >= BATCH_MAX_CHANGES) await this.#handOverSlice()
+    }
+    for (const key of this.#known.keys()) {
+      if (listed.has(key)) continue
+      this.#forget(key)
+      if (this.#pending.length >= BATCH_MAX_CHANGES) await this.#handOverSlice()
+    }
     if (this.#abort.signal.aborted) return
-    this.#applyList(listed)
-    this.state.resourceVersion = resourceVersion ?? '0'
+    this.state.resourceVersion = version
     this.#flush()
     this.#isSynced = true
     this.#resolveSynced()
   }
 
-  #applyList(listed: ReadonlyMap<string, Known<Row>>): void {
-    for (const [key, known] of this.#known) {
-      if (listed.get(key)?.uid !== known.uid) this.#forget(key)
-    }
-    for (const [key, now] of listed) {
-      if (this.#known.get(key)?.resourceVersion !== now.resourceVersion) this.#store(key, now)
-    }
+  async #handOverSlice(): Promise<void> {
+    this.#flush()
+    await nextTurn()
   }
 
-  /** Reads one watch to its end. Returns when the server ended it in good order. */
-  async #watch(): Promise<void> {
-    const { client, resource, namespace, labelSelector, fieldSelector } = this.#options
+  /** Reads one watch to its end, with a list at its beginning if asked. Returns when the server ended it in good order. */
+  async #watch(withList: boolean): Promise<void> {
+    const { plural } = this.#options.resource
+    this.state.phase = withList ? 'listing' : 'watching'
     const openedMs = Date.now()
-    const random = this.#options.random ?? Math.random
-    const response = await client.watch(
-      resource,
-      {
-        namespace,
-        labelSelector,
-        fieldSelector,
-        resourceVersion: this.state.resourceVersion,
-        timeoutSeconds: Math.round(WATCH_SECONDS * (1 + random())),
-      },
-      this.#abort.signal,
-    )
-    this.state.phase = 'watching'
+    const response = await this.#openWatch(withList)
+    let listed = withList ? new Map<string, Known<Row>>() : undefined
     let lines = 0
-    const end = await this.#readLines(response, (line) => {
-      lines++
-      this.#applyLine(line)
-      this.state.failures = 0
-      this.state.lastError = undefined
+    let isSilent = false
+    const reading = readLines(response, {
+      what: plural,
+      inactivityMs: this.#options.inactivityMs ?? (withList ? LIST_INACTIVITY_MS : INACTIVITY_MS),
+      onSilence: () => {
+        isSilent = true
+      },
     })
-    // A server that ends each watch at once would otherwise be asked in a tight loop.
-    if (end === 'ended' && lines === 0 && Date.now() - openedMs < 1000) {
-      throw new KubeError('interrupted', `${resource.plural}: the server ended the watch at once`)
+    for await (const piece of reading) {
+      for (const line of piece) {
+        if (this.#abort.signal.aborted) return
+        const event = parseEvent<T>(line, plural)
+        if (listed === undefined) this.#apply(event)
+        else if (this.#isListEnd(event, listed)) {
+          await this.#takeOver(listed, event.object.metadata.resourceVersion ?? '0')
+          listed = undefined
+          this.state.phase = 'watching'
+        }
+        lines += 1
+        if (listed !== undefined) continue
+        this.state.failures = 0
+        this.state.lastError = undefined
+      }
     }
+    if (listed !== undefined) throw new KubeError('interrupted', `${plural}: a streamed list without end`)
+    // Quiet or dead, nobody can tell: opening anew costs little, and finds the next server if this one is gone. But a server that
+    // ends each watch at once would be asked in a tight loop.
+    if (!isSilent && lines === 0 && Date.now() - openedMs < 1000)
+      throw new KubeError('interrupted', `${plural}: the server ended the watch at once`)
     this.state.failures = 0
   }
 
-  #readLines(response: IncomingMessage, onLine: (line: string) => void): Promise<'ended' | 'silent'> {
-    const { plural } = this.#options.resource
-    const inactivityMs = this.#options.inactivityMs ?? INACTIVITY_MS
-    return new Promise((resolve, reject) => {
-      let rest = ''
-      const fail = (error: KubeError) => {
-        clearTimer(timer)
-        response.destroy()
-        reject(error)
-      }
-      const timer = setTimer(() => {
-        // Quiet or dead, nobody can tell: opening anew costs little, and finds the next server if this one is gone.
-        resolve('silent')
-        response.destroy()
-      }, inactivityMs)
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => {
-        timer.refresh()
-        const parts = (rest + chunk).split('\n')
-        rest = parts.pop() ?? ''
-        try {
-          for (const line of parts) if (line.trim() !== '') onLine(line)
-          if (rest.length > MAX_LINE_CHARS)
-            throw new KubeError('bad-response', `${plural}: a watch event without end`)
-        } catch (error) {
-          if (!(error instanceof KubeError)) throw error
-          fail(error)
-        }
-      })
-      response.on('end', () => {
-        clearTimer(timer)
-        resolve('ended')
-      })
-      // Also the way out when the signal aborts: destroy() closes without 'end'.
-      response.on('close', () => {
-        clearTimer(timer)
-        reject(new KubeError('interrupted', `${plural}: the watch broke`))
-      })
-      response.on('error', (error) => {
-        fail(new KubeError('interrupted', `${plural}: the watch broke`, { cause: error }))
-      })
-    })
+  async #openWatch(withList: boolean) {
+    const { client, resource, namespace, labelSelector, fieldSelector } = this.#options
+    const random = this.#options.random ?? Math.random
+    try {
+      return await client.watch(
+        resource,
+        {
+          namespace,
+          labelSelector,
+          fieldSelector,
+          resourceVersion: withList ? undefined : this.state.resourceVersion,
+          sendsInitialEvents: withList,
+          timeoutSeconds: Math.round(WATCH_SECONDS * (1 + random())),
+        },
+        this.#abort.signal,
+      )
+    } catch (error) {
+      // Servers before 1.32, or with the feature turned off, say that the option is forbidden.
+      if (withList && isKubeError(error, 'invalid')) this.#cannotStream = true
+      throw error
+    }
   }
 
-  #applyLine(line: string): void {
+  /** Takes an event of a streamed list. @returns whether it ends the list */
+  #isListEnd({ type, object }: WatchEvent<T>, listed: Map<string, Known<Row>>): boolean {
     const { plural } = this.#options.resource
-    const event = parseEvent<T>(line, plural)
-    const version = event.object.metadata?.resourceVersion
-    switch (event.type) {
-      case 'ADDED':
-      case 'MODIFIED':
-        this.#upsert(event.object)
-        break
-      case 'DELETED':
-        this.#forget(keyOf(event.object))
-        break
-      case 'BOOKMARK':
-        break
-      case 'ERROR':
-        throw watchError(
-          plural,
-          event.object as unknown as { code?: number; reason?: string; message?: string },
-        )
-      default:
-        throw new KubeError('bad-response', `${plural}: unknown watch event '${event.type}'`)
+    if (type === 'BOOKMARK') {
+      if (object.metadata.annotations?.[LIST_END] === 'true') return true
+      // A server that passes over options it does not know would never end the list.
+      this.#cannotStream = true
+      throw new KubeError('invalid', `${plural}: the server does not stream lists`)
     }
-    if (version !== undefined) this.state.resourceVersion = version
+    if (type === 'DELETED') listed.delete(keyOf(object))
+    else if (type === 'ADDED' || type === 'MODIFIED') this.#collect(object, listed)
+    else throw new KubeError('bad-response', `${plural}: unknown watch event '${type}'`)
+    return false
+  }
+
+  #apply({ type, object }: WatchEvent<T>): void {
+    const version = object.metadata?.resourceVersion
+    if (type === 'ADDED' || type === 'MODIFIED') this.#upsert(object)
+    else if (type === 'DELETED') this.#forget(keyOf(object))
+    else if (type !== 'BOOKMARK')
+      throw new KubeError('bad-response', `${this.#options.resource.plural}: unknown watch event '${type}'`)
+    if (version === undefined || compareVersions(version, this.state.resourceVersion ?? '0') < 0) return
+    this.state.resourceVersion = version
+    this.#newest = version
   }
 
   #upsert(object: T): void {
@@ -365,34 +397,4 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
 function knownOf<Row>(metadata: ObjectMeta, row: Row): Known<Row> {
   return { uid: metadata.uid ?? '', resourceVersion: metadata.resourceVersion ?? '', row }
-}
-
-/** The server has never seen our version: it came back with an older state, and our version means nothing there. */
-function isFromTheFuture(error: KubeError): boolean {
-  return error.status === 504 && error.message.includes('Too large resource version')
-}
-
-function parseEvent<T>(line: string, plural: string): { type: string; object: T } {
-  let event: unknown
-  try {
-    event = JSON.parse(line)
-  } catch (error) {
-    throw new KubeError('bad-response', `${plural}: a watch event is not JSON`, { cause: error })
-  }
-  if (typeof event === 'object' && event !== null && 'type' in event && 'object' in event) {
-    return event as { type: string; object: T }
-  }
-  throw new KubeError('bad-response', `${plural}: a watch event lacks its type or object`)
-}
-
-function watchError(plural: string, status: { code?: number; reason?: string; message?: string }): KubeError {
-  const gone = status.code === 410 || status.reason === 'Expired' || status.reason === 'Gone'
-  return new KubeError(
-    gone ? 'gone' : 'server-error',
-    `${plural}: ${status.message ?? 'the watch ended in an error'}`,
-    {
-      ...(status.code === undefined ? {} : { status: status.code }),
-      ...(status.reason === undefined ? {} : { reason: status.reason }),
-    },
-  )
 }

@@ -9,7 +9,7 @@ import {
   parseAddress,
   parseNetwork,
 } from '../model/address.ts'
-import type { Problem } from '../model/service.ts'
+import type { Problem, Protocol } from '../model/service.ts'
 
 const PORT_MAX = 65_535
 /** Values in messages are cut there: an annotation may hold 256 KiB. */
@@ -19,6 +19,20 @@ export function problemAt(field: string, value: unknown, why: string): Problem {
   const text = String(value)
   const shown = text.length > SHOWN_VALUE_MAX ? `${text.slice(0, SHOWN_VALUE_MAX)}…` : text
   return { reason: 'InvalidValue', what: `${field} '${shown}'`, why }
+}
+
+const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP']
+
+/** A later Kubernetes may have more of them; their ports are not ours to serve. */
+export function readProtocol(
+  text: string | undefined,
+  field: string,
+  problems: Problem[],
+): Protocol | undefined {
+  const known = PROTOCOLS.find((protocol) => protocol === (text ?? 'TCP'))
+  if (known === undefined)
+    problems.push(problemAt(field, text, `is not served here; write one of ${PROTOCOLS.join(', ')}`))
+  return known
 }
 
 /** The addresses of a list; entries that are absent or empty are no mistake. */

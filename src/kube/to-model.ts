@@ -11,9 +11,18 @@ import {
   type Service,
   type ServicePort,
   type SlicePort,
+  type TrafficPolicy,
 } from '../model/service.ts'
 import type * as api from './objects.ts'
-import { isInFamilies, isPort, problemAt, readAddresses, readChoice, readNetworks } from './parts.ts'
+import {
+  isInFamilies,
+  isPort,
+  problemAt,
+  readAddresses,
+  readChoice,
+  readNetworks,
+  readProtocol,
+} from './parts.ts'
 
 /** Another proxy's Services and slices, and what belongs to headless ones, by label, whatever its value. */
 const LABELS_NOT_OURS = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']
@@ -45,7 +54,7 @@ export function toService(object: api.Service): Service | undefined {
   const problems: Problem[] = []
   const clusterIps = readAddresses((index) => `spec.clusterIPs[${index}]`, ipTexts, problems)
   const families = FAMILIES.filter((family) => clusterIps.some((ip) => familyOf(ip) === family))
-  const externalPolicy = spec.externalTrafficPolicy ?? 'Cluster'
+  const externalPolicy = policyOf(spec.externalTrafficPolicy)
   const isBalanced = spec.type === 'LoadBalancer'
   if (isBalanced && spec.loadBalancerIP)
     problems.push(
@@ -70,7 +79,7 @@ export function toService(object: api.Service): Service | undefined {
       ? readNetworks('spec.loadBalancerSourceRanges', spec.loadBalancerSourceRanges, problems)
       : [],
     externalTrafficPolicy: externalPolicy,
-    internalTrafficPolicy: spec.internalTrafficPolicy ?? 'Cluster',
+    internalTrafficPolicy: policyOf(spec.internalTrafficPolicy),
     healthCheckNodePort: isBalanced && externalPolicy === 'Local' ? (spec.healthCheckNodePort ?? 0) : 0,
     affinitySeconds:
       spec.sessionAffinity === 'ClientIP'
@@ -117,15 +126,15 @@ function readPorts(spec: api.Service['spec'], problems: Problem[]): ServicePort[
     const nodePort = hasNodePorts ? (port.nodePort ?? 0) : 0
     if (nodePort !== 0 && !isPort(nodePort))
       problems.push(problemAt(`spec.ports[${index}].nodePort`, nodePort, 'is no port; write 1 to 65535'))
-    return [
-      {
-        name: port.name ?? '',
-        protocol: port.protocol ?? 'TCP',
-        port: port.port,
-        nodePort: isPort(nodePort) ? nodePort : 0,
-      },
-    ]
+    const protocol = readProtocol(port.protocol, `spec.ports[${index}].protocol`, problems)
+    if (protocol === undefined) return []
+    return [{ name: port.name ?? '', protocol, port: port.port, nodePort: isPort(nodePort) ? nodePort : 0 }]
   })
+}
+
+/** A policy that a later Kubernetes may have is read as the default. */
+function policyOf(text: string | undefined): TrafficPolicy {
+  return text === 'Local' ? 'Local' : 'Cluster'
 }
 
 function readAnnotations(
@@ -150,16 +159,22 @@ function wantsLoadBalancer(spec: api.Service['spec']): boolean {
 }
 
 function familiesOf(spec: api.Service['spec'], clusterIps: readonly Address[]): Family[] {
-  if (spec.ipFamilies?.length) return spec.ipFamilies.map((family) => (family === 'IPv6' ? 'ipv6' : 'ipv4'))
+  if (spec.ipFamilies?.length) return spec.ipFamilies.flatMap((family) => FAMILY_OF_TYPE.get(family) ?? [])
   return clusterIps.map(familyOf)
 }
 
-/** undefined when the slice is nobody's, another proxy's, or holds names instead of addresses. */
+/** Names (FQDN), and what a later Kubernetes may have, are not among them. */
+const FAMILY_OF_TYPE: ReadonlyMap<string, Family> = new Map([
+  ['IPv4', 'ipv4'],
+  ['IPv6', 'ipv6'],
+])
+
+/** undefined when the slice is nobody's, another proxy's, or holds something else than addresses. */
 export function toEndpointSlice(object: api.EndpointSlice): EndpointSlice | undefined {
   const { metadata } = object
   const serviceName = metadata.labels?.[LABEL_SERVICE_NAME]
-  if (isNotOurs(object) || !serviceName || object.addressType === 'FQDN') return undefined
-  const family = object.addressType === 'IPv6' ? 'ipv6' : 'ipv4'
+  const family = FAMILY_OF_TYPE.get(object.addressType)
+  if (isNotOurs(object) || !serviceName || family === undefined) return undefined
   const namespace = metadata.namespace ?? ''
   const problems: Problem[] = []
   const endpoints: Endpoint[] = []
@@ -184,8 +199,10 @@ export function toEndpointSlice(object: api.EndpointSlice): EndpointSlice | unde
 function readSlicePorts(ports: readonly api.EndpointPort[], problems: Problem[]): SlicePort[] {
   return ports.flatMap((port, index) => {
     if (!port.port) return []
-    if (isPort(port.port))
-      return [{ name: port.name ?? '', protocol: port.protocol ?? 'TCP', port: port.port }]
+    if (isPort(port.port)) {
+      const protocol = readProtocol(port.protocol, `ports[${index}].protocol`, problems)
+      return protocol === undefined ? [] : [{ name: port.name ?? '', protocol, port: port.port }]
+    }
     problems.push(problemAt(`ports[${index}].port`, port.port, 'is no port; write 1 to 65535'))
     return []
   })

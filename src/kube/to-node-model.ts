@@ -3,7 +3,7 @@
 import { type Address, type Family, familyOf, parseAddress, parseNetwork } from '../model/address.ts'
 import { type HostPort, type LocalPod, type Node, objectKey, type ServiceCidr } from '../model/service.ts'
 import type * as api from './objects.ts'
-import { isPort } from './parts.ts'
+import { isPort, readProtocol } from './parts.ts'
 
 const LABEL_ZONE = 'topology.kubernetes.io/zone'
 /** Set by the cluster autoscaler on a node it is about to delete (KEP-3836). */
@@ -49,9 +49,10 @@ function hostPortsOf(spec: api.PodSpec): HostPort[] {
   const sidecars = (spec.initContainers ?? []).filter((container) => container.restartPolicy === 'Always')
   return [...spec.containers, ...sidecars]
     .flatMap((container) => container.ports ?? [])
-    .flatMap(({ protocol, hostPort, hostIP, containerPort }) => {
-      if (!isPort(hostPort) || !isPort(containerPort)) return []
-      return [{ protocol: protocol ?? 'TCP', hostPort, containerPort, hostIp: parseAddress(hostIP ?? '') }]
+    .flatMap(({ protocol: text, hostPort, hostIP, containerPort }) => {
+      const protocol = readProtocol(text, 'hostPort', [])
+      if (!isPort(hostPort) || !isPort(containerPort) || protocol === undefined) return []
+      return [{ protocol, hostPort, containerPort, hostIp: parseAddress(hostIP ?? '') }]
     })
 }
 

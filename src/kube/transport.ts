@@ -1,6 +1,7 @@
-// HTTP below the Kubernetes client: one exchange with one server over kept-alive connections, TLS with our own CA file,
-// a bearer token re-read when its file changes (projected tokens rotate about hourly). Nothing here knows Kubernetes
-// objects; failures leave as KubeError with the code that says whether the request may have been acted on.
+// HTTP below the Kubernetes client: one exchange with one server over kept-alive connections, TLS with our own CA file, a bearer
+// token; both files are read again when they change (projected tokens rotate about hourly). A server that dies without a word is
+// found by the kernel's keep-alive probes. Nothing here knows Kubernetes objects; failures leave as KubeError with the code that
+// says whether the request may have been acted on.
 
 import { readFileSync, statSync } from 'node:fs'
 import {
@@ -10,6 +11,7 @@ import {
   type IncomingMessage,
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Socket } from 'node:net'
 import { KubeError } from './errors.ts'
 
 export interface TransportOptions {
@@ -35,10 +37,13 @@ export interface Transport {
   close(): void
 }
 
-/** A changed token is noticed within this time; a stat per request would be wasted work. */
-const TOKEN_CHECK_MS = 1000
+/** A changed file is noticed within this time; a stat per request would be wasted work. */
+const FILE_CHECK_MS = 1000
+/** Silence before the first probe. libuv asks ten times, a second apart, so a dead server is known after 25 seconds. */
+const KEEPALIVE_MS = 15_000
 /** Answers larger than this are refused: a page of 500 objects is far below. */
 const MAX_BODY_BYTES = 256 * 1024 * 1024
+const CONNECT_TIMEOUT_MS = 5_000
 /** Opening a watch may take this long before headers must be there. */
 const HEADERS_TIMEOUT_MS = 10_000
 
@@ -47,12 +52,22 @@ const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFO
 export function createTransport(options: TransportOptions): Transport {
   const agentOptions = { keepAlive: true, scheduling: 'lifo' as const }
   const httpAgent = new HttpAgent(agentOptions)
-  const ca = options.caFile === undefined ? undefined : readRequired(options.caFile, 'CA file')
-  const httpsAgent = new HttpsAgent(ca === undefined ? agentOptions : { ...agentOptions, ca })
-  const token = options.tokenFile === undefined ? undefined : tokenReader(options.tokenFile)
+  const ca = options.caFile === undefined ? undefined : fileReader(options.caFile, 'CA file')
+  const token = options.tokenFile === undefined ? undefined : fileReader(options.tokenFile, 'token file')
+  let trusted = ca?.()
+  let httpsAgent = new HttpsAgent(trusted === undefined ? agentOptions : { ...agentOptions, ca: trusted })
+  /** Connections that are in use stay; whoever asks next is checked against the new file. */
+  const currentAgent = (): HttpsAgent => {
+    const now = ca?.()
+    if (now === undefined || now === trusted) return httpsAgent
+    for (const idle of Object.values(httpsAgent.freeSockets).flat()) idle?.destroy()
+    trusted = now
+    httpsAgent = new HttpsAgent({ ...agentOptions, ca: now })
+    return httpsAgent
+  }
 
   const exchange = (server: URL, request: HttpRequest): Promise<IncomingMessage> => {
-    const bearer = token?.()
+    const bearer = token?.().trim()
     const headers: Record<string, string> = {
       accept: 'application/json',
       'user-agent': options.userAgent ?? 'weir',
@@ -67,7 +82,7 @@ export function createTransport(options: TransportOptions): Transport {
     const base = server.pathname.replace(/\/$/, '')
     return awaitResponse(server, request, () =>
       send({
-        agent: secure ? httpsAgent : httpAgent,
+        agent: secure ? currentAgent() : httpAgent,
         host: server.hostname.replace(/^\[|\]$/g, ''),
         port: server.port || (secure ? 443 : 80),
         path: base + request.path,
@@ -133,6 +148,7 @@ function runRequest(server: URL, request: HttpRequest, outgoing: ClientRequest):
     const settle = () => request.signal?.removeEventListener('abort', abort)
     if (request.signal?.aborted === true) abort()
     request.signal?.addEventListener('abort', abort, { once: true })
+    outgoing.on('socket', (socket) => watchSocket(socket, () => outgoing.destroy(notConnected(what))))
     outgoing.setTimeout(request.idleTimeoutMs || HEADERS_TIMEOUT_MS, () =>
       outgoing.destroy(new KubeError('timeout', `${what}: no answer in time`)),
     )
@@ -148,6 +164,20 @@ function runRequest(server: URL, request: HttpRequest, outgoing: ClientRequest):
     })
     outgoing.end(request.body)
   })
+}
+
+/** A request's own timeout begins with the connection: while that is being made, the kernel alone would wait two minutes. */
+function watchSocket(socket: Socket, giveUp: () => void): void {
+  socket.setKeepAlive(true, KEEPALIVE_MS)
+  if (!socket.connecting) return
+  const timer = setTimeout(giveUp, CONNECT_TIMEOUT_MS)
+  const settle = () => clearTimeout(timer)
+  socket.once('connect', settle)
+  socket.once('close', settle)
+}
+
+function notConnected(what: string): KubeError {
+  return new KubeError('unreachable', `${what}: no connection within ${CONNECT_TIMEOUT_MS / 1000} s`)
 }
 
 function transportError(what: string, error: NodeJS.ErrnoException): KubeError {
@@ -181,19 +211,19 @@ function readRequired(path: string, what: string): string {
   }
 }
 
-/** Returns the token, re-read when the file's modification time or inode has changed. A vanished file keeps the last token. */
-function tokenReader(path: string): () => string {
-  let token = readRequired(path, 'token file').trim()
+/** Returns the text, re-read when the file's modification time or inode has changed. A vanished file keeps the last one. */
+function fileReader(path: string, what: string): () => string {
+  let text = readRequired(path, what)
   let seen = fingerprint(path)
   let checkedMs = Date.now()
   return () => {
-    if (Date.now() - checkedMs < TOKEN_CHECK_MS) return token
+    if (Date.now() - checkedMs < FILE_CHECK_MS) return text
     checkedMs = Date.now()
     const now = fingerprint(path)
-    if (now === seen || now === undefined) return token
-    token = readRequired(path, 'token file').trim()
+    if (now === seen || now === undefined) return text
+    text = readRequired(path, what)
     seen = now
-    return token
+    return text
   }
 }
 

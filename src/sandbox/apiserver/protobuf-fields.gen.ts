@@ -267,6 +267,19 @@ discovery.v1.ForNode name!=1:string
 discovery.v1.ForZone name!=1:string
 events.v1.Event metadata!=1:meta.v1.ObjectMeta eventTime!=2:microtime series*=3:events.v1.EventSeries reportingController=4:string reportingInstance=5:string action=6:string reason=7:string regarding=8:core.v1.ObjectReference related*=9:core.v1.ObjectReference note=10:string type=11:string deprecatedSource=12:core.v1.EventSource deprecatedFirstTimestamp=13:time deprecatedLastTimestamp=14:time deprecatedCount=15:int32
 events.v1.EventSeries count!=1:int32 lastObservedTime!=2:microtime
+flowcontrol.v1.FlowDistinguisherMethod type!=1:string
+flowcontrol.v1.FlowSchema metadata=1:meta.v1.ObjectMeta spec=2:flowcontrol.v1.FlowSchemaSpec status=3:flowcontrol.v1.FlowSchemaStatus
+flowcontrol.v1.FlowSchemaCondition type=1:string status=2:string lastTransitionTime=3:time reason=4:string message=5:string
+flowcontrol.v1.FlowSchemaSpec priorityLevelConfiguration!=1:flowcontrol.v1.PriorityLevelConfigurationReference matchingPrecedence!=2:int32 distinguisherMethod*=3:flowcontrol.v1.FlowDistinguisherMethod rules=4:[]flowcontrol.v1.PolicyRulesWithSubjects
+flowcontrol.v1.FlowSchemaStatus conditions=1:[]flowcontrol.v1.FlowSchemaCondition
+flowcontrol.v1.GroupSubject name!=1:string
+flowcontrol.v1.NonResourcePolicyRule verbs!=1:[]string nonResourceURLs!=6:[]string
+flowcontrol.v1.PolicyRulesWithSubjects subjects!=1:[]flowcontrol.v1.Subject resourceRules=2:[]flowcontrol.v1.ResourcePolicyRule nonResourceRules=3:[]flowcontrol.v1.NonResourcePolicyRule
+flowcontrol.v1.PriorityLevelConfigurationReference name!=1:string
+flowcontrol.v1.ResourcePolicyRule verbs!=1:[]string apiGroups!=2:[]string resources!=3:[]string clusterScope=4:bool namespaces!=5:[]string
+flowcontrol.v1.ServiceAccountSubject namespace!=1:string name!=2:string
+flowcontrol.v1.Subject kind!=1:string user*=2:flowcontrol.v1.UserSubject group*=3:flowcontrol.v1.GroupSubject serviceAccount*=4:flowcontrol.v1.ServiceAccountSubject
+flowcontrol.v1.UserSubject name!=1:string
 meta.v1.Condition type!=1:string status!=2:string observedGeneration=3:int64 lastTransitionTime!=4:time reason!=5:string message!=6:string
 meta.v1.DeleteOptions gracePeriodSeconds*=1:int64 preconditions*=2:meta.v1.Preconditions orphanDependents*=3:bool propagationPolicy*=4:string dryRun=5:[]string ignoreStoreReadErrorWithClusterBreakingPotential*=6:bool
 meta.v1.FieldSelectorRequirement key!=1:string operator!=2:string values=3:[]string

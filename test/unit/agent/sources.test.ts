@@ -17,7 +17,12 @@ t.test(
       return true
     }
     const client = createKubeClient({ servers: [server.url] })
-    const sources = followSources(client, 'node1', pino({ level: 'silent' }))
+    const sources = followSources({
+      client,
+      nodeName: 'node1',
+      log: pino({ level: 'silent' }),
+      startDelayMs: 0,
+    })
     t.teardown(async () => {
       sources.close()
       client.close()

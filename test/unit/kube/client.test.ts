@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -124,7 +124,7 @@ t.test('a request without answer times out; an aborted one ends at once', async 
   await t.rejects(patient.get(SERVICES, { name: 'x' }, AbortSignal.timeout(20)), { code: 'aborted' })
 })
 
-t.test('TLS: trusts its CA only; the token is read again when its file changes', async (t) => {
+t.test('API-006 TLS: trusts its CA only; the token is read again when its file changes', async (t) => {
   const directory = t.testdir({ token: 'one\n' })
   const [key, certificate] = [join(directory, 'key'), join(directory, 'ca')]
   const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1']
@@ -132,7 +132,6 @@ t.test('TLS: trusts its CA only; the token is read again when its file changes',
   execFileSync('openssl', ['req', '-x509', ...elliptic, '-keyout', key, '-out', certificate, ...subject], {
     stdio: 'ignore',
   })
-  const { readFileSync } = await import('node:fs')
   const tokens: (string | undefined)[] = []
   const server = createServer(
     { key: readFileSync(key), cert: readFileSync(certificate) },
@@ -157,6 +156,38 @@ t.test('TLS: trusts its CA only; the token is read again when its file changes',
   await new Promise((resolve) => setTimeout(resolve, 1050))
   await client.list(SERVICES)
   t.same(tokens, ['Bearer one', 'Bearer two-longer'])
+})
+
+t.test('API-006 a CA that is rotated: the old server is no longer trusted, the new one is', async (t) => {
+  const directory = t.testdir({})
+  const make = async (name: string) => {
+    const [key, certificate] = [join(directory, `${name}.key`), join(directory, `${name}.crt`)]
+    const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1']
+    const elliptic = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1']
+    execFileSync('openssl', ['req', '-x509', ...elliptic, '-keyout', key, '-out', certificate, ...subject], {
+      stdio: 'ignore',
+    })
+    const pem = { key: readFileSync(key), cert: readFileSync(certificate) }
+    const server = createServer(pem, (_request, response) => response.end('{"metadata":{},"items":[]}'))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, cert: pem.cert }
+  }
+  const [before, after] = [await make('before'), await make('after')]
+  const caFile = join(directory, 'ca.crt')
+  writeFileSync(caFile, before.cert)
+  const clientOf = ({ url }: { url: string }) => {
+    const made = createKubeClient({ servers: [url], caFile })
+    t.teardown(() => made.close())
+    return made
+  }
+  const [old, fresh] = [clientOf(before), clientOf(after)]
+  await old.list(SERVICES)
+  await t.rejects(fresh.list(SERVICES), { code: 'unreachable', message: /not trusted/ })
+  writeFileSync(caFile, after.cert)
+  await new Promise((resolve) => setTimeout(resolve, 1050))
+  await fresh.list(SERVICES)
+  await t.rejects(old.list(SERVICES), { code: 'unreachable' }, 'not even by a connection it had')
 })
 
 t.test('configuration errors say what to do', async (t) => {

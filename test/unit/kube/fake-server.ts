@@ -10,6 +10,8 @@ export interface FakeServer {
   /** Every request seen: method and URL. */
   requests: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[]
   watches: Set<ServerResponse>
+  /** What it makes of sendInitialEvents; `ignored`: a server that does not know it. */
+  streaming: 'served' | 'refused' | 'ignored'
   /** Answers instead of the server while it returns true. */
   intercept: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined
   set(object: { name: string; [field: string]: unknown }): void
@@ -64,6 +66,13 @@ export async function fakeServer(port = 0): Promise<FakeServer> {
     response.end(JSON.stringify({ metadata: { resourceVersion: String(version), continue: next }, items }))
   }
 
+  const stream = (response: ServerResponse) => {
+    const line = (event: unknown) => response.write(`${JSON.stringify(event)}\n`)
+    for (const object of objects.values()) line({ type: 'ADDED', object })
+    const annotations = { 'k8s.io/initial-events-end': 'true' }
+    line({ type: 'BOOKMARK', object: { metadata: { resourceVersion: String(version), annotations } } })
+  }
+
   const server: Server = createServer((request, response) => {
     let body = ''
     request.on('data', (chunk) => {
@@ -82,8 +91,20 @@ export async function fakeServer(port = 0): Promise<FakeServer> {
         list(url, response)
         return
       }
+      const isStreamed = url.searchParams.get('sendInitialEvents') === 'true'
+      if (isStreamed && fake.streaming === 'refused') {
+        const reason = {
+          kind: 'Status',
+          code: 422,
+          reason: 'Invalid',
+          message: 'sendInitialEvents: Forbidden',
+        }
+        response.writeHead(422, { 'content-type': 'application/json' }).end(JSON.stringify(reason))
+        return
+      }
       response.writeHead(200, { 'content-type': 'application/json' })
       response.flushHeaders()
+      if (isStreamed && fake.streaming === 'served') stream(response)
       watches.add(response)
       response.on('close', () => watches.delete(response))
     })
@@ -97,6 +118,7 @@ export async function fakeServer(port = 0): Promise<FakeServer> {
     requests: [],
     watches,
     intercept: undefined,
+    streaming: 'served',
     set: (object) => fake.send(store(object)),
     remove: (name) => fake.send(drop(name)),
     setSilently: (object) => void store(object),

@@ -1,67 +1,8 @@
 import t from 'tap'
-import { createKubeClient } from '../../../src/kube/client.ts'
-import { type Change, type ListWatchOptions, listWatch } from '../../../src/kube/list-watch.ts'
-import { type ApiObject, SERVICES } from '../../../src/kube/objects.ts'
-import { type FakeServer, fakeServer, until } from './fake-server.ts'
+import { fakeServer, until } from './fake-server.ts'
+import { follow, serverWith } from './follow.ts'
 
-interface Thing extends ApiObject {
-  value?: number
-}
-
-interface Followed {
-  changes: Change<number>[]
-  batches: number
-  problems: string[]
-  follower: ReturnType<typeof listWatch<Thing, number>>
-  brief: () => string[]
-}
-
-const THINGS = { ...SERVICES, objectType: undefined } as unknown as ListWatchOptions<
-  Thing,
-  number
->['resource']
-
-function follow(
-  test: Tap,
-  servers: readonly FakeServer[],
-  more: Partial<ListWatchOptions<Thing, number>> = {},
-): Followed {
-  const client = createKubeClient({ servers: servers.map((server) => server.url) })
-  const followed: Followed = {
-    changes: [],
-    batches: 0,
-    problems: [],
-    brief: () => followed.changes.map((change) => `${change.type} ${change.key.split('/')[1]}`),
-    follower: listWatch<Thing, number>({
-      client,
-      resource: THINGS,
-      project: (thing) => thing.value,
-      onChanges: (changes) => {
-        followed.changes.push(...changes)
-        followed.batches++
-      },
-      onProblem: (error) => followed.problems.push(error.code),
-      backoff: { firstMs: 4, maxMs: 40 },
-      ...more,
-    }),
-  }
-  test.teardown(() => {
-    followed.follower.close()
-    client.close()
-  })
-  return followed
-}
-
-type Tap = Pick<typeof t, 'teardown'>
-
-async function serverWith(test: Tap, count: number): Promise<FakeServer> {
-  const server = await fakeServer()
-  test.teardown(() => server.close())
-  for (let index = 0; index < count; index++) server.setSilently({ name: `s${index}`, value: index })
-  return server
-}
-
-t.test('lists in pages and hands over one batch before synced resolves', async (t) => {
+t.test('API-007 lists in pages and hands over one batch before synced resolves', async (t) => {
   const server = await serverWith(t, 5)
   const { changes, follower } = follow(t, [server], { pageSize: 2 })
   await follower.synced
@@ -101,27 +42,30 @@ t.test('an object the projection skips is no row, and ends one', async (t) => {
   t.same(followed.brief(), ['add s0', 'delete s0'])
 })
 
-t.test('a reset in the middle of an event resumes at the last version without a new list', async (t) => {
-  const server = await serverWith(t, 1)
-  const followed = follow(t, [server])
-  await followed.follower.synced
-  await until('a watch', () => server.watches.size === 1)
-  server.set({ name: 'a', value: 1 })
-  await until('a', () => followed.changes.length === 2)
-  for (const watch of server.watches) {
-    watch.write('{"type":"ADDED","object":{"meta')
-    setImmediate(() => watch.socket?.resetAndDestroy())
-  }
-  await until('the watch to go', () => server.watches.size === 0)
-  await until('a new watch', () => server.watches.size === 1)
-  t.match(server.requests.at(-1)?.url, /resourceVersion=102/)
-  server.set({ name: 'b', value: 2 })
-  await until('b', () => followed.changes.length === 3)
-  t.equal(server.requests.filter((request) => request.url.includes('limit=')).length, 1, 'one list in all')
-  t.same(followed.problems, ['interrupted'])
-})
+t.test(
+  'API-003 a reset in the middle of an event resumes at the last version without a new list',
+  async (t) => {
+    const server = await serverWith(t, 1)
+    const followed = follow(t, [server])
+    await followed.follower.synced
+    await until('a watch', () => server.watches.size === 1)
+    server.set({ name: 'a', value: 1 })
+    await until('a', () => followed.changes.length === 2)
+    for (const watch of server.watches) {
+      watch.write('{"type":"ADDED","object":{"meta')
+      setImmediate(() => watch.socket?.resetAndDestroy())
+    }
+    await until('the watch to go', () => server.watches.size === 0)
+    await until('a new watch', () => server.watches.size === 1)
+    t.match(server.requests.at(-1)?.url, /resourceVersion=102/)
+    server.set({ name: 'b', value: 2 })
+    await until('b', () => followed.changes.length === 3)
+    t.equal(server.requests.filter((request) => request.url.includes('limit=')).length, 1, 'one list in all')
+    t.same(followed.problems, ['interrupted'])
+  },
+)
 
-t.test('410 as an event: lists again and tells only differences', async (t) => {
+t.test('API-001, API-002 410 as an event: lists again and tells only differences', async (t) => {
   const server = await serverWith(t, 3)
   const followed = follow(t, [server])
   await followed.follower.synced
@@ -140,7 +84,7 @@ t.test('410 as an event: lists again and tells only differences', async (t) => {
   t.same(followed.problems, ['gone'])
 })
 
-t.test('410 as status lists again', async (t) => {
+t.test('API-001 410 as status lists again', async (t) => {
   const server = await serverWith(t, 1)
   let refused = 0
   server.intercept = (request, response) => {
@@ -178,7 +122,7 @@ t.test('a server that came back with an older state is listed again at once', as
   t.equal(refused, 1)
 })
 
-t.test('a list answered 503 is tried again with backoff, for as long as it takes', async (t) => {
+t.test('API-003 a list answered 503 is tried again with backoff, for as long as it takes', async (t) => {
   const server = await serverWith(t, 1)
   let refusals = 0
   server.intercept = (_request, response) => {
@@ -202,7 +146,7 @@ t.test('a silent connection is opened anew, which is no failure', async (t) => {
   t.same(problems, [])
 })
 
-t.test('bookmarks move the version on and keep the connection', async (t) => {
+t.test('API-004 bookmarks move the version on and keep the connection', async (t) => {
   const server = await serverWith(t, 1)
   const { follower } = follow(t, [server], { inactivityMs: 150 })
   await follower.synced

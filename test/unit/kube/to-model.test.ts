@@ -378,3 +378,40 @@ t.test('ServiceCIDRs', async (t) => {
     { name: 'kubernetes', prefixes: ['10.96.0.0/16', 'fd00:96::/112'] },
   )
 })
+
+t.test('API-012 what a later Kubernetes adds is passed over, and costs nothing else', async (t) => {
+  // As JSON brings it: fields and values that the types here do not have.
+  const read = <T>(object: T): T => JSON.parse(JSON.stringify(object)) as T
+  const ports = [
+    { name: 'quic', port: 443, protocol: 'QUIC' },
+    { name: 'web', port: 80, protocol: 'TCP', novelty: { deep: [1] } },
+  ] as unknown as NonNullable<api.Service['spec']['ports']>
+  const spec = {
+    clusterIP: '10.96.0.10',
+    ports,
+    externalTrafficPolicy: 'Sideways',
+    internalTrafficPolicy: 'PreferSomething',
+    sessionAffinity: 'Cookie',
+    ipFamilies: ['IPv4', 'IPv8'],
+    type: 'LoadBalancer',
+    futureField: true,
+  } as unknown as Partial<api.Service['spec']>
+  t.match(toService(read(service(spec))), {
+    ports: [{ name: 'web', port: 80, protocol: 'TCP' }],
+    externalTrafficPolicy: 'Cluster',
+    internalTrafficPolicy: 'Cluster',
+    affinitySeconds: 0,
+    loadBalancerFamilies: ['ipv4'],
+    problems: [{ what: "spec.ports[0].protocol 'QUIC'" }],
+  })
+  const endpoints = [
+    { addresses: ['10.244.1.1'], conditions: { ready: true, sleepy: true }, hints: { forRacks: ['a'] } },
+  ] as unknown as api.Endpoint[]
+  const slicePorts = [{ port: 1, protocol: 'QUIC' }, { port: 80 }] as unknown as api.EndpointPort[]
+  t.match(toEndpointSlice(read(slice({ endpoints, ports: slicePorts }))), {
+    ports: [{ port: 80, protocol: 'TCP' }],
+    endpoints: [{ address: '10.244.1.1', ready: true, forZones: [], forNodes: [] }],
+  })
+  const unknownType = { addressType: 'IPv8' } as unknown as Partial<api.EndpointSlice>
+  t.equal(toEndpointSlice(read(slice(unknownType))), undefined)
+})

@@ -17,7 +17,7 @@ import {
 } from './networking.ts'
 import { podKind } from './pod.ts'
 import { serviceKind } from './service.ts'
-import { cronJobKind, persistentVolumeKind } from './unattended.ts'
+import { cronJobKind, flowSchemaKind, persistentVolumeKind } from './unattended.ts'
 import {
   daemonSetKind,
   deploymentKind,
@@ -59,4 +59,5 @@ export const builtinKinds: readonly KindDefinition[] = [
   jobKind,
   cronJobKind,
   persistentVolumeKind,
+  flowSchemaKind,
 ]

@@ -2,8 +2,11 @@
 // (`apply --prune` looks for every kind of its list, and gives up at the first that is missing).
 
 import type { FieldError, KindDefinition, KubeObject } from '../kind.ts'
-import { ageColumn, defineKind, textColumn } from './define.ts'
+import { ageColumn, defineKind, numberColumn, textColumn } from './define.ts'
 import { required } from './field-errors.ts'
+
+/** The real server's. */
+const PRECEDENCE_DEFAULT = 1000
 
 interface CronJobSpec {
   schedule?: string
@@ -51,4 +54,34 @@ export const persistentVolumeKind: KindDefinition = defineKind('PersistentVolume
     textColumn('StorageClass', (object) => volume(object).spec?.storageClassName ?? ''),
     ageColumn,
   ],
+})
+
+interface FlowSchema {
+  spec?: {
+    priorityLevelConfiguration?: { name?: string }
+    matchingPrecedence?: number
+    distinguisherMethod?: { type?: string }
+  }
+}
+
+const flowSchema = (object: KubeObject): FlowSchema => object as unknown as FlowSchema
+
+export const flowSchemaKind: KindDefinition = defineKind('FlowSchema', {
+  package: 'flowcontrol',
+  group: 'flowcontrol.apiserver.k8s.io',
+  namespaced: false,
+  columns: [
+    textColumn('PriorityLevel', (object) => flowSchema(object).spec?.priorityLevelConfiguration?.name ?? ''),
+    numberColumn('MatchingPrecedence', (object) => flowSchema(object).spec?.matchingPrecedence ?? 0),
+    textColumn(
+      'DistinguisherMethod',
+      (object) => flowSchema(object).spec?.distinguisherMethod?.type ?? '<none>',
+    ),
+    ageColumn,
+  ],
+  admit: (object) => {
+    object['status'] ??= {}
+    const spec = flowSchema(object).spec
+    if (spec) spec.matchingPrecedence ||= PRECEDENCE_DEFAULT
+  },
 })

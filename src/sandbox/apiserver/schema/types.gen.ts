@@ -263,6 +263,19 @@ discovery.v1.ForNode name!:string
 discovery.v1.ForZone name!:string
 events.v1.Event kind:string apiVersion:string metadata!:meta.v1.ObjectMeta eventTime!:microtime series*:events.v1.EventSeries reportingController:string reportingInstance:string action:string reason:string regarding:core.v1.ObjectReference related*:core.v1.ObjectReference note:string type:string deprecatedSource:core.v1.EventSource deprecatedFirstTimestamp:time deprecatedLastTimestamp:time deprecatedCount:int32
 events.v1.EventSeries count!:int32 lastObservedTime!:microtime
+flowcontrol.v1.FlowDistinguisherMethod type!:'flowcontrol.v1.FlowDistinguisherMethodType
+flowcontrol.v1.FlowSchema kind:string apiVersion:string metadata:meta.v1.ObjectMeta spec:flowcontrol.v1.FlowSchemaSpec status:flowcontrol.v1.FlowSchemaStatus
+flowcontrol.v1.FlowSchemaCondition type:'flowcontrol.v1.FlowSchemaConditionType status:'flowcontrol.v1.ConditionStatus lastTransitionTime:time reason:string message:string
+flowcontrol.v1.FlowSchemaSpec priorityLevelConfiguration!:flowcontrol.v1.PriorityLevelConfigurationReference matchingPrecedence!:int32 distinguisherMethod*:flowcontrol.v1.FlowDistinguisherMethod rules:[]flowcontrol.v1.PolicyRulesWithSubjects
+flowcontrol.v1.FlowSchemaStatus conditions:[]flowcontrol.v1.FlowSchemaCondition~merge@type
+flowcontrol.v1.GroupSubject name!:string
+flowcontrol.v1.NonResourcePolicyRule verbs!:[]string nonResourceURLs!:[]string
+flowcontrol.v1.PolicyRulesWithSubjects subjects!:[]flowcontrol.v1.Subject resourceRules:[]flowcontrol.v1.ResourcePolicyRule nonResourceRules:[]flowcontrol.v1.NonResourcePolicyRule
+flowcontrol.v1.PriorityLevelConfigurationReference name!:string
+flowcontrol.v1.ResourcePolicyRule verbs!:[]string apiGroups!:[]string resources!:[]string clusterScope:bool namespaces!:[]string
+flowcontrol.v1.ServiceAccountSubject namespace!:string name!:string
+flowcontrol.v1.Subject kind!:'flowcontrol.v1.SubjectKind user*:flowcontrol.v1.UserSubject group*:flowcontrol.v1.GroupSubject serviceAccount*:flowcontrol.v1.ServiceAccountSubject
+flowcontrol.v1.UserSubject name!:string
 meta.v1.Condition type!:string status!:'meta.v1.ConditionStatus observedGeneration:int64 lastTransitionTime!:time reason!:string message!:string
 meta.v1.DeleteOptions kind:string apiVersion:string gracePeriodSeconds*:int64 preconditions*:meta.v1.Preconditions orphanDependents*:bool propagationPolicy*:'meta.v1.DeletionPropagation dryRun:[]string ignoreStoreReadErrorWithClusterBreakingPotential*:bool
 meta.v1.FieldSelectorRequirement key!:string operator!:'meta.v1.FieldSelectorOperator values:[]string
