@@ -39,6 +39,7 @@ enum map_version {
 struct node_config {
 	struct address tunnel_ipv4; /* outer source of what we tunnel; :: when the node has none */
 	struct address tunnel_ipv6;
+	__u64 host_netns_cookie; /* loopback node ports are for sockets of this namespace alone */
 	__u64 flow_secret[2]; /* key of the flow table's hash; kept in `secrets` so that a restart
 				 reads the same */
 	__u32 node_id;

@@ -4,9 +4,14 @@
  * packet needs translation afterwards. The socket's storage remembers which Service it was, for
  * getpeername() and recvmsg(). Seen from inside the cluster: externalTrafficPolicy does not narrow.
  *
- * A refusal is what a closed port is, ECONNREFUSED. A Local policy without an endpoint here, which
- * a packet would meet with silence, is EHOSTUNREACH: at the socket there is nothing to lose on the
- * way, and the caller learns at once.
+ * A refusal is what a closed port is, ECONNREFUSED. What a packet would meet with silence (a Local
+ * policy without an endpoint here, a source outside loadBalancerSourceRanges, an address that no
+ * Service has) is EHOSTUNREACH: at the socket there is nothing to lose on the way, and the caller
+ * learns at once.
+ *
+ * The caller's address is that of its network namespace, for a socket has none of its own before it
+ * is connected. A namespace that user space does not know (yet) is admitted by no source range, and
+ * its affinity is keyed by its cookie.
  *
  * IPv4 addresses seen by the IPv6 hooks (::ffff:a.b.c.d) are already in the maps' own form.
  */
@@ -15,6 +20,7 @@
 
 #include <linux/errno.h>
 #include <linux/in.h>
+#include "lib/affinity.h"
 #include "lib/lb.h"
 #include "lib/verdict.h"
 
@@ -119,18 +125,77 @@ static __always_inline struct sock_reverse *sock_storage(struct bpf_sock_addr *c
 	return ctx->sk ? bpf_sk_storage_get(&sock_reverse, ctx->sk, NULL, flags) : NULL;
 }
 
-/*
- * No frontend: either not a Service at all, or a port that the Service lacks. UDP proceeds: a host
- * refuses a datagram and never the connect(), which ping and traceroute use to learn their own
- * address; the datagram meets its refusal at the node it reaches.
- */
-static __always_inline int sock_judge_unknown(const struct sock_target *target)
+static __always_inline bool is_ipv4(const struct address *address)
 {
-	if (target->protocol != IPPROTO_TCP)
+	return address_get_word(address, 0) == 0 && address_get_word(address, 1) == 0 &&
+	       address_get_word(address, 2) == bpf_htonl(0xffff);
+}
+
+/* The address that packets of the caller would come from. */
+static __always_inline void sock_read_client(struct bpf_sock_addr *ctx,
+					     const struct sock_target *target,
+					     struct address *client)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	const struct netns_endpoint *endpoint = bpf_map_lookup_elem(&netns_endpoints, &cookie);
+
+	if (!endpoint) {
+		address_set_words(client, 0, 0, cookie, cookie >> 32);
+		return;
+	}
+	*client = is_ipv4(&target->address) ? endpoint->ipv4 : endpoint->ipv6;
+}
+
+static __always_inline bool is_unallocated(const struct address *address)
+{
+	struct cidr_key key = {.prefix_bits = 8 * sizeof(key.address), .address = *address};
+
+	return bpf_map_lookup_elem(&service_cidrs, &key);
+}
+
+/*
+ * No frontend: not a Service at all, a port that the Service lacks, or an address that no Service
+ * has. A connect() of UDP proceeds: a host refuses a datagram and never the connect(), which ping
+ * and traceroute use to learn their own address; the datagram meets its refusal on its way.
+ */
+static __always_inline int sock_judge_unknown(const struct sock_target *target, bool is_datagram)
+{
+	if (target->protocol != IPPROTO_TCP && !is_datagram)
 		return SOCK_PROCEED;
-	if (!frontend_find_catch_all(&target->address))
-		return SOCK_PROCEED;
-	return sock_refuse(REASON_NO_SUCH_PORT, ECONNREFUSED);
+	if (filter_admits(&target->address) && frontend_find_catch_all(&target->address))
+		return sock_refuse(REASON_NO_SUCH_PORT, ECONNREFUSED);
+	if (is_unallocated(&target->address))
+		return sock_refuse(REASON_UNALLOCATED_ADDRESS, EHOSTUNREACH);
+	return SOCK_PROCEED;
+}
+
+/* The frontend that this caller may see there. */
+static __always_inline const struct frontend *sock_find_frontend(struct bpf_sock_addr *ctx,
+								 const struct sock_target *target)
+{
+	const struct frontend *frontend;
+
+	if (!filter_admits(&target->address))
+		return NULL;
+	frontend = frontend_find(&target->address, target->port, target->protocol);
+	if (frontend && frontend->flags & FRONTEND_SOCKET_ONLY &&
+	    bpf_get_netns_cookie(ctx) != node_config.host_netns_cookie)
+		return NULL;
+	return frontend;
+}
+
+/* A backend for a new connection or a first datagram; 0: there is none. */
+static __always_inline __u32 sock_choose(const struct frontend *frontend,
+					 const struct address *client)
+{
+	return choose_backend(frontend, range_from_inside(frontend), client, bpf_get_prandom_u32());
+}
+
+static __always_inline int sock_judge_without_backend(const struct frontend *frontend)
+{
+	if (frontend->flags & FRONTEND_ANY_ENDPOINT)
+		return sock_refuse(REASON_NO_LOCAL_ENDPOINT, EHOSTUNREACH);
+	return sock_refuse(REASON_NO_ENDPOINT, ECONNREFUSED);
 }
 
 /* `keeps_peer`: sendmsg() of one socket to one Service stays with one backend; a connect() is new.
@@ -142,22 +207,26 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 	const struct backend *backend;
 	struct sock_target target = {};
 	struct sock_reverse *reverse;
+	struct address client = {};
 	__u32 backend_id = 0;
 
 	sock_read_target(ctx, &target, family);
-	frontend = frontend_find(&target.address, target.port, target.protocol);
+	frontend = sock_find_frontend(ctx, &target);
 	if (!frontend)
-		return sock_judge_unknown(&target);
+		return sock_judge_unknown(&target, keeps_peer);
 	reverse = sock_storage(ctx, BPF_SK_STORAGE_GET_F_CREATE);
 	if (reverse && keeps_peer)
 		backend_id = sock_find_earlier(reverse, &target);
-	if (!backend_id)
-		backend_id = range_choose(range_from_inside(frontend), bpf_get_prandom_u32());
+	if (!backend_id) {
+		if (frontend->affinity_ticks || frontend->flags & FRONTEND_SOURCE_RANGES)
+			sock_read_client(ctx, &target, &client);
+		if (!frontend_admits(frontend, &client))
+			return sock_refuse(REASON_SOURCE_RANGE, EHOSTUNREACH);
+		backend_id = sock_choose(frontend, &client);
+	}
 	backend = backend_find(backend_id);
-	if (!backend && frontend->flags & FRONTEND_ANY_ENDPOINT)
-		return sock_refuse(REASON_NO_LOCAL_ENDPOINT, EHOSTUNREACH);
 	if (!backend)
-		return sock_refuse(REASON_NO_ENDPOINT, ECONNREFUSED);
+		return sock_judge_without_backend(frontend);
 	if (reverse)
 		sock_remember(reverse, &target, backend, backend_id);
 	sock_write_target(ctx, &backend->address, backend->port, family);

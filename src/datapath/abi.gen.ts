@@ -1238,11 +1238,12 @@ export const NODE_LAYOUT: StructLayout = {
   ],
 }
 
-export const NODE_CONFIG_BYTES = 80
+export const NODE_CONFIG_BYTES = 88
 
 export interface NodeConfig {
   readonly tunnelIpv4: Uint8Array
   readonly tunnelIpv6: Uint8Array
+  readonly hostNetnsCookie: bigint
   readonly flowSecret: readonly bigint[]
   readonly nodeId: number
   readonly tickShift: number
@@ -1257,23 +1258,24 @@ export interface NodeConfig {
 }
 
 export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 80)
+  buffer.fill(0, offset, offset + 88)
   writeBytes(value.tunnelIpv4, 16, 'NodeConfig.tunnelIpv4', buffer, offset)
   writeBytes(value.tunnelIpv6, 16, 'NodeConfig.tunnelIpv6', buffer, offset + 16)
+  buffer.writeBigUInt64LE(value.hostNetnsCookie, offset + 32)
   checkCount(value.flowSecret.length, 2, 'NodeConfig.flowSecret')
   for (let i = 0; i < 2; i += 1) {
-    buffer.writeBigUInt64LE((value.flowSecret[i] as bigint), offset + 32 + i * 8)
+    buffer.writeBigUInt64LE((value.flowSecret[i] as bigint), offset + 40 + i * 8)
   }
-  buffer.writeUInt32LE(value.nodeId, offset + 48)
-  buffer.writeUInt32LE(value.tickShift, offset + 52)
-  buffer.writeUInt32LE(value.flowSetMask, offset + 56)
-  buffer.writeUInt32LE(value.redirectsOnly, offset + 60)
-  buffer.writeUInt16LE(value.snatPortFirst, offset + 64)
-  buffer.writeUInt16LE(value.snatPortLast, offset + 66)
-  buffer.writeUInt16LE(value.mssIpv4, offset + 68)
-  buffer.writeUInt16LE(value.mssIpv6, offset + 70)
-  buffer.writeUInt8(value.tunnelKind, offset + 72)
-  buffer.writeUInt8(value.perPacket, offset + 73)
+  buffer.writeUInt32LE(value.nodeId, offset + 56)
+  buffer.writeUInt32LE(value.tickShift, offset + 60)
+  buffer.writeUInt32LE(value.flowSetMask, offset + 64)
+  buffer.writeUInt32LE(value.redirectsOnly, offset + 68)
+  buffer.writeUInt16LE(value.snatPortFirst, offset + 72)
+  buffer.writeUInt16LE(value.snatPortLast, offset + 74)
+  buffer.writeUInt16LE(value.mssIpv4, offset + 76)
+  buffer.writeUInt16LE(value.mssIpv6, offset + 78)
+  buffer.writeUInt8(value.tunnelKind, offset + 80)
+  buffer.writeUInt8(value.perPacket, offset + 81)
   return buffer
 }
 
@@ -1281,42 +1283,44 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
   return {
     tunnelIpv4: readBytes(buffer, offset, 16),
     tunnelIpv6: readBytes(buffer, offset + 16, 16),
-    flowSecret: [buffer.readBigUInt64LE(offset + 32), buffer.readBigUInt64LE(offset + 32 + 8)],
-    nodeId: buffer.readUInt32LE(offset + 48),
-    tickShift: buffer.readUInt32LE(offset + 52),
-    flowSetMask: buffer.readUInt32LE(offset + 56),
-    redirectsOnly: buffer.readUInt32LE(offset + 60),
-    snatPortFirst: buffer.readUInt16LE(offset + 64),
-    snatPortLast: buffer.readUInt16LE(offset + 66),
-    mssIpv4: buffer.readUInt16LE(offset + 68),
-    mssIpv6: buffer.readUInt16LE(offset + 70),
-    tunnelKind: buffer.readUInt8(offset + 72),
-    perPacket: buffer.readUInt8(offset + 73),
+    hostNetnsCookie: buffer.readBigUInt64LE(offset + 32),
+    flowSecret: [buffer.readBigUInt64LE(offset + 40), buffer.readBigUInt64LE(offset + 40 + 8)],
+    nodeId: buffer.readUInt32LE(offset + 56),
+    tickShift: buffer.readUInt32LE(offset + 60),
+    flowSetMask: buffer.readUInt32LE(offset + 64),
+    redirectsOnly: buffer.readUInt32LE(offset + 68),
+    snatPortFirst: buffer.readUInt16LE(offset + 72),
+    snatPortLast: buffer.readUInt16LE(offset + 74),
+    mssIpv4: buffer.readUInt16LE(offset + 76),
+    mssIpv6: buffer.readUInt16LE(offset + 78),
+    tunnelKind: buffer.readUInt8(offset + 80),
+    perPacket: buffer.readUInt8(offset + 81),
   }
 }
 
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
-  sizeBytes: 80,
-  hash: 'a6d5d2e320ccef77',
+  sizeBytes: 88,
+  hash: '0e2a617c8b58199b',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
     { path: 'tunnel_ipv6', bitOffset: 128, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv6.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
-    { path: 'flow_secret', bitOffset: 256, bits: 128, type: 'u64[2]' },
-    { path: 'node_id', bitOffset: 384, bits: 32, type: 'u32' },
-    { path: 'tick_shift', bitOffset: 416, bits: 32, type: 'u32' },
-    { path: 'flow_set_mask', bitOffset: 448, bits: 32, type: 'u32' },
-    { path: 'redirects_only', bitOffset: 480, bits: 32, type: 'u32' },
-    { path: 'snat_port_first', bitOffset: 512, bits: 16, type: 'u16' },
-    { path: 'snat_port_last', bitOffset: 528, bits: 16, type: 'u16' },
-    { path: 'mss_ipv4', bitOffset: 544, bits: 16, type: 'u16' },
-    { path: 'mss_ipv6', bitOffset: 560, bits: 16, type: 'u16' },
-    { path: 'tunnel_kind', bitOffset: 576, bits: 8, type: 'u8' },
-    { path: 'per_packet', bitOffset: 584, bits: 8, type: 'u8' },
-    { path: 'pad0', bitOffset: 592, bits: 16, type: 'u16' },
-    { path: 'pad1', bitOffset: 608, bits: 32, type: 'u32' },
+    { path: 'host_netns_cookie', bitOffset: 256, bits: 64, type: 'u64' },
+    { path: 'flow_secret', bitOffset: 320, bits: 128, type: 'u64[2]' },
+    { path: 'node_id', bitOffset: 448, bits: 32, type: 'u32' },
+    { path: 'tick_shift', bitOffset: 480, bits: 32, type: 'u32' },
+    { path: 'flow_set_mask', bitOffset: 512, bits: 32, type: 'u32' },
+    { path: 'redirects_only', bitOffset: 544, bits: 32, type: 'u32' },
+    { path: 'snat_port_first', bitOffset: 576, bits: 16, type: 'u16' },
+    { path: 'snat_port_last', bitOffset: 592, bits: 16, type: 'u16' },
+    { path: 'mss_ipv4', bitOffset: 608, bits: 16, type: 'u16' },
+    { path: 'mss_ipv6', bitOffset: 624, bits: 16, type: 'u16' },
+    { path: 'tunnel_kind', bitOffset: 640, bits: 8, type: 'u8' },
+    { path: 'per_packet', bitOffset: 648, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 656, bits: 16, type: 'u16' },
+    { path: 'pad1', bitOffset: 672, bits: 32, type: 'u32' },
   ],
 }
 

@@ -22,6 +22,7 @@ import {
   makePinDirectory,
   openObject,
 } from '../sys/libbpf-ts/index.ts'
+import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import * as abi from './abi.gen.ts'
 import { LAYOUTS, type MapName } from './maps.ts'
 import { MapPins, secretPin } from './upgrade/map-pins.ts'
@@ -187,6 +188,7 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
   return abi.encodeNodeConfig({
     tunnelIpv4: ipv4 === undefined ? none : addressToBytes(ipv4),
     tunnelIpv6: ipv6 === undefined ? none : addressToBytes(ipv6),
+    hostNetnsCookie: networkNamespaceCookie(),
     flowSecret: readSecret(bpffs),
     nodeId: 0,
     tickShift: tickShift(),

@@ -29,6 +29,7 @@ function nodeConfig(sets: number): Buffer {
   return abi.encodeNodeConfig({
     tunnelIpv4: addressToBytes(address('10.255.0.1')),
     tunnelIpv6: new Uint8Array(16),
+    hostNetnsCookie: 0n,
     flowSecret: [0x0123456789abcdefn, 0xfedcba9876543210n],
     nodeId: 0,
     tickShift: 0,

@@ -8,7 +8,7 @@ export interface SocketOrder {
   readonly family: 4 | 6
   readonly host: string
   readonly port: number
-  /** Datagrams sent one after another from one socket. */
+  /** Datagrams sent one after another from one socket; 0: it only connects. */
   readonly count?: number
 }
 
@@ -62,7 +62,8 @@ function overUdp({ kind, host, port, family, count = 1 }: SocketOrder): Promise<
       if (error) return finish((error as NodeJS.ErrnoException).code ?? error.message)
       const remote = socket.remoteAddress()
       peer = `${remote.address} ${remote.port}`
-      ask()
+      if (count === 0) finish()
+      else ask()
     })
   })
 }

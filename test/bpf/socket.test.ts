@@ -9,9 +9,11 @@ import { createServer, type Server } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
+import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
 import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
-import { address, addressToBytes, type Family } from '../../src/model/address.ts'
+import { address, addressToBytes, type Family, formatAddress } from '../../src/model/address.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
+import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { TCP, UDP } from './packet.ts'
 import type { SocketOrder, SocketReport } from './socket-client.ts'
 
@@ -20,6 +22,12 @@ const LOOPBACK = { ipv4: '127.0.0.1', ipv6: '::1' } as const
 const BACKENDS = 3
 const { FRONTEND_EXTERNAL, FRONTEND_INTERNAL_LOCAL, FRONTEND_EXTERNAL_LOCAL, FRONTEND_ANY_ENDPOINT } =
   abi.FrontendFlags
+const { FRONTEND_SOURCE_RANGES, FRONTEND_SOCKET_ONLY } = abi.FrontendFlags
+/** Where the node itself and the client process, which shares its namespace, speak from. */
+const NODE = { ipv4: '192.0.2.1', ipv6: '2001:db8:1::1' } as const
+/** Inside a ServiceCIDR, and no Service's. */
+const UNALLOCATED = { ipv4: '203.0.113.99', ipv6: '2001:db8:113::99' } as const
+const AFFINITY_SECONDS = 2
 
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
@@ -42,6 +50,7 @@ const datapath = loadDatapath({
   tunnelAddresses: { ipv4: undefined, ipv6: undefined },
 })
 const links = datapath.socket.map((program) => attachCgroup(program, cgroup))
+const filter = new FrontendFilter(new Uint32Array(datapath.map('frontend_filter').mmap()))
 const client = startClient()
 const servers: (Server | Socket)[] = []
 
@@ -94,14 +103,21 @@ interface ServiceRow {
   readonly flags: number
   readonly cluster?: abi.SlotRange
   readonly local?: abi.SlotRange
+  readonly host?: string
+  readonly affinityTicks?: number
+  readonly portId?: number
 }
 
+const SERVICE = 1
 const NONE: abi.SlotRange = { base: 0, size: 0 }
 
-function writeFrontend({ family, protocol, port, flags, cluster = NONE, local = NONE }: ServiceRow): void {
-  const key = { address: addressToBytes(address(VIP[family])), port, protocol }
-  const ids = { frontendId: 1, serviceId: 1, affinityTicks: 0, portId: 0, flags }
+function writeFrontend(row: ServiceRow): void {
+  const { family, protocol, port, flags, cluster = NONE, local = NONE, affinityTicks = 0, portId = 0 } = row
+  const host = row.host ?? VIP[family]
+  const key = { address: addressToBytes(address(host)), port, protocol }
+  const ids = { frontendId: 1, serviceId: SERVICE, affinityTicks, portId, flags }
   const value = { ...ids, cluster, clusterBefore: NONE, local, localBefore: NONE }
+  filter.hold(address(host))
   datapath.map('frontends').update(abi.encodeFrontendKey(key), abi.encodeFrontend(value))
 }
 
@@ -121,7 +137,10 @@ function writeBackend(family: Family, protocol: number, id: number, port: number
   datapath.map('slots').update(u32(id >> 1), pair)
 }
 
-/** Port 80: three backends. 90: none anywhere. 91: none here. 92: none here, but an external address. 0: the other ports. */
+/**
+ * Port 80: three backends. 81: the same with affinity, and 82 of one Service port with it. 83: source ranges. 90: none anywhere.
+ * 91: none here. 92: none here, but an external address. 0: the other ports. 30080 on loopback: a node port.
+ */
 async function writeServices(family: Family, protocol: number, firstId: number): Promise<void> {
   const serve = protocol === TCP ? serveTcp : serveUdp
   for (let number = 0; number < BACKENDS; number++)
@@ -134,6 +153,46 @@ async function writeServices(family: Family, protocol: number, firstId: number):
   const external = FRONTEND_EXTERNAL | FRONTEND_EXTERNAL_LOCAL | FRONTEND_INTERNAL_LOCAL
   writeFrontend({ family, protocol, port: 92, flags: any | external, cluster })
   writeFrontend({ family, protocol: 0, port: 0, flags: 0 })
+  const sticky = { flags: any, cluster, affinityTicks: AFFINITY_SECONDS, portId: firstId }
+  writeFrontend({ family, protocol, port: 81, ...sticky })
+  writeFrontend({ family, protocol, port: 82, ...sticky })
+  const limited = FRONTEND_EXTERNAL | FRONTEND_SOURCE_RANGES
+  writeFrontend({ family, protocol, port: 83, flags: any | limited, cluster })
+  const loopback = { host: LOOPBACK[family], flags: any | FRONTEND_EXTERNAL | FRONTEND_SOCKET_ONLY }
+  writeFrontend({ family, protocol, port: 30080, cluster, ...loopback })
+}
+
+const WHOLE_KEY_BITS = { range: 160, cidr: 128 } as const
+
+function admitSource(source: string, isAdmitted: boolean): void {
+  const key = abi.encodeSourceRangeKey({
+    prefixBits: WHOLE_KEY_BITS.range,
+    serviceId: SERVICE,
+    source: addressToBytes(address(source)),
+  })
+  if (isAdmitted) datapath.map('source_ranges').update(key, u32(1))
+  else datapath.map('source_ranges').delete(key)
+}
+
+function writeNetns(cookie: bigint, isKnown: boolean): void {
+  const key = Buffer.alloc(8)
+  key.writeBigUInt64LE(cookie)
+  const [ipv4, ipv6] = [addressToBytes(address(NODE.ipv4)), addressToBytes(address(NODE.ipv6))]
+  if (isKnown) datapath.map('netns_endpoints').update(key, abi.encodeNetnsEndpoint({ ipv4, ipv6 }))
+  else datapath.map('netns_endpoints').delete(key)
+}
+
+function affinityRows(): abi.Affinity[] {
+  return [...datapath.map('affinity').entries()].map(({ value }) => abi.decodeAffinity(value))
+}
+
+function forgetAffinity(): void {
+  for (const { key } of [...datapath.map('affinity').entries()]) datapath.map('affinity').delete(key)
+}
+
+async function waitFor(isDone: () => Promise<boolean>): Promise<void> {
+  for (let round = 0; round < 40; round++) if (await isDone()) return
+  throw new Error('it did not come about in 40 attempts')
 }
 
 const families = [
@@ -142,6 +201,10 @@ const families = [
 ] as const
 
 t.before(async () => {
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const cidr = { prefixBits: WHOLE_KEY_BITS.cidr, address: addressToBytes(address(UNALLOCATED[family])) }
+    datapath.map('service_cidrs').update(abi.encodeCidrKey(cidr), u32(1))
+  }
   await writeServices('ipv4', TCP, 4)
   await writeServices('ipv4', UDP, 8)
   await writeServices('ipv6', TCP, 12)
@@ -169,10 +232,52 @@ for (const [family, number] of families) {
       t.equal((await tell(order(90))).error, 'ECONNREFUSED', 'no endpoint anywhere')
       if (kind === 'tcp')
         t.equal((await tell(order(7777))).error, 'ECONNREFUSED', 'a port that no Service has')
+      if (kind === 'udp') t.equal((await tell(order(7777))).error, 'ECONNREFUSED', 'nor for a datagram')
       if (kind === 'udp-connected')
-        t.not((await tell(order(7777))).error, 'ECONNREFUSED', 'UDP connects there, as ping does')
+        t.equal((await tell(order(7777, 0))).error, undefined, 'UDP connects there, as ping does')
       t.equal((await tell(order(91))).error, 'EHOSTUNREACH', 'internal policy Local, endpoints elsewhere')
       t.equal((await tell(order(92))).error, undefined, 'an external address, from inside: the whole cluster')
+      if (kind !== 'udp-connected')
+        t.equal((await tell({ ...order(80), host: UNALLOCATED[family] })).error, 'EHOSTUNREACH', "nobody's")
+    })
+
+    t.test(`${family} ${kind}: affinity by the address of the caller's namespace`, async (t) => {
+      for (const isKnown of [true, false]) {
+        forgetAffinity()
+        writeNetns(networkNamespaceCookie(), isKnown)
+        const seen = new Set<string>()
+        for (let round = 0; round < 12; round++)
+          seen.add((await tell(order(round % 2 ? 81 : 82))).answers[0]?.text ?? '')
+        t.equal(seen.size, 1, 'both frontends of one Service port, one backend')
+        const key = [...datapath.map('affinity').entries()][0]?.key ?? Buffer.alloc(20)
+        const { client } = abi.decodeAffinityKey(key)
+        if (isKnown) t.equal(formatAddress(client), NODE[family], 'the key that packets have too')
+        else t.equal(Buffer.from(client).readBigUInt64LE(8), networkNamespaceCookie(), 'the cookie stands in')
+      }
+      const gone = affinityRows()[0]?.backendId ?? 0
+      const row = datapath.map('backends').lookup(u32(gone)) ?? Buffer.alloc(0)
+      const backend = abi.decodeBackend(row)
+      const state = abi.BackendState.BACKEND_GONE
+      datapath.map('backends').update(u32(gone), abi.encodeBackend({ ...backend, state }))
+      t.teardown(() => datapath.map('backends').update(u32(gone), row))
+      await waitFor(async () => (await tell(order(81))).error === undefined)
+      t.not(affinityRows()[0]?.backendId, gone, 'a backend that is gone loses its clients')
+    })
+
+    t.test(`${family} ${kind}: load-balancer source ranges`, async (t) => {
+      writeNetns(networkNamespaceCookie(), true)
+      admitSource(NODE[family], false)
+      t.equal((await tell(order(83))).error, 'EHOSTUNREACH', 'outside the ranges')
+      admitSource(NODE[family], true)
+      t.equal((await tell(order(83))).error, undefined, 'inside')
+      writeNetns(networkNamespaceCookie(), false)
+      t.equal((await tell(order(83))).error, 'EHOSTUNREACH', 'a namespace that nobody knows')
+    })
+
+    t.test(`${family} ${kind}: a node port on loopback, for the node alone`, async (t) => {
+      const report = await tell({ ...order(30080), host: LOOPBACK[family] })
+      t.equal(report.error, undefined)
+      t.match(report.answers[0]?.text, /^backend/)
     })
   }
 

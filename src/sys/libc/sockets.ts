@@ -25,6 +25,9 @@ const callGetsockname = libc.func('int getsockname(int fd, void *address, void *
 const callSetsockopt = libc.func(
   'int setsockopt(int fd, int level, int name, const void *value, uint32_t length)',
 ) as (fd: number, level: number, name: number, value: Buffer, length: number) => number
+const callGetsockopt = libc.func(
+  'int getsockopt(int fd, int level, int name, void *value, void *length)',
+) as (fd: number, level: number, name: number, value: Buffer, length: Buffer) => number
 const callSendto = libc.func(
   'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
 ) as (
@@ -46,6 +49,7 @@ const callRecvfrom = libc.func(
   addressLength: Buffer,
 ) => number
 
+const AF_UNIX = 1
 export const AF_NETLINK = 16
 export const SOCK_STREAM = 1
 export const SOCK_DGRAM = 2
@@ -54,6 +58,7 @@ export const SOL_SOCKET = 1
 const SOCK_NONBLOCK = 0x800
 const SOCK_CLOEXEC = 0x8_0000
 const SO_REUSEADDR = 2
+const SO_NETNS_COOKIE = 71
 const IPPROTO_IPV6 = 41
 const IPV6_V6ONLY = 26
 const MSG_DONTWAIT = 0x40
@@ -85,6 +90,28 @@ export function setSocketOption(fd: number, level: number, option: number, value
   encoded.writeInt32LE(value)
   const action = `set socket option ${level}/${option} to ${value}`
   succeed(callSetsockopt(fd, level, option, encoded, encoded.length), action)
+}
+
+/**
+ * The number by which BPF programs know a network namespace (`bpf_get_netns_cookie`), never used again while the
+ * machine is up; the calling thread's own when the path is absent. Kernels from 5.14 on tell it.
+ */
+export function networkNamespaceCookie(namespacePath?: string): bigint {
+  const ask = () => {
+    // Any socket knows it; this family is never switched off.
+    const fd = openSocket(AF_UNIX, SOCK_DGRAM)
+    try {
+      const cookie = Buffer.alloc(8)
+      const length = Buffer.alloc(4)
+      length.writeInt32LE(cookie.length)
+      const action = `ask the cookie of the network namespace ${namespacePath ?? 'of this process'}`
+      succeed(callGetsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, length), action)
+      return cookie.readBigUInt64LE()
+    } finally {
+      closeDescriptor(fd)
+    }
+  }
+  return namespacePath === undefined ? ask() : withNetworkNamespace(namespacePath, ask)
 }
 
 /** The raw sockaddr a socket is bound to. */
