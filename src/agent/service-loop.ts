@@ -132,7 +132,9 @@ export class ServiceLoop {
     }
     const live = liveUplinks(facts.uplinks, facts.gateways, this.#options.sessions())
     datapath.nexthops.setUplinks(live, facts.gateways)
-    const movedPods = datapath.nexthops.setPods(facts.pods, new Set(facts.unknownPods.keys()))
+    const unknownPods = new Set(facts.unknownPods.keys())
+    const movedPods = datapath.nexthops.setPods(facts.pods, unknownPods)
+    datapath.namespaces.set(self.internalIps, facts.pods, unknownPods)
     const movedNodes = datapath.nexthops.setNodes(self, others, facts.uplinks)
     if (isRepetition || movedPods.size > 0 || movedNodes.size > 0)
       datapath.services.refreshPlacement(

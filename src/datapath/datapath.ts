@@ -3,9 +3,11 @@
 
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
+import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { Attachments, type Loss } from './attach.ts'
 import { type DatapathSettings, type LoadedDatapath, loadDatapath, tickSeconds } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
+import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
 import { verifyMapPins } from './pinned-maps.ts'
@@ -25,6 +27,7 @@ export interface DatapathOptions {
 export class Datapath {
   readonly services: ServiceMaps
   readonly nexthops: NexthopMaps
+  readonly namespaces: NetnsEndpoints
   readonly #loaded: LoadedDatapath
   readonly #attachments: Attachments
   readonly #log: Logger
@@ -39,6 +42,7 @@ export class Datapath {
     const tables = datapathTables(this.#loaded.map)
     const nowMs = Date.now
     this.nexthops = new NexthopMaps(tables, nowMs)
+    this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.services = new ServiceMaps({
       tables,
       nowMs,

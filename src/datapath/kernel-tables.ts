@@ -76,6 +76,12 @@ export interface EndpointValue {
   readonly hostMac: Uint8Array
 }
 
+/** By which addresses the sockets of a network namespace speak; undefined: by none of the family. */
+export interface NetnsEndpointValue {
+  readonly ipv4: Address | undefined
+  readonly ipv6: Address | undefined
+}
+
 /** A nexthop row; a tunnel's `via` names the group that leads to it. */
 export interface NexthopValue {
   readonly planned: PlannedNexthop

@@ -14,6 +14,7 @@ import type {
   FrontendValue,
   KernelArray,
   KernelHash,
+  NetnsEndpointValue,
   NexthopTables,
   NexthopValue,
   NodeValue,
@@ -159,6 +160,28 @@ const sourceRangeCodec: Codec<SourceRangeKey> = {
   },
 }
 
+const cookieCodec: Codec<bigint> = {
+  encode: (value) => {
+    const bytes = Buffer.allocUnsafe(8)
+    bytes.writeBigUInt64LE(value)
+    return bytes
+  },
+  decode: (bytes) => bytes.readBigUInt64LE(),
+}
+
+const netnsEndpointCodec: Codec<NetnsEndpointValue> = {
+  encode: ({ ipv4, ipv6 }) =>
+    abi.encodeNetnsEndpoint({
+      ipv4: ipv4 === undefined ? NO_ADDRESS : addressToBytes(ipv4),
+      ipv6: ipv6 === undefined ? NO_ADDRESS : addressToBytes(ipv6),
+    }),
+  decode: (bytes) => {
+    const { ipv4, ipv6 } = abi.decodeNetnsEndpoint(bytes)
+    const known = (part: Uint8Array) => (part.every((byte) => byte === 0) ? undefined : formatAddress(part))
+    return { ipv4: known(ipv4), ipv6: known(ipv6) }
+  },
+}
+
 const NO_ADDRESS = new Uint8Array(16)
 const NO_MEMBER = { ifindex: 0, destination: new Uint8Array(6), source: new Uint8Array(6) }
 
@@ -263,7 +286,10 @@ export const LAYOUTS = {
 /** Maps by their name in bpf/maps.h; the filter is bits without a layout. */
 export type MapName = keyof typeof LAYOUTS | 'frontend_filter'
 
-export interface DatapathTables extends ServiceTables, NexthopTables {}
+export interface DatapathTables extends ServiceTables, NexthopTables {
+  /** By network namespace cookie. */
+  readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
+}
 
 /** @param map finds a loaded map by its name in bpf/maps.h */
 export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
@@ -279,6 +305,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     nexthops: arrayOf(map('nexthops'), nexthopCodec),
     nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
+    netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
   }
 }
 

@@ -5,13 +5,14 @@
 // relatives make. Whether the pod's end takes redirected XDP frames is asked of that end, once per device.
 
 import { type Address, type Family, parseAddress } from '../model/address.ts'
+import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import type { Link } from '../sys/node-netlink/links.ts'
 import type { Neighbour } from '../sys/node-netlink/neighbours.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import { mainTable, type Route } from '../sys/node-netlink/routes.ts'
 import { findVethPeer } from '../sys/node-netlink/veth-peer.ts'
 import type { NetlinkEvent } from '../sys/node-netlink/watch.ts'
-import type { Gateway, MacBytes, PodDevice, Uplink } from './nexthop-plan.ts'
+import type { Gateway, MacBytes, PodDevice, PodNamespace, Uplink } from './nexthop-plan.ts'
 
 const DEFAULT_ROUTES: readonly string[] = ['0.0.0.0/0', '::/0']
 const NO_MAC: MacBytes = new Uint8Array(6)
@@ -37,7 +38,10 @@ export interface NetworkViewOptions {
 interface PodEnd {
   readonly mac: MacBytes
   readonly takesRedirects: boolean
+  readonly namespace: PodNamespace | undefined
 }
+
+const UNSEEN_END: PodEnd = { mac: NO_MAC, takesRedirects: false, namespace: undefined }
 
 export class NetworkView {
   readonly #options: NetworkViewOptions
@@ -232,6 +236,7 @@ export class NetworkView {
         podMac: end.mac,
         mtu: link.mtu,
         takesRedirects: end.takesRedirects,
+        namespace: end.namespace,
       })
     }
     return { pods, unknownPods }
@@ -242,15 +247,18 @@ export class NetworkView {
     this.#podEnds.set(ifindex, 'asked')
     findVethPeer(this.#options.netlink, ifindex)
       .then((peer): PodEnd => {
+        const path = peer.namespacePath
+        const namespace = path === undefined ? path : { path, cookie: networkNamespaceCookie(path) }
         const mac = macBytes(peer.link.mac)
-        return mac ? { mac, takesRedirects: peer.acceptsRedirects } : { mac: NO_MAC, takesRedirects: false }
+        if (!mac) return { ...UNSEEN_END, namespace }
+        return { mac, takesRedirects: peer.acceptsRedirects, namespace }
       })
       .catch((error: unknown): PodEnd => {
         this.#options.onProblem(
           `looking at the pod's end of ${this.#links.get(ifindex)?.name ?? ifindex}`,
           error,
         )
-        return { mac: NO_MAC, takesRedirects: false }
+        return UNSEEN_END
       })
       .then((end) => {
         if (!this.#links.has(ifindex)) return

@@ -31,6 +31,14 @@ export interface PodDevice {
   readonly mtu: number
   /** The pod's end has NAPI, so redirected XDP frames arrive. */
   readonly takesRedirects: boolean
+  /** Where the pod's end lives; undefined when it could not be looked at. */
+  readonly namespace: PodNamespace | undefined
+}
+
+export interface PodNamespace {
+  /** Leads there as long as the name or process that gave it lives: compare the cookie before use. */
+  readonly path: string
+  readonly cookie: bigint
 }
 
 export interface Member {

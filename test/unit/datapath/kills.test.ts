@@ -141,6 +141,7 @@ class Bed {
         podMac: MAC,
         mtu: 1500,
         takesRedirects: true,
+        namespace: undefined,
       }),
     )
     const others = Object.entries(scene.nodes).map(([name, last]) =>

@@ -12,7 +12,13 @@ import {
   openNetworkNamespace,
   withNetworkNamespace,
 } from '../../../../src/sys/libc/namespaces.ts'
-import { bindUdpIn, closeDescriptor, listenTcpIn, localPort } from '../../../../src/sys/libc/sockets.ts'
+import {
+  bindUdpIn,
+  closeDescriptor,
+  listenTcpIn,
+  localPort,
+  networkNamespaceCookie,
+} from '../../../../src/sys/libc/sockets.ts'
 
 const namespace = `libc-${process.pid}`
 const path = `/run/netns/${namespace}`
@@ -148,3 +154,9 @@ async function curlInside(url: string): Promise<string> {
     })
   })
 }
+
+t.test('a namespace has one cookie, and no other has it', async (t) => {
+  t.equal(networkNamespaceCookie(path), networkNamespaceCookie(path))
+  t.equal(networkNamespaceCookie(), networkNamespaceCookie('/proc/self/ns/net'))
+  t.not(networkNamespaceCookie(path), networkNamespaceCookie())
+})
