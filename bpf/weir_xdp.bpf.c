@@ -72,7 +72,8 @@ int weir_uplink_xdp(ctx_t *ctx)
 		return pass(&packet);
 	if (parsed == PARSED_PORTS && is_to_tunnel(&packet, is_ipv4 ? IPV4 : IPV6))
 		return receive_tunnelled(ctx, &packet);
-	if (uses_frontend_filter && !filter_admits(&packet.tuple.destination))
+	if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
+	    !is_to_snat_port(&packet, is_ipv4 ? IPV4 : IPV6))
 		return pass(&packet);
 	if (is_ipv4)
 		return judge_ipv4(ctx, &packet, NULL, parsed);

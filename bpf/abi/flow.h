@@ -111,6 +111,15 @@ struct fragment_ports {
 #define WEIR_FLOW_IDLE_HALF_CLOSED     3600
 #define WEIR_FLOW_IDLE_ESTABLISHED_TCP 86400
 #define WEIR_FLOW_IDLE_ESTABLISHED_UDP 300
+/*
+ * A masqueraded flow has two entries, and its port is its own as long as the SNAT_REPLY entry is
+ * there. That entry is looked at with the first packet of each tick, so nobody, the sweeper
+ * included, may free it within this many ticks of its last packet, whatever its state; the
+ * TO_REMOTE_SNAT entry may go at any time.
+ */
+#define WEIR_FLOW_SNAT_REST 2
+/* A port whose connection is over may go to another after this, when no free one was found. */
+#define WEIR_FLOW_SNAT_REUSE 10
 /* An entry node sees one direction: whoever sends two packets looks established there. */
 #define WEIR_FLOW_IDLE_ONE_SIDED_TCP 8000
 

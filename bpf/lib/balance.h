@@ -17,6 +17,7 @@
 #include "lib/affinity.h"
 #include "lib/deliver.h"
 #include "lib/echo.h"
+#include "lib/masquerade.h"
 #include "lib/track.h"
 
 static __always_inline int deliver_family(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
@@ -26,11 +27,26 @@ static __always_inline int deliver_family(ctx_t *ctx, const struct packet *packe
 			      : deliver_ipv6(ctx, packet, backend_id);
 }
 
-static __always_inline bool track_family(const struct packet *packet, const struct flow_id *id,
-					 const struct choice *choice, const int family)
+/* REASON_UNSPECIFIED: the flow is remembered, and has its port where it needs one. */
+static __always_inline enum verdict_reason track_family(const struct packet *packet,
+							const struct flow_id *id,
+							struct choice *choice, const int family)
 {
-	return family == IPV4 ? track_new_flow_ipv4(packet, id, choice)
-			      : track_new_flow_ipv6(packet, id, choice);
+	enum verdict_reason reason;
+
+	choice->snat_port = 0;
+	if (choice->kind == FLOW_TO_REMOTE_SNAT) {
+		choice->snat_port =
+		    snat_assign(packet, id, choice->backend_id, choice->frontend_id,
+				flow_flags_of(&packet->tuple), events_of_client(packet), family);
+		if (!choice->snat_port)
+			return REASON_SNAT_EXHAUSTED;
+	}
+	reason = family == IPV4 ? track_new_flow_ipv4(packet, id, choice)
+				: track_new_flow_ipv6(packet, id, choice);
+	if (reason != REASON_UNSPECIFIED && choice->snat_port)
+		snat_undo();
+	return reason;
 }
 
 static __always_inline __u32 choose_family(const struct packet *packet,
@@ -82,6 +98,14 @@ static __always_inline __u32 find_tunnelled_backend(const struct packet *packet,
 	return backend && backend->flags & BACKEND_LOCAL ? *id : 0;
 }
 
+static __always_inline enum flow_kind way_to_backend(const struct frontend *frontend,
+						     const struct backend *backend)
+{
+	if (backend->flags & BACKEND_LOCAL)
+		return FLOW_TO_LOCAL;
+	return frontend->flags & FRONTEND_DSR ? FLOW_TO_REMOTE : FLOW_TO_REMOTE_SNAT;
+}
+
 static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 				 const struct backend_key *chosen, const struct flow_id *id,
 				 const int family)
@@ -89,6 +113,7 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 	const struct frontend *frontend = frontend_find(
 	    &packet->tuple.destination, packet->tuple.destination_port, packet->tuple.protocol);
 	const struct backend *backend;
+	enum verdict_reason reason;
 	struct choice choice;
 
 	if (!frontend || frontend->flags & FRONTEND_SOCKET_ONLY)
@@ -104,16 +129,40 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 	backend = backend_find(choice.backend_id);
 	if (!backend)
 		return judge_without_backend(ctx, packet, frontend, family);
-	choice.kind = backend->flags & BACKEND_LOCAL ? FLOW_TO_LOCAL : FLOW_TO_REMOTE;
-	if (!track_family(packet, id, &choice, family))
-		return drop(packet, REASON_FLOW_SET_FULL);
+	choice.kind = way_to_backend(frontend, backend);
+	reason = track_family(packet, id, &choice, family);
+	if (reason != REASON_UNSPECIFIED)
+		return drop(packet, reason);
+	if (choice.kind == FLOW_TO_REMOTE_SNAT)
+		return masquerade(ctx, packet, choice.backend_id, choice.snat_port, family);
 	return deliver_family(ctx, packet, choice.backend_id, family);
 }
 
-/* What came through a tunnel stays here: two nodes that disagree must not play ball with it. */
+/* A client's half of a flow that may come by an uplink. What came through a tunnel stays here: two
+ * nodes that disagree must not play ball with it. */
 static __always_inline bool may_follow(const struct packet *packet, const struct flow_hit *hit)
 {
-	return hit->kind == FLOW_TO_LOCAL || (hit->kind == FLOW_TO_REMOTE && !packet->is_tunnelled);
+	if (hit->kind == FLOW_TO_LOCAL)
+		return true;
+	return !packet->is_tunnelled &&
+	       (hit->kind == FLOW_TO_REMOTE || hit->kind == FLOW_TO_REMOTE_SNAT);
+}
+
+/* False: no flow that binds this packet; it is judged anew. */
+static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, struct flow_hit *hit,
+				   int *verdict, const int family)
+{
+	if (hit->kind == FLOW_SNAT_REPLY && !packet->is_tunnelled) {
+		*verdict = unmasquerade(ctx, packet, family);
+		return true;
+	}
+	if (!may_follow(packet, hit) || !backend_find(hit->index) ||
+	    !follow_forward(packet, hit, family))
+		return false;
+	*verdict = hit->kind == FLOW_TO_REMOTE_SNAT
+		       ? masquerade(ctx, packet, hit->index, hit->snat_port, family)
+		       : deliver_family(ctx, packet, hit->index, family);
+	return true;
 }
 
 static __always_inline int balance(ctx_t *ctx, struct packet *packet,
@@ -121,13 +170,12 @@ static __always_inline int balance(ctx_t *ctx, struct packet *packet,
 {
 	struct flow_hit hit;
 	struct flow_id id = {};
+	int verdict;
 
 	flow_identify(&id, &packet->tuple, family);
-	if (!is_first_packet(packet) && flow_find(&id, &hit) && may_follow(packet, &hit) &&
-	    backend_find(hit.index)) {
-		follow_forward(packet, &hit, family);
-		return deliver_family(ctx, packet, hit.index, family);
-	}
+	if (!is_first_packet(packet) && flow_find(&id, &hit) &&
+	    follow(ctx, packet, &hit, &verdict, family))
+		return verdict;
 	return judge(ctx, packet, chosen, &id, family);
 }
 

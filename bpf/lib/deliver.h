@@ -39,19 +39,27 @@ static __always_inline bool is_too_big(const struct packet *packet, const struct
 	return nexthop->mtu && packet->ip_bytes > nexthop->mtu;
 }
 
-static __always_inline int redirect_to_pod(ctx_t *ctx, const struct packet *packet,
-					   const struct nexthop_member *member, const int family)
+/* The link layer of where it goes now, which knows no tags. */
+static __always_inline bool write_way(ctx_t *ctx, const struct packet *packet,
+				      const struct nexthop_member *member, const int family)
 {
 	void *data, *data_end;
 
-	/* A pod's device knows no tags. */
 	if (!ctx_strip_tags(ctx, packet))
-		return drop(packet, REASON_MALFORMED);
+		return false;
 	data = ctx_data(ctx);
 	data_end = ctx_data_end(ctx);
 	if (data + sizeof(struct ethhdr) > data_end)
-		return drop(packet, REASON_MALFORMED);
+		return false;
 	ethernet_write(data, member, family == IPV4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6));
+	return true;
+}
+
+static __always_inline int redirect_to_pod(ctx_t *ctx, const struct packet *packet,
+					   const struct nexthop_member *member, const int family)
+{
+	if (!write_way(ctx, packet, member, family))
+		return drop(packet, REASON_MALFORMED);
 	count_packet(packet, packet->is_tunnelled ? REASON_FROM_TUNNEL : REASON_TO_LOCAL);
 	return ctx_redirect(member->ifindex);
 }

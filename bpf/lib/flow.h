@@ -19,6 +19,9 @@
  * whose client has closed (most of those are over, and an entry node can do without). A set full of
  * live established flows refuses it: a flood of first packets replaces only its own kind.
  *
+ * A key that must have one owner (the port of a masqueraded flow) is claimed, not recorded:
+ * flow_claim() in lib/flow_claim.h.
+ *
  * flow_details has what is seldom read, in a second array with the same numbering; it is written
  * while its entry is BUSY and read between two looks at its entry's word.
  */
@@ -191,6 +194,8 @@ static __always_inline __u32 flow_rank(const volatile struct flow *flow, __u64 w
 		return RANK_FREE;
 	if (flow_has_key(flow, id))
 		return RANK_SAME;
+	if (flow_rests(kind, idle))
+		return 0;
 	if (idle > flow_idle_limit(state, kind, flow->flags))
 		return RANK_EXPIRED | idle;
 	if (flow_yields(state))

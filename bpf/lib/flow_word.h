@@ -48,6 +48,12 @@ static __always_inline bool flow_yields(enum flow_state state)
 	return !(state & WEIR_FLOW_ANSWERED) || state == FLOW_CLOSING;
 }
 
+/* Too young to be freed or replaced, see WEIR_FLOW_SNAT_REST. */
+static __always_inline bool flow_rests(__u8 kind, __u32 idle)
+{
+	return kind == FLOW_SNAT_REPLY && idle < WEIR_FLOW_SNAT_REST;
+}
+
 /* Of a tunnelled flow the entry node sees the client's half alone. */
 static __always_inline bool flow_is_one_sided(__u8 kind)
 {

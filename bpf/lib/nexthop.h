@@ -23,6 +23,12 @@ nexthop_choose_member(const struct nexthop *nexthop, __u32 hash)
 	return &nexthop->members[index];
 }
 
+/* The group that leads out of this node. */
+static __always_inline const struct nexthop *nexthop_find_uplinks(const int family)
+{
+	return nexthop_find(family == IPV4 ? NEXTHOP_UPLINKS_IPV4 : NEXTHOP_UPLINKS_IPV6);
+}
+
 static __always_inline void ethernet_write(struct ethhdr *ethernet,
 					   const struct nexthop_member *member, __be16 protocol)
 {

@@ -79,7 +79,8 @@ static __always_inline int reply(ctx_t *ctx, const struct packet *packet, const 
 	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit.index);
 	if (!frontend || frontend->protocol != packet->tuple.protocol)
 		return VERDICT_PASS;
-	follow_reply(packet, &hit, frontend, family);
+	follow_reply(packet, &hit, &packet->tuple.destination, packet->tuple.destination_port,
+		     frontend, family);
 	is_sent = packet->ttl > 1 && choose_way(&way, packet, hit.flags, family);
 	if (!translate_from_backend(ctx, packet, frontend, is_sent, family))
 		return drop_reply(packet);

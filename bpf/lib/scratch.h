@@ -14,6 +14,7 @@
 #define WEIR_LIB_SCRATCH_H
 
 #include "lib/flow.h"
+#include "lib/rewrite.h"
 
 struct scratch {
 	/* lib/track.h, lib/snat.h: the entry of the other direction */
@@ -21,6 +22,8 @@ struct scratch {
 	struct flow_id mate_id;
 	struct flow_data data;
 	struct flow_detail detail;
+	/* lib/masquerade.h: what the packet becomes */
+	struct rewrite rewrite;
 };
 
 _Static_assert(sizeof(struct scratch) <= SCRATCH_BYTES, "the scratch memory fits its map");

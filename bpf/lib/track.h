@@ -6,7 +6,7 @@
  *                         (REPLY). They are in different sets and may be replaced one by one, so
  *                         each, once a tick, brings the other up to date, and the forward packet
  *                         puts a lost REPLY entry back.
- *   entry node            one entry (TO_REMOTE).
+ *   entry node            one entry (TO_REMOTE), or the two of a masqueraded flow (lib/snat.h).
  *
  * When does a flow count as established, so that a flood can't push it out? On the backend's node
  * when the backend answers; for TCP not by the SYN-ACK, which it gives to a forged SYN too, but by
@@ -19,13 +19,15 @@
 #include "lib/flow.h"
 #include "lib/lb.h"
 #include "lib/scratch.h"
+#include "lib/snat.h"
 #include "lib/verdict.h"
 
 /* A Service's packet judged: which backend, on whose behalf, and how it gets there. */
 struct choice {
 	__u32 backend_id;
 	__u32 frontend_id;
-	__u32 kind; /* enum flow_kind of the client's half */
+	__u32 kind;	 /* enum flow_kind of the client's half */
+	__u32 snat_port; /* TO_REMOTE_SNAT, network order */
 };
 
 static __always_inline __u8 flow_flags_of(const struct tuple *tuple)
@@ -78,12 +80,15 @@ static __always_inline bool track_reply(struct scratch *scratch, const struct tu
 }
 
 /*
- * Remembers a new flow. False: it must not be forwarded, for its replies would leave untranslated.
- * Without its forward entry a flow still works: each of its packets is judged again, and judged
- * alike as long as the Service does not change. That is counted.
+ * Remembers a new flow. REASON_UNSPECIFIED: done; else why it must not be forwarded, for its
+ * replies would leave untranslated. Without its forward entry a flow still works, unless
+ * masqueraded: each of its packets is judged again, and judged alike as long as the Service does
+ * not change. That is counted.
  */
-static __always_inline bool track_new_flow(const struct packet *packet, const struct flow_id *id,
-					   const struct choice *choice, const int family)
+static __always_inline enum verdict_reason track_new_flow(const struct packet *packet,
+							  const struct flow_id *id,
+							  const struct choice *choice,
+							  const int family)
 {
 	const struct backend *backend = backend_find(choice->backend_id);
 	enum flow_state state = events_of_client(packet);
@@ -91,19 +96,22 @@ static __always_inline bool track_new_flow(const struct packet *packet, const st
 	struct flow_data *data;
 
 	if (!backend || !scratch)
-		return false;
+		return REASON_FLOW_SET_FULL;
 	if (has_reply_entry(choice->kind) &&
 	    !track_reply(scratch, &packet->tuple, backend, choice->frontend_id, state, family))
-		return false;
+		return REASON_FLOW_SET_FULL;
 	data = &scratch->data;
 	detail_fill(&data->detail, &packet->tuple, choice->frontend_id);
 	data->index = choice->backend_id;
 	data->kind = choice->kind;
 	data->flags = flow_flags_of(&packet->tuple);
-	data->snat_port = 0;
-	if (!flow_record(id, data, state))
-		count_packet(packet, REASON_FLOW_SET_FULL);
-	return true;
+	data->snat_port = choice->snat_port;
+	if (flow_record(id, data, state))
+		return REASON_UNSPECIFIED;
+	if (choice->kind == FLOW_TO_REMOTE_SNAT)
+		return REASON_FLOW_SET_FULL;
+	count_packet(packet, REASON_FLOW_SET_FULL);
+	return REASON_UNSPECIFIED;
 }
 
 /* The visit of a forward packet to its REPLY entry: `state` is what its own has come to. */
@@ -132,13 +140,15 @@ static __always_inline void refresh_reply(const struct packet *packet, __u32 bac
 GLOBAL_FUNCTION int track_new_flow_ipv4(const struct packet *packet, const struct flow_id *id,
 					const struct choice *choice)
 {
-	return packet && id && choice && track_new_flow(packet, id, choice, IPV4);
+	return packet && id && choice ? track_new_flow(packet, id, choice, IPV4)
+				      : REASON_FLOW_SET_FULL;
 }
 
 GLOBAL_FUNCTION int track_new_flow_ipv6(const struct packet *packet, const struct flow_id *id,
 					const struct choice *choice)
 {
-	return packet && id && choice && track_new_flow(packet, id, choice, IPV6);
+	return packet && id && choice ? track_new_flow(packet, id, choice, IPV6)
+				      : REASON_FLOW_SET_FULL;
 }
 
 GLOBAL_FUNCTION int refresh_reply_ipv4(const struct packet *packet, __u32 backend_id, __u32 state)
@@ -155,29 +165,45 @@ GLOBAL_FUNCTION int refresh_reply_ipv6(const struct packet *packet, __u32 backen
 	return 0;
 }
 
-/* A further packet of the client: adds to the entry's state and renews its time. */
-static __always_inline void follow_forward(const struct packet *packet, struct flow_hit *hit,
+/* A further packet of the client: adds to the entry's state and renews its time. False: the entry
+ * is void, and the packet to be judged anew. */
+static __always_inline bool follow_forward(const struct packet *packet, struct flow_hit *hit,
 					   const int family)
 {
 	enum flow_state events = events_of_client(packet);
 
+	if (hit->kind == FLOW_TO_REMOTE_SNAT)
+		return snat_follow(packet, hit, events, family);
 	if (flow_is_one_sided(hit->kind))
 		events |= WEIR_FLOW_ANSWERED;
 	if (flow_touch(hit, events) == FLOW_TOUCHED_NOTHING || !has_reply_entry(hit->kind))
-		return;
+		return true;
 	if (family == IPV4)
 		refresh_reply_ipv4(packet, hit->index, flow_state(hit->word));
 	else
 		refresh_reply_ipv6(packet, hit->index, flow_state(hit->word));
+	return true;
 }
 
-/* A packet of the backend: moves its entry, and the forward one when there is news. */
+/* Is `forward` the client's half of the flow whose other half is `reply`? */
+static __always_inline bool flow_is_mate(const struct flow_hit *reply,
+					 const struct flow_hit *forward)
+{
+	if (reply->kind == FLOW_SNAT_REPLY)
+		return forward->kind == FLOW_TO_REMOTE_SNAT &&
+		       forward->snat_port == reply->snat_port;
+	return has_reply_entry(forward->kind);
+}
+
+/* A packet of the backend: moves its entry, and the forward one when there is news. The client is
+ * where the packet goes, or whom the details name. */
 static __always_inline void follow_reply(const struct packet *packet, struct flow_hit *hit,
+					 const struct address *client, __be16 client_port,
 					 const struct frontend_address *frontend, const int family)
 {
 	struct tuple forward = {
-	    .source = packet->tuple.destination,
-	    .source_port = packet->tuple.destination_port,
+	    .source = *client,
+	    .source_port = client_port,
 	    .destination = frontend->address,
 	    .destination_port = frontend->port,
 	    .protocol = packet->tuple.protocol,
@@ -188,7 +214,7 @@ static __always_inline void follow_reply(const struct packet *packet, struct flo
 	if (flow_touch(hit, events_of_backend(packet)) == FLOW_TOUCHED_NOTHING)
 		return;
 	flow_identify(&id, &forward, family);
-	if (flow_find(&id, &mate) && has_reply_entry(mate.kind))
+	if (flow_find(&id, &mate) && flow_is_mate(hit, &mate))
 		flow_touch(&mate, flow_state(hit->word));
 }
 

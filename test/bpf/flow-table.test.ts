@@ -54,7 +54,10 @@ function loadBalancer(sets: number): LoadedObject {
   const frontend = {
     frontendId: 1,
     serviceId: 1,
-    flags: abi.FrontendFlags.FRONTEND_EXTERNAL | abi.FrontendFlags.FRONTEND_ANY_ENDPOINT,
+    flags:
+      abi.FrontendFlags.FRONTEND_EXTERNAL |
+      abi.FrontendFlags.FRONTEND_DSR |
+      abi.FrontendFlags.FRONTEND_ANY_ENDPOINT,
     affinityTicks: 0,
     portId: 0,
     cluster: { base: 0, size: 1 },
@@ -199,6 +202,35 @@ t.test('two CPUs fighting over the same places never accept a torn entry', async
     `both CPUs took part: ${JSON.stringify(tallies)}`,
   )
   t.ok(tallies.every(({ records }) => records > 100_000))
+  t.same(
+    tallies.map(({ wrong }) => wrong),
+    tallies.map(() => 0),
+  )
+})
+
+/** 8 places for 16 keys: claims meet in every way of a set. */
+const CLAIM_SETS = 2
+const CLAIM_RUNS = 10_000_000
+
+t.test('two CPUs that claim the same keys never both have one', async (t) => {
+  const spec = openObject(buildPath('claim_race.bpf.o'))
+  spec.setConstant('node_config', nodeConfig(CLAIM_SETS))
+  const object = spec.load()
+  t.teardown(() => object.close())
+  const { fd } = object.program('race')
+  await Promise.all([race({ fd, runs: CLAIM_RUNS }), race({ fd, runs: CLAIM_RUNS })])
+  const map = object.map('tallies')
+  const rows = map.splitPerCpu(map.lookup(u32(0)) ?? Buffer.alloc(0))
+  const tallies = rows.map((row) => ({
+    claims: Number(row.readBigUInt64LE(0)),
+    refusals: Number(row.readBigUInt64LE(8)),
+    wrong: Number(row.readBigUInt64LE(16)),
+  }))
+  t.ok(tallies.filter(({ claims }) => claims > 100_000).length >= 2, JSON.stringify(tallies))
+  t.ok(
+    tallies.some(({ refusals }) => refusals > 0),
+    'they met',
+  )
   t.same(
     tallies.map(({ wrong }) => wrong),
     tallies.map(() => 0),

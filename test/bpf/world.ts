@@ -9,7 +9,13 @@
 import { rmSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
-import { DEFAULT_SETTINGS, type LoadedDatapath, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
+import {
+  type DatapathSettings,
+  DEFAULT_SETTINGS,
+  type LoadedDatapath,
+  loadDatapath,
+  nodeConfig,
+} from '../../src/datapath/load.ts'
 import { type Address, address, addressToBytes, type Family } from '../../src/model/address.ts'
 import type { BpfMap } from '../../src/sys/libbpf-ts/index.ts'
 import { type Frame, frame, type Link, mac, TCP, UDP } from './packet.ts'
@@ -68,6 +74,11 @@ export const SERVICE = 700
 export const TARGET_PORT = 8080
 export const BACKEND = { remote: 1, local: 2, byStack: 3, second: 4 } as const
 
+export function flowState({ word }: abi.Flow): number {
+  const { FLOW_STATE_SHIFT, FLOW_STATE_BITS } = abi.AbiConstant
+  return Number(word >> BigInt(FLOW_STATE_SHIFT)) & ((1 << FLOW_STATE_BITS) - 1)
+}
+
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32LE(value)
@@ -87,13 +98,13 @@ export class World {
   readonly #flows: Uint8Array
 
   /** @param redirectsOnly as on a node whose uplinks are veths */
-  constructor(name: string, redirectsOnly = false) {
+  constructor(name: string, redirectsOnly = false, settings: Partial<DatapathSettings> = {}) {
     this.#bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
     const options = {
       bpffs: this.#bpffs,
       objects: undefined,
       redirectsOnly,
-      settings: DEFAULT_SETTINGS,
+      settings: { ...DEFAULT_SETTINGS, ...settings },
       tunnelAddresses: { ipv4: CAST.ipv4.node, ipv6: CAST.ipv6.node },
     }
     this.datapath = loadDatapath(options)
@@ -130,10 +141,8 @@ export class World {
   }
 
   flows(): abi.Flow[] {
-    const bytes = Buffer.from(this.#flows.buffer)
     const found: abi.Flow[] = []
-    for (let at = 0; at < bytes.length; at += abi.FLOW_BYTES)
-      if (bytes.readBigUInt64LE(at) !== 0n) found.push(abi.decodeFlow(bytes, at))
+    this.#eachLive((_bytes, _at, flow) => found.push(flow))
     return found
   }
 
@@ -195,9 +204,34 @@ export class World {
     return base(family, protocol) + backend
   }
 
-  setUplinkMembers(count: number): void {
+  setUplinkMembers(count: number, mtu = 0): void {
     for (const row of [abi.NexthopRow.NEXTHOP_UPLINKS_IPV4, abi.NexthopRow.NEXTHOP_UPLINKS_IPV6])
-      this.#writeNexthop(row, { kind: abi.NexthopKind.NEXTHOP_KIND_GROUP, memberCount: count })
+      this.#writeNexthop(row, { kind: abi.NexthopKind.NEXTHOP_KIND_GROUP, memberCount: count, mtu })
+  }
+
+  /** Makes the last packet of these entries older by ticks. */
+  age(ticks: number, applies: (flow: abi.Flow) => boolean = () => true): void {
+    this.#eachLive((bytes, at, flow) => {
+      const mask = (1n << BigInt(abi.AbiConstant.FLOW_TICK_BITS)) - 1n
+      const tick = (flow.word - BigInt(ticks)) & mask
+      if (applies(flow)) bytes.writeBigUInt64LE((flow.word & ~mask) | tick, at)
+    })
+  }
+
+  /** Frees entries, as the sweeper does. */
+  free(applies: (flow: abi.Flow) => boolean): void {
+    this.#eachLive((bytes, at, flow) => {
+      if (applies(flow)) bytes.fill(0, at, at + abi.FLOW_BYTES)
+    })
+  }
+
+  #eachLive(visit: (bytes: Buffer, at: number, flow: abi.Flow) => void): void {
+    const bytes = Buffer.from(this.#flows.buffer)
+    for (let at = 0; at < bytes.length; at += abi.FLOW_BYTES) {
+      if (bytes.readBigUInt64LE(at) === 0n) continue
+      const flow = abi.decodeFlow(bytes, at)
+      if (flowState(flow) > abi.FlowState.FLOW_BUSY) visit(bytes, at, flow)
+    }
   }
 
   #writeNexthop(
