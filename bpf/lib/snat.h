@@ -85,8 +85,7 @@ static __always_inline bool snat_confirm(const struct packet *packet, __u32 back
 	struct scratch *scratch = scratch_find();
 	struct flow_hit hit;
 
-	if (!scratch ||
-	    !snat_find_own(scratch, packet, backend_id, snat_port, &hit, family))
+	if (!scratch || !snat_find_own(scratch, packet, backend_id, snat_port, &hit, family))
 		return false;
 	/* A race lost to the backend's packet is harmless, one lost to a new owner is not. */
 	return flow_touch(&hit, state) != FLOW_TOUCHED_NOTHING || flow_is_still(&hit);
@@ -114,9 +113,8 @@ static __always_inline bool snat_follow(const struct packet *packet, struct flow
 
 	if (idle == 0 && state == flow_state(hit->word))
 		return true;
-	is_own = family == IPV4
-		     ? snat_confirm_ipv4(packet, hit->index, hit->snat_port, state)
-		     : snat_confirm_ipv6(packet, hit->index, hit->snat_port, state);
+	is_own = family == IPV4 ? snat_confirm_ipv4(packet, hit->index, hit->snat_port, state)
+				: snat_confirm_ipv6(packet, hit->index, hit->snat_port, state);
 	if (is_own)
 		flow_touch(hit, events);
 	return is_own;
