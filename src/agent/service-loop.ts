@@ -24,7 +24,11 @@ const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
 const ROOM_RETRY_MS = 10_000
 /** A round gives way to health answers, watches and timers after this much work at a stretch. */
-const STRETCH_MS = 20
+const STRETCH_MS = 15
+/** From so many objects on, rows are written together: for fewer the gathering costs more than it saves. */
+const GATHER_FROM_KEYS = 8
+/** What an earlier process left, and BGP, wait for an object that fails until it has failed so often. */
+const FAILURES_WAITED_FOR = 5
 
 /** One Service as the kernel holds it now, for routing and for status. */
 export interface ServedService extends ServiceStatus {
@@ -55,6 +59,8 @@ export class ServiceLoop {
   readonly #dirty: DirtyKeys
   readonly #rounds: Rounds
   readonly #again = new Set<ObjectKey>()
+  /** Objects whose application threw, and when to try them again. */
+  readonly #failing = new Map<ObjectKey, { readonly failures: number; readonly dueMs: number }>()
   /** Services that met a full table, and when to try them again. */
   readonly #waitingForRoom = new Map<ObjectKey, number>()
   #networkChanged = true
@@ -98,7 +104,8 @@ export class ServiceLoop {
     const nodesChanged = this.#nodes.take().size > 0
     if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) await this.#applyNetwork()
     await this.#applyServices(this.#dirtyServices())
-    if (!this.#hasPruned) {
+    const isComplete = this.#hasPruned || this.#isComplete
+    if (!this.#hasPruned && isComplete) {
       this.#options.datapath.services.prune()
       this.#options.datapath.nexthops.prune()
       this.#options.datapath.finishMigration()
@@ -108,8 +115,13 @@ export class ServiceLoop {
     const dueMs = this.#options.datapath.retire()
     if (dueMs !== undefined) this.#rounds.requestIn(Math.max(0, dueMs - Date.now()))
     if (this.#again.size > 0) this.#rounds.request()
-    for (const waitMs of this.#waitingForRoom.values())
-      this.#rounds.requestIn(Math.max(0, waitMs - Date.now()))
+    const waits = [
+      ...this.#waitingForRoom.values(),
+      ...[...this.#failing.values()].map(({ dueMs: at }) => at),
+    ]
+    if (waits.length > 0)
+      this.#rounds.requestIn(Math.max(0, waits.reduce((a, b) => Math.min(a, b)) - Date.now()))
+    if (!isComplete) return
     const written = this.#written
     this.#written = new Set()
     this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
@@ -143,28 +155,48 @@ export class ServiceLoop {
     this.#networkHalfWritten = false
   }
 
-  /** What a failure leaves undone stays dirty. */
+  /** What a failure of the kernel leaves undone stays dirty. */
   async #applyServices(keys: ReadonlySet<ObjectKey>): Promise<void> {
+    const { datapath } = this.#options
     for (const key of keys) this.#again.add(key)
+    if (keys.size >= GATHER_FROM_KEYS) datapath.gatherServices()
     let stretchEndMs = Date.now() + STRETCH_MS
     for (const key of keys) {
       if (Date.now() >= stretchEndMs) {
+        datapath.writeServices(false)
         await setImmediate()
         stretchEndMs = Date.now() + STRETCH_MS
       }
       this.#again.delete(key)
-      try {
-        this.#applyKey(key)
-      } catch (error) {
-        this.#again.add(key)
-        throw error
-      }
+      this.#applyOrPutOff(key)
     }
+    datapath.writeServices(true)
+  }
+
+  /** One object that cannot be applied holds up no other. */
+  #applyOrPutOff(key: ObjectKey): void {
+    try {
+      this.#applyKey(key)
+      this.#failing.delete(key)
+    } catch (error) {
+      const failures = (this.#failing.get(key)?.failures ?? 0) + 1
+      const retryInMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures - 1, 16))
+      this.#failing.set(key, { failures, dueMs: Date.now() + retryInMs })
+      const details = { err: error, object: key, retryInMs }
+      if (failures === 1) this.#options.log.error(details, 'writing an object to the datapath failed')
+      else this.#options.log.debug(details, 'writing an object to the datapath failed again')
+    }
+  }
+
+  /** Whether everything has been applied, but for what fails again and again. */
+  get #isComplete(): boolean {
+    return [...this.#failing.values()].every(({ failures }) => failures >= FAILURES_WAITED_FOR)
   }
 
   #dirtyServices(): ReadonlySet<ObjectKey> {
     const again = new Set<ObjectKey>(this.#again)
     this.#again.clear()
+    for (const [key, { dueMs }] of this.#failing) if (dueMs <= Date.now()) again.add(key)
     for (const [key, dueMs] of this.#waitingForRoom) {
       if (dueMs > Date.now()) continue
       this.#waitingForRoom.delete(key)

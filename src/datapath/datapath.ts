@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { Attachments, type Loss } from './attach.ts'
+import { GatheredTables } from './gathered-tables.ts'
 import { type DatapathSettings, type LoadedDatapath, loadDatapath, tickSeconds } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
 import { NetnsEndpoints } from './netns-endpoints.ts'
@@ -28,6 +29,7 @@ export class Datapath {
   readonly services: ServiceMaps
   readonly nexthops: NexthopMaps
   readonly namespaces: NetnsEndpoints
+  readonly #gathered: GatheredTables
   readonly #loaded: LoadedDatapath
   readonly #attachments: Attachments
   readonly #log: Logger
@@ -43,8 +45,9 @@ export class Datapath {
     const nowMs = Date.now
     this.nexthops = new NexthopMaps(tables, nowMs)
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
+    this.#gathered = new GatheredTables(tables)
     this.services = new ServiceMaps({
-      tables,
+      tables: this.#gathered,
       nowMs,
       tickSeconds: tickSeconds(),
       place: (backend) =>
@@ -54,6 +57,17 @@ export class Datapath {
     })
     this.#attachments = new Attachments(options.bpffs)
     this.#attachments.attachSocket(this.#loaded.socket, options.cgroup)
+  }
+
+  /** From here on rows of Services wait, until `writeServices`: for many changes at once. */
+  gatherServices(): void {
+    this.#gathered.gather()
+  }
+
+  /** Writes the rows that wait. @param isLast ends the gathering */
+  writeServices(isLast: boolean): void {
+    if (isLast) this.#gathered.finish()
+    else this.#gathered.flush()
   }
 
   /** Why uplinks do not carry our program, by name; empty when all do. */

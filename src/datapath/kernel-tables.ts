@@ -22,6 +22,11 @@ export interface KernelArray<Value> {
   set(index: number, value: Value | undefined): void
 }
 
+/** A table that takes many rows at once: in order, and what comes before a failure is written. */
+export interface TakesMany<Key, Value> {
+  setMany(entries: readonly (readonly [Key, Value])[]): void
+}
+
 /** `ANY` with port 0 catches the ports that no Service defines. */
 export interface FrontendKey {
   readonly address: Address
@@ -98,6 +103,14 @@ export interface ServiceTables {
   readonly backends: KernelArray<BackendValue>
   readonly backendIds: KernelHash<BackendKey, number>
   readonly sourceRanges: KernelHash<SourceRangeKey, number>
+}
+
+/** The tables that a Service's change writes rows of by the thousand. */
+export interface BatchTables extends ServiceTables {
+  readonly frontends: ServiceTables['frontends'] & TakesMany<FrontendKey, FrontendValue>
+  readonly frontendAddresses: ServiceTables['frontendAddresses'] & TakesMany<number, FrontendAddressValue>
+  readonly backends: ServiceTables['backends'] & TakesMany<number, BackendValue>
+  readonly backendIds: ServiceTables['backendIds'] & TakesMany<BackendKey, number>
 }
 
 export interface NexthopTables {

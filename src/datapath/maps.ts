@@ -8,6 +8,7 @@ import * as abi from './abi.gen.ts'
 import type {
   BackendKey,
   BackendValue,
+  BatchTables,
   EndpointValue,
   FrontendAddressValue,
   FrontendKey,
@@ -18,7 +19,7 @@ import type {
   NexthopTables,
   NexthopValue,
   NodeValue,
-  ServiceTables,
+  TakesMany,
 } from './kernel-tables.ts'
 import type { PlannedNexthop } from './nexthop-plan.ts'
 import type { SourceRangeKey } from './source-ranges.ts'
@@ -232,7 +233,34 @@ function plannedFrom(row: abi.Nexthop): PlannedNexthop {
   return { kind: 'device', member: members[0], redirect, mtu: row.mtu }
 }
 
-function hashOf<Key, Value>(map: BpfMap, key: Codec<Key>, value: Codec<Value>): KernelHash<Key, Value> {
+/** Entries per system call: bounds the memory a flood takes. */
+const BATCH_ENTRIES = 4096
+
+function updateMany<Key, Value>(
+  map: BpfMap,
+  entries: readonly (readonly [Key, Value])[],
+  key: Codec<Key>,
+  value: Codec<Value>,
+): void {
+  const { keySize, valueSize } = map.info
+  for (let first = 0; first < entries.length; first += BATCH_ENTRIES) {
+    const part = entries.slice(first, first + BATCH_ENTRIES)
+    const keys = Buffer.allocUnsafe(part.length * keySize)
+    const values = Buffer.allocUnsafe(part.length * valueSize)
+    for (let index = 0; index < part.length; index += 1) {
+      const entry = part[index] as readonly [Key, Value]
+      keys.set(key.encode(entry[0]), index * keySize)
+      values.set(value.encode(entry[1]), index * valueSize)
+    }
+    map.updateBatch(keys, values, part.length)
+  }
+}
+
+function hashOf<Key, Value>(
+  map: BpfMap,
+  key: Codec<Key>,
+  value: Codec<Value>,
+): KernelHash<Key, Value> & TakesMany<Key, Value> {
   return {
     *entries() {
       for (const entry of map.entries()) yield [key.decode(entry.key), value.decode(entry.value)] as const
@@ -240,13 +268,14 @@ function hashOf<Key, Value>(map: BpfMap, key: Codec<Key>, value: Codec<Value>): 
     set: (k, v) => {
       map.update(key.encode(k), value.encode(v))
     },
+    setMany: (entries) => updateMany(map, entries, key, value),
     delete: (k) => {
       map.delete(key.encode(k))
     },
   }
 }
 
-function arrayOf<Value>(map: BpfMap, value: Codec<Value>): KernelArray<Value> {
+function arrayOf<Value>(map: BpfMap, value: Codec<Value>): KernelArray<Value> & TakesMany<number, Value> {
   const zero = Buffer.alloc(map.info.valueSize)
   return {
     length: map.info.maxEntries,
@@ -258,6 +287,7 @@ function arrayOf<Value>(map: BpfMap, value: Codec<Value>): KernelArray<Value> {
     set: (index, row) => {
       map.update(indexCodec.encode(index), row === undefined ? zero : value.encode(row))
     },
+    setMany: (entries) => updateMany(map, entries, indexCodec, value),
   }
 }
 
@@ -286,7 +316,7 @@ export const LAYOUTS = {
 /** Maps by their name in bpf/maps.h; the filter is bits without a layout. */
 export type MapName = keyof typeof LAYOUTS | 'frontend_filter'
 
-export interface DatapathTables extends ServiceTables, NexthopTables {
+export interface DatapathTables extends BatchTables, NexthopTables {
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
 }

@@ -1,7 +1,7 @@
 // Slot tables in the one flat array. A changed table is written into a fresh range; the one before stays readable as the
 // second choice for flows that began under it, and is freed after the grace period.
 
-import type { DesiredPort } from '../services/desired.ts'
+import type { DesiredBackend, DesiredPort } from '../services/desired.ts'
 import { backendName } from '../services/desired.ts'
 import { buildMaglevTable, tableSizeFor } from '../services/maglev.ts'
 import { type Extent, ExtentAllocator } from './extents.ts'
@@ -104,7 +104,9 @@ export class SlotRanges {
 
   #holds(range: Extent, wanted: Uint32Array): boolean {
     if (range.size !== wanted.length) return false
-    return wanted.every((id, index) => this.#slots[range.base + index] === id)
+    for (let index = 0; index < wanted.length; index += 1)
+      if (this.#slots[range.base + index] !== wanted[index]) return false
+    return true
   }
 
   #release(range: Extent, nowMs: number): void {
@@ -125,8 +127,11 @@ function rangeKey(range: Extent): string {
   return `${range.base}+${range.size}`
 }
 
+/** Where tables are made before they are compared and copied: one at a time, and never kept. */
+let draft = new Uint32Array(0)
+
 /**
- * The slot table of one set, in backend ids.
+ * The slot table of one set, in backend ids. It stands until the next one is asked for.
  * @param members indexes into `port.backends`
  * @param ids number of each backend of the port
  */
@@ -135,12 +140,15 @@ export function fillSlots(
   members: readonly number[],
   ids: readonly number[],
 ): Uint32Array {
-  const idOf = (index: number) => ids[index] ?? 0
-  if (port.balancing === 'list') return Uint32Array.from(members, idOf)
-  const chosen = members.flatMap((index) => {
-    const backend = port.backends[index]
-    return backend ? [{ name: backendName(backend), weight: backend.weight, id: idOf(index) }] : []
+  if (port.balancing === 'list') return Uint32Array.from(members, (index) => ids[index] ?? 0)
+  const chosen = members.map((index) => {
+    const backend = port.backends[index] as DesiredBackend
+    return { name: backendName(backend), weight: backend.weight }
   })
-  const table = buildMaglevTable(chosen, tableSizeFor(chosen.length))
-  return table.map((index) => chosen[index]?.id ?? 0)
+  const size = tableSizeFor(chosen.length)
+  if (draft.length < size) draft = new Uint32Array(size)
+  const table = buildMaglevTable(chosen, size, draft)
+  for (let slot = 0; slot < table.length; slot += 1)
+    table[slot] = ids[members[table[slot] as number] as number] ?? 0
+  return table
 }

@@ -61,6 +61,26 @@ function isCanonicalIpv4(text: string): boolean {
   return parts === 4 && digits > 0
 }
 
+/** @param text as `isCanonicalIpv4` takes it */
+function canonicalIpv4Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(ADDRESS_BYTES)
+  bytes[10] = 0xff
+  bytes[11] = 0xff
+  let at = IPV4_OFFSET
+  let value = 0
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index)
+    if (code !== DOT) value = value * 10 + code - ZERO
+    else {
+      bytes[at] = value
+      at += 1
+      value = 0
+    }
+  }
+  bytes[at] = value
+  return bytes
+}
+
 /** As `parseAddress`, for text that this program wrote itself. Throws on anything else. */
 export function address(text: string): Address {
   const parsed = parseAddress(text)
@@ -70,6 +90,7 @@ export function address(text: string): Address {
 
 /** The kernel's 16-byte form. */
 export function addressToBytes(value: Address): Uint8Array {
+  if (isCanonicalIpv4(value)) return canonicalIpv4Bytes(value)
   const bytes = parseAddressBytes(value)
   if (!bytes) throw new TypeError(`not an IP address: '${value}'`)
   return bytes
@@ -79,12 +100,13 @@ export function addressToBytes(value: Address): Uint8Array {
 export function formatAddress(bytes: Uint8Array): Address {
   if (bytes.length !== ADDRESS_BYTES)
     throw new TypeError(`an address has ${ADDRESS_BYTES} bytes, not ${bytes.length}`)
-  if (isMappedIpv4(bytes)) return [...bytes.subarray(IPV4_OFFSET)].join('.') as Address
+  if (isMappedIpv4(bytes)) return `${bytes[12]}.${bytes[13]}.${bytes[14]}.${bytes[15]}` as Address
   return formatIpv6(bytes) as Address
 }
 
 function isMappedIpv4(bytes: Uint8Array): boolean {
-  return bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff
+  for (let index = 0; index < 10; index += 1) if (bytes[index] !== 0) return false
+  return bytes[10] === 0xff && bytes[11] === 0xff
 }
 
 function formatIpv6(bytes: Uint8Array): string {
@@ -225,8 +247,9 @@ export function prefixContains(prefix: Prefix, candidate: Address): boolean {
 /** The address as a number of its own family: 32 or 128 bits. */
 export function addressToNumber(value: Address): bigint {
   const bytes = addressToBytes(value)
-  const start = familyOf(value) === 'ipv4' ? IPV4_OFFSET : 0
-  return bytes.subarray(start).reduce((number, byte) => (number << 8n) | BigInt(byte), 0n)
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  if (familyOf(value) === 'ipv4') return BigInt(view.getUint32(IPV4_OFFSET))
+  return (view.getBigUint64(0) << 64n) | view.getBigUint64(8)
 }
 
 /** Inverse of `addressToNumber`. */

@@ -2,7 +2,7 @@
 // network once, no more of them than agreed. It looks at the configuration's allow-list alone and trusts nothing the planner says.
 // What it keeps in comes back with a reason, for the object that asked. gobgpd's export policy checks the same list once more.
 
-import { type Family, type Prefix, parsePrefix, prefixParts } from '../model/address.ts'
+import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
 import type { AllowedPrefix, Announcement, RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
 
 /** Most routers are told a maximum-prefix; passing it makes them drop the session, and with it every VIP. */
@@ -18,6 +18,7 @@ export interface GuardLimits {
 /** What the guard lets pass, kept up to date change by change. What passed stays when others come; what found no room waits for it. */
 export class AnnouncementGuard {
   readonly #limits: GuardLimits
+  readonly #allowed: readonly AllowedParts[]
   readonly #accepted = new Map<Prefix, Announcement>()
   /** Who asked for what passed, and what each asker's is. */
   readonly #holderOf = new Map<Prefix, string>()
@@ -27,6 +28,7 @@ export class AnnouncementGuard {
 
   constructor(limits: GuardLimits) {
     this.#limits = limits
+    this.#allowed = limits.allowed.map((row) => ({ ...row, parts: prefixParts(row.prefix) }))
   }
 
   get accepted(): ReadonlyMap<Prefix, Announcement> {
@@ -62,7 +64,7 @@ export class AnnouncementGuard {
 
   #consider(asker: string, wanted: Announcement, touched: Set<Prefix>): void {
     const refusal =
-      judgePrefix(wanted, this.#limits.allowed) ?? judgeCommunities(wanted) ?? this.#judgeRoom(asker, wanted)
+      judgePrefix(wanted, this.#allowed) ?? judgeCommunities(wanted) ?? this.#judgeRoom(asker, wanted)
     if (refusal === undefined) {
       this.#admit(asker, wanted, touched)
       return
@@ -121,17 +123,21 @@ function because(code: RefusalCode, text: string): Refusal {
   return { code, text }
 }
 
-function judgePrefix(announcement: Announcement, allowed: readonly AllowedPrefix[]): Refusal | undefined {
+/** An allowed prefix, taken apart once. */
+interface AllowedParts extends AllowedPrefix {
+  readonly parts: PrefixParts
+}
+
+function judgePrefix(announcement: Announcement, allowed: readonly AllowedParts[]): Refusal | undefined {
   // The type says it is canonical; a cast elsewhere could still lie, and this is the last door.
   if (parsePrefix(announcement.prefix) !== announcement.prefix)
     return because('malformed', 'is no prefix in canonical form')
   const { family, length, first, last } = prefixParts(announcement.prefix)
   if (family !== announcement.family) return because('malformed', `is not ${announcement.family}`)
   if (length === 0) return because('default-route', 'is a default route, which is never announced')
-  const covering = allowed.filter((row) => {
-    const parts = prefixParts(row.prefix)
-    return parts.family === family && parts.first <= first && parts.last >= last
-  })
+  const covering = allowed.filter(
+    ({ parts }) => parts.family === family && parts.first <= first && parts.last >= last,
+  )
   if (covering.length === 0)
     return because('outside-allowed', 'lies outside every pool, pod network and address of this node')
   if (covering.some((row) => row.lengthMin <= length && row.lengthMax >= length)) return undefined

@@ -51,10 +51,15 @@ function hashesOf(name: string): readonly [number, number] {
  * Fills a table.
  * @param backends in any order; names must differ
  * @param size a prime of TABLE_SIZES
- * @returns for each slot the index into `backends`; empty when there is no backend
+ * @param into where to; its first `size` elements are overwritten
+ * @returns `into` cut to size: for each slot the index into `backends`; empty when there is no backend
  */
-export function buildMaglevTable(backends: readonly MaglevBackend[], size: number): Uint32Array {
-  if (backends.length === 0) return new Uint32Array(0)
+export function buildMaglevTable(
+  backends: readonly MaglevBackend[],
+  size: number,
+  into: Uint32Array = new Uint32Array(size),
+): Uint32Array {
+  if (backends.length === 0) return into.subarray(0, 0)
   // The order decides who picks first, so it must not depend on the caller.
   const order = sortedOrder(backends)
   const next = new Uint32Array(order.length)
@@ -67,7 +72,9 @@ export function buildMaglevTable(backends: readonly MaglevBackend[], size: numbe
     step[turn] = (second % (size - 1)) + 1
     weights[turn] = weight
   }
-  return fill({ order, next, step, weights }, size)
+  const table = into.subarray(0, size)
+  fill({ order, next, step, weights }, table)
+  return table
 }
 
 /** One row per backend, in the order of their turns. */
@@ -83,8 +90,8 @@ interface Permutations {
  * Rounds of turns, each backend taking the first free slot of its permutation. Toward the end most slots looked at are taken,
  * about `size × ln(size)` in all, so what is taken is kept in bits: they stay in the processor's nearest cache.
  */
-function fill({ order, next, step, weights }: Permutations, size: number): Uint32Array {
-  const table = new Uint32Array(size)
+function fill({ order, next, step, weights }: Permutations, table: Uint32Array): void {
+  const size = table.length
   const taken = new Uint32Array((size >>> 5) + 1)
   const credit = new Uint32Array(order.length)
   const heaviest = weights.reduce((most, weight) => Math.max(most, weight), 0)
@@ -108,7 +115,7 @@ function fill({ order, next, step, weights }: Permutations, size: number): Uint3
       table[slot] = order[turn] as number
       next[turn] = slot
       free -= 1
-      if (free === 0) return table
+      if (free === 0) return
     }
   }
 }

@@ -39,6 +39,10 @@ export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
     this.rows.set(JSON.stringify(key), [key, value])
   }
 
+  setMany(entries: readonly (readonly [Key, Value])[]): void {
+    for (const [key, value] of entries) this.set(key, value)
+  }
+
   delete(key: Key): void {
     this.#journal.push(`${this.#name} delete`)
     this.rows.delete(JSON.stringify(key))
@@ -65,6 +69,10 @@ export class MemoryArray<Value> implements KernelArray<Value> {
     this.#journal.push(`${this.#name} ${value === undefined ? 'clear' : 'set'}`)
     if (value === undefined) this.rows.delete(index)
     else this.rows.set(index, value)
+  }
+
+  setMany(entries: readonly (readonly [number, Value])[]): void {
+    for (const [index, value] of entries) this.set(index, value)
   }
 }
 
