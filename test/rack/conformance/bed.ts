@@ -187,6 +187,18 @@ export class Bed {
     }
   }
 
+  /** IPv4 and IPv6 of a node's loopback: its InternalIPs. */
+  nodeAddresses(number: number): string[] {
+    const { ipv4, ipv6 } = this.rack.plan.nodes[number - 1]?.loopback ?? { ipv4: '', ipv6: '' }
+    return [ipv4, ipv6]
+  }
+
+  /** IPv4 and IPv6 of a pod. */
+  async podAddresses(name: string, namespace = 'default'): Promise<string[]> {
+    const { status } = await this.get<{ status: { podIPs: { ip: string }[] } }>('pod', name, '-n', namespace)
+    return status.podIPs.map(({ ip }) => ip)
+  }
+
   async waitForPods(selector: string, namespace = 'default'): Promise<void> {
     await this.kubectl(
       'wait',

@@ -4,18 +4,14 @@ import t from 'tap'
 import { kernelNextHops } from '../../../src/sandbox/proof/routes.ts'
 import { Bed } from './bed.ts'
 import { expectAnswerers, expectClientAddress, expectConnect } from './expect.ts'
-import { HTTP_PORT, pod, service, UDP_PORT } from './manifests.ts'
+import { HTTP_PORT, pod, service, TCP_AND_UDP, UDP_PORT } from './manifests.ts'
 
 t.setTimeout(300_000)
 const bed = await Bed.up({ name: 'confext' })
 t.teardown(() => bed.down())
 
 const PODS = ['p1', 'p2'] as const
-const PORTS = [
-  { name: 'tcp', port: 80, targetPort: HTTP_PORT },
-  { name: 'udp', protocol: 'UDP', port: 80, targetPort: UDP_PORT },
-]
-const SELECTED = { selector: { app: 'p' }, ports: PORTS }
+const SELECTED = { selector: { app: 'p' }, ports: TCP_AND_UDP }
 await bed.apply(
   pod('p1', { node: 'node1', labels: { app: 'p' } }),
   pod('p2', { node: 'node2', labels: { app: 'p' } }),
@@ -23,10 +19,7 @@ await bed.apply(
 )
 await bed.waitForPods('app in (p, caller)')
 
-const loopbacks = (node: number) => {
-  const { ipv4, ipv6 } = bed.rack.plan.nodes[node - 1]?.loopback ?? { ipv4: '', ipv6: '' }
-  return [ipv4, ipv6]
-}
+const loopbacks = (node: number) => bed.nodeAddresses(node)
 
 t.test(
   'EXT-001, EXT-017 a NodePort answers at every node, in both families and protocols, from everywhere',
@@ -178,7 +171,7 @@ t.test(
         type: 'LoadBalancer',
         externalTrafficPolicy: 'Local',
         selector: { app: 'lonely' },
-        ports: PORTS,
+        ports: TCP_AND_UDP,
       }),
     )
     await bed.waitForPods('app=lonely')
@@ -203,7 +196,7 @@ t.test('EXT-020 a hostPort and a NodePort side by side', async (t) => {
         { containerPort: UDP_PORT, hostPort: 8888, protocol: 'UDP' },
       ],
     }),
-    service('beside', { type: 'NodePort', selector: { app: 'hosted' }, ports: PORTS }),
+    service('beside', { type: 'NodePort', selector: { app: 'hosted' }, ports: TCP_AND_UDP }),
   )
   await bed.waitForPods('app=hosted')
   const { nodePorts } = await bed.serviceAddresses('beside')

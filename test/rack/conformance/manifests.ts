@@ -121,6 +121,45 @@ export function slice(
   }
 }
 
+/** Where slices' endpoints are: a pod's address of each family, and its node. */
+export interface PodPlace {
+  readonly addresses: readonly string[]
+  readonly node?: string
+}
+
+/** Slices of both families with these pods in these conditions and with these hints. */
+export function slicesOf(
+  serviceName: string,
+  places: ReadonlyMap<string, PodPlace>,
+  states: Readonly<Record<string, Pick<SliceEndpoint, 'conditions' | 'hints'>>>,
+  options: SliceOptions = {},
+): Manifest[] {
+  return [0, 1].map((family) => {
+    const endpoints = Object.entries(states).map(([pod, state]) => {
+      const { addresses = [], node } = places.get(pod) ?? {}
+      return { address: addresses[family] ?? '', ...(node === undefined ? {} : { node }), ...state }
+    })
+    const named = options.name === undefined ? {} : { name: `${options.name}-${family}` }
+    // A slice without endpoints cannot tell its family.
+    const addressType = family === 0 ? 'IPv4' : 'IPv6'
+    return slice(serviceName, endpoints, {
+      name: `${serviceName}-${addressType.toLowerCase()}`,
+      addressType,
+      ...options,
+      ...named,
+    })
+  })
+}
+
+export const TCP_AND_UDP = [
+  { name: 'tcp', port: 80, targetPort: HTTP_PORT },
+  { name: 'udp', protocol: 'UDP', port: 80, targetPort: UDP_PORT },
+] as const
+export const TCP_AND_UDP_OF_SLICE = [
+  { name: 'tcp', port: HTTP_PORT },
+  { name: 'udp', port: UDP_PORT, protocol: 'UDP' },
+] as const
+
 export const READY = { ready: true, serving: true, terminating: false } as const
 export const LEAVING = { ready: false, serving: true, terminating: true } as const
 export const BROKEN = { ready: false, serving: false, terminating: false } as const

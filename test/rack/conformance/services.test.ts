@@ -8,11 +8,14 @@ import {
   BROKEN,
   HTTP_PORT,
   LEAVING,
+  type PodPlace,
   pod,
   READY,
   type SliceEndpoint,
   service,
-  slice,
+  slicesOf,
+  TCP_AND_UDP,
+  TCP_AND_UDP_OF_SLICE,
   UDP_PORT,
 } from './manifests.ts'
 import type { Outcome } from './prober.ts'
@@ -29,35 +32,20 @@ await bed.apply(
 )
 await bed.waitForPods('app in (p, caller)')
 
-/** Addresses of each pod: IPv4, IPv6. */
-const addresses = new Map<string, readonly string[]>()
-for (const name of PODS) {
-  const { status } = await bed.get<{ status: { podIPs: { ip: string }[] } }>('pod', name)
-  addresses.set(
-    name,
-    status.podIPs.map(({ ip }) => ip),
-  )
-}
-
-type Conditions = SliceEndpoint['conditions']
+const places = new Map<string, PodPlace>()
+for (const name of PODS)
+  places.set(name, { addresses: await bed.podAddresses(name), node: `node${name.slice(1)}` })
 
 /** Slices of both families with these pods in these conditions. */
 function slices(
   serviceName: string,
-  states: Readonly<Record<string, Conditions>>,
-  options: Parameters<typeof slice>[2] = {},
+  states: Readonly<Record<string, SliceEndpoint['conditions']>>,
+  options: Parameters<typeof slicesOf>[3] = {},
 ) {
-  return [0, 1].map((family) =>
-    slice(
-      serviceName,
-      Object.entries(states).map(([name, conditions]) => ({
-        address: addresses.get(name)?.[family] ?? '',
-        node: `node${name.slice(1)}`,
-        ...(conditions ? { conditions } : {}),
-      })),
-      options.name === undefined ? options : { ...options, name: `${options.name}-${family}` },
-    ),
+  const rows = Object.entries(states).map(
+    ([name, conditions]) => [name, conditions ? { conditions } : {}] as const,
   )
+  return slicesOf(serviceName, places, Object.fromEntries(rows), options)
 }
 
 const INSIDE = ['default/caller', 'node2'] as const
@@ -65,22 +53,9 @@ const INSIDE = ['default/caller', 'node2'] as const
 t.test(
   'SVC-001, SVC-007 every endpoint of a ClusterIP gets TCP and UDP, from a pod and from a node',
   async (t) => {
-    const ports = [
-      { name: 'tcp', port: 80, targetPort: HTTP_PORT },
-      { name: 'udp', protocol: 'UDP', port: 80, targetPort: UDP_PORT },
-    ]
     await bed.apply(
-      service('first', { ports }),
-      ...slices(
-        'first',
-        { p1: READY, p2: READY, p3: READY },
-        {
-          ports: [
-            { name: 'tcp', port: HTTP_PORT },
-            { name: 'udp', port: UDP_PORT, protocol: 'UDP' },
-          ],
-        },
-      ),
+      service('first', { ports: TCP_AND_UDP }),
+      ...slices('first', { p1: READY, p2: READY, p3: READY }, { ports: TCP_AND_UDP_OF_SLICE }),
     )
     const { clusterIps } = await bed.serviceAddresses('first')
     t.equal(clusterIps.length, 2)
@@ -105,12 +80,7 @@ t.test('SVC-002, SVC-026 the number comes from the slice, also where pods differ
 
 t.test('SVC-003 TCP and UDP on one number are two ports', async (t) => {
   await bed.apply(
-    service('two', {
-      ports: [
-        { name: 'tcp', port: 80, targetPort: HTTP_PORT },
-        { name: 'udp', protocol: 'UDP', port: 80, targetPort: UDP_PORT },
-      ],
-    }),
+    service('two', { ports: TCP_AND_UDP }),
     ...slices('two', { p1: READY }, { name: 'two-tcp', ports: [{ name: 'tcp', port: HTTP_PORT }] }),
     ...slices(
       'two',
@@ -173,10 +143,10 @@ t.test('SVC-005, SVC-006 the two labels take Service and slice away, live, and g
   await bed.until('the labelled Service to be left alone', async () => !(await isOpen()))
   await bed.kubectl('label', 'service', 'labelled', 'service.kubernetes.io/service-proxy-name-')
   await bed.until('it to be ours again', isOpen)
-  await bed.kubectl('label', 'endpointslice', 'labelled-v4', 'service.kubernetes.io/headless=')
+  await bed.kubectl('label', 'endpointslice', 'labelled-ipv4', 'service.kubernetes.io/headless=')
   await expectConnect(bed, t, 'node1', clusterIps.slice(0, 1), 'refused')
   await expectConnect(bed, t, 'node1', clusterIps.slice(1), 'open')
-  await bed.kubectl('label', 'endpointslice', 'labelled-v4', 'service.kubernetes.io/headless-')
+  await bed.kubectl('label', 'endpointslice', 'labelled-ipv4', 'service.kubernetes.io/headless-')
   await expectConnect(bed, t, 'node1', clusterIps, 'open')
 })
 
@@ -218,11 +188,7 @@ t.test(
 )
 
 t.test('SVC-014 without a usable endpoint everybody is refused at once', async (t) => {
-  const ports = [
-    { name: 'tcp', port: 80, targetPort: HTTP_PORT },
-    { name: 'udp', protocol: 'UDP', port: 80, targetPort: UDP_PORT },
-  ]
-  await bed.apply(service('empty', { type: 'LoadBalancer', ports }))
+  await bed.apply(service('empty', { type: 'LoadBalancer', ports: TCP_AND_UDP }))
   const { clusterIps, nodePorts } = await bed.serviceAddresses('empty')
   const vips = await bed.vips('empty')
   for (const protocol of ['tcp', 'udp'] as const)
