@@ -13,6 +13,7 @@ import { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
 import type { DatapathSettings } from '../datapath/load.ts'
 import { NetworkView } from '../datapath/network-view.ts'
+import { familiesOut } from '../datapath/nexthop-plan.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Address, address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
@@ -104,7 +105,12 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     log,
     startDelayMs: Math.random() * config.kubernetes.startSpreadSeconds * 1000,
   })
-  const isDatapathServing = () => datapath.isServing(network.facts().uplinks)
+  // Without its Node, other nodes do not know this one, and refuse what it tunnels: it must not attract clients.
+  const isMember = () => sources.nodes.get(config.nodeName) !== undefined
+  const served = () => {
+    const { uplinks, gateways } = network.facts()
+    return new Set(isMember() && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
+  }
   let sessions: Sessions = new Map()
   const onSessions = (established: ReadonlyMap<string, boolean>) => {
     sessions = new Map(
@@ -115,7 +121,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     )
     loop?.networkChanged()
   }
-  const routing = new Routing({ config, log, isDatapathServing, onSessions })
+  const routing = new Routing({ config, log, served, onSessions })
   const begin = () => {
     const { nodeName, pools } = config
     const plan = planContext(config, sources.nodes)
@@ -232,7 +238,9 @@ function kubeClient(config: AgentConfig): KubeClient {
 function tunnelAddresses(config: AgentConfig): Record<Family, Address | undefined> {
   const loopbacks = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
   const of = (family: Family) => loopbacks.find((candidate) => familyOf(candidate) === family)
-  return { ipv4: of('ipv4') ?? ipv4Only(config.routing.routerId), ipv6: of('ipv6') }
+  // Without any loopback the router id is taken for the node's address; beside one of IPv6 alone it is only a number.
+  const ipv4 = of('ipv4') ?? (loopbacks.length === 0 ? ipv4Only(config.routing.routerId) : undefined)
+  return { ipv4, ipv6: of('ipv6') }
 }
 
 function ipv4Only(candidate: Address): Address | undefined {
@@ -245,6 +253,7 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
   return {
     node: config.nodeName,
     synced: parts.loop() !== undefined,
+    isMember: parts.sources.nodes.get(config.nodeName) !== undefined,
     allocatesAddresses: parts.allocator()?.isLeader ?? false,
     sources: sources.describe(),
     uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({

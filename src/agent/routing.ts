@@ -2,7 +2,7 @@
 // announced only after this node can serve it, so nothing is told to routers while an uplink lacks the program.
 
 import type { Logger } from 'pino'
-import { type Address, prefixContains } from '../model/address.ts'
+import { type Address, type Family, prefixContains } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
@@ -15,7 +15,8 @@ import type { ServedService } from './service-loop.ts'
 export interface RoutingOptions {
   readonly config: AgentConfig
   readonly log: Logger
-  readonly isDatapathServing: () => boolean
+  /** Families that this node can serve clients in now. */
+  readonly served: () => ReadonlySet<Family>
   /** See SpeakerOptions. */
   readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
 }
@@ -52,7 +53,7 @@ export class Routing {
 
   #replan(): void {
     clearTimeout(this.#timer)
-    const { changed, nextDueMs } = this.#plans.plan(this.#options.isDatapathServing(), Date.now())
+    const { changed, nextDueMs } = this.#plans.plan(this.#options.served(), Date.now())
     const own = this.#own.map((row) => [`${row.source} ${row.prefix}`, row] as const)
     this.#own = []
     this.#speaker.changeDesired(new Map<string, Announcement | undefined>([...own, ...changed]))

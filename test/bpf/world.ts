@@ -166,9 +166,15 @@ export class World {
   }
 
   setBackendState(family: Family, protocol: number, number: number, state: number): void {
+    this.changeBackend(family, protocol, number, { state })
+  }
+
+  /** @returns what the row was */
+  changeBackend(family: Family, protocol: number, number: number, change: Partial<abi.Backend>): abi.Backend {
     const row = u32(base(family, protocol) + number)
     const backend = abi.decodeBackend(this.map('backends').lookup(row) ?? Buffer.alloc(abi.BACKEND_BYTES))
-    this.map('backends').update(row, abi.encodeBackend({ ...backend, state }))
+    this.map('backends').update(row, abi.encodeBackend({ ...backend, ...change }))
+    return backend
   }
 
   /** Changes what a port's frontend says. */
