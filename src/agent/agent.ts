@@ -21,6 +21,7 @@ import type { Link } from '../sys/node-netlink/links.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import type { AgentConfig } from './config.ts'
+import { EndedSockets } from './ended-sockets.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
 import { planContext } from './plan-context.ts'
@@ -68,6 +69,7 @@ interface Parts {
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
   readonly masquerade: () => Masquerade | undefined
+  readonly sockets: () => EndedSockets | undefined
   readonly upkeep: Upkeep
   readonly surroundings: Surroundings
   /** Called once, when every source has synced. */
@@ -82,6 +84,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   let loop: ServiceLoop | undefined
   let allocator: AddressAllocator | undefined
   let masquerade: Masquerade | undefined
+  let sockets: EndedSockets | undefined
   let surroundings: Surroundings | undefined
   const network = await openNetwork(config, netlink, log, () => {
     loop?.networkChanged()
@@ -125,7 +128,18 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const begin = () => {
     const { nodeName, pools } = config
     const plan = planContext(config, sources.nodes)
-    const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
+    const ended = new EndedSockets({
+      datapath,
+      network,
+      sources,
+      endsTcp: config.services.endTcpOfGonePods,
+      log,
+    })
+    sockets = ended
+    const onApplied = (served: Parameters<Routing['update']>[0]) => {
+      routing.update(served)
+      ended.applied()
+    }
     loop = new ServiceLoop({
       sessions: () => sessions,
       plan,
@@ -153,6 +167,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     await allocator?.close()
     await masquerade?.close()
     await loop?.close()
+    await sockets?.close()
     await routing.close()
     sources.close()
     await network.close()
@@ -168,6 +183,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     loop: () => loop,
     allocator: () => allocator,
     masquerade: () => masquerade,
+    sockets: () => sockets,
     upkeep,
     surroundings,
     begin,
@@ -272,6 +288,7 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
       takesRedirects,
     })),
     tables: datapath.services.usage,
+    endedSockets: parts.sockets()?.status,
     restored: parts.upkeep.restored,
     sysctls: parts.surroundings.sysctls,
     masquerade: parts.masquerade()?.status,

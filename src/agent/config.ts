@@ -140,6 +140,8 @@ const configFields = z.strictObject({
         })
         .prefault({}),
       hostPorts: z.boolean().default(true),
+      /** Connections of this node's pods and processes to a Service's pod that is gone are ended; UDP sockets always are. */
+      endTcpOfGonePods: z.boolean().default(false),
       forwarding: z.enum(['dsr', 'snat']).default('snat'),
     })
     .prefault({}),

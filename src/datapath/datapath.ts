@@ -6,7 +6,13 @@ import type { Address } from '../model/address.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { Attachments, type Loss } from './attach.ts'
 import { GatheredTables } from './gathered-tables.ts'
-import { type DatapathSettings, type LoadedDatapath, loadDatapath, tickSeconds } from './load.ts'
+import {
+  type DatapathSettings,
+  type LoadedDatapath,
+  loadDatapath,
+  type SocketLists,
+  tickSeconds,
+} from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
 import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
@@ -68,6 +74,11 @@ export class Datapath {
   writeServices(isLast: boolean): void {
     if (isLast) this.#gathered.finish()
     else this.#gathered.flush()
+  }
+
+  /** What lists translated sockets, or why nothing does. */
+  get socketLists(): { readonly lists: SocketLists | undefined; readonly problem: string | undefined } {
+    return { lists: this.#loaded.socketLists, problem: this.#loaded.noSocketLists }
   }
 
   /** Why uplinks do not carry our program, by name; empty when all do. */

@@ -7,13 +7,13 @@
 import type { Address } from '../model/address.ts'
 import type { ObjectKey } from '../model/service.ts'
 import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
-import { frontendName } from '../services/desired.ts'
+import { backendName, frontendName } from '../services/desired.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
 import { FrontendRows } from './frontend-rows.ts'
-import type { FrontendValue, ServiceTables } from './kernel-tables.ts'
+import type { BackendKey, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
 import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
 import { SourceRanges } from './source-ranges.ts'
@@ -78,6 +78,7 @@ export class ServiceMaps {
   readonly #portNamesOf = new Map<ObjectKey, ReadonlySet<string>>()
   readonly #expiring = new Set<string>()
   #foundRoom = true
+  #departures = 0
 
   constructor(options: ServiceMapsOptions) {
     this.#tables = options.tables
@@ -123,6 +124,24 @@ export class ServiceMaps {
     this.#keepNames(service, desired)
     heirs.delete(service)
     return { held: this.#heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
+  }
+
+  /**
+   * How often ports have let go of backends: when it has grown, sockets may be connected to a backend that serves no more.
+   */
+  get departures(): number {
+    return this.#departures
+  }
+
+  /**
+   * Whether a backend still serves what was asked for at this Service address, new flows or only its old ones. An address that
+   * is no Service's any more does not cut its flows while the backend serves anyone.
+   */
+  isServing(service: FrontendKey, backend: BackendKey): boolean {
+    if (!this.#backends.holds(backend)) return false
+    const frontend = this.#frontends.get(`${service.address} ${service.port} ${service.protocol}`)
+    const owner = frontend && ownerOf(frontend)
+    return owner?.backends.some((known) => backendName(known) === backendName(backend)) ?? true
   }
 
   /** Rewrites the placement of backends after nodes or pods moved; no slot changes. */
@@ -230,6 +249,7 @@ export class ServiceMaps {
     // A port whose Local table found no room is not finished: the next apply tries again.
     this.#ports.set(port.id, { ...next, isWritten: local !== undefined, owed: NOTHING_OWED })
     for (const backend of owed.backends) this.#backends.release(backend, nowMs)
+    if (owed.backends.length > 0) this.#departures += 1
   }
 
   #noteNoRoom(whose: string, what: string, capacity: string, problems: string[]): void {
@@ -358,6 +378,7 @@ export class ServiceMaps {
     this.#ranges.free(installed.cluster, nowMs)
     this.#ranges.free(installed.local, nowMs)
     for (const backend of installed.desired.backends) this.#backends.release(backend, nowMs)
+    this.#departures += 1
   }
 
   #expirePort(id: string, port: InstalledPort, nowMs: number): void {
