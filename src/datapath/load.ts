@@ -33,6 +33,7 @@ import { Migration, type Moved } from './upgrade/migration.ts'
 const OBJECT_FILES = {
   xdp: 'weir_xdp.bpf.o',
   tc: 'weir_tc.bpf.o',
+  uplinkTc: 'weir_uplink_tc.bpf.o',
   socket: 'weir_sock.bpf.o',
   iterators: 'weir_iter.bpf.o',
 } as const
@@ -114,6 +115,10 @@ export interface SocketLists {
 export interface LoadedDatapath {
   readonly map: (name: MapName) => BpfMap
   readonly uplinkXdp: BpfProgram
+  /** The same at tc, for uplinks that cannot have XDP. */
+  readonly uplinkIngress: BpfProgram
+  /** Answers that leave through the host's stack. */
+  readonly uplinkEgress: BpfProgram
   readonly podTc: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
@@ -147,6 +152,8 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     objects.push(xdp)
     const tc = loadOne(options, OBJECT_FILES.tc, config, pins)
     objects.push(tc)
+    const uplinkTc = loadOne(options, OBJECT_FILES.uplinkTc, config, pins)
+    objects.push(uplinkTc)
     const socket = loadOne(options, OBJECT_FILES.socket, config, pins)
     objects.push(socket)
     const map = (name: string) => {
@@ -164,6 +171,8 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     return {
       map,
       uplinkXdp: xdp.program('weir_uplink_xdp'),
+      uplinkIngress: uplinkTc.program('weir_uplink_ingress'),
+      uplinkEgress: uplinkTc.program('weir_uplink_egress'),
       podTc: tc.program('weir_pod_tc'),
       socket: [...socket.programs.values()],
       socketLists,
