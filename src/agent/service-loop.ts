@@ -47,7 +47,7 @@ export interface ServiceLoopOptions {
   /** Which peers' sessions are up, as far as known. */
   readonly sessions: () => Sessions
   /** Called after every round, with the Services that were written in it; undefined: gone. */
-  readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => void
+  readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => Promise<void>
 }
 
 export class ServiceLoop {
@@ -124,7 +124,7 @@ export class ServiceLoop {
     if (!isComplete) return
     const written = this.#written
     this.#written = new Set()
-    this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
+    await this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
   }
 
   async #applyNetwork(): Promise<void> {

@@ -15,6 +15,8 @@ interface VipState {
 export interface VipChanges {
   /** By VIP; undefined: no longer announced. */
   readonly changed: ReadonlyMap<Address, Announcement | undefined>
+  /** Some wait yet: ask again soon. */
+  readonly isMore: boolean
   /** Ask again no later than this. */
   readonly nextDueMs: number | undefined
 }
@@ -26,7 +28,7 @@ export class VipPlans {
   readonly #vipsOf = new Map<ObjectKey, readonly Address[]>()
   /** VIPs in a grace period, and when it ends. */
   readonly #due = new Map<Address, number>()
-  #dirty = new Set<Address>()
+  readonly #dirty = new Set<Address>()
   #serving: ReadonlySet<Family> = new Set()
 
   /** @param facts every VIP this Service has now; none: it has gone */
@@ -52,19 +54,25 @@ export class VipPlans {
   /**
    * Plans what changed or is due.
    * @param serving families that the datapath is attached and has a way out for; nothing is announced of the others
+   * @param most how many VIPs to plan at a stretch
    */
-  plan(serving: ReadonlySet<Family>, nowMs: number): VipChanges {
+  plan(serving: ReadonlySet<Family>, nowMs: number, most = Number.POSITIVE_INFINITY): VipChanges {
     const turned = FAMILIES.filter((family) => serving.has(family) !== this.#serving.has(family))
     if (turned.length > 0)
       for (const vip of this.#vips.keys()) if (turned.includes(familyOf(vip))) this.#dirty.add(vip)
     this.#serving = serving
     for (const [vip, dueMs] of this.#due) if (dueMs <= nowMs) this.#dirty.add(vip)
-    const dirty = this.#dirty
-    this.#dirty = new Set()
     const changed = new Map<Address, Announcement | undefined>()
-    for (const vip of dirty) this.#planOne(vip, nowMs, changed)
-    const nextDueMs = this.#due.size > 0 ? Math.min(...this.#due.values()) : undefined
-    return { changed, nextDueMs }
+    let planned = 0
+    for (const vip of this.#dirty) {
+      if (planned >= most) break
+      planned += 1
+      this.#dirty.delete(vip)
+      this.#planOne(vip, nowMs, changed)
+    }
+    let nextDueMs: number | undefined
+    for (const dueMs of this.#due.values()) nextDueMs = Math.min(nextDueMs ?? dueMs, dueMs)
+    return { changed, isMore: this.#dirty.size > 0, nextDueMs }
   }
 
   #planOne(vip: Address, nowMs: number, changed: Map<Address, Announcement | undefined>): void {
