@@ -102,7 +102,10 @@ export class ServiceLoop {
 
   async #round(): Promise<void> {
     const nodesChanged = this.#nodes.take().size > 0
-    if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) await this.#applyNetwork()
+    if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) {
+      await this.#applyNetwork()
+      await setImmediate()
+    }
     await this.#applyServices(this.#dirtyServices())
     const isComplete = this.#hasPruned || this.#isComplete
     if (!this.#hasPruned && isComplete) {

@@ -76,7 +76,8 @@ export class ServiceMaps {
   readonly #ports = new Map<string, InstalledPort>()
   readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
   readonly #portNamesOf = new Map<ObjectKey, ReadonlySet<string>>()
-  readonly #expiring = new Set<string>()
+  /** Ports whose table before a change still stands, and until when; in about that order. */
+  readonly #expiring = new Map<string, number>()
   #foundRoom = true
   #departures = 0
 
@@ -167,7 +168,8 @@ export class ServiceMaps {
   /** Does what time has made due. @returns when to call again; undefined when nothing waits */
   retire(): number | undefined {
     const nowMs = this.#nowMs()
-    for (const id of this.#expiring) {
+    for (const [id, untilMs] of this.#expiring) {
+      if (untilMs > nowMs) break
       const port = this.#ports.get(id)
       if (!port) this.#expiring.delete(id)
       else this.#expirePort(id, port, nowMs)
@@ -178,11 +180,7 @@ export class ServiceMaps {
     this.#serviceIds.wake(nowMs)
     this.#portIds.wake(nowMs)
     const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
-    for (const id of this.#expiring) {
-      const port = this.#ports.get(id)
-      for (const pair of port ? [port.cluster, port.local] : [])
-        if (pair.before.size > 0) due.push(pair.beforeUntilMs)
-    }
+    due.push(this.#expiring.values().next().value)
     const known = due.filter((ms) => ms !== undefined)
     return known.length > 0 ? Math.min(...known) : undefined
   }
@@ -395,8 +393,12 @@ export class ServiceMaps {
   }
 
   #noteExpiry(id: string, port: InstalledPort): void {
-    if (port.cluster.before.size > 0 || port.local.before.size > 0) this.#expiring.add(id)
-    else this.#expiring.delete(id)
+    const untilMs = [port.cluster, port.local]
+      .filter(({ before }) => before.size > 0)
+      .reduce((least, { beforeUntilMs }) => Math.min(least, beforeUntilMs), Number.POSITIVE_INFINITY)
+    if (this.#expiring.get(id) === untilMs) return
+    this.#expiring.delete(id)
+    if (untilMs < Number.POSITIVE_INFINITY) this.#expiring.set(id, untilMs)
   }
 
   /** The number that an earlier process gave this Service, found through any of its frontends. */
