@@ -137,8 +137,8 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     })
     sockets = ended
     const onApplied = (served: Parameters<Routing['update']>[0]) => {
-      routing.update(served)
       ended.applied()
+      return routing.update(served)
     }
     loop = new ServiceLoop({
       sessions: () => sessions,

@@ -6,7 +6,7 @@ import { parseConfig } from '../../../src/agent/config.ts'
 import { DirtyKeys } from '../../../src/agent/dirty-keys.ts'
 import { planContext } from '../../../src/agent/plan-context.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
-import { address } from '../../../src/model/address.ts'
+import { address, FAMILIES } from '../../../src/model/address.ts'
 import {
   type EndpointSlice,
   type LocalPod,
@@ -107,7 +107,7 @@ function cluster(size: number) {
       planned: keys.size,
       writes: [...tables.journal],
       slots: tables.slots.reduce((count, id, index) => count + Number(id !== slotsBefore[index]), 0),
-      announcements: vips.plan(true, 0).changed.size,
+      announcements: vips.plan(new Set(FAMILIES), 0).changed.size,
       decided: ledger.decide().length,
     }
   }
