@@ -21,7 +21,7 @@ import { DEPLOYMENTS, type Deployment } from '../../src/kube/workloads.ts'
 import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
 import type { KubeObject } from '../../src/sandbox/apiserver/kind.ts'
 import { downRack } from '../../src/sandbox/down.ts'
-import { createNamespace, listNamespaces } from '../../src/sandbox/host.ts'
+import { createNamespace, ipBatch, listNamespaces } from '../../src/sandbox/host.ts'
 import { apiCaFile, hostDirectory, namespaceName, podNamespaceName } from '../../src/sandbox/names.ts'
 import { podLogProvider } from '../../src/sandbox/pod-logs.ts'
 import { identify } from '../../src/sandbox/process.ts'
@@ -139,7 +139,10 @@ async function gone(name: string): Promise<boolean> {
 
 t.before(async () => {
   saveRack(rack)
-  await createNamespace(namespaceName(RACK, 'node1'))
+  const node = namespaceName(RACK, 'node1')
+  await createNamespace(node)
+  const { ipv4, ipv6 } = rack.plan.nodes[0]?.loopback ?? { ipv4: '', ipv6: '' }
+  await ipBatch(node, [`address add ${ipv4}/32 dev lo`, `address add ${ipv6}/128 dev lo nodad`])
   await startControl()
   client = createKubeClient({
     servers: [`https://127.0.0.1:${rack.apiPort}`],

@@ -30,8 +30,19 @@ export interface PodNetwork {
   addresses: readonly PodAddress[]
 }
 
+interface NewPodNetwork extends PodNetwork {
+  /** The node's own: it speaks to its pods from them, as to everybody else, and not from their gateway's address. */
+  hostAddresses: readonly string[]
+}
+
 /** Makes the namespace and its link. Repeatable: what a killed attempt left is replaced. */
-export async function createPodNetwork({ rack, node, pod, addresses }: PodNetwork): Promise<void> {
+export async function createPodNetwork({
+  rack,
+  node,
+  pod,
+  addresses,
+  hostAddresses,
+}: NewPodNetwork): Promise<void> {
   const nodeNamespace = namespaceName(rack, node)
   const podNamespace = podNamespaceName(rack, pod)
   const outside = podInterface(pod)
@@ -51,7 +62,7 @@ export async function createPodNetwork({ rack, node, pod, addresses }: PodNetwor
     `link set ${outside} up`,
     ...addresses.flatMap(({ address, gateway }) => [
       `address add ${host(gateway)} dev ${outside}${familyOf(gateway) === 'ipv6' ? ' nodad noprefixroute' : ' noprefixroute'}`,
-      `route replace ${host(address)} dev ${outside}`,
+      `route replace ${host(address)} dev ${outside}${source(hostAddresses, address)}`,
     ]),
   ])
   await ipBatch(podNamespace, [
@@ -62,6 +73,11 @@ export async function createPodNetwork({ rack, node, pod, addresses }: PodNetwor
       `route replace default via ${gateway} dev ${POD_INTERFACE}`,
     ]),
   ])
+}
+
+function source(hostAddresses: readonly string[], address: string): string {
+  const own = hostAddresses.find((one) => familyOf(one) === familyOf(address))
+  return own === undefined ? '' : ` src ${own}`
 }
 
 /** Takes the link away first: a namespace lives on while any process or socket holds it, its address must not. */

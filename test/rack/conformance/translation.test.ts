@@ -168,6 +168,10 @@ t.test('NAT-007 a node reaches every kind of Service address', async (t) => {
 t.test('EXT-002 node ports on the configured networks, and on no other address', async (t) => {
   const port = nodePort(plain.nodePorts, 'tcp')
   const [first, second] = bed.rack.plan.nodes[0]?.uplinks ?? []
+  // An address of the node is what its Node object says.
+  const { status } = await bed.get<{ status: { addresses: unknown[] } }>('node', 'node1')
+  const addresses = [...status.addresses, { type: 'ExternalIP', address: first?.local.ipv4 }]
+  await bed.patch('node', 'node1', { status: { addresses } }, '--subresource=status')
   await expectAnswerers(bed, t, 'client1', [first?.local.ipv4 ?? '', ...bed.nodeAddresses(1)], PODS, { port })
   const others = [first?.local.ipv6 ?? '', second?.local.ipv4 ?? '', second?.local.ipv6 ?? '']
   await expectConnect(bed, t, 'client1', others, 'refused', { port })
