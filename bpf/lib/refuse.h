@@ -203,9 +203,8 @@ static __always_inline int answer_icmp(ctx_t *ctx, const struct packet *packet,
 	struct icmp_header *icmp;
 	void *data, *data_end, *ip;
 
-	/* In this order: what is cut is no longer one of many segments, which would refuse the
-	 * room. */
-	if (!ctx_resize(ctx, packet->l3_offset + quoted) || !ctx_make_room(ctx, packet, added))
+	if (!ctx_make_room(ctx, packet, added) ||
+	    !ctx_resize(ctx, packet->l3_offset + added + quoted))
 		return VERDICT_DROP;
 	data = ctx_data(ctx);
 	data_end = ctx_data_end(ctx);

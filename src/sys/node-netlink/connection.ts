@@ -89,9 +89,8 @@ export class Connection {
   #turn: NodeJS.Immediate | undefined
   #closed = false
 
-  /** @param protocol NETLINK_ROUTE when absent */
-  constructor(namespacePath?: string, protocol?: number) {
-    this.#socket = new NetlinkSocket({ namespacePath, protocol }, () => this.#scheduleTurn())
+  constructor(namespacePath?: string) {
+    this.#socket = new NetlinkSocket({ namespacePath }, () => this.#scheduleTurn())
     this.#socket.keepAlive(false)
   }
 
