@@ -4,7 +4,7 @@
 //   npm run bench:control -- --services 2000 --endpoints 10            one size, printed only
 //     [--nodes N] [--changes N] [--burst N] [--idle SECONDS] [--profile FILE]
 //
-// --profile writes a CPU profile of the agent's first synchronisation. Exit status 1 when a budget is not met.
+// --profile writes a CPU profile of the agent's first synchronisation, and one of that after its restart to FILE.restart. Exit status 1 when a budget is not met.
 
 import { parseArgs } from 'node:util'
 import type { ClusterSize } from './control/cluster.ts'

@@ -1,4 +1,4 @@
-// Old kernels: boots each of Debian's supported ones in QEMU (software emulation, no KVM needed), loads the three BPF objects
+// Old kernels: boots each of Debian's supported ones in QEMU (software emulation, no KVM needed), loads the BPF objects
 // there and repeats the recorded packet cases. Prints a line per kernel and fails when any case does.
 //
 //   npm run test:kernels [-- --verbose]
@@ -14,7 +14,7 @@ import { installMissingPackages } from './packages.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const work = join(root, 'build/kernels')
-const OBJECTS = ['weir_xdp.bpf.o', 'weir_tc.bpf.o', 'weir_sock.bpf.o']
+const OBJECTS = ['weir_xdp.bpf.o', 'weir_tc.bpf.o', 'weir_sock.bpf.o', 'weir_iter.bpf.o']
 /** The oldest supported series, and the one of Debian 13. */
 const SERIES = ['6.1', '6.12']
 const PACKAGES = ['qemu-system-x86', 'libelf-dev', 'zlib1g-dev', 'libc6-dev', 'gcc', 'dpkg-dev']

@@ -91,7 +91,7 @@ async function measureOn(
     say(`  changes p50 ${singles.times.p50.toFixed(2)} ms, p99 ${singles.times.p99.toFixed(2)} ms`)
     const burst = await manyChanges(kernel, change, size, Math.min(effort.burst, size.services))
     await agent.kill()
-    const adopted = await adoption(bed)
+    const adopted = await adoption(bed, effort.profileFile && `${effort.profileFile}.restart`)
     return {
       size,
       syncMs: held.time - sync.firstRequestMs,
@@ -184,8 +184,11 @@ async function manyChanges(
   return { ...percentiles(times), changes: count }
 }
 
-async function adoption(bed: Bed): Promise<{ adoptStartMs: number; adoptSyncMs: number }> {
-  const agent = bed.startAgent()
+async function adoption(
+  bed: Bed,
+  profileFile: string | undefined,
+): Promise<{ adoptStartMs: number; adoptSyncMs: number }> {
+  const agent = bed.startAgent(profileFile)
   const held = await agent.said(HELD)
   const { firstRequestMs } = await agent.read()
   await agent.kill()

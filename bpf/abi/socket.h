@@ -26,4 +26,16 @@ struct sock_reverse {
 	__u32 pad0;
 };
 
+/* What the socket iterators write: a connected socket whose peer is a backend by translation. */
+struct translated_socket {
+	__u64 cookie;
+	struct address local;
+	struct address backend;
+	struct address service;
+	__be16 local_port;
+	__be16 backend_port;
+	__be16 service_port;
+	__u16 pad0;
+};
+
 #endif

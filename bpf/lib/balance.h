@@ -148,6 +148,15 @@ static __always_inline bool may_follow(const struct packet *packet, const struct
 	       (hit->kind == FLOW_TO_REMOTE || hit->kind == FLOW_TO_REMOTE_SNAT);
 }
 
+/* A node that left takes its next hop along: its flows are judged afresh at once, even while some
+ * endpoint list still names it. */
+static __always_inline bool is_reachable(const struct flow_hit *hit)
+{
+	const struct backend *backend = backend_find(hit->index);
+
+	return backend && (hit->kind != FLOW_TO_REMOTE || backend->nexthop_id != NEXTHOP_NONE);
+}
+
 /* False: no flow that binds this packet; it is judged anew. */
 static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, struct flow_hit *hit,
 				   int *verdict, const int family)
@@ -156,8 +165,7 @@ static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, stru
 		*verdict = unmasquerade(ctx, packet, family);
 		return true;
 	}
-	if (!may_follow(packet, hit) || !backend_find(hit->index) ||
-	    !follow_forward(packet, hit, family))
+	if (!may_follow(packet, hit) || !is_reachable(hit) || !follow_forward(packet, hit, family))
 		return false;
 	*verdict = hit->kind == FLOW_TO_REMOTE_SNAT
 		       ? masquerade(ctx, packet, hit->index, hit->snat_port, family)

@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/pkt_cls.h>
+#include <linux/udp.h>
 #include <bpf/bpf_helpers.h>
 #include "abi/nexthop.h"
 #include "lib/packet.h"
@@ -17,8 +19,36 @@ typedef struct __sk_buff ctx_t;
 #define VERDICT_DROP	TC_ACT_SHOT
 #define VERDICT_ABORTED TC_ACT_SHOT
 
+static __always_inline __u32 ctx_bytes(const ctx_t *ctx)
+{
+	return ctx->len;
+}
+
+static __always_inline __u32 ctx_ingress_ifindex(const ctx_t *ctx)
+{
+	return ctx->ifindex;
+}
+
+/* What was merged on its way in, or not cut yet, is sent in segments of this size. */
+static __always_inline __u32 ctx_segment_bytes(ctx_t *ctx, const struct packet *packet)
+{
+	__u8 words = sizeof(struct udphdr) / 4 << 4;
+
+	if (!ctx->gso_size)
+		return packet->ip_bytes;
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		bpf_skb_load_bytes(ctx, packet->l4_offset + 12, &words, sizeof(words));
+	return packet->l4_offset - packet->l3_offset + (words >> 4) * 4 + ctx->gso_size;
+}
+
 static __always_inline int ctx_redirect(__u32 ifindex)
 {
+	return bpf_redirect(ifindex, 0);
+}
+
+static __always_inline int ctx_leave_by(ctx_t *ctx, __u32 ifindex)
+{
+	(void)ctx;
 	return bpf_redirect(ifindex, 0);
 }
 
@@ -30,6 +60,68 @@ _Static_assert(offsetof(struct nexthop_member, source) ==
 static __always_inline bool ctx_write_link(ctx_t *ctx, const struct nexthop_member *way)
 {
 	return !bpf_skb_store_bytes(ctx, 0, &way->destination, 2 * ETH_ALEN, 0);
+}
+
+/* The outer tag is beside the skb's data, an inner one in it. */
+static __always_inline bool ctx_strip_tags(ctx_t *ctx, const struct packet *packet)
+{
+	if (ctx->vlan_present && bpf_skb_vlan_pop(ctx))
+		return false;
+	for (__u32 i = sizeof(struct ethhdr); i < (packet->l3_offset & L3_OFFSET_MASK); i += 4)
+		if (bpf_skb_vlan_pop(ctx))
+			return false;
+	return true;
+}
+
+/*
+ * Encapsulation as UDP: what is still to be cut into segments learns where the inner headers begin,
+ * and keeps its segments' size, for the MTU was asked with the tunnel's headers taken off.
+ */
+static __always_inline bool ctx_push_outer(ctx_t *ctx, const struct packet *packet, int bytes,
+					   const int outer_family)
+{
+	const __u64 flags =
+	    BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
+	    (outer_family == IPV4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
+
+	return ctx_strip_tags(ctx, packet) &&
+	       !bpf_skb_adjust_room(ctx, bytes, BPF_ADJ_ROOM_MAC, flags);
+}
+
+static __always_inline bool ctx_make_room(ctx_t *ctx, const struct packet *packet, int bytes)
+{
+	(void)packet;
+	return !bpf_skb_adjust_room(ctx, bytes, BPF_ADJ_ROOM_MAC, 0);
+}
+
+/* BPF_F_ADJ_ROOM_DECAP_L3_IPV4 and _IPV6, which older headers lack. */
+#define DECAP_L3(protocol) ((protocol) == bpf_htons(ETH_P_IP) ? 1ULL << 7 : 1ULL << 8)
+
+/*
+ * The flags that say what family comes out exist from 6.3 on (a flag that is not known is refused).
+ * Before, the outer header is first turned into one of the inner family.
+ */
+static __always_inline bool ctx_pop_outer(ctx_t *ctx, __u32 inner_offset, __be16 protocol)
+{
+	int bytes = (int)inner_offset - (int)sizeof(struct ethhdr);
+
+	if (bpf_skb_adjust_room(ctx, -bytes, BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | DECAP_L3(protocol))) {
+		if (ctx->protocol != protocol) {
+			if (bpf_skb_change_proto(ctx, protocol, 0))
+				return false;
+			bytes += protocol == bpf_htons(ETH_P_IPV6) ? 20 : -20;
+		}
+		if (bpf_skb_adjust_room(ctx, -bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+			return false;
+	}
+	return !bpf_skb_store_bytes(ctx, offsetof(struct ethhdr, h_proto), &protocol,
+				    sizeof(protocol), 0);
+}
+
+static __always_inline bool ctx_resize(ctx_t *ctx, __u32 bytes)
+{
+	return !bpf_skb_change_tail(ctx, bytes, 0);
 }
 
 #endif

@@ -36,6 +36,12 @@ static __always_inline __u32 ctx_ingress_ifindex(const ctx_t *ctx)
 	return ctx->ingress_ifindex;
 }
 
+static __always_inline __u32 ctx_segment_bytes(ctx_t *ctx, const struct packet *packet)
+{
+	(void)ctx;
+	return packet->ip_bytes;
+}
+
 static __always_inline int ctx_redirect(__u32 ifindex)
 {
 	return bpf_redirect(ifindex, 0);

@@ -34,9 +34,10 @@ static __always_inline int answer_time_exceeded(ctx_t *ctx, const struct packet 
 }
 
 /* mtu 0: unknown, left to the device. */
-static __always_inline bool is_too_big(const struct packet *packet, const struct nexthop *nexthop)
+static __always_inline bool is_too_big(ctx_t *ctx, const struct packet *packet,
+				       const struct nexthop *nexthop)
 {
-	return nexthop->mtu && packet->ip_bytes > nexthop->mtu;
+	return nexthop->mtu && ctx_segment_bytes(ctx, packet) > nexthop->mtu;
 }
 
 /* The link layer of where it goes now, which knows no tags. */
@@ -93,7 +94,7 @@ static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet
 	}
 	if (packet->ttl <= 1)
 		return answer_time_exceeded(ctx, packet, family);
-	if (is_too_big(packet, nexthop))
+	if (is_too_big(ctx, packet, nexthop))
 		return answer_too_big(ctx, packet, nexthop->mtu, family);
 	if (!translate_to_backend(ctx, packet, backend, 1, family))
 		return drop(packet, REASON_MALFORMED);
@@ -111,7 +112,7 @@ static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packe
 
 	if (!tunnel || tunnel->kind != NEXTHOP_KIND_TUNNEL)
 		return drop(packet, REASON_NO_NEXTHOP);
-	if (is_too_big(packet, tunnel))
+	if (is_too_big(ctx, packet, tunnel))
 		return answer_too_big(ctx, packet, tunnel->mtu, family);
 	group = nexthop_find(tunnel->via);
 	if (group)

@@ -24,7 +24,7 @@ static __always_inline int route_out(ctx_t *ctx, const struct packet *packet,
 		return drop(packet, REASON_NO_NEXTHOP);
 	if (packet->ttl <= 1)
 		return answer_time_exceeded(ctx, packet, family);
-	if (is_too_big(packet, uplinks))
+	if (is_too_big(ctx, packet, uplinks))
 		return answer_too_big(ctx, packet, uplinks->mtu, family);
 	member = nexthop_choose_member(uplinks, path_hash(tuple_hash(&packet->tuple, family)));
 	if (!member)

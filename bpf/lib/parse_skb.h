@@ -9,15 +9,24 @@
 /* Ethernet, the longest IPv4 header and TCP's fixed part; pods send no tags. */
 #define HEADERS_BYTES_MAX (sizeof(struct ethhdr) + 60 + sizeof(struct tcphdr))
 
+/* The same after a tunnel's headers. */
+#define TUNNELLED_HEADERS_BYTES_MAX 192
+
+/* Headers may lie in the skb's pages; what was written by a socket has them in front. */
+static __always_inline bool skb_pull_headers(struct __sk_buff *skb, __u32 bytes)
+{
+	__u32 wanted = skb->len < bytes ? skb->len : bytes;
+
+	return skb->data_end - skb->data >= wanted || !bpf_skb_pull_data(skb, wanted);
+}
+
 /* The family of a packet with ports, 0 for any other. */
 static __always_inline int parse_skb(struct __sk_buff *skb, struct packet *packet)
 {
-	__u32 wanted = skb->len < HEADERS_BYTES_MAX ? skb->len : HEADERS_BYTES_MAX;
 	void *data, *data_end;
 	__be16 protocol;
 
-	/* Headers may lie in the skb's pages; what was written by a socket has them in front. */
-	if (skb->data_end - skb->data < wanted && bpf_skb_pull_data(skb, wanted))
+	if (!skb_pull_headers(skb, HEADERS_BYTES_MAX))
 		return 0;
 	data = (void *)(long)skb->data;
 	data_end = (void *)(long)skb->data_end;

@@ -203,8 +203,9 @@ static __always_inline int answer_icmp(ctx_t *ctx, const struct packet *packet,
 	struct icmp_header *icmp;
 	void *data, *data_end, *ip;
 
-	if (!ctx_make_room(ctx, packet, added) ||
-	    !ctx_resize(ctx, packet->l3_offset + added + quoted))
+	/* In this order: what is cut is no longer one of many segments, which would refuse the
+	 * room. */
+	if (!ctx_resize(ctx, packet->l3_offset + quoted) || !ctx_make_room(ctx, packet, added))
 		return VERDICT_DROP;
 	data = ctx_data(ctx);
 	data_end = ctx_data_end(ctx);

@@ -201,20 +201,20 @@ static __always_inline void follow_reply(const struct packet *packet, struct flo
 					 const struct address *client, __be16 client_port,
 					 const struct frontend_address *frontend, const int family)
 {
-	struct tuple forward = {
-	    .source = *client,
-	    .source_port = client_port,
-	    .destination = frontend->address,
-	    .destination_port = frontend->port,
-	    .protocol = packet->tuple.protocol,
-	};
+	struct scratch *scratch = scratch_find();
+	struct tuple *forward;
 	struct flow_hit mate;
-	struct flow_id id = {};
 
-	if (flow_touch(hit, events_of_backend(packet)) == FLOW_TOUCHED_NOTHING)
+	if (flow_touch(hit, events_of_backend(packet)) == FLOW_TOUCHED_NOTHING || !scratch)
 		return;
-	flow_identify(&id, &forward, family);
-	if (flow_find(&id, &mate) && flow_is_mate(hit, &mate))
+	forward = &scratch->mate_tuple;
+	forward->source = *client;
+	forward->source_port = client_port;
+	forward->destination = frontend->address;
+	forward->destination_port = frontend->port;
+	forward->protocol = packet->tuple.protocol;
+	flow_identify(&scratch->mate_id, forward, family);
+	if (flow_find(&scratch->mate_id, &mate) && flow_is_mate(hit, &mate))
 		flow_touch(&mate, flow_state(hit->word));
 }
 

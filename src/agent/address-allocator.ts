@@ -1,6 +1,8 @@
 // Gives load-balancer addresses to Services: the one agent that holds the Lease runs the allocator over all of them and
-// writes what differs into their status. What to give is decided by routing/allocate-addresses.ts; this file acts on it.
+// writes what differs into their status. What to give is decided by routing/allocate-addresses.ts; this file acts on it. Work is in
+// proportion to the Services that changed.
 
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
@@ -10,12 +12,16 @@ import { SERVICES } from '../kube/objects.ts'
 import type { ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import {
+  type AddressClaim,
   type AddressGrant,
+  AddressLedger,
   type AddressPool,
-  allocateAddresses,
   isPoolAddress,
 } from '../routing/allocate-addresses.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
+
+/** Claims noted at a stretch. */
+const SLICE = 1000
 
 const LEASE = { namespace: 'kube-system', name: 'weir-address-allocator' }
 
@@ -31,7 +37,10 @@ export interface AddressAllocatorOptions {
 export class AddressAllocator {
   readonly #options: AddressAllocatorOptions
   readonly #election: LeaderElection
-  readonly #changes: ChangeReader
+  #changes: ChangeReader
+  #ledger: AddressLedger
+  /** Decided, and not in the Service's status yet. */
+  readonly #unwritten = new Map<ObjectKey, AddressGrant>()
   readonly #rounds: Rounds
 
   /** Start it only after Services have synced once: what it does not see it would give away. */
@@ -46,15 +55,15 @@ export class AddressAllocator {
       onError: (error, retryInMs) =>
         options.log.warn({ err: error, retryInMs }, 'could not write load-balancer addresses'),
     })
+    this.#ledger = new AddressLedger(options.pools)
     this.#changes = options.services.reader()
-    this.#changes.onChange(() => this.#rounds.request())
     this.#election = electLeader({
       client: options.client,
       ...LEASE,
       identity: options.nodeName,
       onStarted: () => {
         options.log.info('this agent allocates load-balancer addresses now')
-        this.#rounds.request()
+        this.#begin()
       },
       onStopped: () => options.log.info('another agent allocates load-balancer addresses now'),
       onProblem: (error) => options.log.warn({ err: error }, 'cannot take or renew the allocator Lease'),
@@ -72,37 +81,47 @@ export class AddressAllocator {
   }
 
   async #round(): Promise<void> {
-    this.#changes.take()
     if (!this.#election.isLeader) return
-    const { services, pools } = this.#options
-    const held = new Map<ObjectKey, Service>()
-    for (const service of services.values()) held.set(service.key, service)
-    const claims = [...held.values()]
-      .filter((service) => !service.isForeignBalancer)
-      .filter((service) => service.loadBalancerFamilies.length > 0 || service.statusIps.length > 0)
-      .map((service) => ({
-        service: service.key,
-        families: service.loadBalancerFamilies,
-        held: service.statusIps,
-        createdMs: service.createdMs,
-      }))
-    for (const grant of allocateAddresses(pools, claims)) {
-      const service = held.get(grant.service)
-      if (service) await this.#write(service, grant)
+    const { services } = this.#options
+    let count = 0
+    for (const key of this.#changes.take() as ReadonlySet<ObjectKey>) {
+      const service = services.get(key)
+      this.#ledger.set(key, service && claimOf(service))
+      count += 1
+      if (count % SLICE === 0) await setImmediate()
+    }
+    for (const grant of this.#ledger.decide()) this.#unwritten.set(grant.service, grant)
+    for (const [key, grant] of this.#unwritten) {
+      const service = services.get(key)
+      if (service && !this.#isAsWanted(service, grant)) await this.#write(service, grant)
+      this.#unwritten.delete(key)
     }
   }
 
+  /** What is no pool's is not ours to take back. */
+  #isAsWanted({ loadBalancerFamilies, statusIps }: Service, { addresses, problems }: AddressGrant): boolean {
+    const { pools } = this.#options
+    if (problems.length > 0) return false
+    if (loadBalancerFamilies.length === 0 && !statusIps.some((ip) => isPoolAddress(pools, ip))) return true
+    return addresses.length === statusIps.length && addresses.every((ip) => statusIps.includes(ip))
+  }
+
+  /** A new term knows nothing of what another leader gave meanwhile. */
+  #begin(): void {
+    this.#ledger = new AddressLedger(this.#options.pools)
+    this.#unwritten.clear()
+    this.#changes.close()
+    this.#changes = this.#options.services.reader()
+    this.#changes.onChange(() => this.#rounds.request())
+    this.#rounds.request()
+  }
+
   async #write(service: Service, grant: AddressGrant): Promise<void> {
-    const { client, events, log, pools } = this.#options
+    const { client, events, log } = this.#options
     const [namespace = '', name = ''] = service.key.split('/')
     const object = { apiVersion: 'v1', kind: 'Service', namespace, name }
     for (const problem of grant.problems) events.record(object, 'Warning', 'NoAddress', problem)
-    const isOurs =
-      service.loadBalancerFamilies.length > 0 || service.statusIps.some((ip) => isPoolAddress(pools, ip))
-    const isSame =
-      grant.addresses.length === service.statusIps.length &&
-      grant.addresses.every((ip) => service.statusIps.includes(ip))
-    if (!isOurs || isSame || !this.#election.isLeader) return
+    if (!this.#election.isLeader || this.#isAsWanted(service, { ...grant, problems: [] })) return
     const ingress = grant.addresses.map((ip) => ({ ip, ipMode: 'VIP' }))
     const patch = { status: { loadBalancer: { ingress: ingress.length > 0 ? ingress : null } } }
     try {
@@ -121,4 +140,11 @@ export class AddressAllocator {
       )
     }
   }
+}
+
+/** undefined: it neither asks us for addresses nor has any. */
+function claimOf(service: Service): AddressClaim | undefined {
+  const { key, loadBalancerFamilies, statusIps, isForeignBalancer, createdMs } = service
+  if (isForeignBalancer || (loadBalancerFamilies.length === 0 && statusIps.length === 0)) return undefined
+  return { service: key, families: loadBalancerFamilies, held: statusIps, createdMs }
 }

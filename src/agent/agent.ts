@@ -13,6 +13,7 @@ import { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
 import type { DatapathSettings } from '../datapath/load.ts'
 import { NetworkView } from '../datapath/network-view.ts'
+import { familiesOut } from '../datapath/nexthop-plan.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Address, address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
@@ -20,11 +21,9 @@ import type { Link } from '../sys/node-netlink/links.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import type { AgentConfig } from './config.ts'
+import { EndedSockets } from './ended-sockets.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
-import type { Reading } from './metrics/exposition.ts'
-import { controlReadings, datapathReadings, processReadings } from './metrics/readings.ts'
-import { Monitoring } from './monitoring.ts'
 import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
@@ -51,15 +50,12 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
     '/v1/services': () => describeServices(parts),
     '/v1/routes': () => parts.routing.status(),
   })
-  const own = processReadings()
-  parts.monitoring.listen([...describeMetrics(parts), ...own.readings])
   const ready = parts.sources.synced.then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {
     ready,
     close: async () => {
       api.close()
-      own.close()
       await parts.close()
     },
   }
@@ -73,10 +69,9 @@ interface Parts {
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
   readonly masquerade: () => Masquerade | undefined
+  readonly sockets: () => EndedSockets | undefined
   readonly upkeep: Upkeep
   readonly surroundings: Surroundings
-  readonly monitoring: Monitoring
-  readonly sessions: () => Sessions
   /** Called once, when every source has synced. */
   readonly begin: () => void
   readonly close: () => Promise<void>
@@ -89,6 +84,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   let loop: ServiceLoop | undefined
   let allocator: AddressAllocator | undefined
   let masquerade: Masquerade | undefined
+  let sockets: EndedSockets | undefined
   let surroundings: Surroundings | undefined
   const network = await openNetwork(config, netlink, log, () => {
     loop?.networkChanged()
@@ -112,7 +108,12 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     log,
     startDelayMs: Math.random() * config.kubernetes.startSpreadSeconds * 1000,
   })
-  const isDatapathServing = () => datapath.isServing(network.facts().uplinks)
+  // Without its Node, other nodes do not know this one, and refuse what it tunnels: it must not attract clients.
+  const isMember = () => sources.nodes.get(config.nodeName) !== undefined
+  const served = () => {
+    const { uplinks, gateways } = network.facts()
+    return new Set(isMember() && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
+  }
   let sessions: Sessions = new Map()
   const onSessions = (established: ReadonlyMap<string, boolean>) => {
     sessions = new Map(
@@ -123,12 +124,22 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     )
     loop?.networkChanged()
   }
-  const routing = new Routing({ config, log, isDatapathServing, onSessions })
-  const plan = planContext(config, sources.nodes)
-  const monitoring = new Monitoring({ config, sources, plan, events, log, isDatapathServing })
+  const routing = new Routing({ config, log, served, onSessions })
   const begin = () => {
     const { nodeName, pools } = config
-    const onApplied = (served: Parameters<Routing['update']>[0]) => routing.update(served)
+    const plan = planContext(config, sources.nodes)
+    const ended = new EndedSockets({
+      datapath,
+      network,
+      sources,
+      endsTcp: config.services.endTcpOfGonePods,
+      log,
+    })
+    sockets = ended
+    const onApplied = (served: Parameters<Routing['update']>[0]) => {
+      ended.applied()
+      return routing.update(served)
+    }
     loop = new ServiceLoop({
       sessions: () => sessions,
       plan,
@@ -137,7 +148,6 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
       network,
       events,
       log,
-      observer: monitoring,
       onApplied,
     })
     allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
@@ -157,7 +167,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     await allocator?.close()
     await masquerade?.close()
     await loop?.close()
-    monitoring.close()
+    await sockets?.close()
     await routing.close()
     sources.close()
     await network.close()
@@ -173,10 +183,9 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     loop: () => loop,
     allocator: () => allocator,
     masquerade: () => masquerade,
+    sockets: () => sockets,
     upkeep,
     surroundings,
-    monitoring,
-    sessions: () => sessions,
     begin,
     close,
   }
@@ -245,7 +254,9 @@ function kubeClient(config: AgentConfig): KubeClient {
 function tunnelAddresses(config: AgentConfig): Record<Family, Address | undefined> {
   const loopbacks = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
   const of = (family: Family) => loopbacks.find((candidate) => familyOf(candidate) === family)
-  return { ipv4: of('ipv4') ?? ipv4Only(config.routing.routerId), ipv6: of('ipv6') }
+  // Without any loopback the router id is taken for the node's address; beside one of IPv6 alone it is only a number.
+  const ipv4 = of('ipv4') ?? (loopbacks.length === 0 ? ipv4Only(config.routing.routerId) : undefined)
+  return { ipv4, ipv6: of('ipv6') }
 }
 
 function ipv4Only(candidate: Address): Address | undefined {
@@ -258,6 +269,7 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
   return {
     node: config.nodeName,
     synced: parts.loop() !== undefined,
+    isMember: parts.sources.nodes.get(config.nodeName) !== undefined,
     allocatesAddresses: parts.allocator()?.isLeader ?? false,
     sources: sources.describe(),
     uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({
@@ -276,40 +288,12 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
       takesRedirects,
     })),
     tables: datapath.services.usage,
+    endedSockets: parts.sockets()?.status,
     restored: parts.upkeep.restored,
     sysctls: parts.surroundings.sysctls,
     masquerade: parts.masquerade()?.status,
     routing: await routing.status(),
   }
-}
-
-function describeMetrics(parts: Parts): readonly Reading[] {
-  const { datapath, network, sources, sessions, upkeep, monitoring } = parts
-  return [
-    ...datapathReadings({
-      metrics: () => datapath.metrics(),
-      fill: () => datapath.fill(),
-      uplinks: () => {
-        const attached = datapath.attachedUplinks
-        return network
-          .facts()
-          .uplinks.map(({ name, ifindex, isUp }) => ({ name, isUp, isAttached: attached.has(ifindex) }))
-      },
-      restored: () => upkeep.restored,
-    }),
-    ...controlReadings({
-      sources: () => sources.describe(),
-      sessions,
-      services: () => {
-        const served = [...(parts.loop()?.served.values() ?? [])]
-        return {
-          served: served.length,
-          troubled: served.filter(({ problems }) => problems.length > 0).length,
-        }
-      },
-      checkPorts: () => monitoring.checkPorts.usage,
-    }),
-  ]
 }
 
 function describeServices(parts: Parts): unknown {

@@ -1,7 +1,8 @@
 // What has to be planned anew: from changed rows to the keys of Services, and of pods with host ports.
 //
 // A Service is planned from its own row, its slices, and, beside them, from this node (its addresses and zone), and from the
-// nodes that claim the addresses it names. The last is rare, so Services whose plan asked for it are remembered.
+// nodes that claim the addresses it names. The last is rare, so Services whose plan asked for it are remembered. A node that comes or
+// goes concerns the Services with endpoints there, which are looked for in all slices: it happens seldom.
 
 import type { EndpointSlice, ObjectKey, Service } from '../model/service.ts'
 import { hostPortOwner } from '../services/plan-host-ports.ts'
@@ -24,6 +25,7 @@ export class DirtyKeys {
   /** Where each slice was last counted, to find the Service that lost it. */
   readonly #sliceOwner = new Map<string, ObjectKey>()
   readonly #askingForNodes = new Set<ObjectKey>()
+  readonly #knownNodes: Set<string>
   #ownFacts: string
 
   constructor(sources: Sources, plan: PlanContext, onChange: () => void) {
@@ -31,6 +33,7 @@ export class DirtyKeys {
     this.#plan = plan
     this.#ownFacts = this.#describeOwn()
     const { services, slices, nodes, pods } = sources
+    this.#knownNodes = new Set([...nodes.values()].map(({ name }) => name))
     this.#readers = {
       services: services.reader(),
       slices: slices.reader(),
@@ -54,7 +57,11 @@ export class DirtyKeys {
     const slices = this.#readers.slices.take()
     for (const key of slices) this.#noteSlice(key, keys)
     for (const key of this.#readers.pods.take()) keys.add(hostPortOwner(key as ObjectKey))
-    if (this.#readers.nodes.take().size > 0) this.#noteNodes(keys)
+    const nodes = this.#readers.nodes.take()
+    if (nodes.size > 0) {
+      this.#noteComings(nodes, keys)
+      this.#noteNodes(keys)
+    }
     return { keys, services, slices }
   }
 
@@ -75,6 +82,20 @@ export class DirtyKeys {
       into.add(slice.service)
       this.#sliceOwner.set(key, slice.service)
     } else this.#sliceOwner.delete(key)
+  }
+
+  #noteComings(nodes: ReadonlySet<string>, into: Set<ObjectKey>): void {
+    const moved = new Set<string>()
+    for (const name of nodes) {
+      const isThere = this.#sources.nodes.get(name) !== undefined
+      if (isThere === this.#knownNodes.has(name)) continue
+      moved.add(name)
+      if (isThere) this.#knownNodes.add(name)
+      else this.#knownNodes.delete(name)
+    }
+    if (moved.size === 0) return
+    for (const { service, endpoints } of this.#sources.slices.values())
+      if (endpoints.some(({ nodeName }) => moved.has(nodeName ?? ''))) into.add(service)
   }
 
   #noteNodes(into: Set<ObjectKey>): void {

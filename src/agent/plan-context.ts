@@ -85,6 +85,7 @@ export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContex
     servesHostPorts: hostPorts,
     zone: () => self()?.zone,
     isVip: (candidate) => isPoolAddress(config.pools, candidate),
+    isNode: (name) => nodes.get(name) !== undefined,
     nodeOf: (candidate) => index.nodeOf(candidate),
     nodeAddresses,
     nodePortAddresses: () =>

@@ -1,8 +1,9 @@
 // Joins the service loop to the speaker: what the datapath serves now → VIP facts → announcements → gobgpd. Rule: a VIP is
 // announced only after this node can serve it, so nothing is told to routers while an uplink lacks the program.
 
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { type Address, prefixContains } from '../model/address.ts'
+import { type Address, type Family, prefixContains } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
@@ -12,10 +13,14 @@ import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/spea
 import type { AgentConfig } from './config.ts'
 import type { ServedService } from './service-loop.ts'
 
+/** Services, or VIPs, worked on at a stretch: some milliseconds. */
+const SLICE = 500
+
 export interface RoutingOptions {
   readonly config: AgentConfig
   readonly log: Logger
-  readonly isDatapathServing: () => boolean
+  /** Families that this node can serve clients in now. */
+  readonly served: () => ReadonlySet<Family>
   /** See SpeakerOptions. */
   readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
 }
@@ -27,6 +32,9 @@ export class Routing {
   /** The node's own, until they have been told. */
   #own: readonly Announcement[]
   #timer: NodeJS.Timeout | undefined
+  /** One update after another. */
+  #updating: Promise<void> = Promise.resolve()
+  #isClosed = false
 
   constructor(options: RoutingOptions) {
     this.#options = options
@@ -42,22 +50,42 @@ export class Routing {
   }
 
   /**
-   * Tells gobgpd what changed. The first call starts the sessions.
+   * Tells gobgpd what changed. The first call starts the sessions. Thousands are worked on in slices, and told at once.
    * @param changed Services as the kernel holds them now; undefined: not any more
    */
-  update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): void {
-    for (const [key, served] of changed) this.#plans.setService(key, served ? this.#vipFacts(served) : [])
-    this.#replan()
+  update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
+    this.#updating = this.#updating.then(() => this.#update(changed))
+    return this.#updating
   }
 
-  #replan(): void {
+  async #update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
     clearTimeout(this.#timer)
-    const { changed, nextDueMs } = this.#plans.plan(this.#options.isDatapathServing(), Date.now())
-    const own = this.#own.map((row) => [`${row.source} ${row.prefix}`, row] as const)
+    let count = 0
+    for (const [key, served] of changed) {
+      this.#plans.setService(key, served ? this.#vipFacts(served) : [])
+      count += 1
+      if (count % SLICE === 0) await setImmediate()
+    }
+    let own = this.#own.map((row) => [`${row.source} ${row.prefix}`, row] as const)
     this.#own = []
-    this.#speaker.changeDesired(new Map<string, Announcement | undefined>([...own, ...changed]))
-    if (nextDueMs === undefined) return
-    this.#timer = setTimeout(() => this.#replan(), Math.max(1, nextDueMs - Date.now()))
+    for (;;) {
+      const plan = this.#plans.plan(this.#options.served(), Date.now(), SLICE)
+      this.#speaker.changeDesired(
+        new Map<string, Announcement | undefined>([...own, ...plan.changed]),
+        plan.isMore,
+      )
+      own = []
+      if (!plan.isMore) {
+        this.#planAgain(plan.nextDueMs)
+        return
+      }
+      await setImmediate()
+    }
+  }
+
+  #planAgain(dueMs: number | undefined): void {
+    if (dueMs === undefined || this.#isClosed) return
+    this.#timer = setTimeout(() => void this.update(new Map()), Math.max(1, dueMs - Date.now()))
   }
 
   status(): Promise<SpeakerStatus> {
@@ -66,6 +94,8 @@ export class Routing {
 
   /** Leaves gobgpd and its routes as they are. */
   async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#updating
     clearTimeout(this.#timer)
     await this.#speaker.close()
   }

@@ -16,7 +16,6 @@ import { type HostPortContext, hostPortOwner, planHostPorts } from '../services/
 import { type PlanContext, planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
 import { DirtyKeys } from './dirty-keys.ts'
-import type { LoopObserver } from './loop-observer.ts'
 import { type Reporter, reportService, reportSlice, reportUnserved } from './report-problems.ts'
 import type { Sources } from './sources.ts'
 
@@ -47,9 +46,8 @@ export interface ServiceLoopOptions {
   readonly log: Logger
   /** Which peers' sessions are up, as far as known. */
   readonly sessions: () => Sessions
-  readonly observer: LoopObserver
   /** Called after every round, with the Services that were written in it; undefined: gone. */
-  readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => void
+  readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => Promise<void>
 }
 
 export class ServiceLoop {
@@ -81,10 +79,7 @@ export class ServiceLoop {
       onError: (error, retryInMs) =>
         options.log.error({ err: error, retryInMs }, 'writing the datapath failed; trying again'),
     })
-    const requestRound = () => {
-      options.observer.queued()
-      this.#rounds.request()
-    }
+    const requestRound = () => this.#rounds.request()
     this.#nodes = options.sources.nodes.reader()
     this.#dirty = new DirtyKeys(options.sources, options.plan, requestRound)
     this.#nodes.onChange(requestRound)
@@ -96,7 +91,6 @@ export class ServiceLoop {
 
   networkChanged(): void {
     this.#networkChanged = true
-    this.#options.observer.queued()
     this.#rounds.request()
   }
 
@@ -107,20 +101,11 @@ export class ServiceLoop {
   }
 
   async #round(): Promise<void> {
-    const { observer } = this.#options
-    observer.started()
-    try {
-      await this.#write()
-    } catch (error) {
-      observer.failed()
-      throw error
-    }
-    observer.finished(this.#failing)
-  }
-
-  async #write(): Promise<void> {
     const nodesChanged = this.#nodes.take().size > 0
-    if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) await this.#applyNetwork()
+    if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) {
+      await this.#applyNetwork()
+      await setImmediate()
+    }
     await this.#applyServices(this.#dirtyServices())
     const isComplete = this.#hasPruned || this.#isComplete
     if (!this.#hasPruned && isComplete) {
@@ -142,7 +127,7 @@ export class ServiceLoop {
     if (!isComplete) return
     const written = this.#written
     this.#written = new Set()
-    this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
+    await this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
   }
 
   async #applyNetwork(): Promise<void> {
@@ -249,7 +234,6 @@ export class ServiceLoop {
     const { heirs, ...status } = datapath.services.apply(key, desired)
     for (const heir of heirs) this.#again.add(heir)
     this.#written.add(key)
-    this.#options.observer.applied(key, service && { service, slices, desired })
     if (!service) {
       this.#served.delete(key)
       return

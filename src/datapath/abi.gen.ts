@@ -1601,6 +1601,61 @@ export const SOURCE_RANGE_KEY_LAYOUT: StructLayout = {
   ],
 }
 
+export const TRANSLATED_SOCKET_BYTES = 64
+
+export interface TranslatedSocket {
+  readonly cookie: bigint
+  readonly local: Uint8Array
+  readonly backend: Uint8Array
+  readonly service: Uint8Array
+  readonly localPort: number
+  readonly backendPort: number
+  readonly servicePort: number
+}
+
+export function encodeTranslatedSocket(value: TranslatedSocket, buffer: Buffer = Buffer.alloc(TRANSLATED_SOCKET_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 64)
+  buffer.writeBigUInt64LE(value.cookie, offset)
+  writeBytes(value.local, 16, 'TranslatedSocket.local', buffer, offset + 8)
+  writeBytes(value.backend, 16, 'TranslatedSocket.backend', buffer, offset + 24)
+  writeBytes(value.service, 16, 'TranslatedSocket.service', buffer, offset + 40)
+  buffer.writeUInt16BE(value.localPort, offset + 56)
+  buffer.writeUInt16BE(value.backendPort, offset + 58)
+  buffer.writeUInt16BE(value.servicePort, offset + 60)
+  return buffer
+}
+
+export function decodeTranslatedSocket(buffer: Buffer, offset = 0): TranslatedSocket {
+  return {
+    cookie: buffer.readBigUInt64LE(offset),
+    local: readBytes(buffer, offset + 8, 16),
+    backend: readBytes(buffer, offset + 24, 16),
+    service: readBytes(buffer, offset + 40, 16),
+    localPort: buffer.readUInt16BE(offset + 56),
+    backendPort: buffer.readUInt16BE(offset + 58),
+    servicePort: buffer.readUInt16BE(offset + 60),
+  }
+}
+
+export const TRANSLATED_SOCKET_LAYOUT: StructLayout = {
+  name: 'translated_socket',
+  sizeBytes: 64,
+  hash: '655b7af25c8c09d1',
+  fields: [
+    { path: 'cookie', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'local', bitOffset: 64, bits: 128, type: 'struct' },
+    { path: 'local.bytes', bitOffset: 64, bits: 128, type: 'u8[16]' },
+    { path: 'backend', bitOffset: 192, bits: 128, type: 'struct' },
+    { path: 'backend.bytes', bitOffset: 192, bits: 128, type: 'u8[16]' },
+    { path: 'service', bitOffset: 320, bits: 128, type: 'struct' },
+    { path: 'service.bytes', bitOffset: 320, bits: 128, type: 'u8[16]' },
+    { path: 'local_port', bitOffset: 448, bits: 16, type: 'be16' },
+    { path: 'backend_port', bitOffset: 464, bits: 16, type: 'be16' },
+    { path: 'service_port', bitOffset: 480, bits: 16, type: 'be16' },
+    { path: 'pad0', bitOffset: 496, bits: 16, type: 'u16' },
+  ],
+}
+
 function checkCount(found: number, count: number, field: string): void {
   if (found !== count) throw new RangeError(`${field} has ${found} elements, ${count} are needed`)
 }

@@ -99,6 +99,11 @@ export class BackendRows {
     this.#named.set(name, row.id)
   }
 
+  /** Whether anybody lists it, be it for its old flows alone. */
+  holds(backend: BackendKey): boolean {
+    return (this.#rows.get(backendName(backend))?.references ?? 0) > 0
+  }
+
   /** Drops a reference that was added in the same state; the last one marks the row gone. */
   release(backend: DesiredBackend, nowMs: number): void {
     const name = backendName(backend)

@@ -10,7 +10,7 @@ import {
   type DatapathSettings,
   type LoadedDatapath,
   loadDatapath,
-  SLOTS_PER_ENTRY,
+  type SocketLists,
   tickSeconds,
 } from './load.ts'
 import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
@@ -76,14 +76,14 @@ export class Datapath {
     else this.#gathered.flush()
   }
 
+  /** What lists translated sockets, or why nothing does. */
+  get socketLists(): { readonly lists: SocketLists | undefined; readonly problem: string | undefined } {
+    return { lists: this.#loaded.socketLists, problem: this.#loaded.noSocketLists }
+  }
+
   /** Why uplinks do not carry our program, by name; empty when all do. */
   get failedUplinks(): ReadonlyMap<string, string> {
     return this.#failedUplinks
-  }
-
-  /** Devices that carry our program, by ifindex. */
-  get attachedUplinks(): ReadonlySet<number> {
-    return this.#attachments.attachedUplinks
   }
 
   /** Whether every uplink that has carrier is served: only then may addresses be announced. */
@@ -136,17 +136,6 @@ export class Datapath {
   retire(): number | undefined {
     const due = [this.services.retire(), this.nexthops.retire()].filter((ms) => ms !== undefined)
     return due.length > 0 ? Math.min(...due) : undefined
-  }
-
-  /** How full the tables are that Services fill. */
-  fill(): Readonly<Record<string, { readonly entries: number; readonly capacity: number }>> {
-    const { frontends, backends, slots } = this.services.usage
-    const capacityOf = (map: 'frontends' | 'backends' | 'slots') => this.#loaded.map(map).info.maxEntries
-    return {
-      frontends: { entries: frontends, capacity: capacityOf('frontends') },
-      backends: { entries: backends, capacity: capacityOf('backends') },
-      slots: { entries: slots, capacity: capacityOf('slots') * SLOTS_PER_ENTRY },
-    }
   }
 
   /** Packets and bytes by reason, since the node came up. */

@@ -8,7 +8,9 @@ export interface Extent {
 
 export class ExtentAllocator {
   readonly #graceMs: number
-  #free: Extent[]
+  /** By base; no two touch. */
+  readonly #free: Extent[]
+  /** In the order they may be used again, for all rest equally long. */
   #resting: { extent: Extent; untilMs: number }[] = []
   #used = 0
 
@@ -39,9 +41,9 @@ export class ExtentAllocator {
    */
   claim(wanted: Extent): boolean {
     const end = wanted.base + wanted.size
-    const index = this.#free.findIndex(({ base, size }) => base <= wanted.base && end <= base + size)
+    const index = this.#firstFreeBehind(wanted.base) - 1
     const found = this.#free[index]
-    if (!found) return false
+    if (!found || end > found.base + found.size) return false
     const before = { base: found.base, size: wanted.base - found.base }
     const after = { base: end, size: found.base + found.size - end }
     this.#free.splice(index, 1, ...[before, after].filter(({ size }) => size > 0))
@@ -55,25 +57,42 @@ export class ExtentAllocator {
 
   /** Returns rested ranges to the free list. */
   wake(nowMs: number): void {
-    const rested = this.#resting.filter(({ untilMs }) => untilMs <= nowMs)
-    if (rested.length === 0) return
-    this.#resting = this.#resting.filter(({ untilMs }) => untilMs > nowMs)
-    for (const { size } of rested.map(({ extent }) => extent)) this.#used -= size
-    this.#free = mergeNeighbours([...this.#free, ...rested.map(({ extent }) => extent)])
+    let rested = 0
+    for (const { extent, untilMs } of this.#resting) {
+      if (untilMs > nowMs) break
+      rested += 1
+      this.#used -= extent.size
+      this.#giveBack(extent)
+    }
+    if (rested > 0) this.#resting = this.#resting.slice(rested)
   }
 
   nextWakeMs(): number | undefined {
     return this.#resting[0]?.untilMs
   }
-}
 
-function mergeNeighbours(extents: readonly Extent[]): Extent[] {
-  const merged: Extent[] = []
-  for (const extent of [...extents].sort((a, b) => a.base - b.base)) {
-    const last = merged.at(-1)
-    if (last && last.base + last.size === extent.base) {
-      merged[merged.length - 1] = { base: last.base, size: last.size + extent.size }
-    } else merged.push(extent)
+  #giveBack({ base, size }: Extent): void {
+    const index = this.#firstFreeBehind(base)
+    const before = this.#free[index - 1]
+    const after = this.#free[index]
+    const joinsBefore = before !== undefined && before.base + before.size === base
+    const joinsAfter = after !== undefined && base + size === after.base
+    const joined = {
+      base: joinsBefore ? before.base : base,
+      size: size + (joinsBefore ? before.size : 0) + (joinsAfter ? after.size : 0),
+    }
+    this.#free.splice(index - Number(joinsBefore), Number(joinsBefore) + Number(joinsAfter), joined)
   }
-  return merged
+
+  /** Index of the first free extent above `base`. */
+  #firstFreeBehind(base: number): number {
+    let low = 0
+    let high = this.#free.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#free[middle] as Extent).base > base) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
 }

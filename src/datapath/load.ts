@@ -1,4 +1,4 @@
-// Loading: the three BPF objects, their maps pinned under <bpffs>/maps and taken over from an earlier process, their
+// Loading: the BPF objects, their maps pinned under <bpffs>/maps and taken over from an earlier process, their
 // load-time constants set. A map whose layout differs from the generated codecs is refused.
 //
 //   <bpffs>/maps/…    maps, see upgrade/map-pins.ts
@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import { type Address, addressToBytes, type Family } from '../model/address.ts'
 import {
+  BpfError,
+  BpfIterator,
   BpfMap,
   type BpfProgram,
   checkMapLayout,
@@ -28,7 +30,13 @@ import { LAYOUTS, type MapName } from './maps.ts'
 import { MapPins, secretPin } from './upgrade/map-pins.ts'
 import { Migration, type Moved } from './upgrade/migration.ts'
 
-const OBJECT_FILES = { xdp: 'weir_xdp.bpf.o', tc: 'weir_tc.bpf.o', socket: 'weir_sock.bpf.o' } as const
+const OBJECT_FILES = {
+  xdp: 'weir_xdp.bpf.o',
+  tc: 'weir_tc.bpf.o',
+  uplinkTc: 'weir_uplink_tc.bpf.o',
+  socket: 'weir_sock.bpf.o',
+  iterators: 'weir_iter.bpf.o',
+} as const
 const BUILT_OBJECTS = fileURLToPath(new URL('../../build/bpf', import.meta.url))
 
 export class DatapathError extends Error {
@@ -54,7 +62,7 @@ export interface DatapathSettings {
 
 type Capacity = 'frontends' | 'slots' | 'backends' | 'flows' | 'affinity' | 'sourceRanges' | 'fragments'
 
-export const SLOTS_PER_ENTRY = 2
+const SLOTS_PER_ENTRY = 2
 const FLOWS_PER_SET = 4
 
 /** The maps behind each capacity, and how much of it one entry holds. */
@@ -99,12 +107,24 @@ export interface LoadOptions {
   readonly settings: DatapathSettings
 }
 
+export interface SocketLists {
+  readonly udp: BpfIterator
+  readonly tcp: BpfIterator
+}
+
 export interface LoadedDatapath {
   readonly map: (name: MapName) => BpfMap
   readonly uplinkXdp: BpfProgram
+  /** The same at tc, for uplinks that cannot have XDP. */
+  readonly uplinkIngress: BpfProgram
+  /** Answers that leave through the host's stack. */
+  readonly uplinkEgress: BpfProgram
   readonly podTc: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
+  /** Lists of translated sockets; undefined where the kernel lacks them, and why. */
+  readonly socketLists: SocketLists | undefined
+  readonly noSocketLists: string | undefined
   /** Every pinned map, by the path of its pin. */
   readonly pinned: ReadonlyMap<string, BpfMap>
   /** Maps whose rows came from an earlier layout or capacity. */
@@ -132,6 +152,8 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     objects.push(xdp)
     const tc = loadOne(options, OBJECT_FILES.tc, config, pins)
     objects.push(tc)
+    const uplinkTc = loadOne(options, OBJECT_FILES.uplinkTc, config, pins)
+    objects.push(uplinkTc)
     const socket = loadOne(options, OBJECT_FILES.socket, config, pins)
     objects.push(socket)
     const map = (name: string) => {
@@ -140,6 +162,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     }
     for (const [name, layout] of Object.entries(LAYOUTS))
       if (name !== 'secrets') checkMapLayout(map(name), layout)
+    const { lists: socketLists, problem: noSocketLists } = loadSocketLists(options, config, pins, objects)
     const migration = new Migration(pins, map, abi.decodeNodeConfig(config).flowSecret)
     const moved = migration.copy()
     const secret = BpfMap.openPinned(secretPin(options.bpffs))
@@ -148,12 +171,18 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     return {
       map,
       uplinkXdp: xdp.program('weir_uplink_xdp'),
+      uplinkIngress: uplinkTc.program('weir_uplink_ingress'),
+      uplinkEgress: uplinkTc.program('weir_uplink_egress'),
       podTc: tc.program('weir_pod_tc'),
       socket: [...socket.programs.values()],
+      socketLists,
+      noSocketLists,
       pinned,
       moved,
       finishMigration: () => migration.finish(),
       close: () => {
+        socketLists?.udp.close()
+        socketLists?.tcp.close()
         for (const object of objects) object.close()
         secret.close()
       },
@@ -161,6 +190,24 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
   } catch (error) {
     for (const object of objects) object.close()
     throw error
+  }
+}
+
+/** The one object that the datapath can do without: kernels may lack iterators, or the types of their own structures. */
+function loadSocketLists(
+  options: LoadOptions,
+  config: Buffer,
+  pins: MapPins,
+  objects: LoadedObject[],
+): { readonly lists?: SocketLists; readonly problem?: string } {
+  try {
+    const object = loadOne(options, OBJECT_FILES.iterators, config, pins)
+    objects.push(object)
+    const open = (name: string) => new BpfIterator(object.program(name))
+    return { lists: { udp: open('weir_list_udp'), tcp: open('weir_list_tcp') } }
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error
+    return { problem: error.message }
   }
 }
 

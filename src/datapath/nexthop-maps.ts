@@ -77,7 +77,7 @@ export class NexthopMaps {
     const changed = new Set<string>()
     const wanted = new Map<Address, NodeValue>()
     for (const other of others) {
-      const tunnel = tunnelAddresses(self, other)
+      const tunnel = tunnelAddresses(self, other, (family) => this.#hasWayOut(family))
       if (!tunnel) continue
       if (!this.#nodeRows.has(other.name)) changed.add(other.name)
       const row = this.#adoptNode(other.name, tunnel.remote)
@@ -140,6 +140,11 @@ export class NexthopMaps {
     }
     this.#nodeIds.wake(this.#nowMs())
     return this.#rowIds.nextWakeMs()
+  }
+
+  #hasWayOut(family: Family): boolean {
+    const planned = this.#rows.get(GROUP_ROW[family])?.planned
+    return planned?.kind === 'group' && planned.members.length > 0
   }
 
   #adopt(): void {

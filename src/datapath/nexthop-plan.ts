@@ -1,6 +1,6 @@
 // What the rows of `nexthops` should hold, from the state of links, routes, neighbours, nodes and pods. Pure.
 
-import { type Address, type Family, familyOf } from '../model/address.ts'
+import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
 import type { Node } from '../model/service.ts'
 
 /** Ethernet address, 6 bytes. */
@@ -80,14 +80,27 @@ export function planUplinkGroup(
   return { kind: 'group', members, mtu: Number.isFinite(mtu) ? mtu : MTU_UNKNOWN }
 }
 
-/** Where tunnels between this node and another end: IPv4 where both have it, else IPv6; undefined when they share no family. */
-export function tunnelAddresses(self: Node, other: Node): { local: Address; remote: Address } | undefined {
-  for (const family of ['ipv4', 'ipv6'] as const) {
+/** Families with a default route over an uplink that is up: clients of the others could be heard and not answered. */
+export function familiesOut(uplinks: readonly Uplink[], gateways: readonly Gateway[]): Family[] {
+  const up = new Set(uplinks.filter(({ isUp }) => isUp).map(({ ifindex }) => ifindex))
+  return FAMILIES.filter((family) => gateways.some((way) => way.family === family && up.has(way.ifindex)))
+}
+
+/**
+ * Where tunnels between this node and another end: IPv4 where both have it, else IPv6; undefined when they share no family.
+ * @param hasWayOut a family that has none now is taken only when no other is shared
+ */
+export function tunnelAddresses(
+  self: Node,
+  other: Node,
+  hasWayOut: (family: Family) => boolean,
+): { local: Address; remote: Address } | undefined {
+  const shared = FAMILIES.flatMap((family) => {
     const local = self.internalIps[family]
     const remote = other.internalIps[family]
-    if (local && remote) return { local, remote }
-  }
-  return undefined
+    return local && remote ? [{ family, local, remote }] : []
+  })
+  return shared.find(({ family }) => hasWayOut(family)) ?? shared[0]
 }
 
 /** A tunnel's row; its MTU is what is left of the uplinks' smallest. */

@@ -7,13 +7,13 @@
 import type { Address } from '../model/address.ts'
 import type { ObjectKey } from '../model/service.ts'
 import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
-import { frontendName } from '../services/desired.ts'
+import { backendName, frontendName } from '../services/desired.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
 import { FrontendRows } from './frontend-rows.ts'
-import type { FrontendValue, ServiceTables } from './kernel-tables.ts'
+import type { BackendKey, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
 import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
 import { SourceRanges } from './source-ranges.ts'
@@ -76,8 +76,10 @@ export class ServiceMaps {
   readonly #ports = new Map<string, InstalledPort>()
   readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
   readonly #portNamesOf = new Map<ObjectKey, ReadonlySet<string>>()
-  readonly #expiring = new Set<string>()
+  /** Ports whose table before a change still stands, and until when; in about that order. */
+  readonly #expiring = new Map<string, number>()
   #foundRoom = true
+  #departures = 0
 
   constructor(options: ServiceMapsOptions) {
     this.#tables = options.tables
@@ -125,6 +127,24 @@ export class ServiceMaps {
     return { held: this.#heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
   }
 
+  /**
+   * How often ports have let go of backends: when it has grown, sockets may be connected to a backend that serves no more.
+   */
+  get departures(): number {
+    return this.#departures
+  }
+
+  /**
+   * Whether a backend still serves what was asked for at this Service address, new flows or only its old ones. An address that
+   * is no Service's any more does not cut its flows while the backend serves anyone.
+   */
+  isServing(service: FrontendKey, backend: BackendKey): boolean {
+    if (!this.#backends.holds(backend)) return false
+    const frontend = this.#frontends.get(`${service.address} ${service.port} ${service.protocol}`)
+    const owner = frontend && ownerOf(frontend)
+    return owner?.backends.some((known) => backendName(known) === backendName(backend)) ?? true
+  }
+
   /** Rewrites the placement of backends after nodes or pods moved; no slot changes. */
   refreshPlacement(affects: (backend: DesiredBackend) => boolean): void {
     for (const port of this.#ports.values()) {
@@ -148,7 +168,8 @@ export class ServiceMaps {
   /** Does what time has made due. @returns when to call again; undefined when nothing waits */
   retire(): number | undefined {
     const nowMs = this.#nowMs()
-    for (const id of this.#expiring) {
+    for (const [id, untilMs] of this.#expiring) {
+      if (untilMs > nowMs) break
       const port = this.#ports.get(id)
       if (!port) this.#expiring.delete(id)
       else this.#expirePort(id, port, nowMs)
@@ -159,11 +180,7 @@ export class ServiceMaps {
     this.#serviceIds.wake(nowMs)
     this.#portIds.wake(nowMs)
     const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
-    for (const id of this.#expiring) {
-      const port = this.#ports.get(id)
-      for (const pair of port ? [port.cluster, port.local] : [])
-        if (pair.before.size > 0) due.push(pair.beforeUntilMs)
-    }
+    due.push(this.#expiring.values().next().value)
     const known = due.filter((ms) => ms !== undefined)
     return known.length > 0 ? Math.min(...known) : undefined
   }
@@ -230,6 +247,7 @@ export class ServiceMaps {
     // A port whose Local table found no room is not finished: the next apply tries again.
     this.#ports.set(port.id, { ...next, isWritten: local !== undefined, owed: NOTHING_OWED })
     for (const backend of owed.backends) this.#backends.release(backend, nowMs)
+    if (owed.backends.length > 0) this.#departures += 1
   }
 
   #noteNoRoom(whose: string, what: string, capacity: string, problems: string[]): void {
@@ -358,6 +376,7 @@ export class ServiceMaps {
     this.#ranges.free(installed.cluster, nowMs)
     this.#ranges.free(installed.local, nowMs)
     for (const backend of installed.desired.backends) this.#backends.release(backend, nowMs)
+    this.#departures += 1
   }
 
   #expirePort(id: string, port: InstalledPort, nowMs: number): void {
@@ -374,8 +393,12 @@ export class ServiceMaps {
   }
 
   #noteExpiry(id: string, port: InstalledPort): void {
-    if (port.cluster.before.size > 0 || port.local.before.size > 0) this.#expiring.add(id)
-    else this.#expiring.delete(id)
+    const untilMs = [port.cluster, port.local]
+      .filter(({ before }) => before.size > 0)
+      .reduce((least, { beforeUntilMs }) => Math.min(least, beforeUntilMs), Number.POSITIVE_INFINITY)
+    if (this.#expiring.get(id) === untilMs) return
+    this.#expiring.delete(id)
+    if (untilMs < Number.POSITIVE_INFINITY) this.#expiring.set(id, untilMs)
   }
 
   /** The number that an earlier process gave this Service, found through any of its frontends. */

@@ -25,9 +25,7 @@ export function toNode(object: api.Node): Node {
     addresses: [...new Set(addressesOf('InternalIP', 'ExternalIP'))],
     podCidrs: podCidrs.flatMap((text) => parseNetwork(text) ?? []),
     zone: metadata.labels?.[LABEL_ZONE] || undefined,
-    isLeaving:
-      metadata.deletionTimestamp !== undefined ||
-      (spec?.taints ?? []).some((taint) => taint.key === TAINT_LEAVING),
+    isLeaving: (spec?.taints ?? []).some((taint) => taint.key === TAINT_LEAVING),
   }
 }
 

@@ -1,7 +1,7 @@
 // The plans of all VIPs, kept: which VIPs a changed Service touches, which are due by time, and what of their announcements differs
 // since it was last asked. Work is in proportion to the change; only a change of the datapath itself plans all of them anew.
 
-import type { Address } from '../model/address.ts'
+import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { planVip, type VipFact, type VipMemory } from './plan-announcements.ts'
@@ -15,6 +15,8 @@ interface VipState {
 export interface VipChanges {
   /** By VIP; undefined: no longer announced. */
   readonly changed: ReadonlyMap<Address, Announcement | undefined>
+  /** Some wait yet: ask again soon. */
+  readonly isMore: boolean
   /** Ask again no later than this. */
   readonly nextDueMs: number | undefined
 }
@@ -26,8 +28,8 @@ export class VipPlans {
   readonly #vipsOf = new Map<ObjectKey, readonly Address[]>()
   /** VIPs in a grace period, and when it ends. */
   readonly #due = new Map<Address, number>()
-  #dirty = new Set<Address>()
-  #isServing = false
+  readonly #dirty = new Set<Address>()
+  #serving: ReadonlySet<Family> = new Set()
 
   /** @param facts every VIP this Service has now; none: it has gone */
   setService(service: ObjectKey, facts: readonly VipFact[]): void {
@@ -51,25 +53,33 @@ export class VipPlans {
 
   /**
    * Plans what changed or is due.
-   * @param isServing whether the datapath is attached; nothing is announced while it is not
+   * @param serving families that the datapath is attached and has a way out for; nothing is announced of the others
+   * @param most how many VIPs to plan at a stretch
    */
-  plan(isServing: boolean, nowMs: number): VipChanges {
-    if (isServing !== this.#isServing) for (const vip of this.#vips.keys()) this.#dirty.add(vip)
-    this.#isServing = isServing
+  plan(serving: ReadonlySet<Family>, nowMs: number, most = Number.POSITIVE_INFINITY): VipChanges {
+    const turned = FAMILIES.filter((family) => serving.has(family) !== this.#serving.has(family))
+    if (turned.length > 0)
+      for (const vip of this.#vips.keys()) if (turned.includes(familyOf(vip))) this.#dirty.add(vip)
+    this.#serving = serving
     for (const [vip, dueMs] of this.#due) if (dueMs <= nowMs) this.#dirty.add(vip)
-    const dirty = this.#dirty
-    this.#dirty = new Set()
     const changed = new Map<Address, Announcement | undefined>()
-    for (const vip of dirty) this.#planOne(vip, nowMs, changed)
-    const nextDueMs = this.#due.size > 0 ? Math.min(...this.#due.values()) : undefined
-    return { changed, nextDueMs }
+    let planned = 0
+    for (const vip of this.#dirty) {
+      if (planned >= most) break
+      planned += 1
+      this.#dirty.delete(vip)
+      this.#planOne(vip, nowMs, changed)
+    }
+    let nextDueMs: number | undefined
+    for (const dueMs of this.#due.values()) nextDueMs = Math.min(nextDueMs ?? dueMs, dueMs)
+    return { changed, isMore: this.#dirty.size > 0, nextDueMs }
   }
 
   #planOne(vip: Address, nowMs: number, changed: Map<Address, Announcement | undefined>): void {
     const state = this.#vips.get(vip)
     if (!state) return
     const facts = [...state.facts.values()].map((fact) =>
-      fact.isHeld && !this.#isServing ? { ...fact, isHeld: false } : fact,
+      fact.isHeld && !this.#serving.has(familyOf(vip)) ? { ...fact, isHeld: false } : fact,
     )
     const { announcement, memory, nextDueMs } = planVip(facts, state.memory, nowMs)
     if (announcement?.why !== state.announcement?.why) changed.set(vip, announcement)

@@ -42,8 +42,12 @@ export interface PlanBases {
   readonly mtu: { readonly fabric: number; readonly edge: number }
 }
 
+export type Family = 'ipv4' | 'ipv6'
+
 export interface NodePlan {
   readonly name: string
+  /** Those that the node speaks; addresses of the others are planned and not given. */
+  readonly families: readonly Family[]
   readonly index: number
   readonly asn: number
   /** Plain addresses; the routes to them are /32 and /128. */
@@ -88,11 +92,14 @@ export interface LinkPlan {
   readonly lower: LinkEnd
   readonly mtu: number
   readonly kind: 'node-tor' | 'tor-spine' | 'client-spine'
+  readonly families: readonly Family[]
 }
 
 export interface AddressPlan {
   readonly bases: PlanBases
   readonly nodeAsnMode: NodeAsnMode
+  /** Nodes of one family, by name; the others speak both. */
+  readonly singleFamily: Readonly<Record<string, Family>>
   /** Sections of the agents' configuration file that go over what the plan makes: `services`, `datapath`, … */
   readonly agent: Readonly<Record<string, unknown>>
   readonly spine: RouterPlan
@@ -103,6 +110,7 @@ export interface AddressPlan {
 }
 
 export const NODES_DEFAULT = 3
+const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
 /** The routers' ECMP limit: a VIP has one next hop per node. */
 export const NODES_MAX = 64
 const CLIENTS = 2
@@ -144,17 +152,19 @@ export function makeAddressPlan(
   nodeAsnMode: NodeAsnMode = 'per-node',
   planBases: PlanBases = DEFAULT_BASES,
   agent: AddressPlan['agent'] = {},
+  singleFamily: AddressPlan['singleFamily'] = {},
 ): AddressPlan {
   const tors = [
     { name: 'tor1', asn: planBases.asns.tor1, routerId: nth(planBases.loopbacks.ipv4, 251) },
     { name: 'tor2', asn: planBases.asns.tor2, routerId: nth(planBases.loopbacks.ipv4, 252) },
   ]
-  const nodes = indexes(nodeCount).map((index) => nodePlan(planBases, nodeAsnMode, tors, index))
+  const nodes = indexes(nodeCount).map((index) => nodePlan(planBases, nodeAsnMode, tors, index, singleFamily))
   const clients = indexes(CLIENTS).map((index) => clientPlan(planBases, index))
   return {
     bases: planBases,
     nodeAsnMode,
     agent,
+    singleFamily,
     spine: { name: 'spine', asn: planBases.asns.spine, routerId: nth(planBases.loopbacks.ipv4, 250) },
     tors,
     nodes,
@@ -177,9 +187,13 @@ function nodePlan(
   mode: NodeAsnMode,
   tors: readonly RouterPlan[],
   index: number,
+  singleFamily: AddressPlan['singleFamily'],
 ): NodePlan {
+  const name = `node${index}`
+  const only = singleFamily[name]
   return {
-    name: `node${index}`,
+    name,
+    families: only ? [only] : FAMILIES,
     index,
     asn: mode === 'shared' ? planBases.asns.node : planBases.asns.node + index,
     loopback: both((family) => nth(planBases.loopbacks[family], index)),
@@ -213,6 +227,7 @@ function nodeLink(planBases: PlanBases, node: NodePlan, uplink: UplinkPlan): Lin
     lower: { host: node.name, interface: uplink.interface, address: pointToPoint(uplink.local) },
     mtu: planBases.mtu.fabric,
     kind: 'node-tor',
+    families: node.families,
   }
 }
 
@@ -223,6 +238,7 @@ function torSpineLink(planBases: PlanBases, tor: RouterPlan, index: number): Lin
     lower: { host: tor.name, interface: linkInterface('spine'), address: pointToPoint(ends.lower) },
     mtu: planBases.mtu.fabric,
     kind: 'tor-spine',
+    families: FAMILIES,
   }
 }
 
@@ -240,6 +256,7 @@ function clientLink(planBases: PlanBases, client: ClientPlan): LinkPlan {
     },
     mtu: planBases.mtu.edge,
     kind: 'client-spine',
+    families: FAMILIES,
   }
 }
 

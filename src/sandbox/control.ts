@@ -139,8 +139,8 @@ async function nodeTokens(rack: Rack) {
 function nodeFacts(node: Rack['plan']['nodes'][number]): NodeFacts {
   return {
     name: node.name,
-    addresses: [node.loopback.ipv4, node.loopback.ipv6],
-    podCidrs: [node.podCidr.ipv4, node.podCidr.ipv6],
+    addresses: node.families.map((family) => node.loopback[family]),
+    podCidrs: node.families.map((family) => node.podCidr[family]),
     zone: ZONES[(node.index - 1) % ZONES.length] ?? '',
   }
 }

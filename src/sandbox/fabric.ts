@@ -157,13 +157,17 @@ async function configureHost(plan: AddressPlan, host: Host): Promise<void> {
   const ends = plan.links.flatMap((link) =>
     [link.upper, link.lower]
       .filter((end) => end.host === host.name)
-      .map((end) => ({ ...end, mtu: link.mtu, isTorEnd: link.kind === 'node-tor' && end === link.upper })),
+      .map((end) => ({
+        ...end,
+        families: link.families,
+        mtu: link.mtu,
+        isTorEnd: link.kind === 'node-tor' && end === link.upper,
+      })),
   )
   await ipBatch(host.namespace, [
     'link set lo up',
     ...ends.flatMap((end) => [
-      `address replace ${end.address.ipv4} dev ${end.interface}`,
-      `address replace ${end.address.ipv6} dev ${end.interface} nodad`,
+      ...end.families.map((family) => addressLine(end.address[family], end.interface)),
       `link set ${end.interface} mtu ${end.mtu} up`,
     ]),
     ...nodeLines(plan, host.name),
@@ -183,12 +187,16 @@ function nodeLines(plan: AddressPlan, name: string): string[] {
   if (!node) return []
   const hops = (family: 'ipv4' | 'ipv6'): string =>
     node.uplinks.map((uplink) => `nexthop via ${uplink.peer[family]} dev ${uplink.interface}`).join(' ')
-  return [
-    `address replace ${node.loopback.ipv4}/32 dev lo`,
-    `address replace ${node.loopback.ipv6}/128 dev lo nodad`,
-    `route replace default src ${node.loopback.ipv4} ${hops('ipv4')}`,
-    `route replace ::/0 src ${node.loopback.ipv6} ${hops('ipv6')}`,
-  ]
+  return node.families.flatMap((family) => {
+    const { bits, all } = family === 'ipv4' ? { bits: 32, all: '0.0.0.0/0' } : { bits: 128, all: '::/0' }
+    const loopback = node.loopback[family]
+    return [addressLine(`${loopback}/${bits}`, 'lo'), `route replace ${all} src ${loopback} ${hops(family)}`]
+  })
+}
+
+/** IPv6 addresses come from the plan, so nobody looks for duplicates of them. */
+function addressLine(address: string, device: string): string {
+  return `address replace ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`
 }
 
 function clientLines(plan: AddressPlan, name: string): string[] {

@@ -109,7 +109,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
   const host = rack.host(node.name)
-  const families = ['ipv4', 'ipv6'] as const
+  const { families } = node
   const { pools } = rack.plan.bases
   return {
     nodeName: node.name,
@@ -129,8 +129,8 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
       gobgp: `unix://${gobgpSocket(host)}`,
       asn: node.asn,
       routerId: node.loopback.ipv4,
-      loopbacks: [`${node.loopback.ipv4}/32`, `${node.loopback.ipv6}/128`],
-      podCidrs: [node.podCidr.ipv4, node.podCidr.ipv6],
+      loopbacks: families.map((family) => `${node.loopback[family]}/${family === 'ipv4' ? 32 : 128}`),
+      podCidrs: families.map((family) => node.podCidr[family]),
       peers: node.uplinks.flatMap((uplink) =>
         families.map((family) => ({
           address: uplink.peer[family],

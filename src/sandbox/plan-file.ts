@@ -5,6 +5,7 @@
 //   nodeAsn: shared
 //   pools: { ipv4: 198.51.100.0/24 }
 //   asns: { tor1: 65011 }
+//   singleFamily: { node2: ipv4, node3: ipv6 }
 //   agent: { services: { forwarding: snat } }
 
 import { parse as parseYaml } from 'yaml'
@@ -76,6 +77,8 @@ const schema = z.strictObject({
     .strictObject({ spine: asn.optional(), tor1: asn.optional(), tor2: asn.optional(), node: asn.optional() })
     .optional(),
   mtu: z.strictObject({ fabric: mtu.optional(), edge: mtu.optional() }).optional(),
+  /** Nodes that speak one family alone, by name. */
+  singleFamily: z.record(z.string().regex(/^node\d+$/), z.enum(['ipv4', 'ipv6'])).optional(),
   /** Checked by the agent itself, which refuses to start with what it does not know. */
   agent: z.record(z.string(), z.unknown()).optional(),
 })
@@ -136,7 +139,13 @@ export function planFromDocument(
     mtu: { ...DEFAULT_BASES.mtu, ...dropUndefined(given.mtu ?? {}) },
   }
   checkBases(bases, source)
-  return makeAddressPlan(given.nodes ?? NODES_DEFAULT, given.nodeAsn ?? 'per-node', bases, given.agent)
+  return makeAddressPlan(
+    given.nodes ?? NODES_DEFAULT,
+    given.nodeAsn ?? 'per-node',
+    bases,
+    given.agent,
+    given.singleFamily,
+  )
 }
 
 /** The document that yields this plan again. */
@@ -151,6 +160,7 @@ export function planDocument(plan: AddressPlan): Record<string, unknown> {
     ...Object.fromEntries(BASE_NAMES.map((name) => [name, text(name)])),
     asns: plan.bases.asns,
     mtu: plan.bases.mtu,
+    ...(Object.keys(plan.singleFamily).length > 0 ? { singleFamily: plan.singleFamily } : {}),
     ...(Object.keys(plan.agent).length > 0 ? { agent: plan.agent } : {}),
   }
 }

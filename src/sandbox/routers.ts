@@ -5,7 +5,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } fr
 import { birdConfig, readBirdSessions } from '../../bgp/dialects/bird.ts'
 import { frrBgpConfig, frrZebraConfig, readFrrSessions } from '../../bgp/dialects/frr.ts'
 import type { Peer, PeerGroup, PrefixRule, RouterModel, SessionState } from '../../bgp/dialects/model.ts'
-import { type AddressPlan, type LinkPlan, NODES_MAX, type RouterPlan } from './address-plan.ts'
+import { type AddressPlan, type LinkEnd, type LinkPlan, NODES_MAX, type RouterPlan } from './address-plan.ts'
 import { demand, type Host, runIn } from './host.ts'
 import { formatNetwork, type Network } from './ip-arithmetic.ts'
 import { findProcess, startProcess, stopProcess } from './process.ts'
@@ -152,18 +152,18 @@ function rule(network: Network, length: number): PrefixRule {
 }
 
 function peersBelow(plan: AddressPlan, link: LinkPlan): Peer[] {
-  return peersOf(plan, link.lower, link.upper)
+  return peersOf(plan, link, link.lower, link.upper)
 }
 
 function peersAbove(plan: AddressPlan, link: LinkPlan): Peer[] {
-  return peersOf(plan, link.upper, link.lower)
+  return peersOf(plan, link, link.upper, link.lower)
 }
 
-function peersOf(plan: AddressPlan, remote: LinkPlan['upper'], local: LinkPlan['upper']): Peer[] {
+function peersOf(plan: AddressPlan, { families }: LinkPlan, remote: LinkEnd, local: LinkEnd): Peer[] {
   const speaker = [plan.spine, ...plan.tors, ...plan.nodes].find((one) => one.name === remote.host)
   if (!speaker) throw new Error(`${remote.host} does not speak BGP`)
   const plain = (address: string): string => address.split('/')[0] ?? ''
-  return (['ipv4', 'ipv6'] as const).map((family) => ({
+  return families.map((family) => ({
     name: remote.host,
     asn: speaker.asn,
     address: plain(remote.address[family]),

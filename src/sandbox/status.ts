@@ -87,7 +87,7 @@ function hostStatuses(rack: Rack): HostStatus[] {
   const nodes = plan.nodes.map((node) => ({
     name: node.name,
     role: 'node',
-    addresses: [...Object.values(node.loopback), ...Object.values(node.podCidr)] as string[],
+    addresses: node.families.flatMap((family) => [node.loopback[family], node.podCidr[family]]),
     asn: node.asn,
   }))
   const hosts = [...routers, ...clients, ...nodes].map((one): HostStatus => {

@@ -25,6 +25,11 @@ export interface PlanContext extends FrontendContext {
    * refused; an external address may as well be a node's own, with SSH and BGP behind other ports.
    */
   readonly isVip: (address: Address) => boolean
+  /**
+   * Whether the API knows a node of this name. To one that it does not know no tunnel leads, so clients outside get none of its
+   * endpoints; a socket's packets are routed, and reach them as long as they live.
+   */
+  readonly isNode: (name: string) => boolean
   /** The node an endpoint of a hand-written slice without nodeName lives on; undefined when no node claims the address. */
   readonly nodeOf: (address: Address) => string | undefined
 }
@@ -84,6 +89,8 @@ function planPort(inputs: PortInputs, into: DesiredPort[]): void {
     })
     return
   }
+  const isPlaced = ({ nodeName }: Candidate) =>
+    nodeName !== undefined && (nodeName === context.nodeName || context.isNode(nodeName))
   const reachable = candidates.every(isPlaced) ? selection : selectEndpoints(candidates, place, isPlaced)
   const cluster = service.topologyForExternal ? reachable.nearby : reachable.cluster
   if (isSame(cluster, selection.nearby)) {
@@ -107,10 +114,6 @@ function planPort(inputs: PortInputs, into: DesiredPort[]): void {
       frontends: outside,
     },
   )
-}
-
-function isPlaced(candidate: Candidate): boolean {
-  return candidate.nodeName !== undefined
 }
 
 function isSame(a: readonly number[], b: readonly number[]): boolean {

@@ -67,8 +67,11 @@ export interface SpeakerStatus {
 export interface Speaker {
   /** The full set; replaces the one before. */
   setDesired: (announcements: readonly Announcement[]) => void
-  /** Changes the set: what each asker wants now, or undefined. */
-  changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>) => void
+  /**
+   * Changes the set: what each asker wants now, or undefined.
+   * @param isMore more is on its way, and nothing is sent before it is here
+   */
+  changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>, isMore?: boolean) => void
   /** Asks gobgpd for the sessions when it can be asked. */
   status: () => Promise<SpeakerStatus>
   close: () => Promise<void>
@@ -78,7 +81,7 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
   const speaker = new GobgpSpeaker(options)
   return {
     setDesired: (announcements) => speaker.setDesired(announcements),
-    changeDesired: (changes) => speaker.changeDesired(changes),
+    changeDesired: (changes, isMore) => speaker.changeDesired(changes, isMore),
     status: () => speaker.status(),
     close: () => speaker.close(),
   }
@@ -137,11 +140,10 @@ class GobgpSpeaker {
     this.changeDesired(changes)
   }
 
-  changeDesired(changes: ReadonlyMap<string, Announcement | undefined>): void {
-    const touched = this.#guard.apply(changes)
-    if (this.#isTold && touched.size === 0) return
+  changeDesired(changes: ReadonlyMap<string, Announcement | undefined>, isMore = false): void {
+    for (const prefix of this.#guard.apply(changes)) this.#changed.add(prefix)
+    if (isMore || (this.#isTold && this.#changed.size === 0)) return
     this.#isTold = true
-    for (const prefix of touched) this.#changed.add(prefix)
     this.#rounds.request()
   }
 

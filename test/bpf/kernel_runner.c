@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first and only process of a small virtual machine: loads the three BPF objects, repeats the
+ * The first and only process of a small virtual machine: loads the BPF objects, repeats the
  * recorded packet cases (see kernel-cases.ts for the file), prints a line for each, and powers off.
  * Static and plain, for there is nothing else in the machine.
  *
- *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /cases
+ *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /weir_iter.bpf.o /cases
  *
  * The last line is `RESULT passed N failed M`; without it the kernel did not come that far.
  */
@@ -23,7 +23,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define OBJECTS	   3
+#define OBJECTS	   4
 #define FIELDS_MAX 5
 #define OUT_BYTES  12000
 
@@ -38,7 +38,7 @@ struct record {
 };
 
 static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o", "/weir_tc.bpf.o",
-						  "/weir_sock.bpf.o"};
+						  "/weir_sock.bpf.o", "/weir_iter.bpf.o"};
 static struct bpf_object *objects[OBJECTS];
 static unsigned passed, failed;
 

@@ -1,6 +1,7 @@
 // A process in the test's cgroup: does what it is told by messages and tells what a program sees of its sockets.
 
 import { createSocket } from 'node:dgram'
+import type { EventEmitter } from 'node:events'
 import { connect } from 'node:net'
 
 export interface SocketOrder {
@@ -10,10 +11,14 @@ export interface SocketOrder {
   readonly port: number
   /** Datagrams sent one after another from one socket; 0: it only connects. */
   readonly count?: number
+  /** After the answers the socket stays as it is, and the report comes when it breaks, or when told "enough". */
+  readonly stays?: boolean
 }
 
 export interface SocketReport {
   readonly error?: string
+  /** What broke a socket that stayed; absent when nothing did. */
+  readonly broken?: string
   /** What getpeername() says after connect(). */
   readonly peer?: string
   /** Whom recvmsg() names as the sender, and what it sent. */
@@ -21,37 +26,53 @@ export interface SocketReport {
 }
 
 const DEADLINE_MS = 3000
+/** What the kernel said of a socket before the test says "enough" has arrived by then. */
+const LINGER_MS = 50
 
-function overTcp({ host, port, family }: SocketOrder): Promise<SocketReport> {
+/** Tells the test that the socket is connected, and waits for its end. */
+function outlast(socket: EventEmitter): Promise<string | undefined> {
+  process.send?.('connected')
+  return new Promise((resolve) => {
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    process.once('message', () => setTimeout(() => resolve(undefined), LINGER_MS))
+  })
+}
+
+function overTcp({ host, port, family, stays }: SocketOrder): Promise<SocketReport> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, family })
     socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('timeout')))
     socket.once('error', (error: NodeJS.ErrnoException) =>
       resolve({ error: error.code ?? error.message, answers: [] }),
     )
-    socket.once('data', (data) => {
+    socket.once('data', async (data) => {
       const peer = `${socket.remoteAddress} ${socket.remotePort}`
-      resolve({ peer, answers: [{ from: peer, text: data.toString() }] })
+      socket.removeAllListeners('error')
+      const broken = stays ? await outlast(socket) : undefined
+      resolve({ peer, answers: [{ from: peer, text: data.toString() }], ...(broken && { broken }) })
       socket.destroy()
     })
   })
 }
 
-function overUdp({ kind, host, port, family, count = 1 }: SocketOrder): Promise<SocketReport> {
+function overUdp({ kind, host, port, family, stays, count = 1 }: SocketOrder): Promise<SocketReport> {
   return new Promise((resolve) => {
     const socket = createSocket(family === 4 ? 'udp4' : 'udp6')
     const answers: { from: string; text: string }[] = []
     let peer: string | undefined
-    const finish = (error?: string) => {
+    const finish = async (error?: string) => {
       clearTimeout(timer)
+      const broken = stays && !error ? await outlast(socket) : undefined
       socket.close()
-      resolve({ answers, ...(peer && { peer }), ...(error && { error }) })
+      resolve({ answers, ...(peer && { peer }), ...(error && { error }), ...(broken && { broken }) })
     }
     const timer = setTimeout(() => finish('timeout'), DEADLINE_MS)
     const onSent = (error: NodeJS.ErrnoException | null) => error && finish(error.code ?? error.message)
     const ask = () =>
       peer === undefined ? socket.send('ask', port, host, onSent) : socket.send('ask', onSent)
-    socket.on('error', (error: NodeJS.ErrnoException) => finish(error.code ?? error.message))
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (answers.length < count) finish(error.code ?? error.message)
+    })
     socket.on('message', (data, sender) => {
       answers.push({ from: `${sender.address} ${sender.port}`, text: data.toString() })
       if (answers.length === count) finish()
@@ -59,7 +80,10 @@ function overUdp({ kind, host, port, family, count = 1 }: SocketOrder): Promise<
     })
     if (kind === 'udp') return ask()
     socket.connect(port, host, (error?: Error) => {
-      if (error) return finish((error as NodeJS.ErrnoException).code ?? error.message)
+      if (error) {
+        finish((error as NodeJS.ErrnoException).code ?? error.message)
+        return
+      }
       const remote = socket.remoteAddress()
       peer = `${remote.address} ${remote.port}`
       if (count === 0) finish()
@@ -68,6 +92,7 @@ function overUdp({ kind, host, port, family, count = 1 }: SocketOrder): Promise<
   })
 }
 
-process.on('message', async (order: SocketOrder) => {
+process.on('message', async (order: SocketOrder | 'enough') => {
+  if (order === 'enough') return
   process.send?.(await (order.kind === 'tcp' ? overTcp(order) : overUdp(order)))
 })

@@ -11,6 +11,7 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
 import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
+import { StaleSockets } from '../../src/datapath/stale-sockets.ts'
 import { address, addressToBytes, type Family, formatAddress } from '../../src/model/address.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
@@ -301,3 +302,86 @@ t.test('what is no Service is left alone', async (t) => {
   const report = await tell({ kind: 'tcp', family: 4, host: LOOPBACK.ipv4, port })
   t.equal(report.peer, `${LOOPBACK.ipv4} ${port}`)
 })
+
+/** The kernel's rows as user space would look at them: gone is what a test marked so. */
+async function endStale(
+  isServing: (backendPort: number) => boolean,
+  endsTcp: boolean,
+): Promise<StaleSockets> {
+  const stale = new StaleSockets({
+    lists: datapath.socketLists,
+    problem: datapath.noSocketLists,
+    endsTcp,
+    namespaces: () => [],
+    isServing: (_, backend) => isServing(backend.port),
+    isPodGone: () => true,
+    onProblem: (action, error) => t.fail(`${action}: ${error}`),
+  })
+  await stale.look()
+  await stale.close()
+  return stale
+}
+
+/** What a socket that outlives its first answers was told, while `act` ran. */
+async function outlast(order: SocketOrder, act: () => Promise<unknown>): Promise<SocketReport> {
+  client.send({ ...order, stays: true })
+  await once(client, 'message')
+  const told = once(client, 'message') as Promise<[SocketReport]>
+  await act()
+  client.send('enough')
+  return (await told)[0]
+}
+
+for (const [family, number] of families) {
+  const order = { kind: 'udp-connected', family: number, host: VIP[family], port: 80 } as const
+  const tcp = { ...order, kind: 'tcp', port: 84 } as const
+
+  t.test(`CT-007 ${family}: connected UDP sockets of a backend that is gone are ended`, async (t) => {
+    const ended = await outlast(order, async () => {
+      const { status } = await endStale(() => false, false)
+      t.match(status, { problem: undefined, ended: { udp: 1, tcp: 0 } })
+    })
+    t.equal(ended.answers[0]?.text.slice(0, 7), 'backend')
+    t.equal(ended.broken, 'ECONNABORTED')
+    const kept = await outlast(order, () => endStale(() => true, true))
+    t.equal(kept.broken, undefined, 'a backend that still serves')
+  })
+
+  t.test(`CT-007 ${family}: a socket that somebody connected to a pod's own address stays`, async (t) => {
+    const port = await serveUdp(LOOPBACK[family], 'plain')
+    const report = await outlast({ ...order, host: LOOPBACK[family], port }, () =>
+      endStale(() => false, true),
+    )
+    t.equal(report.answers[0]?.text, 'plain')
+    t.equal(report.broken, undefined)
+  })
+
+  t.test(
+    `${family}: TCP connections are ended when the operator wants it, once their backend is gone`,
+    async (t) => {
+      const id = family === 'ipv4' ? 21 : 23
+      const server = createServer((socket) => socket.on('error', () => {}).write('backend'))
+      servers.push(server)
+      await once(server.listen(0, LOOPBACK[family]), 'listening')
+      const bound = server.address()
+      writeBackend(family, TCP, id, typeof bound === 'object' && bound ? bound.port : 0)
+      const flags = FRONTEND_ANY_ENDPOINT
+      writeFrontend({ family, protocol: TCP, port: 84, flags, cluster: { base: id, size: 1 } })
+      const living = await outlast(tcp, () => endStale(() => false, true))
+      t.equal(living.broken, undefined, 'the kernel knows that the backend lives')
+      const row = datapath.map('backends').lookup(u32(id)) ?? Buffer.alloc(0)
+      const gone = { ...abi.decodeBackend(row), state: abi.BackendState.BACKEND_GONE }
+      const ended = await outlast(tcp, async () => {
+        datapath.map('backends').update(u32(id), abi.encodeBackend(gone))
+        t.match((await endStale(() => false, true)).status.ended, { tcp: 1 })
+      })
+      t.equal(ended.broken, 'ECONNABORTED')
+      datapath.map('backends').update(u32(id), row)
+      const unasked = await outlast(tcp, async () => {
+        datapath.map('backends').update(u32(id), abi.encodeBackend(gone))
+        await endStale(() => false, false)
+      })
+      t.equal(unasked.broken, undefined, 'not without being told to')
+    },
+  )
+}

@@ -96,6 +96,7 @@ export class World {
   readonly config: Buffer
   readonly #bpffs: string
   readonly #flows: Uint8Array
+  readonly #filter: FrontendFilter
 
   /** @param redirectsOnly as on a node whose uplinks are veths */
   constructor(name: string, redirectsOnly = false, settings: Partial<DatapathSettings> = {}) {
@@ -111,9 +112,9 @@ export class World {
     this.config = nodeConfig(options)
     this.#flows = new Uint8Array(this.datapath.map('flows').mmap())
     this.#writeNexthops()
-    const filter = new FrontendFilter(new Uint32Array(this.map('frontend_filter').mmap()))
+    this.#filter = new FrontendFilter(new Uint32Array(this.map('frontend_filter').mmap()))
     for (const family of ['ipv4', 'ipv6'] as const) {
-      filter.hold(CAST[family].vip)
+      this.#filter.hold(CAST[family].vip)
       this.#writeNodesAndPods(family)
       for (const protocol of [TCP, UDP]) this.#writeServices(family, protocol)
     }
@@ -130,6 +131,15 @@ export class World {
 
   map(name: Parameters<LoadedDatapath['map']>[0]): BpfMap {
     return this.datapath.map(name)
+  }
+
+  /** Makes packets of this address be looked up, or no longer. */
+  admit(held: Address): void {
+    this.#filter.hold(held)
+  }
+
+  refuse(held: Address): void {
+    this.#filter.release(held)
   }
 
   forgetFlows(): void {
@@ -166,9 +176,15 @@ export class World {
   }
 
   setBackendState(family: Family, protocol: number, number: number, state: number): void {
+    this.changeBackend(family, protocol, number, { state })
+  }
+
+  /** @returns what the row was */
+  changeBackend(family: Family, protocol: number, number: number, change: Partial<abi.Backend>): abi.Backend {
     const row = u32(base(family, protocol) + number)
     const backend = abi.decodeBackend(this.map('backends').lookup(row) ?? Buffer.alloc(abi.BACKEND_BYTES))
-    this.map('backends').update(row, abi.encodeBackend({ ...backend, state }))
+    this.map('backends').update(row, abi.encodeBackend({ ...backend, ...change }))
+    return backend
   }
 
   /** Changes what a port's frontend says. */

@@ -205,6 +205,18 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(portOf(further(80).from(client, 40001)), TARGET_PORT, 'a gone backend loses its flows')
       world.setBackendState(family, protocol, BACKEND.second, abi.BackendState.BACKEND_ACTIVE)
     })
+
+    t.test(`${name}: the flows of a node that left move at once`, async (t) => {
+      world.forgetFlows()
+      const portOf = (sent: Frame) => run(sent.bytes()).dataOut.readUInt16BE(family === 'ipv4' ? 70 : 90)
+      world.pointPort(family, protocol, 80, BACKEND.second)
+      t.equal(portOf(to(80)), TARGET_PORT + 1)
+      world.pointPort(family, protocol, 80, BACKEND.remote)
+      t.equal(portOf(further(80)), TARGET_PORT + 1, 'a known flow stays')
+      const { nexthopId } = world.changeBackend(family, protocol, BACKEND.second, { nexthopId: 0 })
+      t.equal(portOf(further(80)), TARGET_PORT, 'without its node it is judged afresh')
+      world.changeBackend(family, protocol, BACKEND.second, { nexthopId })
+    })
   }
 
 t.test('no way out: the tunnel has no uplink', async (t) => {

@@ -9,7 +9,7 @@ import { rackDirectory } from '../names.ts'
 import { createDaemonSets } from './daemon-sets.ts'
 import { createDeployments } from './deployments.ts'
 import { createEndpointSlices } from './endpoint-slices.ts'
-import { type NodeFacts, registerNode } from './node-registration.ts'
+import { createNodeRegistration, type NodeFacts, registerNode } from './node-registration.ts'
 import type { BuiltIns } from './pod-command.ts'
 import { createPodRunner } from './pod-runner.ts'
 import { createReplicaSets } from './replica-sets.ts'
@@ -37,6 +37,7 @@ export async function startControllers(options: ControllersOptions): Promise<{ c
   })
   const context: ControllerContext = { client, stores, events, nowMs: Date.now, log }
   const controllers: Controller[] = [
+    createNodeRegistration(context, nodes),
     createScheduler(context),
     createDeployments(context),
     createReplicaSets(context),

@@ -9,6 +9,7 @@ import { NODES } from '../../kube/objects.ts'
 import { withCondition } from './objects.ts'
 import { patchStatus } from './owned.ts'
 import { timeText } from './pod-status.ts'
+import type { Controller, ControllerContext } from './store.ts'
 
 export interface NodeFacts {
   name: string
@@ -19,6 +20,38 @@ export interface NodeFacts {
 }
 
 const PODS_MAX = '250'
+/** A deleted Node comes back after this, as by a kubelet that its service manager starts again. */
+const NODE_RETURN_MS = 10_000
+
+/** Keeps the rack's nodes registered. */
+export function createNodeRegistration(
+  { client, stores, nowMs, log }: ControllerContext,
+  nodes: readonly NodeFacts[],
+): Controller {
+  const timers = new Map<string, NodeJS.Timeout>()
+  const expectReturn = (facts: NodeFacts) => {
+    clearTimeout(timers.get(facts.name))
+    const timer = setTimeout(() => {
+      registerNode(client, facts, nowMs()).catch((error: unknown) => {
+        log(`registering ${facts.name}: ${String(error)}`)
+        expectReturn(facts)
+      })
+    }, NODE_RETURN_MS)
+    timers.set(facts.name, timer)
+  }
+  stores.nodes.subscribe((changes) => {
+    for (const change of changes) {
+      const facts = nodes.find(({ name }) => change.type === 'delete' && name === change.key)
+      if (facts) expectReturn(facts)
+    }
+  })
+  return {
+    start: () => {},
+    close: () => {
+      for (const timer of timers.values()) clearTimeout(timer)
+    },
+  }
+}
 
 export async function registerNode(client: KubeClient, facts: NodeFacts, nowMs: number): Promise<void> {
   const wanted = nodeObject(facts)

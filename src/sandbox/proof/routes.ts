@@ -1,5 +1,6 @@
 // Claims about routing, read from the routers: sessions by vtysh and birdc, and the kernel tables of both ToRs.
 
+import type { NodePlan } from '../address-plan.ts'
 import { runIn } from '../host.ts'
 import { routerNames, routerSessions } from '../routers.ts'
 import { waitUntil } from '../wait.ts'
@@ -17,7 +18,7 @@ export async function proveSessions({ rack }: ProofContext): Promise<Finding> {
   const perRouter = await Promise.all(routerNames(rack.plan).map((name) => routerSessions(rack, name)))
   const sessions = perRouter.flat()
   const established = sessions.filter((session) => session.state === 'Established')
-  const expected = expectedSessions(rack.plan.nodes.length)
+  const expected = expectedSessions(rack.plan.nodes)
   return {
     claim: 'all BGP sessions are Established, as the routers say',
     holds: established.length === expected && sessions.length === expected,
@@ -29,10 +30,10 @@ export async function proveSessions({ rack }: ProofContext): Promise<Finding> {
 }
 
 /** Two ToRs to each node and to the spine, once per family; the sessions among routers are told by both ends. */
-function expectedSessions(nodes: number): number {
-  const families = 2
+function expectedSessions(nodes: readonly NodePlan[]): number {
   const tors = 2
-  return families * (tors * nodes + tors * 2)
+  const spoken = nodes.reduce((sum, { families }) => sum + families.length, 0)
+  return tors * spoken + 2 * tors * 2
 }
 
 /** Next hops that a router's kernel has for an address. */

@@ -8,6 +8,7 @@ export { type Btf, type BtfType, findType, parseBtf, readKernelBtf, readObjectBt
 export { type DecodedEntry, type DecodedValue, decodeValue, dumpMap } from './decode.ts'
 export { BpfError, type BpfErrorCode } from './errors.ts'
 export { type LinkInfo, type MapInfo, type ProgramInfo, readLoadedBtf } from './info.ts'
+export { BpfIterator } from './iterator.ts'
 export type { AttachType, LinkType, MapType, ProgramType } from './kernel-names.ts'
 export {
   checkMapLayout,

@@ -193,6 +193,9 @@ export const tcQuery = declare<(hook: Uint8Array, options: Uint8Array) => number
   'int bpf_tc_query(const void *hook, void *opts)',
 )
 
+// Iterators
+export const iterCreate = declare<(linkFd: number) => number>('int bpf_iter_create(int link_fd)')
+
 // Diagnosis
 export const setPrint = declare<(callback: bigint | null) => unknown>(
   'void *libbpf_set_print(void *callback)',

@@ -89,8 +89,9 @@ export class Connection {
   #turn: NodeJS.Immediate | undefined
   #closed = false
 
-  constructor(namespacePath?: string) {
-    this.#socket = new NetlinkSocket({ namespacePath }, () => this.#scheduleTurn())
+  /** @param protocol NETLINK_ROUTE when absent */
+  constructor(namespacePath?: string, protocol?: number) {
+    this.#socket = new NetlinkSocket({ namespacePath, protocol }, () => this.#scheduleTurn())
     this.#socket.keepAlive(false)
   }
 

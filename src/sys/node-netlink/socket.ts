@@ -18,6 +18,7 @@ import {
 import { NetlinkError } from './errors.ts'
 
 const NETLINK_ROUTE = 0
+export const NETLINK_SOCK_DIAG = 4
 const SOL_NETLINK = 270
 const NETLINK_ADD_MEMBERSHIP = 1
 const NETLINK_CAP_ACK = 10
@@ -43,6 +44,8 @@ export interface NetlinkSocketOptions {
   /** The calling thread's own namespace when absent. */
   readonly namespacePath?: string | undefined
   readonly receiveQueueBytes?: number | undefined
+  /** NETLINK_ROUTE when absent. */
+  readonly protocol?: number | undefined
 }
 
 export class NetlinkSocket {
@@ -56,8 +59,8 @@ export class NetlinkSocket {
 
   /** `onReadable` may be called without need. */
   constructor(options: NetlinkSocketOptions, onReadable: () => void) {
-    const { namespacePath, receiveQueueBytes = receiveQueueBytesDefault } = options
-    const open = () => openBound(receiveQueueBytes)
+    const { namespacePath, receiveQueueBytes = receiveQueueBytesDefault, protocol = NETLINK_ROUTE } = options
+    const open = () => openBound(receiveQueueBytes, protocol)
     this.#fd = namespacePath === undefined ? open() : withNetworkNamespace(namespacePath, open)
     this.#receiver = new DatagramReceiver(this.#fd, datagramBytesMax)
     // Lost events (ENOBUFS) are an error state of the socket, and libuv stops polling what has one: without a
@@ -115,8 +118,8 @@ export class NetlinkSocket {
   }
 }
 
-function openBound(receiveQueueBytes: number): number {
-  const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
+function openBound(receiveQueueBytes: number, protocol: number): number {
+  const fd = openSocket(AF_NETLINK, SOCK_RAW, protocol)
   try {
     setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveQueueBytes)
     for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) {

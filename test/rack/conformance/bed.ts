@@ -2,7 +2,7 @@
 // where the test says: on a client, on a node, or in a pod (`namespace/name`).
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeAddressPlan, NODES_DEFAULT } from '../../../src/sandbox/address-plan.ts'
+import { NODES_DEFAULT } from '../../../src/sandbox/address-plan.ts'
 import { downRack } from '../../../src/sandbox/down.ts'
 import { type CommandResult, type Host, podHost, runAt, runIn } from '../../../src/sandbox/host.ts'
 import { planFromDocument } from '../../../src/sandbox/plan-file.ts'
@@ -18,6 +18,8 @@ export interface BedOptions {
   readonly nodes?: number
   /** Sections of the agents' configuration file, over the rack's own. */
   readonly agent?: Readonly<Record<string, unknown>>
+  /** Nodes that speak one family alone, by name. */
+  readonly singleFamily?: Readonly<Record<string, 'ipv4' | 'ipv6'>>
 }
 
 /** What waits for an answer; everything in a rack is near. */
@@ -46,8 +48,8 @@ export class Bed {
     this.#kubectl = kubectl
   }
 
-  static async up({ name, nodes = NODES_DEFAULT, agent }: BedOptions): Promise<Bed> {
-    const plan = agent ? planFromDocument({ nodes, agent }, 'the test') : makeAddressPlan(nodes)
+  static async up({ name, nodes = NODES_DEFAULT, ...rest }: BedOptions): Promise<Bed> {
+    const plan = planFromDocument({ nodes, ...rest }, 'the test')
     const rackName = `${name}${process.pid}`
     const [rack, kubectl] = await Promise.all([upRack({ name: rackName, plan }), findKubectl()])
     const bed = new Bed(rack, kubectl)

@@ -184,6 +184,21 @@ t.test(
   },
 )
 
+t.test('a node whose Node is deleted attracts no clients and gets none, until it is back', async (t) => {
+  const announced = async () => {
+    const { announcements } = await bed.agent<{ announcements: { prefix: string }[] }>('node2', '/v1/routes')
+    return announcements.map(({ prefix }) => prefix)
+  }
+  const isVip = (prefix: string) => vips.some((vip) => prefix.startsWith(`${vip}/`))
+  await bed.until('node2 to announce', async () => (await announced()).some(isVip))
+  await bed.kubectl('delete', 'node', 'node2')
+  await bed.until('node2 to withdraw', async () => !(await announced()).some(isVip))
+  t.ok((await announced()).length > 0, 'its own addresses and pods stay announced')
+  await expectAnswerers(bed, t, 'client1', vips, ['p1'])
+  await bed.until('node2 to announce again', async () => (await announced()).some(isVip), 30_000)
+  await expectServed(t)
+})
+
 t.test('OPS-009 uninstall refuses while the agent runs, and leaves the node as it was', async (t) => {
   const host = bed.rack.host('node3')
   const uninstall = (...args: string[]) =>

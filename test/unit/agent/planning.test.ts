@@ -167,7 +167,7 @@ t.test('SVC-030 what nobody reads makes nothing dirty', async (t) => {
   t.strictSame(take(), [])
 })
 
-t.test('endpoints on no known node are planned again when a node comes', async (t) => {
+t.test('endpoints are planned again when their node comes or goes, or may be a new one’s', async (t) => {
   const { sources, planAll, take } = setUp()
   sources.services.set('shop/web', serviceRow())
   sources.services.set('shop/other', serviceRow({ key: OTHER }))
@@ -178,7 +178,11 @@ t.test('endpoints on no known node are planned again when a node comes', async (
   )
   planAll()
   sources.nodes.set('node2', NODE2)
-  t.strictSame(take(), ['shop/web'])
+  t.strictSame(take(), ['shop/other', 'shop/web'])
+  sources.nodes.set('node2', { ...NODE2, zone: 'west' })
+  t.strictSame(take(), ['shop/web'], 'a node that only changes')
+  sources.nodes.delete('node2')
+  t.strictSame(take(), ['shop/other', 'shop/web'])
 })
 
 t.test('TOP-003 a change of this node’s zone or addresses is everybody’s', async (t) => {

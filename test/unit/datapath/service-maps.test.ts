@@ -507,3 +507,28 @@ t.test('idle times are counted in ticks of the flow table', async (t) => {
   maps.apply(web, [port(web, [1], { affinitySeconds: 10_800 })])
   t.equal(tables.frontends.get(vipKey)?.affinityTicks, 10_547)
 })
+
+t.test('CT-003 a backend serves a Service as long as it lists it, if only for its old flows', async (t) => {
+  const { maps } = setUp()
+  const other = objectKey('shop', 'other')
+  const serves = (last: number) => maps.isServing(vipKey, backend(last))
+  maps.apply(web, [port(web, [1, 2, 3])])
+  const before = maps.departures
+  const terminating = {
+    ...port(web, [1, 2]),
+    backends: [backend(1), backend(2, 'terminating')],
+    cluster: [0],
+  }
+  maps.apply(web, [terminating])
+  t.ok(maps.departures > before)
+  t.same([1, 2, 3].map(serves), [true, true, false])
+  const elsewhere = { address: address('203.0.113.2'), port: 80, protocol: 'TCP' } as const
+  const frontends = [{ ...elsewhere, external: true, kind: 'load-balancer' }] as const
+  maps.apply(other, [port(other, [3], { frontends })])
+  t.notOk(serves(3), 'another Service has it, but not this one')
+  t.ok(maps.isServing(elsewhere, backend(3)))
+  t.same(serves(1), true)
+  maps.apply(web, [])
+  t.notOk(serves(1), 'nobody lists it')
+  t.ok(serves(3), 'an address that is no Service any more cuts no flow to who serves')
+})

@@ -4,7 +4,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type Address, address, type Family, type Prefix } from '../../../src/model/address.ts'
 import { objectKey } from '../../../src/model/service.ts'
-import { type AddressClaim, allocateAddresses } from '../../../src/routing/allocate-addresses.ts'
+import {
+  type AddressClaim,
+  AddressLedger,
+  type AddressPool,
+} from '../../../src/routing/allocate-addresses.ts'
 
 const pools = [{ name: 'default', prefixes: ['203.0.113.0/29' as Prefix, '2001:db8:113::/112' as Prefix] }]
 
@@ -14,6 +18,13 @@ const claim = (name: string, families: Family[], held: string[] = [], createdMs 
   held: held.map(address),
   createdMs,
 })
+
+/** Everybody's claims at once. */
+const allocateAddresses = (from: readonly AddressPool[], claims: readonly AddressClaim[]) => {
+  const ledger = new AddressLedger(from)
+  for (const one of claims) ledger.set(one.service, one)
+  return ledger.decide()
+}
 
 t.test('a dual-stack Service gets one address of each family, in its own order', async (t) => {
   const [grant] = allocateAddresses(pools, [claim('web', ['ipv6', 'ipv4'])])
@@ -95,4 +106,54 @@ t.test('no address is ever given twice, and a second run changes nothing', async
     }),
   )
   t.pass('held for all claims tried')
+})
+
+t.test('only what changed is decided, and who contends with it', async (t) => {
+  const ledger = new AddressLedger(pools)
+  const set = (one: AddressClaim) => ledger.set(one.service, one)
+  const decided = () => ledger.decide().map(({ service, addresses }) => `${service} ${addresses.join(' ')}`)
+  for (let index = 1; index <= 6; index += 1) set(claim(`s${index}`, ['ipv4'], [`203.0.113.${index}`], index))
+  t.equal(decided().length, 6)
+  set(claim('late', ['ipv4'], [], 9))
+  t.same(decided(), ['shop/late '], 'none is left')
+  set(claim('s2', ['ipv4'], ['203.0.113.2'], 2))
+  t.same(decided(), ['shop/s2 203.0.113.2'])
+  ledger.set(objectKey('shop', 's3'), undefined)
+  t.same(decided(), ['shop/late 203.0.113.3'], 'one that waits gets what is given up')
+  t.same(decided(), [])
+  set(claim('late', ['ipv4'], ['203.0.113.3'], 9))
+  t.same(decided(), ['shop/late 203.0.113.3'], 'its status tells so')
+  set(claim('thief', ['ipv4'], ['203.0.113.4'], 1))
+  t.same(decided(), ['shop/thief 203.0.113.4', 'shop/s4 '], 'the older of two that hold one keeps it')
+})
+
+t.test('however claims come and go: nothing twice, and nobody loses what is rightly theirs', async (t) => {
+  const steps = fc.array(
+    fc.record({
+      index: fc.nat(6),
+      isGone: fc.boolean(),
+      families: fc.subarray<Family>(['ipv4', 'ipv6']),
+      held: fc.subarray(['203.0.113.1', '203.0.113.2', '203.0.113.5', '192.0.2.1']),
+      decides: fc.boolean(),
+    }),
+    { maxLength: 40 },
+  )
+  fc.assert(
+    fc.property(steps, (all) => {
+      const ledger = new AddressLedger(pools)
+      const owns = new Map<string, readonly Address[]>()
+      for (const { index, isGone, families, held, decides } of all) {
+        const one = claim(`s${index}`, families, held, index % 3)
+        ledger.set(one.service, isGone ? undefined : one)
+        if (isGone) owns.delete(one.service)
+        if (!decides) continue
+        for (const { service, addresses } of ledger.decide()) owns.set(service, addresses)
+        const given = [...owns.values()].flat()
+        if (new Set(given).size !== given.length) return false
+      }
+      return true
+    }),
+    { numRuns: 500 },
+  )
+  t.pass('held for all sequences tried')
 })

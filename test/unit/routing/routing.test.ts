@@ -167,21 +167,23 @@ t.test('the guard keeps what passed, and lets the next one in when room comes', 
 })
 
 t.test('plans of VIPs: what changed, what is due, and everything when the datapath changes', async (t) => {
+  const BOTH = new Set(['ipv4', 'ipv6'] as const)
   const plans = new VipPlans()
   const [web, dns] = [objectKey('shop', 'web'), objectKey('shop', 'dns')]
   const lone = { ...vip, service: dns, vip: address('203.0.113.8') }
   plans.setService(web, [vip])
   plans.setService(dns, [{ ...vip, service: dns }, lone])
-  t.same(plans.plan(false, 0).changed.size, 0, 'the datapath serves nothing yet')
-  t.same([...plans.plan(true, 0).changed.keys()].sort(), ['203.0.113.7', '203.0.113.8'])
-  t.same(plans.plan(true, 0).changed.size, 0)
+  t.same(plans.plan(new Set(), 0).changed.size, 0, 'the datapath serves nothing yet')
+  t.same(plans.plan(new Set(['ipv6']), 0).changed.size, 0, 'nor in this family')
+  t.same([...plans.plan(BOTH, 0).changed.keys()].sort(), ['203.0.113.7', '203.0.113.8'])
+  t.same(plans.plan(BOTH, 0).changed.size, 0)
   plans.setService(web, [])
-  t.match(plans.plan(true, 0).changed.get(vip.vip), { why: /^Service shop\/dns/ })
+  t.match(plans.plan(BOTH, 0).changed.get(vip.vip), { why: /^Service shop\/dns/ })
   plans.setService(dns, [lone, { ...vip, service: dns, usableAnywhere: 0 }])
-  t.equal(plans.plan(true, 1000).nextDueMs, 3000)
-  t.same([...plans.plan(true, 3000).changed], [[vip.vip, undefined]], 'its grace is over')
+  t.equal(plans.plan(BOTH, 1000).nextDueMs, 3000)
+  t.same([...plans.plan(BOTH, 3000).changed], [[vip.vip, undefined]], 'its grace is over')
   plans.setService(dns, [])
-  t.same([...plans.plan(true, 3001).changed], [[lone.vip, undefined]])
+  t.same([...plans.plan(BOTH, 3001).changed], [[lone.vip, undefined]])
 })
 
 t.test('nothing outside the allow-list ever leaves', async (t) => {

@@ -15,6 +15,7 @@ const CONTEXT: PlanContext = {
   zone: () => 'east',
   forwarding: 'snat',
   isVip: (candidate) => candidate.startsWith('203.0.113.'),
+  isNode: (name) => name !== 'nowhere',
   nodeOf: (candidate) => (candidate.startsWith('10.244.7.') ? 'seven' : undefined),
   mayBeExternal: (candidate) => candidate !== '10.255.0.9',
   nodeAddresses: () => [address('10.255.0.1'), address('fd00:255::1')],
@@ -394,5 +395,19 @@ t.test(
     const [inside, outside] = plan({ loadBalancerIps: [VIP] }, slices)
     t.strictSame(ipsOf(inside, inside?.cluster), ['10.244.7.1', '192.0.2.1'])
     t.strictSame(ipsOf(outside, outside?.cluster), ['10.244.7.1'])
+  },
+)
+
+t.test(
+  'endpoints on a node that the API does not know: sockets reach them, clients outside do not',
+  async (t) => {
+    const mixed = [slice('web-1', [endpoint('10.244.1.2', 'a'), endpoint('10.244.9.2', 'nowhere')])]
+    const ports = plan({ loadBalancerIps: [VIP] }, mixed)
+    const set = (id: string) => {
+      const port = ports.find((one) => one.id.endsWith(id))
+      return ipsOf(port, port?.cluster)
+    }
+    t.strictSame(set('inside'), ['10.244.1.2', '10.244.9.2'])
+    t.strictSame(set('outside'), ['10.244.1.2'])
   },
 )

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * tc: answers of backends that the host's stack delivers to (host-network pods, pods whose device
+ * we do not know) leave through the stack too, and have no program at their own device. On their
+ * way out of an uplink the source becomes the frontend's. The stack has routed them: nothing else
+ * changes.
+ *
+ * Nearly all that leaves is nobody's answer; the filter of addresses, where user space also puts
+ * the addresses of such backends, says so after one load.
+ */
+#ifndef WEIR_LIB_EGRESS_H
+#define WEIR_LIB_EGRESS_H
+
+#include "lib/parse_skb.h"
+#include "lib/reply.h"
+
+extern const volatile __u8 uses_frontend_filter;
+
+static __always_inline int reverse(ctx_t *ctx, const struct packet *packet, const int family)
+{
+	const struct frontend_address *frontend;
+	struct flow_id id = {};
+	struct flow_hit hit;
+
+	flow_identify(&id, &packet->tuple, family);
+	if (!flow_find(&id, &hit) || hit.kind != FLOW_REPLY)
+		return VERDICT_PASS;
+	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit.index);
+	if (!frontend || frontend->protocol != packet->tuple.protocol)
+		return VERDICT_PASS;
+	follow_reply(packet, &hit, &packet->tuple.destination, packet->tuple.destination_port,
+		     frontend, family);
+	if (!translate_from_backend(ctx, packet, frontend, false, family))
+		return drop_reply(packet);
+	count_packet(packet, REASON_REPLY);
+	return VERDICT_PASS;
+}
+
+GLOBAL_FUNCTION int reverse_ipv4(ctx_t *ctx, const struct packet *packet)
+{
+	return packet ? reverse(ctx, packet, IPV4) : VERDICT_PASS;
+}
+
+GLOBAL_FUNCTION int reverse_ipv6(ctx_t *ctx, const struct packet *packet)
+{
+	return packet ? reverse(ctx, packet, IPV6) : VERDICT_PASS;
+}
+
+static __always_inline int reverse_at_egress(ctx_t *ctx)
+{
+	struct packet packet = {.ifindex = ctx->ifindex};
+	int family = parse_skb(ctx, &packet);
+
+	if (!family || (uses_frontend_filter && !filter_admits(&packet.tuple.source)))
+		return VERDICT_PASS;
+	return family == IPV4 ? reverse_ipv4(ctx, &packet) : reverse_ipv6(ctx, &packet);
+}
+
+#endif
