@@ -97,7 +97,7 @@ for (const family of ['ipv4', 'ipv6'] as const) {
   const foreign = ack(80).to(stranger, 80)
   for (const [title, program] of [
     ['not ours, without the filter', unfiltered.program('weir_uplink_xdp')],
-    ['not ours', world.datapath.uplinkXdp],
+    ['not ours', world.datapath.uplink.xdp],
   ] as const) {
     select(program.fd)
     report(

@@ -192,7 +192,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
 }
 
 async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
-  const { bpffs, cgroup, objects, uplinks } = config.datapath
+  const { bpffs, cgroup, objects, uplinks, uplinkHook } = config.datapath
   const links = await netlink.links.list()
   return new Datapath({
     nodeName: config.nodeName,
@@ -202,6 +202,7 @@ async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger):
     tunnelAddresses: tunnelAddresses(config),
     settings: datapathSettings(config, links),
     redirectsOnly: links.some((link) => link.kind === 'veth' && uplinks.includes(link.name)),
+    uplinkHook,
     log,
   })
 }
@@ -277,6 +278,7 @@ async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknow
       ifindex,
       isUp,
       mtu,
+      ...datapath.uplinkHook(ifindex),
       problem: datapath.failedUplinks.get(name),
       gateways: FAMILIES.map(
         (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,

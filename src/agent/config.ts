@@ -119,6 +119,8 @@ const configFields = z.strictObject({
     bpffs: z.string().startsWith('/'),
     cgroup: z.string().startsWith('/'),
     uplinks: z.array(z.string().min(1).max(15)).min(1).max(4),
+    /** `auto`: XDP where the device takes it and nobody else has it, else tc. */
+    uplinkHook: z.enum(['auto', 'xdp', 'tc']).default('auto'),
     objects: z.string().startsWith('/').optional(),
     snatPorts: portRangeText.prefault('61000-65535'),
     tunnel: z.enum(['geneve', 'ipip']).default('geneve'),

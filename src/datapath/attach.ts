@@ -3,9 +3,11 @@
 // else attached is named and left alone.
 //
 //   links/xdp_<uplink>, links/<socket hook>     links
+//   links/tc_<direction>_<uplink>               an uplink's tcx links: egress always, ingress where XDP is not
 //   links/pod_<ifindex>                         a pod's device: its tcx link
-//   links/clsact_<ifindex>                      kernels without tcx (before 6.6): a classifier has no link, so a pin of its
-//                                               program marks the device, for the next process to find
+//   links/clsact_<ifindex>, clsact_<direction>_<ifindex>
+//                                               the same on kernels without tcx (before 6.6): a classifier has no link, so a
+//                                               pin of its program marks the device, for the next process to find
 //   links/clsact_made_<ifindex>                 the device had no clsact qdisc before us
 //
 // Links stay open here too: a pin that somebody removes takes nothing off its place while the agent runs. `verify` finds what
@@ -26,15 +28,37 @@ import {
   makePinDirectory,
   queryClsact,
   supportsTcx,
+  type TcDirection,
   unpin,
 } from '../sys/libbpf-ts/index.ts'
 
 const POD_PIN = /^(pod|clsact)_(\d+)$/
-/** Pins of programs that mark a classifier, and a qdisc that we made. */
-export const CLSACT_PIN = /^clsact_(\d+)$/
+/** Pins of programs that mark a classifier (on an uplink with its direction), and a qdisc that we made. */
+export const CLSACT_PIN = /^clsact_(?:(ingress|egress)_)?(\d+)$/
 export const MADE_QDISC_PIN = /^clsact_made_(\d+)$/
 /** Our place among classifiers on kernels without tcx. */
-export const CLSACT_PLACE = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
+export const CLSACT_PLACE = { priority: 0x5745, handle: 1 } as const
+
+/** Where an uplink's packets are met: `auto` is XDP where the device takes it and nobody else has it, else tc. */
+export type HookChoice = 'auto' | 'xdp' | 'tc'
+
+export interface UplinkPrograms {
+  readonly xdp: BpfProgram
+  readonly ingress: BpfProgram
+  readonly egress: BpfProgram
+}
+
+export interface UplinkHook {
+  readonly hook: 'xdp' | 'tc'
+  /** Why it is not XDP. */
+  readonly reason: string | undefined
+}
+
+interface Classifier {
+  readonly ifindex: number
+  readonly direction: TcDirection
+  readonly program: BpfProgram
+}
 
 interface Held {
   readonly link: BpfLink
@@ -56,9 +80,10 @@ export class Attachments {
   readonly #directory: string
   /** By the pin's file name. */
   readonly #held = new Map<string, Held>()
-  readonly #classifiers = new Map<number, BpfProgram>()
+  /** By the name of the pin that marks them. */
+  readonly #classifiers = new Map<string, Classifier>()
   readonly #pods = new Set<number>()
-  readonly #uplinks = new Map<number, string>()
+  readonly #uplinks = new Map<number, UplinkHook & { readonly name: string }>()
   readonly #podPin: 'pod' | 'clsact'
 
   /**
@@ -71,16 +96,40 @@ export class Attachments {
     makePinDirectory(this.#directory)
   }
 
-  /** Uplinks that carry the XDP program now. */
-  get attachedUplinks(): ReadonlySet<number> {
-    return new Set(this.#uplinks.keys())
+  /** Uplinks that carry our programs now, and where. */
+  get uplinks(): ReadonlyMap<number, UplinkHook> {
+    return this.#uplinks
   }
 
-  /** Throws when a foreign program holds the device. */
-  attachUplink(program: BpfProgram, name: string, ifindex: number): void {
-    if (this.#uplinks.get(ifindex) === name) return
-    this.#attach(`xdp_${pinName(name)}`, program, { ifindex }, () => attachXdp(program, ifindex, 'native'))
-    this.#uplinks.set(ifindex, name)
+  /** Throws when nothing of ours can be attached, or not where it was wanted. A foreign program is never replaced. */
+  attachUplink(programs: UplinkPrograms, name: string, ifindex: number, choice: HookChoice): void {
+    if (this.#uplinks.get(ifindex)?.name === name) return
+    this.#attachTc(programs.egress, name, ifindex, 'egress')
+    this.#uplinks.set(ifindex, { name, ...this.#attachUplinkIngress(programs, name, ifindex, choice) })
+  }
+
+  /** The new place is taken before the old one is left. */
+  #attachUplinkIngress(
+    programs: UplinkPrograms,
+    name: string,
+    ifindex: number,
+    choice: HookChoice,
+  ): UplinkHook {
+    const xdpPin = `xdp_${pinName(name)}`
+    let reason = 'datapath.uplinkHook is tc'
+    if (choice !== 'tc') {
+      try {
+        this.#attach(xdpPin, programs.xdp, { ifindex }, () => attachXdp(programs.xdp, ifindex, 'native'))
+        this.#detachTc(name, ifindex, 'ingress')
+        return { hook: 'xdp', reason: undefined }
+      } catch (error) {
+        if (choice === 'xdp' || !(error instanceof BpfError)) throw error
+        reason = error.message
+      }
+    }
+    this.#attachTc(programs.ingress, name, ifindex, 'ingress')
+    this.#drop(xdpPin)
+    return { hook: 'tc', reason }
   }
 
   /** Forgets uplinks that are no longer there, so that one of the same name is attached anew. */
@@ -96,7 +145,7 @@ export class Attachments {
     for (const ifindex of this.#pods) {
       if (ifindexes.has(ifindex)) continue
       this.#pods.delete(ifindex)
-      this.#classifiers.delete(ifindex)
+      this.#classifiers.delete(`clsact_${ifindex}`)
     }
   }
 
@@ -120,10 +169,10 @@ export class Attachments {
       const how = this.#mend(name, held)
       if (how !== undefined) losses.push({ what: `link ${name}`, how })
     }
-    for (const [ifindex, program] of this.#classifiers) {
-      if (!present.has(ifindex)) continue
-      const how = this.#mendClassifier(ifindex, program)
-      if (how !== undefined) losses.push({ what: `classifier of device ${ifindex}`, how })
+    for (const [name, classifier] of this.#classifiers) {
+      if (!present.has(classifier.ifindex)) continue
+      const how = this.#mendClassifier(name, classifier)
+      if (how !== undefined) losses.push({ what: `classifier of device ${classifier.ifindex}`, how })
     }
     return losses
   }
@@ -155,17 +204,45 @@ export class Attachments {
     return isUnpinned ? 'unpinned' : undefined
   }
 
-  #mendClassifier(ifindex: number, program: BpfProgram): Loss['how'] | undefined {
-    const pin = join(this.#directory, `clsact_${ifindex}`)
-    const isThere = queryClsact({ ifindex, ...CLSACT_PLACE }) === program.info().id
+  #mendClassifier(name: string, { ifindex, direction, program }: Classifier): Loss['how'] | undefined {
+    const pin = join(this.#directory, name)
+    const isThere = queryClsact({ ifindex, direction, ...CLSACT_PLACE }) === program.info().id
     if (!isThere) {
-      this.#classifiers.delete(ifindex)
+      this.#classifiers.delete(name)
       this.#pods.delete(ifindex)
+      this.#uplinks.delete(ifindex)
       return 'detached'
     }
     if (existsSync(pin)) return undefined
     program.pin(pin)
     return 'unpinned'
+  }
+
+  #attachTc(program: BpfProgram, uplink: string, ifindex: number, direction: TcDirection): void {
+    if (this.#podPin === 'clsact')
+      this.#attachClassifier(`clsact_${direction}_${ifindex}`, { program, ifindex, direction })
+    else
+      this.#attach(tcPin(uplink, direction), program, { ifindex }, () =>
+        attachTcx(program, ifindex, direction),
+      )
+  }
+
+  /** Also what an earlier process attached, in either way. */
+  #detachTc(uplink: string, ifindex: number, direction: TcDirection): void {
+    const name = `clsact_${direction}_${ifindex}`
+    const pin = join(this.#directory, name)
+    if (existsSync(pin)) detachIfAny(ifindex, direction)
+    this.#classifiers.delete(name)
+    unpin(pin)
+    this.#drop(tcPin(uplink, direction))
+  }
+
+  /** Takes a link of ours off its place. */
+  #drop(name: string): void {
+    const pin = join(this.#directory, name)
+    if (existsSync(pin)) detachPinned(pin)
+    this.#forget(name)
+    unpin(pin)
   }
 
   #forget(name: string): void {
@@ -177,7 +254,7 @@ export class Attachments {
   #attachPod(program: BpfProgram, ifindex: number): boolean {
     const name = `${this.#podPin}_${ifindex}`
     try {
-      if (this.#podPin === 'clsact') this.#attachClassifier(program, ifindex, name)
+      if (this.#podPin === 'clsact') this.#attachClassifier(name, { program, ifindex, direction: 'ingress' })
       else this.#attach(name, program, { ifindex }, () => attachTcx(program, ifindex, 'ingress'))
       return true
     } catch (error) {
@@ -209,16 +286,16 @@ export class Attachments {
   }
 
   /** Marked first: a process killed in between leaves a mark of nothing, which is harmless; the other way round is not. */
-  #attachClassifier(program: BpfProgram, ifindex: number, name: string): void {
+  #attachClassifier(name: string, { program, ifindex, direction }: Classifier): void {
     const pin = join(this.#directory, name)
     unpin(pin)
     program.pin(pin)
-    if (attachClsact(program, { ifindex, ...CLSACT_PLACE }).madeQdisc) {
+    if (attachClsact(program, { ifindex, direction, ...CLSACT_PLACE }).madeQdisc) {
       const mark = join(this.#directory, `clsact_made_${ifindex}`)
       unpin(mark)
       program.pin(mark)
     }
-    this.#classifiers.set(ifindex, program)
+    this.#classifiers.set(name, { program, ifindex, direction })
   }
 
   /** A pin of a device that is gone, or no longer a pod's, would keep its link for ever. So would one of the other kind. */
@@ -228,7 +305,7 @@ export class Attachments {
       const ifindex = Number(number)
       if (kind === undefined || (kind === this.#podPin && ifindexes.has(ifindex))) continue
       const pin = join(this.#directory, name)
-      const isGone = kind === 'clsact' && detachIfAny(ifindex) === 'no-device'
+      const isGone = kind === 'clsact' && detachIfAny(ifindex, 'ingress') === 'no-device'
       if (kind !== 'clsact') detachPinned(pin)
       this.#forget(name)
       unpin(pin)
@@ -245,9 +322,9 @@ function detachPinned(pin: string): void {
   link?.close()
 }
 
-function detachIfAny(ifindex: number): 'detached' | 'no-device' {
+function detachIfAny(ifindex: number, direction: TcDirection): 'detached' | 'no-device' {
   try {
-    detachClsact({ ifindex, ...CLSACT_PLACE })
+    detachClsact({ ifindex, direction, ...CLSACT_PLACE })
     return 'detached'
   } catch (error) {
     if (error instanceof BpfError && error.code === 'not-found') return 'no-device'
@@ -258,4 +335,8 @@ function detachIfAny(ifindex: number): 'detached' | 'no-device' {
 /** bpffs refuses dots, which VLAN devices have (`eth0.100`). */
 function pinName(interfaceName: string): string {
   return interfaceName.replaceAll('.', '_')
+}
+
+function tcPin(uplink: string, direction: TcDirection): string {
+  return `tc_${direction}_${pinName(uplink)}`
 }

@@ -1,10 +1,15 @@
 // Numbers and rows of `backends`: shared by every Service port that lists the same endpoint, counted, and kept as `gone` for a
 // grace period after the last one drops it, so that flows still pointing at the number are judged afresh and not misled.
 //
+// Backends that the host's stack delivers to (host-network pods, pods whose device is not known) have their address in the filter
+// too: what they answer is looked up on its way out of the uplinks.
+//
 // Services may differ about an endpoint (one publishes what is not ready); the row says the best that any of them says.
 
 import type { BackendStateName, DesiredBackend } from '../services/desired.ts'
 import { backendName } from '../services/desired.ts'
+import { NexthopRow } from './abi.gen.ts'
+import type { FrontendFilter } from './frontend-filter.ts'
 import { IdPool } from './id-pool.ts'
 import type { BackendKey, BackendValue, KernelArray, KernelHash } from './kernel-tables.ts'
 
@@ -35,14 +40,19 @@ export class BackendRows {
   readonly #names = new Map<number, string>()
   /** Names that `backend_ids` leads from, as far as this process knows. */
   readonly #named = new Map<string, number>()
+  readonly #filter: FrontendFilter
+  /** Numbers of rows whose address the filter holds. */
+  readonly #held = new Set<number>()
 
   constructor(
     tables: { backends: KernelArray<BackendValue>; backendIds: KernelHash<BackendKey, number> },
+    filter: FrontendFilter,
     place: (backend: DesiredBackend) => BackendPlacement,
     graceMs: number,
   ) {
     this.#backends = tables.backends
     this.#ids = tables.backendIds
+    this.#filter = filter
     this.#place = place
     // Number 0 means "none" in a slot.
     this.#pool = new IdPool(1, tables.backends.length, graceMs)
@@ -59,6 +69,7 @@ export class BackendRows {
       this.#pool.claim(id)
       this.#rows.set(name, { id, says: nobody(), references: 0, value })
       this.#names.set(id, name)
+      this.#holdAddress(id, value)
     }
     for (const [key, id] of [...this.#ids.entries()]) this.#adoptKey(key, id)
   }
@@ -128,6 +139,8 @@ export class BackendRows {
       const name = this.#names.get(id)
       this.#backends.set(id, undefined)
       this.#names.delete(id)
+      const address = this.#rows.get(name ?? '')?.value.address
+      if (this.#held.delete(id) && address !== undefined) this.#filter.release(address)
       if (name !== undefined) this.#rows.delete(name)
     }
   }
@@ -138,8 +151,17 @@ export class BackendRows {
 
   #write(row: Row, value: BackendValue): void {
     if (equalValues(row.value, value)) return
+    if (isByStack(value)) this.#holdAddress(row.id, value)
     this.#backends.set(row.id, value)
     row.value = value
+    if (!isByStack(value) && this.#held.delete(row.id)) this.#filter.release(value.address)
+  }
+
+  /** Before its first packet. A row that is gone keeps it until its rest is over. */
+  #holdAddress(id: number, value: BackendValue): void {
+    if (!isByStack(value) || this.#held.has(id)) return
+    this.#held.add(id)
+    this.#filter.hold(value.address)
   }
 
   #create(backend: DesiredBackend, name: string): Row | undefined {
@@ -165,6 +187,10 @@ export class BackendRows {
     this.#named.delete(backendName(row.value))
     this.#pool.release(row.id, nowMs)
   }
+}
+
+function isByStack({ isLocal, nexthopId }: BackendPlacement): boolean {
+  return isLocal && nexthopId === NexthopRow.NEXTHOP_NONE
 }
 
 function nobody(): Record<BackendStateName, number> {

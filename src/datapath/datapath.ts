@@ -4,7 +4,7 @@
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
-import { Attachments, type Loss } from './attach.ts'
+import { Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
 import { GatheredTables } from './gathered-tables.ts'
 import {
   type DatapathSettings,
@@ -27,6 +27,7 @@ export interface DatapathOptions {
   readonly objects: string | undefined
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
   readonly redirectsOnly: boolean
+  readonly uplinkHook: HookChoice
   readonly settings: DatapathSettings
   readonly log: Logger
 }
@@ -40,12 +41,14 @@ export class Datapath {
   readonly #attachments: Attachments
   readonly #log: Logger
   readonly #cgroup: string
+  readonly #uplinkHook: HookChoice
   readonly #failedUplinks = new Map<string, string>()
 
   /** Loads the programs, adopts what is pinned, and attaches the socket hooks. Uplinks and pods follow by attach…(). */
   constructor(options: DatapathOptions) {
     this.#log = options.log
     this.#cgroup = options.cgroup
+    this.#uplinkHook = options.uplinkHook
     this.#loaded = loadDatapath(options)
     const tables = datapathTables(this.#loaded.map)
     const nowMs = Date.now
@@ -86,9 +89,14 @@ export class Datapath {
     return this.#failedUplinks
   }
 
+  /** Where an uplink's packets are met; undefined: nowhere. */
+  uplinkHook(ifindex: number): UplinkHook | undefined {
+    return this.#attachments.uplinks.get(ifindex)
+  }
+
   /** Whether every uplink that has carrier is served: only then may addresses be announced. */
   isServing(uplinks: readonly Uplink[]): boolean {
-    const attached = this.#attachments.attachedUplinks
+    const attached = this.#attachments.uplinks
     const up = uplinks.filter((uplink) => uplink.isUp)
     return up.length > 0 && up.every((uplink) => attached.has(uplink.ifindex))
   }
@@ -98,7 +106,11 @@ export class Datapath {
     this.#attachments.keepUplinks(new Set(uplinks.map((uplink) => uplink.ifindex)))
     for (const { name, ifindex } of uplinks) {
       try {
-        this.#attachments.attachUplink(this.#loaded.uplinkXdp, name, ifindex)
+        const before = this.#attachments.uplinks.get(ifindex)
+        this.#attachments.attachUplink(this.#loaded.uplink, name, ifindex, this.#uplinkHook)
+        const { hook, reason } = this.#attachments.uplinks.get(ifindex) ?? {}
+        if (hook === 'tc' && reason !== before?.reason)
+          this.#log.warn({ uplink: name, reason }, 'the uplink is served at tc instead of XDP')
         this.#failedUplinks.delete(name)
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error)

@@ -2,7 +2,7 @@
 // their frontend by a grace period: its flows may still be answered, and must still be looked up.
 
 import type { Address } from '../model/address.ts'
-import { FrontendFilter } from './frontend-filter.ts'
+import type { FrontendFilter } from './frontend-filter.ts'
 import { IdPool } from './id-pool.ts'
 import type { FrontendAddressValue, ServiceTables } from './kernel-tables.ts'
 
@@ -13,9 +13,9 @@ export class FrontendRows {
   readonly #used = new Set<number>()
   readonly #resting = new Map<number, Address>()
 
-  constructor(tables: Pick<ServiceTables, 'frontendAddresses' | 'filter'>, graceMs: number) {
+  constructor(tables: Pick<ServiceTables, 'frontendAddresses'>, filter: FrontendFilter, graceMs: number) {
     this.#rows = tables.frontendAddresses
-    this.#filter = new FrontendFilter(tables.filter)
+    this.#filter = filter
     this.#ids = new IdPool(1, tables.frontendAddresses.length, graceMs)
   }
 
@@ -26,7 +26,7 @@ export class FrontendRows {
     this.#filter.hold(address)
   }
 
-  /** After every `adopt`: rows without a frontend were left to rest, or never came into use. They rest anew. */
+  /** After every `adopt`, and after all others who hold addresses: rows without a frontend were left to rest, or never came into use. They rest anew. */
   adoptResting(nowMs: number): void {
     for (const [id, { address }] of this.#rows.entries()) {
       if (this.#used.has(id)) continue

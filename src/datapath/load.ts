@@ -114,11 +114,8 @@ export interface SocketLists {
 
 export interface LoadedDatapath {
   readonly map: (name: MapName) => BpfMap
-  readonly uplinkXdp: BpfProgram
-  /** The same at tc, for uplinks that cannot have XDP. */
-  readonly uplinkIngress: BpfProgram
-  /** Answers that leave through the host's stack. */
-  readonly uplinkEgress: BpfProgram
+  /** `ingress` is `xdp` for uplinks that cannot have it; `egress` turns answers that leave through the host's stack. */
+  readonly uplink: { readonly xdp: BpfProgram; readonly ingress: BpfProgram; readonly egress: BpfProgram }
   readonly podTc: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
@@ -170,9 +167,11 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     pinned.set(secretPin(options.bpffs), secret)
     return {
       map,
-      uplinkXdp: xdp.program('weir_uplink_xdp'),
-      uplinkIngress: uplinkTc.program('weir_uplink_ingress'),
-      uplinkEgress: uplinkTc.program('weir_uplink_egress'),
+      uplink: {
+        xdp: xdp.program('weir_uplink_xdp'),
+        ingress: uplinkTc.program('weir_uplink_ingress'),
+        egress: uplinkTc.program('weir_uplink_egress'),
+      },
       podTc: tc.program('weir_pod_tc'),
       socket: [...socket.programs.values()],
       socketLists,

@@ -32,9 +32,13 @@ function listPins(directory: string): string[] {
 
 function removeAttachment(directory: string, name: string, isDryRun: boolean): string {
   const pin = join(directory, name)
-  const ifindex = CLSACT_PIN.exec(name)?.[1]
+  const [, direction = 'ingress', ifindex] = CLSACT_PIN.exec(name) ?? []
   if (ifindex !== undefined) {
-    const place = { ifindex: Number(ifindex), ...CLSACT_PLACE }
+    const place = {
+      ifindex: Number(ifindex),
+      direction: direction === 'egress' ? 'egress' : 'ingress',
+      ...CLSACT_PLACE,
+    } as const
     const text = `classifier on device ${ifindex}: program ${programName(pin)}`
     if (isDryRun) return text
     // Throws where the device is gone, and its filters with it.

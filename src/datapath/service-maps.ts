@@ -12,6 +12,7 @@ import { equalRows } from '../tables/equal-rows.ts'
 import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacement, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
+import { FrontendFilter } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
 import type { BackendKey, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
@@ -84,9 +85,10 @@ export class ServiceMaps {
   constructor(options: ServiceMapsOptions) {
     this.#tables = options.tables
     this.#nowMs = options.nowMs
-    this.#backends = new BackendRows(options.tables, options.place, GRACE_MS)
+    const filter = new FrontendFilter(options.tables.filter)
+    this.#backends = new BackendRows(options.tables, filter, options.place, GRACE_MS)
     this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
-    this.#frontendRows = new FrontendRows(options.tables, GRACE_MS)
+    this.#frontendRows = new FrontendRows(options.tables, filter, GRACE_MS)
     this.#sourceRanges = new SourceRanges(options.tables.sourceRanges)
     this.#tickSeconds = options.tickSeconds ?? 1
     this.#adopt()
@@ -201,8 +203,8 @@ export class ServiceMaps {
         value,
       })
     }
-    this.#frontendRows.adoptResting(this.#nowMs())
     this.#backends.adopt()
+    this.#frontendRows.adoptResting(this.#nowMs())
   }
 
   #applyPort(port: DesiredPort, problems: string[], heirs: Set<ObjectKey>): void {

@@ -17,7 +17,7 @@ export interface Case {
 }
 
 export function runUplink(world: World, bytes: Uint8Array) {
-  return world.datapath.uplinkXdp.testRun({ data: bytes, dataOutBytes: 12_000 })
+  return world.datapath.uplink.xdp.testRun({ data: bytes, dataOutBytes: 12_000 })
 }
 
 export function checkCase(world: World, test: Assertions, { name, sent, verdict, out, reason }: Case): void {

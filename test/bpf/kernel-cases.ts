@@ -43,7 +43,7 @@ function record(kind: string, ...fields: (string | Uint8Array)[]): Buffer {
 
 function uplink(world: World, name: string, sent: Frame): Buffer {
   const data = sent.bytes()
-  const { returnValue, dataOut } = world.datapath.uplinkXdp.testRun({ data, dataOutBytes: 12_000 })
+  const { returnValue, dataOut } = world.datapath.uplink.xdp.testRun({ data, dataOutBytes: 12_000 })
   const out = returnValue === XDP.DROP ? Buffer.alloc(0) : dataOut
   return record('X', name, data, Buffer.alloc(0), u32(returnValue), out)
 }

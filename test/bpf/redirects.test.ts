@@ -100,7 +100,7 @@ async function makeVeth(test: Test): Promise<{ node: string; ifindex: number; cl
 t.test('over a real veth every refusal and every ping comes back', async (t) => {
   const { node, ifindex, client } = await makeVeth(t)
   const link = withNetworkNamespace(`/run/netns/${node}`, () =>
-    attachXdp(world.datapath.uplinkXdp, ifindex, 'native'),
+    attachXdp(world.datapath.uplink.xdp, ifindex, 'native'),
   )
   t.teardown(() => link.close())
   const inside = (...args: string[]) =>

@@ -27,7 +27,7 @@ function send(bytes: Uint8Array, context = skb()) {
 }
 
 function receive(sent: Frame): void {
-  world.datapath.uplinkXdp.testRun({ data: sent.bytes() })
+  world.datapath.uplink.xdp.testRun({ data: sent.bytes() })
 }
 
 function states(): number[] {

@@ -41,7 +41,7 @@ t.test('the place of a flow is computed as the programs compute it', async (t) =
   for (const family of ['ipv4', 'ipv6'] as const)
     for (const protocol of [TCP, UDP])
       for (const port of [80, 81])
-        world.datapath.uplinkXdp.testRun({ data: world.request(family, protocol, port).bytes() })
+        world.datapath.uplink.xdp.testRun({ data: world.request(family, protocol, port).bytes() })
   const words = new Uint32Array(world.map('flows').mmap())
   let seen = 0
   for (let entry = 0; entry * FLOW_WORDS < words.length; entry += 1) {

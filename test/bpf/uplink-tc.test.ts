@@ -36,7 +36,7 @@ function skb(gsoSegments = 0, gsoSize = 0): Buffer {
 
 function ingress(sent: Frame, context = skb()) {
   const run = { data: sent.bytes(), context, dataOutBytes: 70_000 }
-  const { returnValue, ...rest } = atTc.datapath.uplinkIngress.testRun(run)
+  const { returnValue, ...rest } = atTc.datapath.uplink.ingress.testRun(run)
   return { ...rest, returnValue: returnValue | 0 }
 }
 
@@ -93,7 +93,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
         let dataOut: Buffer = Buffer.alloc(0)
         const wanted = counted(atXdp, () => {
           const data = sent.bytes()
-          ;({ returnValue, dataOut } = atXdp.datapath.uplinkXdp.testRun({ data, dataOutBytes: 12_000 }))
+          ;({ returnValue, dataOut } = atXdp.datapath.uplink.xdp.testRun({ data, dataOutBytes: 12_000 }))
         })
         const got = counted(atTc, () => {
           const result = ingress(sent)
@@ -146,7 +146,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       atTc.forgetFlows()
       const egress = (sent: Frame, context = skb()) => {
         const run = { data: sent.bytes(), context, dataOutBytes: 70_000 }
-        const { returnValue, dataOut } = atTc.datapath.uplinkEgress.testRun(run)
+        const { returnValue, dataOut } = atTc.datapath.uplink.egress.testRun(run)
         return { verdict: returnValue | 0, dataOut }
       }
       const blank = frame(UPLINK)

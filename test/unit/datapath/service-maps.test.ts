@@ -532,3 +532,46 @@ t.test('CT-003 a backend serves a Service as long as it lists it, if only for it
   t.notOk(serves(1), 'nobody lists it')
   t.ok(serves(3), 'an address that is no Service any more cuts no flow to who serves')
 })
+
+t.test(
+  'the addresses of backends that the host’s stack delivers to are looked up on their way out',
+  async (t) => {
+    const tables = memoryTables()
+    let nowMs = 0
+    const rows = new Map([
+      [1, 0],
+      [2, 16],
+    ])
+    const maps = () =>
+      new ServiceMaps({
+        tables,
+        nowMs: () => nowMs,
+        place: ({ address: one }) => ({
+          isLocal: true,
+          nexthopId: rows.get(Number(one.split('.').at(-1))) ?? 0,
+          nodeId: 0,
+        }),
+      })
+    const admits = (last: number) => {
+      const bit = filterBit(backend(last).address)
+      return ((tables.filter[bit >>> 5] ?? 0) >>> (bit % 32)) & 1
+    }
+    const first = maps()
+    first.apply(web, [port(web, [1, 2])])
+    t.same([admits(1), admits(2)], [1, 0])
+    rows.set(1, 17)
+    first.refreshPlacement(() => true)
+    t.equal(admits(1), 0, 'it has a device of its own by now')
+    rows.set(1, 0)
+    first.refreshPlacement(() => true)
+    const second = maps()
+    second.apply(web, [port(web, [1, 2])])
+    second.prune()
+    t.same([admits(1), admits(2)], [1, 0], 'after a restart')
+    second.apply(web, [])
+    t.equal(admits(1), 1, 'flows may still be answered')
+    nowMs += 60_001
+    second.retire()
+    t.equal(admits(1), 0)
+  },
+)
