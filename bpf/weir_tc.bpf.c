@@ -36,4 +36,13 @@ int weir_pod_tc(ctx_t *ctx)
 	}
 }
 
+/* For user space, which reads and sweeps the flow table and must call now what the programs call
+ * now. */
+SEC("syscall")
+int weir_flow_clock(void *ctx)
+{
+	(void)ctx;
+	return flow_now();
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

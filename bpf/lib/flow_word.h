@@ -37,9 +37,13 @@ static __always_inline __u64 flow_word(__u64 version, enum flow_state state, __u
 	return (version & FLOW_VERSION_MASK) | (__u64)state << WEIR_FLOW_STATE_SHIFT | tick;
 }
 
+/* Another CPU may have begun the next tick already: what lies ahead of now is not idle at all.
+ * Every limit is far below half the range, and user space frees what is older in time. */
 static __always_inline __u32 flow_idle_ticks(__u64 word, __u32 now)
 {
-	return (now - (__u32)word) & FLOW_TICK_MASK;
+	__u32 idle = (now - (__u32)word) & FLOW_TICK_MASK;
+
+	return idle > FLOW_TICK_MASK / 2 ? 0 : idle;
 }
 
 /* States that a flood can bring about, and that may be replaced before their time. */

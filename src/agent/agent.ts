@@ -16,11 +16,15 @@ import { NetworkView } from '../datapath/network-view.ts'
 import { familiesOut } from '../datapath/nexthop-plan.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
-import { type Address, address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
+import { type Address, address, type Family, familyOf, parseAddress } from '../model/address.ts'
+import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import type { Link } from '../sys/node-netlink/links.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { AddressAllocator } from './address-allocator.ts'
+import { apiHandlers } from './api-handlers.ts'
+import { CapacityWatch } from './capacity-watch.ts'
 import type { AgentConfig } from './config.ts'
+import { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
@@ -44,12 +48,7 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   const log = pino({ level: config.logLevel, base: { node: config.nodeName } })
   mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 })
   const parts = await makeParts(config, log)
-  const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), {
-    '/v1/status': () => describeStatus(config, parts),
-    '/v1/metrics': () => parts.datapath.metrics(),
-    '/v1/services': () => describeServices(parts),
-    '/v1/routes': () => parts.routing.status(),
-  })
+  const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), apiHandlers(config, parts))
   const ready = parts.sources.synced.then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {
@@ -61,7 +60,8 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   }
 }
 
-interface Parts {
+/** What the composition is made of, as the local API sees it. */
+export interface Parts {
   readonly datapath: Datapath
   readonly network: NetworkView
   readonly sources: Sources
@@ -71,6 +71,8 @@ interface Parts {
   readonly masquerade: () => Masquerade | undefined
   readonly sockets: () => EndedSockets | undefined
   readonly upkeep: Upkeep
+  readonly capacity: CapacityWatch
+  readonly drops: DropLog
   readonly surroundings: Surroundings
   /** Called once, when every source has synced. */
   readonly begin: () => void
@@ -161,8 +163,18 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     verify: (present) => datapath.verify(present),
     onLost: () => loop?.networkChanged(),
   })
+  const capacity = new CapacityWatch({
+    log,
+    flows: datapath.flows,
+    fills: () => datapath.fills(),
+    refusedFlows: () => datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
+    nowMs: Date.now,
+  })
+  const { drops, ring } = followDrops(datapath, log)
   const close = async () => {
     upkeep.close()
+    capacity.close()
+    ring.stop()
     surroundings.close()
     await allocator?.close()
     await masquerade?.close()
@@ -185,10 +197,25 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     masquerade: () => masquerade,
     sockets: () => sockets,
     upkeep,
+    capacity,
+    drops,
     surroundings,
     begin,
     close,
   }
+}
+
+const NS_PER_MS = 1_000_000n
+
+/** Programs count time from boot, as the monotonic clock does. */
+function followDrops(datapath: Datapath, log: Logger): { drops: DropLog; ring: RingBuffer } {
+  const bootMs = Date.now() - Number(process.hrtime.bigint() / NS_PER_MS)
+  const drops = new DropLog((serviceId) => datapath.services.serviceOf(serviceId), bootMs)
+  const ring = datapath.openDropRing()
+  ring.start((batch) => drops.take(batch), {
+    onError: (error) => log.error({ err: error }, 'drops are no longer listed'),
+  })
+  return { drops, ring }
 }
 
 async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
@@ -262,47 +289,4 @@ function tunnelAddresses(config: AgentConfig): Record<Family, Address | undefine
 
 function ipv4Only(candidate: Address): Address | undefined {
   return familyOf(candidate) === 'ipv4' ? candidate : undefined
-}
-
-async function describeStatus(config: AgentConfig, parts: Parts): Promise<unknown> {
-  const { datapath, network, sources, routing } = parts
-  const { uplinks, gateways, pods } = network.facts()
-  return {
-    node: config.nodeName,
-    synced: parts.loop() !== undefined,
-    isMember: parts.sources.nodes.get(config.nodeName) !== undefined,
-    allocatesAddresses: parts.allocator()?.isLeader ?? false,
-    sources: sources.describe(),
-    uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({
-      name,
-      ifindex,
-      isUp,
-      mtu,
-      ...datapath.uplinkHook(ifindex),
-      problem: datapath.failedUplinks.get(name),
-      gateways: FAMILIES.map(
-        (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,
-      ),
-    })),
-    pods: pods.map(({ address: podAddress, ifindex, takesRedirects }) => ({
-      address: podAddress,
-      ifindex,
-      takesRedirects,
-    })),
-    tables: datapath.services.usage,
-    endedSockets: parts.sockets()?.status,
-    restored: parts.upkeep.restored,
-    sysctls: parts.surroundings.sysctls,
-    masquerade: parts.masquerade()?.status,
-    routing: await routing.status(),
-  }
-}
-
-function describeServices(parts: Parts): unknown {
-  return [...(parts.loop()?.served.values() ?? [])].map(({ service, held, usable, problems }) => ({
-    service: service.key,
-    held,
-    usable,
-    problems,
-  }))
 }

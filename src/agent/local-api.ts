@@ -5,7 +5,17 @@ import { rmSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 
 /** What it returns, or resolves to, is sent as JSON. */
-export type LocalHandler = () => unknown
+export type LocalHandler = (query: URLSearchParams) => unknown
+
+/** Thrown by a handler: the query asks for what cannot be, or is not there. */
+export class RequestError extends Error {
+  readonly code = 'BAD_REQUEST'
+  readonly status: 400 | 404
+  constructor(status: 400 | 404, message: string) {
+    super(message)
+    this.status = status
+  }
+}
 
 /**
  * Serves `GET` of each path with the JSON of what its handler returns.
@@ -16,7 +26,7 @@ export async function serveLocalApi(
   handlers: Readonly<Record<string, LocalHandler>>,
 ): Promise<Server> {
   const server = createServer((request, response) => {
-    const path = new URL(request.url ?? '/', 'http://agent').pathname
+    const { pathname: path, searchParams } = new URL(request.url ?? '/', 'http://agent')
     const handler = Object.hasOwn(handlers, path) ? handlers[path] : undefined
     const known = Object.keys(handlers).join(', ')
     if (request.method !== 'GET' || !handler) {
@@ -24,10 +34,13 @@ export async function serveLocalApi(
       return
     }
     Promise.resolve()
-      .then(handler)
+      .then(() => handler(searchParams))
       .then(
         (value) => send(response, 200, value),
-        (error: unknown) => send(response, 500, { error: String(error) }),
+        (error: unknown) =>
+          error instanceof RequestError
+            ? send(response, error.status, { error: error.message })
+            : send(response, 500, { error: String(error) }),
       )
   })
   rmSync(socketPath, { force: true })

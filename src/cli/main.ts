@@ -14,13 +14,25 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'run the node agent',
     load: async () => (await import('./agent.ts')).agentCommand,
   },
+  flow: {
+    summary: "this node's connections and dropped packets",
+    load: async () => (await import('./flow.ts')).flowCommand,
+  },
   sandbox: {
     summary: 'a rack of real routers and nodes on this machine',
     load: async () => (await import('./sandbox.ts')).sandboxCommand,
   },
+  service: {
+    summary: "Services in this node's kernel",
+    load: async () => (await import('./service.ts')).serviceCommand,
+  },
   speaker: {
     summary: 'what gobgpd needs to start: its fail-closed boot file',
     load: async () => (await import('./speaker.ts')).speakerCommand,
+  },
+  status: {
+    summary: "this node's agent and datapath",
+    load: async () => (await import('./status.ts')).statusCommand,
   },
   uninstall: {
     summary: 'take from this node what the agent made',

@@ -3,8 +3,10 @@
 
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
+import { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
+import { FlowTable } from './flow-table.ts'
 import { GatheredTables } from './gathered-tables.ts'
 import {
   type DatapathSettings,
@@ -13,12 +15,22 @@ import {
   type SocketLists,
   tickSeconds,
 } from './load.ts'
-import { datapathTables, type ReasonCount, readMetrics } from './maps.ts'
+import type { MapFill } from './map-fill.ts'
+import {
+  datapathTables,
+  type FlowNames,
+  flowNames,
+  type MapName,
+  type ReasonCount,
+  readMetrics,
+} from './maps.ts'
 import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
 import { verifyMapPins } from './pinned-maps.ts'
 import { ServiceMaps } from './service-maps.ts'
+
+const SLOTS_PER_ROW = 2
 
 export interface DatapathOptions {
   readonly nodeName: string
@@ -36,6 +48,7 @@ export class Datapath {
   readonly services: ServiceMaps
   readonly nexthops: NexthopMaps
   readonly namespaces: NetnsEndpoints
+  readonly flows: FlowTable
   readonly #gathered: GatheredTables
   readonly #loaded: LoadedDatapath
   readonly #attachments: Attachments
@@ -55,6 +68,7 @@ export class Datapath {
     this.nexthops = new NexthopMaps(tables, nowMs)
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.#gathered = new GatheredTables(tables)
+    this.flows = openFlowTable(this.#loaded)
     this.services = new ServiceMaps({
       tables: this.#gathered,
       nowMs,
@@ -155,8 +169,45 @@ export class Datapath {
     return readMetrics(this.#loaded.map('metrics'))
   }
 
+  /** Fill of every table that has a limit; the flow table's is as of its last whole sweep. */
+  fills(): MapFill[] {
+    const { frontends, backends, slots, sourceRanges } = this.services.usage
+    const { nexthops, nodes, endpoints } = this.nexthops.usage
+    const rows = (name: MapName) => this.#loaded.map(name).info.maxEntries
+    return [
+      { map: 'frontends', used: frontends, capacity: rows('frontends'), knob: 'frontends' },
+      { map: 'slots', used: slots, capacity: rows('slots') * SLOTS_PER_ROW, knob: 'slots' },
+      { map: 'backends', used: backends, capacity: rows('backends'), knob: 'backends' },
+      { map: 'flows', used: this.flows.counts?.live ?? 0, capacity: this.flows.capacity, knob: 'flows' },
+      { map: 'source_ranges', used: sourceRanges, capacity: rows('source_ranges'), knob: 'sourceRanges' },
+      { map: 'nexthops', used: nexthops, capacity: rows('nexthops'), knob: undefined },
+      { map: 'nodes', used: nodes, capacity: rows('nodes'), knob: undefined },
+      { map: 'endpoints', used: endpoints, capacity: rows('endpoints'), knob: undefined },
+    ]
+  }
+
+  /** Names what flows carry as numbers. */
+  flowNames(): FlowNames {
+    return flowNames(this.#loaded.map)
+  }
+
+  /** The ring that drops are told through. */
+  openDropRing(): RingBuffer {
+    return new RingBuffer(this.#loaded.map('events'))
+  }
+
   close(): void {
     this.#attachments.close()
     this.#loaded.close()
   }
+}
+
+function openFlowTable({ map, flowClock }: LoadedDatapath): FlowTable {
+  const memory = {
+    flows: map('flows').mmap(),
+    details: map('flow_details').mmap(),
+    sets: map('flows').info.maxEntries,
+  }
+  // The kernel takes no repetitions of a program of this type.
+  return new FlowTable(memory, () => flowClock.testRun({ repeat: 0 }).returnValue)
 }

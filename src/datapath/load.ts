@@ -60,7 +60,14 @@ export interface DatapathSettings {
   readonly capacities: Partial<Readonly<Record<Capacity, number | undefined>>>
 }
 
-type Capacity = 'frontends' | 'slots' | 'backends' | 'flows' | 'affinity' | 'sourceRanges' | 'fragments'
+export type Capacity =
+  | 'frontends'
+  | 'slots'
+  | 'backends'
+  | 'flows'
+  | 'affinity'
+  | 'sourceRanges'
+  | 'fragments'
 
 const SLOTS_PER_ENTRY = 2
 const FLOWS_PER_SET = 4
@@ -117,6 +124,8 @@ export interface LoadedDatapath {
   /** `ingress` is `xdp` for uplinks that cannot have it; `egress` turns answers that leave through the host's stack. */
   readonly uplink: { readonly xdp: BpfProgram; readonly ingress: BpfProgram; readonly egress: BpfProgram }
   readonly podTc: BpfProgram
+  /** Answers with what the programs call now, in flow ticks. */
+  readonly flowClock: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
   /** Lists of translated sockets; undefined where the kernel lacks them, and why. */
@@ -173,6 +182,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
         egress: uplinkTc.program('weir_uplink_egress'),
       },
       podTc: tc.program('weir_pod_tc'),
+      flowClock: tc.program('weir_flow_clock'),
       socket: [...socket.programs.values()],
       socketLists,
       noSocketLists,

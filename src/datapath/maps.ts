@@ -313,8 +313,8 @@ export const LAYOUTS = {
   metrics: { value: abi.METRIC_LAYOUT },
 } as const
 
-/** Maps by their name in bpf/maps.h; the filter is bits without a layout. */
-export type MapName = keyof typeof LAYOUTS | 'frontend_filter'
+/** Maps by their name in bpf/maps.h; the filter is bits without a layout, and a ring has none. */
+export type MapName = keyof typeof LAYOUTS | 'frontend_filter' | 'events'
 
 export interface DatapathTables extends BatchTables, NexthopTables {
   /** By network namespace cookie. */
@@ -336,6 +336,26 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
     netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
+  }
+}
+
+/** Rows that flows name by number, looked up one by one; undefined when they are nobody's any more. */
+export interface FlowNames {
+  readonly frontend: (id: number) => FrontendAddressValue | undefined
+  readonly backend: (id: number) => BackendValue | undefined
+}
+
+export function flowNames(map: (name: MapName) => BpfMap): FlowNames {
+  return {
+    frontend: rowReader(map('frontend_addresses'), frontendAddressCodec),
+    backend: rowReader(map('backends'), backendCodec),
+  }
+}
+
+function rowReader<Value>(map: BpfMap, codec: Codec<Value>): (index: number) => Value | undefined {
+  return (index) => {
+    const row = map.lookup(indexCodec.encode(index))
+    return row === undefined || row.every((byte) => byte === 0) ? undefined : codec.decode(row)
   }
 }
 

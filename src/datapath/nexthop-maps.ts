@@ -61,6 +61,11 @@ export class NexthopMaps {
     return this.#nodeRows.get(name) ?? { nodeId: SELF_NODE_ID, nexthopId: NexthopRow.NEXTHOP_NONE }
   }
 
+  /** Rows in use. */
+  get usage(): Readonly<Record<'nexthops' | 'nodes' | 'endpoints', number>> {
+    return { nexthops: this.#rowIds.used, nodes: this.#nodes.size, endpoints: this.#endpoints.size }
+  }
+
   /** Sets the group rows that lead out of this node. */
   setUplinks(uplinks: readonly Uplink[], gateways: readonly Gateway[]): void {
     for (const family of FAMILIES) {

@@ -95,8 +95,13 @@ export class ServiceMaps {
   }
 
   /** Rows in use, for status and for warnings before a map is full. */
-  get usage(): { frontends: number; backends: number; slots: number } {
-    return { frontends: this.#frontends.size, backends: this.#backends.used, slots: this.#ranges.used }
+  get usage(): Readonly<Record<'frontends' | 'backends' | 'slots' | 'sourceRanges', number>> {
+    return {
+      frontends: this.#frontends.size,
+      backends: this.#backends.used,
+      slots: this.#ranges.used,
+      sourceRanges: this.#sourceRanges.used,
+    }
   }
 
   /** Name of the Service behind a number that an event or a metric carries. */

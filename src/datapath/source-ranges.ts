@@ -24,6 +24,12 @@ export class SourceRanges {
     }
   }
 
+  get used(): number {
+    let used = 0
+    for (const held of this.#rangesOf.values()) used += held.size
+    return used
+  }
+
   /** @returns false: the table is full, and those left out are refused like strangers */
   allow(serviceId: number, ranges: Iterable<Prefix>): boolean {
     this.#adopted.delete(serviceId)

@@ -7,7 +7,7 @@ import { constants } from 'node:os'
 import { nearMatches } from '../model/near-matches.ts'
 import { CONTROL_HOST, controlHost } from './control-process.ts'
 import { type Host, namespaceExists, podHost } from './host.ts'
-import { gobgpSocket } from './nodes.ts'
+import { agentSocket, gobgpSocket, WEIR } from './nodes.ts'
 import { enterArgv } from './process.ts'
 import { type Rack, rackNamespaces } from './rack.ts'
 import { RackError } from './rack-error.ts'
@@ -27,6 +27,7 @@ export async function execIn(rack: Rack, hostName: string, argv: readonly string
   const cgroup = existsSync(host.systemCgroup) ? host.systemCgroup : undefined
   return await runOnTerminal(enterArgv({ namespace: host.namespace, cgroup }, command), {
     KUBECONFIG: rack.kubeconfig,
+    WEIR_SOCKET: agentSocket(host),
   })
 }
 
@@ -56,6 +57,7 @@ export async function showLogs(
 /** Points the routers' and gobgpd's own tools at the instance of this host. */
 function instanceCommand(host: Host, argv: readonly string[]): string[] {
   const [command = '', ...rest] = argv
+  if (command === 'weir') return [process.execPath, WEIR, ...rest]
   if (command === 'gobgp') return [command, '--target', `unix://${gobgpSocket(host)}`, ...rest]
   return routerCommand(host, argv)
 }

@@ -2,6 +2,7 @@
 // One value, printed as text or JSON.
 
 import { existsSync, readdirSync } from 'node:fs'
+import { formatTable } from '../model/text-table.ts'
 import { acceptsPort, CONTROL_HOST, controlHost } from './control-process.ts'
 import { namespaceExists } from './host.ts'
 import { type LinkState, linkName, linkStates } from './links.ts'
@@ -136,7 +137,7 @@ export function formatStatus(status: RackStatus): string {
       ? [formatApiServer(status.apiServer)]
       : ['  fabric only: no API server, agents or gobgpd']),
     '',
-    table(
+    formatTable(
       ['HOST', 'ROLE', 'ASN', 'NAMESPACE', 'ADDRESSES', 'PROCESSES (anonymous memory)'],
       status.hosts.map(hostRow),
     ),
@@ -144,12 +145,12 @@ export function formatStatus(status: RackStatus): string {
     'Address plan',
     ...Object.entries(status.plan).map(([key, value]) => `  ${key.padEnd(12)}${planValue(value)}`),
     '',
-    table(
+    formatTable(
       ['LINK', 'TO', 'STATE'],
       status.links.map((link) => [link.name, link.to, link.state]),
     ),
     '',
-    table(
+    formatTable(
       ['ROUTER', 'PEER', 'ADDRESS', 'STATE', 'PREFIXES'],
       status.sessions.map((one) => [
         one.router,
@@ -188,19 +189,4 @@ function planValue(value: unknown): string {
   const entries = Object.entries(value)
   const isPair = entries.every(([key]) => key.startsWith('ipv'))
   return entries.map(([key, one]) => (isPair ? String(one) : `${key} ${one}`)).join(isPair ? ', ' : ', ')
-}
-
-/** Columns as wide as their widest cell, two blanks apart. */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
-  )
-  return [header, ...rows]
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd((widths[column] ?? 0) + 2))
-        .join('')
-        .trimEnd(),
-    )
-    .join('\n')
 }

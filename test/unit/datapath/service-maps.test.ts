@@ -163,7 +163,7 @@ t.test('a deleted Service leaves nothing, after the grace period', async (t) => 
   t.equal(tables.frontendAddresses.rows.size, 0)
   t.equal(tables.backends.rows.size, 0)
   t.equal(maps.retire(), undefined, 'nothing waits')
-  t.strictSame(maps.usage, { frontends: 0, backends: 0, slots: 0 })
+  t.strictSame(maps.usage, { frontends: 0, backends: 0, slots: 0, sourceRanges: 0 })
 })
 
 t.test('two Services that claim one address and port: the older has it, the other inherits it', async (t) => {

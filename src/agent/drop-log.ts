@@ -1,0 +1,63 @@
+// The drops that the programs tell of, the newest kept for who asks. Under a flood the programs send a sample, and what finds
+// no room in the ring is counted by them (EVENT_LOST); the counters by reason are whole in any case.
+
+import { decodePacketEvent, VERDICT_REASON_NAMES } from '../datapath/abi.gen.ts'
+import { type Address, formatAddress } from '../model/address.ts'
+import type { RingBatch } from '../sys/libbpf-ts/index.ts'
+
+const KEPT_MAX = 1000
+
+export interface Drop {
+  /** Milliseconds since the epoch. */
+  readonly timeMs: number
+  /** Name of enum verdict_reason without its prefix. */
+  readonly reason: string
+  readonly source: Address
+  readonly sourcePort: number
+  readonly destination: Address
+  readonly destinationPort: number
+  /** IANA number. */
+  readonly protocol: number
+  readonly ifindex: number
+  /** `namespace/name`; undefined: no Service was found. */
+  readonly service: string | undefined
+}
+
+export class DropLog {
+  readonly #kept: Drop[] = []
+  readonly #serviceOf: (serviceId: number) => string | undefined
+  readonly #bootMs: number
+  #next = 0
+
+  /** @param bootMs when the node came up, milliseconds since the epoch: events count from there */
+  constructor(serviceOf: (serviceId: number) => string | undefined, bootMs: number) {
+    this.#serviceOf = serviceOf
+    this.#bootMs = bootMs
+  }
+
+  /** Takes a batch of the ring. */
+  take(batch: RingBatch): void {
+    // What this batch itself would push out again is not decoded.
+    for (let index = Math.max(0, batch.count - KEPT_MAX); index < batch.count; index++) {
+      const event = decodePacketEvent(batch.data, batch.offsets[index] ?? 0)
+      this.#kept[this.#next] = {
+        timeMs: this.#bootMs + Number(event.timeNs / 1_000_000n),
+        reason: VERDICT_REASON_NAMES.get(event.reason)?.replace('REASON_', '') ?? String(event.reason),
+        source: formatAddress(event.source),
+        sourcePort: event.sourcePort,
+        destination: formatAddress(event.destination),
+        destinationPort: event.destinationPort,
+        protocol: event.protocol,
+        ifindex: event.ifindex,
+        service: event.serviceId === 0 ? undefined : this.#serviceOf(event.serviceId),
+      }
+      this.#next = (this.#next + 1) % KEPT_MAX
+    }
+  }
+
+  /** The newest `count`, oldest first. */
+  newest(count: number): Drop[] {
+    const inOrder = [...this.#kept.slice(this.#next), ...this.#kept.slice(0, this.#next)]
+    return inOrder.slice(Math.max(0, inOrder.length - count))
+  }
+}

@@ -1,0 +1,70 @@
+// What commands for the node have in common: they ask the agent of this node through its socket, and print the answer as a
+// table or, with -o json, as it came.
+
+import { request } from 'node:http'
+import type { ParseArgsOptionsConfig } from 'node:util'
+import { UsageError } from './options.ts'
+
+/** Where the agent of manifests/base listens. */
+const SOCKET_DEFAULT = '/run/weir/agent.sock'
+const TIMEOUT_MS = 10_000
+
+export const AGENT_OPTIONS = {
+  socket: { type: 'string' },
+  output: { type: 'string', short: 'o' },
+  help: { type: 'boolean', short: 'h' },
+} as const satisfies ParseArgsOptionsConfig
+
+export const AGENT_OPTIONS_HELP = `  -o json          as JSON
+  --socket PATH    the agent's socket (default: $WEIR_SOCKET, else ${SOCKET_DEFAULT})
+`
+
+interface AgentOptions {
+  readonly socket?: string | undefined
+  readonly output?: string | undefined
+}
+
+export class AgentError extends Error {
+  readonly code: 'NO_AGENT' | 'REFUSED'
+  constructor(code: AgentError['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+/** Asks the agent of this node. Throws AgentError. */
+export async function askAgent<T>({ socket }: AgentOptions, path: string): Promise<T> {
+  const socketPath = socket ?? process.env['WEIR_SOCKET'] ?? SOCKET_DEFAULT
+  const { status, body } = await get(socketPath, path).catch((error: NodeJS.ErrnoException) => {
+    throw new AgentError(
+      'NO_AGENT',
+      `no agent answers on ${socketPath} (${error.code ?? error.message}). Mend: run this on a node with a running agent, as root; --socket names another place, STATE_DIRECTORY/agent.sock`,
+    )
+  })
+  const answer = JSON.parse(body) as T & { error?: string }
+  if (status !== 200) throw new AgentError('REFUSED', answer.error ?? `the agent answered ${status}`)
+  return answer
+}
+
+/** Prints the answer as it was asked for. */
+export function printAnswer<T>({ output }: AgentOptions, answer: T, asText: (answer: T) => string): void {
+  if (output !== undefined && output !== 'json' && output !== 'table')
+    throw new UsageError(`there is no output '${output}'. Mend: -o json or -o table`)
+  process.stdout.write(output === 'json' ? `${JSON.stringify(answer, undefined, 2)}\n` : asText(answer))
+}
+
+function get(socketPath: string, path: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, timeout: TIMEOUT_MS }, (response) => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('error', reject)
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts).toString() }),
+      )
+    })
+    asked.on('timeout', () => asked.destroy(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)))
+    asked.on('error', reject)
+    asked.end()
+  })
+}

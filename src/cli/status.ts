@@ -1,0 +1,91 @@
+// `weir status`: this node's agent and datapath on one page.
+
+import type { AgentStatus } from '../agent/status-view.ts'
+import { formatTable } from '../model/text-table.ts'
+import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
+import type { Command } from './main.ts'
+import { parseOptions, UsageError } from './options.ts'
+
+const USAGE = `Usage: weir status
+
+Uplinks and what serves them, the API server's objects, how full the tables are, and what this kernel lacks.
+
+${AGENT_OPTIONS_HELP}`
+
+export const statusCommand: Command = {
+  summary: "this node's agent and datapath",
+  run: async (args) => {
+    const { values, positionals } = parseOptions('weir status', args, AGENT_OPTIONS)
+    if (values.help) {
+      process.stdout.write(USAGE)
+      return 0
+    }
+    if (positionals.length > 0)
+      throw new UsageError(`'${positionals[0]}' is one word too many. Mend: 'weir status --help' tells more`)
+    printAnswer(values, await askAgent<AgentStatus>(values, '/v1/status'), formatStatus)
+    return 0
+  },
+}
+
+export function formatStatus(status: AgentStatus): string {
+  const sections = [
+    formatAgent(status),
+    formatUplinks(status),
+    formatSources(status),
+    formatFills(status),
+    formatLacks(status),
+  ]
+  return `${sections.filter((section) => section !== '').join('\n\n')}\n`
+}
+
+function formatAgent({ node, synced, allocatesAddresses, pods }: AgentStatus): string {
+  const state = synced
+    ? 'the kernel holds what the API server says'
+    : 'waiting for the first word of an API server'
+  return [
+    `Node     ${node}`,
+    `State    ${state}`,
+    `Pods     ${pods.length} on this node`,
+    ...(allocatesAddresses ? ['Leader   gives out load-balancer addresses'] : []),
+  ].join('\n')
+}
+
+function formatUplinks({ uplinks }: AgentStatus): string {
+  const rows = uplinks.map(({ name, isUp, mtu, gateways, problem }) => [
+    name,
+    isUp ? 'up' : 'down',
+    String(mtu),
+    gateways.filter((gateway) => typeof gateway === 'string').join(' '),
+    problem ?? '',
+  ])
+  return formatTable(['UPLINK', 'CARRIER', 'MTU', 'GATEWAYS', 'PROBLEM'], rows)
+}
+
+function formatSources({ sources }: AgentStatus): string {
+  const rows = Object.entries(sources).map(([name, { phase, rows: count, lastError }]) => [
+    name,
+    phase,
+    String(count),
+    lastError ?? '',
+  ])
+  return formatTable(['WATCHED', 'PHASE', 'OBJECTS', 'LAST ERROR'], rows)
+}
+
+function formatFills({ fills, flows }: AgentStatus): string {
+  const rows = fills.map(({ map, used, capacity, knob, isNearlyFull }) => [
+    map,
+    String(used),
+    String(capacity),
+    `${Math.floor((used * 100) / capacity)} %${isNearlyFull ? ' nearly full' : ''}`,
+    knob === undefined ? '' : `datapath.capacities.${knob}`,
+  ])
+  const refused = flows.refused > 0 ? `\n${flows.refused} new flows were refused for want of a place.` : ''
+  return `${formatTable(['TABLE', 'USED', 'CAPACITY', 'FILL', 'KNOB'], rows)}${refused}`
+}
+
+function formatLacks({ features }: AgentStatus): string {
+  const lacking = features.filter(({ isPresent }) => !isPresent)
+  if (lacking.length === 0) return 'This kernel has every feature that is asked for.'
+  const rows = lacking.map(({ name, since, instead }) => [name, since, instead])
+  return formatTable(['KERNEL LACKS', 'SINCE', 'INSTEAD'], rows)
+}

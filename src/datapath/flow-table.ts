@@ -1,0 +1,194 @@
+// The kernel's flow table seen through its mapped memory: what is in it, and taking out what has been idle for too long.
+//
+// Readers and the sweep keep the protocol of bpf/lib/flow.h: an entry's word is read before and after its data, and another
+// version or BUSY means that the data is another flow's. Freeing is one compare-and-exchange of the word to
+// {version + 1, FREE}: it fails if a packet has touched the entry meanwhile, and then the entry was not idle. Words of 64 bits
+// are aligned, so Atomics on the mapped memory are the processor's own atomic instructions.
+//
+// The sweep reads 4 bytes per entry: the low half of a word holds the tick and the state, and 8 bits of the version.
+
+import { type Address, formatAddress } from '../model/address.ts'
+import * as abi from './abi.gen.ts'
+
+const WORD_HALVES_PER_FLOW = abi.FLOW_BYTES / 4
+const WORDS_PER_FLOW = abi.FLOW_BYTES / 8
+const DETAIL_BYTES = abi.FLOW_DETAIL_BYTES
+const { FLOW_STATE_SHIFT, FLOW_TICK_BITS, FLOW_VERSION_SHIFT } = abi.AbiConstant
+const TICK_MASK = 2 ** FLOW_TICK_BITS - 1
+const STATE_MASK = 15
+const KIND_AT = 28
+const FLAGS_AT = 29
+const { FLOW_BUSY, FLOW_CLOSING, FLOW_ESTABLISHED } = abi.FlowState
+/** The bit that both have apart. */
+const ANSWERED = FLOW_ESTABLISHED & ~abi.FlowState.FLOW_HALF_OPEN
+const { FLOW_TO_REMOTE } = abi.FlowKind
+const { FLOW_IS_UDP } = abi.FlowFlags
+
+export interface FlowEntry {
+  /** Name of enum flow_kind without its prefix: `TO_LOCAL`, `REPLY`, … */
+  readonly kind: string
+  /** Name of enum flow_state without its prefix. */
+  readonly state: string
+  readonly idleTicks: number
+  readonly client: Address
+  readonly clientPort: number
+  readonly protocol: number
+  /** Row of frontend_addresses. */
+  readonly frontendId: number
+  /** Row of backends; undefined on entries that name the frontend alone. */
+  readonly backendId: number | undefined
+  /** 0: not masqueraded. */
+  readonly snatPort: number
+}
+
+export interface FlowCounts {
+  readonly capacity: number
+  readonly live: number
+  readonly byState: Readonly<Record<string, number>>
+}
+
+const stateName = (state: number) => nameOf(abi.FLOW_STATE_NAMES, state)
+const kindName = (kind: number) => nameOf(abi.FLOW_KIND_NAMES, kind)
+
+/** Names of an enum without their common prefix. */
+function nameOf(names: ReadonlyMap<number | bigint, string>, number: number): string {
+  return names.get(number)?.replace('FLOW_', '') ?? String(number)
+}
+
+export interface FlowTableMemory {
+  /** The mapped `flows` and `flow_details`. */
+  readonly flows: ArrayBuffer
+  readonly details: ArrayBuffer
+  readonly sets: number
+}
+
+export class FlowTable {
+  readonly #flows: Buffer
+  readonly #details: Buffer
+  readonly #halves: Uint32Array
+  readonly #words: BigUint64Array
+  readonly #entries: number
+  readonly #nowTick: () => number
+  #cursor = 0
+  #counting = new Uint32Array(STATE_MASK + 1)
+  #counted: FlowCounts | undefined
+
+  /** @param nowTick what the programs call now: see weir_flow_clock */
+  constructor(memory: FlowTableMemory, nowTick: () => number) {
+    this.#entries = memory.sets * abi.AbiConstant.FLOW_WAYS
+    const bytes = this.#entries * abi.FLOW_BYTES
+    this.#flows = Buffer.from(memory.flows, 0, bytes)
+    this.#halves = new Uint32Array(memory.flows, 0, bytes / 4)
+    this.#words = new BigUint64Array(memory.flows, 0, bytes / 8)
+    this.#details = Buffer.from(memory.details, 0, this.#entries * DETAIL_BYTES)
+    this.#nowTick = nowTick
+  }
+
+  get capacity(): number {
+    return this.#entries
+  }
+
+  /** As of the last whole sweep; undefined before the first. */
+  get counts(): FlowCounts | undefined {
+    return this.#counted
+  }
+
+  /**
+   * Looks at the next `count` entries, frees those that have been idle for longer than their state may be, and counts the
+   * rest; starts over at the end.
+   * @returns how many were freed
+   */
+  sweep(count: number): number {
+    const now = this.#nowTick()
+    const end = Math.min(this.#entries, this.#cursor + count)
+    let freed = 0
+    for (let entry = this.#cursor; entry < end; entry++) {
+      const low = this.#halves[entry * WORD_HALVES_PER_FLOW] ?? 0
+      const state = (low >>> FLOW_STATE_SHIFT) & STATE_MASK
+      if (state <= FLOW_BUSY) continue
+      if (this.#isOver(entry, low, state, now) && this.#free(entry, low)) freed += 1
+      else this.#counting[state] = (this.#counting[state] ?? 0) + 1
+    }
+    this.#cursor = end
+    if (end === this.#entries) this.#finishCount()
+    return freed
+  }
+
+  /** Every live flow, each as of the moment it is read. */
+  *entries(): Generator<FlowEntry> {
+    const now = this.#nowTick()
+    for (let entry = 0; entry < this.#entries; entry++) {
+      const state = ((this.#halves[entry * WORD_HALVES_PER_FLOW] ?? 0) >>> FLOW_STATE_SHIFT) & STATE_MASK
+      const read = state > FLOW_BUSY ? this.#read(entry, now) : undefined
+      if (read) yield read
+    }
+  }
+
+  #read(entry: number, now: number): FlowEntry | undefined {
+    const word = Atomics.load(this.#words, entry * WORDS_PER_FLOW)
+    const flow = abi.decodeFlow(this.#flows, entry * abi.FLOW_BYTES)
+    const detail = abi.decodeFlowDetail(this.#details, entry * DETAIL_BYTES)
+    const again = Atomics.load(this.#words, entry * WORDS_PER_FLOW)
+    const version = BigInt(FLOW_VERSION_SHIFT)
+    const state = Number(again >> BigInt(FLOW_STATE_SHIFT)) & STATE_MASK
+    if (again >> version !== word >> version || state <= FLOW_BUSY) return undefined
+    const namesFrontend = kindName(flow.kind).endsWith('REPLY')
+    return {
+      kind: kindName(flow.kind),
+      state: stateName(state),
+      idleTicks: idleTicks(Number(again & BigInt(TICK_MASK)), now),
+      client: formatAddress(detail.client),
+      clientPort: detail.clientPort,
+      protocol: detail.protocol,
+      frontendId: detail.frontendId,
+      backendId: namesFrontend ? undefined : flow.index,
+      snatPort: flow.snatPort,
+    }
+  }
+
+  #isOver(entry: number, low: number, state: number, now: number): boolean {
+    const idle = idleTicks(low & TICK_MASK, now)
+    const kind = this.#flows[entry * abi.FLOW_BYTES + KIND_AT] ?? 0
+    const flags = this.#flows[entry * abi.FLOW_BYTES + FLAGS_AT] ?? 0
+    return idle > idleLimitTicks(state, kind, flags)
+  }
+
+  /** False: a packet came by, or the place has gone to another flow. */
+  #free(entry: number, low: number): boolean {
+    const at = entry * WORDS_PER_FLOW
+    const before = Atomics.load(this.#words, at)
+    if (Number(before & 0xffff_ffffn) !== low) return false
+    const after = ((before >> BigInt(FLOW_VERSION_SHIFT)) + 1n) << BigInt(FLOW_VERSION_SHIFT)
+    const free = BigInt.asUintN(64, after)
+    return Atomics.compareExchange(this.#words, at, before, free) === before
+  }
+
+  #finishCount(): void {
+    const byState: Record<string, number> = {}
+    let live = 0
+    for (const [state, count] of this.#counting.entries()) {
+      if (count > 0) byState[stateName(state)] = count
+      live += count
+    }
+    this.#counted = { capacity: this.#entries, live, byState }
+    this.#counting.fill(0)
+    this.#cursor = 0
+  }
+}
+
+/** A packet may have begun the next tick since `now` was asked for: what lies ahead of it is not idle at all. */
+function idleTicks(tick: number, now: number): number {
+  const idle = (now - tick) & TICK_MASK
+  return idle > TICK_MASK / 2 ? 0 : idle
+}
+
+/** The same as flow_idle_limit() in bpf/lib/flow_word.h. */
+export function idleLimitTicks(state: number, kind: number, flags: number): number {
+  if (state === FLOW_CLOSING) return abi.AbiConstant.FLOW_IDLE_CLOSING
+  if ((state & ANSWERED) === 0) return abi.AbiConstant.FLOW_IDLE_HALF_OPEN
+  if ((flags & FLOW_IS_UDP) !== 0) return abi.AbiConstant.FLOW_IDLE_ESTABLISHED_UDP
+  if (state !== FLOW_ESTABLISHED) return abi.AbiConstant.FLOW_IDLE_HALF_CLOSED
+  return kind === FLOW_TO_REMOTE
+    ? abi.AbiConstant.FLOW_IDLE_ONE_SIDED_TCP
+    : abi.AbiConstant.FLOW_IDLE_ESTABLISHED_TCP
+}

@@ -1,0 +1,98 @@
+// What commands for the node print.
+
+import t from 'tap'
+import { formatDrops, formatFlows } from '../../../src/cli/flow.ts'
+import { formatService, formatServices } from '../../../src/cli/service.ts'
+import { address } from '../../../src/model/address.ts'
+import { objectKey } from '../../../src/model/service.ts'
+
+const WEB = {
+  service: objectKey('default', 'web'),
+  held: ['10.96.0.7', '203.0.113.1'],
+  usable: { anywhere: 2, here: 1 },
+  problems: [],
+}
+
+t.test('Services: a row each, by name, with the first problem', async (t) => {
+  const full = {
+    ...WEB,
+    service: objectKey('a', 'full'),
+    held: [],
+    problems: ['the table of slots is full; raise datapath.capacities.slots'],
+  }
+  t.equal(
+    formatServices([WEB, full]),
+    [
+      'SERVICE      ADDRESSES              ENDPOINTS  HERE  PROBLEM',
+      'a/full       <none>                 2          1     the table of slots is full; raise datapath.capacities.slots',
+      'default/web  10.96.0.7 203.0.113.1  2          1',
+      '',
+    ].join('\n'),
+  )
+})
+
+t.test('one Service: its ports with frontends, endpoints, and who takes new flows', async (t) => {
+  const endpoint = { address: '10.244.1.2', port: 8080, node: 'node1', state: 'active', weight: 1 }
+  const text = formatService({
+    ...WEB,
+    ports: [
+      {
+        id: 'default/web 80/TCP ipv4',
+        frontends: [{ address: '203.0.113.1', port: 80, protocol: 'TCP', kind: 'load-balancer' }],
+        endpoints: [
+          { ...endpoint, inCluster: true, inLocal: true },
+          { ...endpoint, address: '10.244.2.2', state: 'terminating', inCluster: false, inLocal: false },
+        ],
+        forwarding: 'dsr',
+        balancing: 'maglev',
+        affinitySeconds: 10_800,
+        externalTrafficPolicy: 'Cluster',
+        internalTrafficPolicy: 'Cluster',
+        sourceRanges: ['198.51.100.0/24'],
+      },
+    ],
+  })
+  t.match(text, /Endpoints {2}2 usable, 1 of them on this node/)
+  t.match(text, /forwarding dsr, balancing maglev, .* affinity 10800s, source ranges 198.51.100.0\/24/)
+  t.match(text, /203.0.113.1 +80\/TCP +load-balancer/)
+  t.match(text, /10.244.1.2 +8080 +node1 +active +1 +cluster, local/)
+  t.match(text, /10.244.2.2 .* terminating +1 +no/)
+})
+
+t.test('flows: an answer that was cut says so', async (t) => {
+  const flow = {
+    kind: 'TO_LOCAL',
+    state: 'ESTABLISHED',
+    protocol: 'TCP',
+    client: '[2001:db8::7]:40000',
+    frontend: '[2001:db8:113::1]:80',
+    backend: undefined,
+    idleSeconds: 7300,
+    snatPort: undefined,
+  }
+  const text = formatFlows({ flows: [flow], isCut: true })
+  t.match(text, /TCP +\[2001:db8::7\]:40000 +\[2001:db8:113::1\]:80 +<gone> +TO_LOCAL +ESTABLISHED +2h/)
+  t.match(text, /There are more/)
+  t.notMatch(formatFlows({ flows: [flow], isCut: false }), /There are more/)
+})
+
+t.test('drops: when, why, who, and how many are not listed', async (t) => {
+  const text = formatDrops({
+    drops: [
+      {
+        timeMs: Date.UTC(2026, 0, 2, 3, 4, 5),
+        reason: 'SOURCE_RANGE',
+        source: address('198.51.100.7'),
+        sourcePort: 40_000,
+        destination: address('203.0.113.1'),
+        destinationPort: 80,
+        protocol: 6,
+        ifindex: 3,
+        service: 'default/web',
+      },
+    ],
+    lost: 4,
+  })
+  t.match(text, /2026-01-02T03:04:05.000Z +SOURCE_RANGE +6 +198.51.100.7:40000 +203.0.113.1:80 +default\/web/)
+  t.match(text, /4 more were counted/)
+})
