@@ -51,14 +51,15 @@ function formatAgent({ node, synced, allocatesAddresses, pods }: AgentStatus): s
 }
 
 function formatUplinks({ uplinks }: AgentStatus): string {
-  const rows = uplinks.map(({ name, isUp, mtu, gateways, problem }) => [
+  const rows = uplinks.map(({ name, isUp, hook, mtu, gateways, problem, reason }) => [
     name,
     isUp ? 'up' : 'down',
+    hook ?? 'none',
     String(mtu),
     gateways.filter((gateway) => typeof gateway === 'string').join(' '),
-    problem ?? '',
+    problem ?? reason ?? '',
   ])
-  return formatTable(['UPLINK', 'CARRIER', 'MTU', 'GATEWAYS', 'PROBLEM'], rows)
+  return formatTable(['UPLINK', 'CARRIER', 'HOOK', 'MTU', 'GATEWAYS', 'PROBLEM'], rows)
 }
 
 function formatSources({ sources }: AgentStatus): string {
