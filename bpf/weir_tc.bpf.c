@@ -6,19 +6,32 @@
  */
 #define WEIR_SKB
 #include "maps.h"
+#include "lib/fragment.h"
+#include "lib/icmp_reply.h"
 #include "lib/parse_skb.h"
 #include "lib/reply.h"
 
 const volatile struct node_config node_config = {};
 
-GLOBAL_FUNCTION int reply_ipv4(ctx_t *ctx, const struct packet *packet)
+static __always_inline int reply_parsed(ctx_t *ctx, struct packet *packet, const int family)
 {
-	return packet ? reply(ctx, packet, IPV4) : VERDICT_PASS;
+	enum parsed parsed = packet->parsed;
+
+	if (parsed == PARSED_FRAGMENT)
+		parsed = fragment_resolve(ctx, packet);
+	if (parsed == PARSED_PORTS)
+		return reply(ctx, packet, family);
+	return parsed == PARSED_ICMP ? reply_error(ctx, packet, family) : VERDICT_PASS;
 }
 
-GLOBAL_FUNCTION int reply_ipv6(ctx_t *ctx, const struct packet *packet)
+GLOBAL_FUNCTION int reply_ipv4(ctx_t *ctx, struct packet *packet)
 {
-	return packet ? reply(ctx, packet, IPV6) : VERDICT_PASS;
+	return packet ? reply_parsed(ctx, packet, IPV4) : VERDICT_PASS;
+}
+
+GLOBAL_FUNCTION int reply_ipv6(ctx_t *ctx, struct packet *packet)
+{
+	return packet ? reply_parsed(ctx, packet, IPV6) : VERDICT_PASS;
 }
 
 SEC("tc")

@@ -21,7 +21,7 @@ static __always_inline int leave_to_others(int verdict)
 SEC("tc")
 int weir_uplink_ingress(ctx_t *ctx)
 {
-	skb_pull_headers(ctx, TUNNELLED_HEADERS_BYTES_MAX);
+	ctx_read_ahead(ctx, TUNNELLED_HEADERS_BYTES_MAX);
 	return leave_to_others(receive_from_uplink(ctx));
 }
 

@@ -7,9 +7,11 @@
  *   2. Its destination is a frontend: the client's backend by affinity, else that of its hash (from
  *      outside), or the one that the entry node chose (from a tunnel). No backend: refuse when none
  *      is anywhere, else drop.
- *   3. Its address is a Service's, its port is not: refuse. Ping is answered; other ICMP is
+ *   3. It is an ICMP error about a packet of a flow: to the end that it is for.
+ *   4. Its address is a Service's, its port is not: refuse. Ping is answered; other ICMP is
  *      dropped, for the stack would send it out again by the default route.
- *   4. Pass.
+ *   5. Pass.
+ * Fragments are judged by the ports of their datagram.
  */
 #ifndef WEIR_LIB_BALANCE_H
 #define WEIR_LIB_BALANCE_H
@@ -17,6 +19,8 @@
 #include "lib/affinity.h"
 #include "lib/deliver.h"
 #include "lib/echo.h"
+#include "lib/fragment.h"
+#include "lib/icmp_relay.h"
 #include "lib/masquerade.h"
 #include "lib/track.h"
 
@@ -84,20 +88,6 @@ static __always_inline int judge_without_backend(ctx_t *ctx, struct packet *pack
 	return answer_refusal(ctx, packet, family);
 }
 
-/* This node's number for the choice that came through a tunnel; 0: not a backend of this node. */
-static __always_inline __u32 find_tunnelled_backend(const struct packet *packet,
-						    const struct backend_key *chosen)
-{
-	struct backend_key key = *chosen;
-	const struct backend *backend;
-	const __u32 *id;
-
-	key.protocol = packet->tuple.protocol;
-	id = bpf_map_lookup_elem(&backend_ids, &key);
-	backend = id ? backend_find(*id) : NULL;
-	return backend && backend->flags & BACKEND_LOCAL ? *id : 0;
-}
-
 static __always_inline enum flow_kind way_to_backend(const struct frontend *frontend,
 						     const struct backend *backend)
 {
@@ -106,8 +96,7 @@ static __always_inline enum flow_kind way_to_backend(const struct frontend *fron
 	return frontend->flags & FRONTEND_DSR ? FLOW_TO_REMOTE : FLOW_TO_REMOTE_SNAT;
 }
 
-static __always_inline int judge(ctx_t *ctx, struct packet *packet,
-				 const struct backend_key *chosen, const struct flow_id *id,
+static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct flow_id *id,
 				 const int family)
 {
 	const struct frontend *frontend = frontend_find(
@@ -122,8 +111,8 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet,
 	if (!packet->is_tunnelled && !frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);
 	choice.frontend_id = frontend->frontend_id;
-	if (packet->is_tunnelled && chosen)
-		choice.backend_id = find_tunnelled_backend(packet, chosen);
+	if (packet->is_tunnelled)
+		choice.backend_id = find_chosen_backend(packet->tuple.protocol);
 	else
 		choice.backend_id = choose_family(packet, frontend, family);
 	backend = backend_find(choice.backend_id);
@@ -173,8 +162,7 @@ static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, stru
 	return true;
 }
 
-static __always_inline int balance(ctx_t *ctx, struct packet *packet,
-				   const struct backend_key *chosen, const int family)
+static __always_inline int balance(ctx_t *ctx, struct packet *packet, const int family)
 {
 	struct flow_hit hit;
 	struct flow_id id = {};
@@ -184,7 +172,7 @@ static __always_inline int balance(ctx_t *ctx, struct packet *packet,
 	if (!is_first_packet(packet) && flow_find(&id, &hit) &&
 	    follow(ctx, packet, &hit, &verdict, family))
 		return verdict;
-	return judge(ctx, packet, chosen, &id, family);
+	return judge(ctx, packet, &id, family);
 }
 
 /* Ours by its address but impossible to balance: answered or dropped here, or the default route
@@ -211,13 +199,20 @@ static __always_inline int judge_by_address(ctx_t *ctx, struct packet *packet, e
 	return answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family);
 }
 
-static __always_inline int judge_packet(ctx_t *ctx, struct packet *packet,
-					const struct backend_key *chosen, enum parsed parsed,
-					const int family)
+static __always_inline int judge_packet(ctx_t *ctx, struct packet *packet, const int family)
 {
+	enum parsed parsed = packet->parsed;
+	int verdict;
+
+	if (parsed == PARSED_FRAGMENT)
+		parsed = fragment_resolve(ctx, packet);
 	if (parsed == PARSED_PORTS)
-		return balance(ctx, packet, chosen, family);
-	if (parsed == PARSED_FOREIGN || (parsed == PARSED_ICMP && packet->is_tunnelled))
+		return balance(ctx, packet, family);
+	if (parsed == PARSED_ICMP && relay_error(ctx, packet, &verdict, family))
+		return verdict;
+	if (parsed == PARSED_ICMP && packet->is_tunnelled)
+		return drop(packet, REASON_ICMP_UNANSWERED);
+	if (parsed == PARSED_FOREIGN)
 		return drop(packet, REASON_MALFORMED_TUNNEL);
 	return judge_by_address(ctx, packet, parsed, family);
 }

@@ -8,6 +8,7 @@
  *   ctx_data(), ctx_data_end()        direct access; any function below that takes `ctx` and may
  * move the packet invalidates them ctx_bytes()                       length of the frame
  *   ctx_segment_bytes()               the longest IP packet that will be made of it
+ *   ctx_read_ahead()                  makes so many bytes, or all there are, directly accessible
  *   ctx_ingress_ifindex()             where it came in
  *   ctx_redirect(), ctx_leave_by()    verdicts that send it on
  *   ctx_write_link()                  the frame's two MAC addresses

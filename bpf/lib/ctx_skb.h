@@ -41,6 +41,14 @@ static __always_inline __u32 ctx_segment_bytes(ctx_t *ctx, const struct packet *
 	return packet->l4_offset - packet->l3_offset + (words >> 4) * 4 + ctx->gso_size;
 }
 
+/* Headers may lie in the buffer's pages; what was written by a socket has them in front. */
+static __always_inline bool ctx_read_ahead(ctx_t *ctx, __u32 bytes)
+{
+	__u32 wanted = ctx->len < bytes ? ctx->len : bytes;
+
+	return ctx->data_end - ctx->data >= wanted || !bpf_skb_pull_data(ctx, wanted);
+}
+
 static __always_inline int ctx_redirect(__u32 ifindex)
 {
 	return bpf_redirect(ifindex, 0);

@@ -31,6 +31,14 @@ static __always_inline __u32 ctx_bytes(ctx_t *ctx)
 	return bpf_xdp_get_buff_len(ctx);
 }
 
+/* A frame's first buffer holds more headers than anybody reads. */
+static __always_inline bool ctx_read_ahead(ctx_t *ctx, __u32 bytes)
+{
+	(void)ctx;
+	(void)bytes;
+	return true;
+}
+
 static __always_inline __u32 ctx_ingress_ifindex(const ctx_t *ctx)
 {
 	return ctx->ingress_ifindex;

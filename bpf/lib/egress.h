@@ -11,6 +11,8 @@
 #ifndef WEIR_LIB_EGRESS_H
 #define WEIR_LIB_EGRESS_H
 
+#include "lib/fragment.h"
+#include "lib/icmp_reply.h"
 #include "lib/parse_skb.h"
 #include "lib/reply.h"
 
@@ -36,14 +38,39 @@ static __always_inline int reverse(ctx_t *ctx, const struct packet *packet, cons
 	return VERDICT_PASS;
 }
 
-GLOBAL_FUNCTION int reverse_ipv4(ctx_t *ctx, const struct packet *packet)
+/* An ICMP error of such a backend: a closed port, mostly. */
+static __always_inline int reverse_error(ctx_t *ctx, const struct packet *packet, const int family)
 {
-	return packet ? reverse(ctx, packet, IPV4) : VERDICT_PASS;
+	struct scratch *scratch = scratch_find();
+	struct flow_hit hit = {};
+
+	if (!scratch || !error_of_backend(ctx, packet, scratch, &hit, family))
+		return VERDICT_PASS;
+	if (!error_translate(ctx, packet, 0, family))
+		return drop_reply(packet);
+	count_packet(packet, REASON_ICMP_RELAYED);
+	return VERDICT_PASS;
 }
 
-GLOBAL_FUNCTION int reverse_ipv6(ctx_t *ctx, const struct packet *packet)
+static __always_inline int reverse_parsed(ctx_t *ctx, struct packet *packet, const int family)
 {
-	return packet ? reverse(ctx, packet, IPV6) : VERDICT_PASS;
+	enum parsed parsed = packet->parsed;
+
+	if (parsed == PARSED_FRAGMENT)
+		parsed = fragment_resolve(ctx, packet);
+	if (parsed == PARSED_PORTS)
+		return reverse(ctx, packet, family);
+	return parsed == PARSED_ICMP ? reverse_error(ctx, packet, family) : VERDICT_PASS;
+}
+
+GLOBAL_FUNCTION int reverse_ipv4(ctx_t *ctx, struct packet *packet)
+{
+	return packet ? reverse_parsed(ctx, packet, IPV4) : VERDICT_PASS;
+}
+
+GLOBAL_FUNCTION int reverse_ipv6(ctx_t *ctx, struct packet *packet)
+{
+	return packet ? reverse_parsed(ctx, packet, IPV6) : VERDICT_PASS;
 }
 
 static __always_inline int reverse_at_egress(ctx_t *ctx)

@@ -20,13 +20,29 @@ struct packet {
 	struct tuple tuple;
 	__u32 l3_offset; /* of the IP header: 14 and 4 more for each VLAN tag */
 	__u32 l4_offset;
-	__u32 ip_bytes; /* length by the IP header, without link layer and padding */
-	__u32 ifindex;	/* where it came in */
-	__u8 tcp_flags; /* enum tcp_flag; 0 for UDP */
+	__u32 ip_bytes;	    /* length by the IP header, without link layer and padding */
+	__u32 ifindex;	    /* where it came in */
+	__be32 fragment_id; /* IPv4's in the first two bytes */
+	__u8 tcp_flags; /* enum tcp_flag; 0 for UDP; of SCTP's first chunk what means the same */
 	__u8 ttl;
 	__u8 traffic_class; /* IPv4 TOS, IPv6 traffic class */
 	__u8 is_tunnelled;  /* another node sent it here, its choice made */
+	__u8 fragment;	    /* enum fragment */
+	__u8 parsed;	    /* enum parsed, where it was not the parser's caller who asked */
+	__u8 pad[2];
 };
+
+enum fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST = 1, /* has the ports, and a checksum over more than is in it */
+	FRAGMENT_LATER = 2, /* addresses alone: what lies behind them is payload */
+};
+
+/* Length of what follows the IP header, by that header. */
+static __always_inline __u32 packet_l4_bytes(const struct packet *packet)
+{
+	return packet->ip_bytes - (packet->l4_offset - packet->l3_offset);
+}
 
 /* Byte 13 of a TCP header. */
 enum tcp_flag {

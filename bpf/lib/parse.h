@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Parsing, shared by XDP and tc: Ethernet, up to two VLAN tags, IPv4 with options, IPv6, TCP, UDP.
- * Takes data and data_end, returns what kind of packet it is, and fills struct packet.
+ * Parsing, shared by XDP and tc: Ethernet, up to two VLAN tags, IPv4 with options, IPv6, TCP, UDP,
+ * SCTP. Takes data and data_end, returns what kind of packet it is, and fills struct packet.
  *
- * IPv6 extension headers are not walked: no client puts one before TCP or UDP on the way to a
- * Service, and a fragment is not balanced anyhow.
+ * Of IPv6 extension headers only the fragment header is read, directly behind the fixed one: no
+ * client puts another before its transport on the way to a Service.
  */
 #ifndef WEIR_LIB_PARSE_H
 #define WEIR_LIB_PARSE_H
@@ -16,6 +16,7 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include "lib/packet.h"
+#include "lib/sctp.h"
 
 #define VLAN_TAGS_MAX 2
 
@@ -25,18 +26,34 @@ struct vlan_header {
 };
 
 enum parsed {
-	PARSED_PORTS,	 /* TCP or UDP, the tuple is complete */
-	PARSED_FOREIGN,	 /* never ours: the kernel's business */
-	PARSED_PORTLESS, /* has addresses but no ports: ours only by its destination */
-	PARSED_ICMP,	 /* of the packet's own family */
-	PARSED_FRAGMENT,
-	PARSED_TRUNCATED, /* ends inside its TCP or UDP header */
+	PARSED_PORTS,	  /* TCP, UDP or SCTP, the tuple is complete */
+	PARSED_FOREIGN,	  /* never ours: the kernel's business */
+	PARSED_PORTLESS,  /* has addresses but no ports: ours only by its destination */
+	PARSED_ICMP,	  /* of the packet's own family */
+	PARSED_FRAGMENT,  /* its ports are to be found: lib/fragment.h */
+	PARSED_TRUNCATED, /* ends inside its transport header */
 };
 
 #define IPV4_FRAGMENT_MASK 0x3fff /* more fragments, or an offset */
+#define IPV4_OFFSET_MASK   0x1fff
 #define IPV4_DONT_FRAGMENT 0x4000
 #define IPV6_VERSION	   6
 #define NEXTHDR_FRAGMENT   44
+
+struct fragment_header {
+	__u8 nexthdr;
+	__u8 reserved;
+	__be16 offset; /* 13 bits, then 2 reserved, then "more fragments" */
+	__be32 identification;
+};
+
+#define IPV6_FRAGMENT_MASK 0xfff9 /* more fragments, or an offset */
+#define IPV6_OFFSET_MASK   0xfff8
+
+static __always_inline bool has_ports(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+}
 
 /* Returns the protocol behind the link layer, 0 when there is none. */
 static __always_inline __be16 parse_ethernet(void *data, void *data_end, struct packet *packet)
@@ -66,12 +83,17 @@ static __always_inline enum parsed parse_ports(void *data, void *data_end, struc
 	void *l4 = packet_l4(data, packet);
 	struct tcphdr *tcp = l4;
 	struct udphdr *udp = l4;
+	struct sctp_header *sctp = l4;
 
 	packet->tcp_flags = 0;
 	if (packet->tuple.protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > data_end)
 			return PARSED_TRUNCATED;
 		packet->tcp_flags = ((__u8 *)tcp)[13];
+	} else if (packet->tuple.protocol == IPPROTO_SCTP) {
+		if ((void *)(sctp + 1) > data_end)
+			return PARSED_TRUNCATED;
+		packet->tcp_flags = sctp_flags(sctp);
 	} else if ((void *)(udp + 1) > data_end) {
 		return PARSED_TRUNCATED;
 	}
@@ -93,13 +115,39 @@ static __always_inline enum parsed parse_ipv4(void *data, void *data_end, struct
 	packet->tuple.protocol = ip->protocol;
 	address_from_ipv4(&packet->tuple.source, ip->saddr);
 	address_from_ipv4(&packet->tuple.destination, ip->daddr);
-	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK))
+	packet->fragment = FRAGMENT_NONE;
+	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK)) {
+		packet->fragment =
+		    ip->frag_off & bpf_htons(IPV4_OFFSET_MASK) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+		packet->fragment_id = ip->id;
 		return PARSED_FRAGMENT;
+	}
 	if (ip->protocol == IPPROTO_ICMP)
 		return PARSED_ICMP;
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+	if (!has_ports(ip->protocol))
 		return PARSED_PORTLESS;
 	return parse_ports(data, data_end, packet);
+}
+
+/*
+ * The transport behind the fragment header takes the place of the one behind the fixed header.
+ * PARSED_PORTS: not a fragment after all (an "atomic" one, RFC 6946).
+ */
+static __always_inline enum parsed parse_fragment_header(void *data, void *data_end,
+							 struct packet *packet)
+{
+	struct fragment_header *fragment = packet_l4(data, packet);
+
+	if ((void *)(fragment + 1) > data_end)
+		return PARSED_TRUNCATED;
+	packet->tuple.protocol = fragment->nexthdr;
+	packet->l4_offset += sizeof(*fragment);
+	if (!(fragment->offset & bpf_htons(IPV6_FRAGMENT_MASK)))
+		return PARSED_PORTS;
+	packet->fragment_id = fragment->identification;
+	packet->fragment =
+	    fragment->offset & bpf_htons(IPV6_OFFSET_MASK) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+	return PARSED_FRAGMENT;
 }
 
 static __always_inline enum parsed parse_ipv6(void *data, void *data_end, struct packet *packet)
@@ -115,11 +163,16 @@ static __always_inline enum parsed parse_ipv6(void *data, void *data_end, struct
 	packet->tuple.protocol = ip->nexthdr;
 	address_from_ipv6(&packet->tuple.source, &ip->saddr);
 	address_from_ipv6(&packet->tuple.destination, &ip->daddr);
-	if (ip->nexthdr == IPPROTO_ICMPV6)
+	packet->fragment = FRAGMENT_NONE;
+	if (ip->nexthdr == NEXTHDR_FRAGMENT) {
+		enum parsed parsed = parse_fragment_header(data, data_end, packet);
+
+		if (parsed != PARSED_PORTS)
+			return parsed;
+	}
+	if (packet->tuple.protocol == IPPROTO_ICMPV6)
 		return PARSED_ICMP;
-	if (ip->nexthdr == NEXTHDR_FRAGMENT)
-		return PARSED_FRAGMENT;
-	if (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP)
+	if (!has_ports(packet->tuple.protocol))
 		return PARSED_PORTLESS;
 	return parse_ports(data, data_end, packet);
 }

@@ -12,29 +12,25 @@
 /* The same after a tunnel's headers. */
 #define TUNNELLED_HEADERS_BYTES_MAX 192
 
-/* Headers may lie in the skb's pages; what was written by a socket has them in front. */
-static __always_inline bool skb_pull_headers(struct __sk_buff *skb, __u32 bytes)
-{
-	__u32 wanted = skb->len < bytes ? skb->len : bytes;
-
-	return skb->data_end - skb->data >= wanted || !bpf_skb_pull_data(skb, wanted);
-}
-
-/* The family of a packet with ports, 0 for any other. */
-static __always_inline int parse_skb(struct __sk_buff *skb, struct packet *packet)
+/* The packet's family, 0 when it is not IP; packet->parsed is what kind of packet it is. */
+static __always_inline int parse_skb(ctx_t *ctx, struct packet *packet)
 {
 	void *data, *data_end;
 	__be16 protocol;
 
-	if (!skb_pull_headers(skb, HEADERS_BYTES_MAX))
+	if (!ctx_read_ahead(ctx, HEADERS_BYTES_MAX))
 		return 0;
-	data = (void *)(long)skb->data;
-	data_end = (void *)(long)skb->data_end;
+	data = ctx_data(ctx);
+	data_end = ctx_data_end(ctx);
 	protocol = parse_ethernet(data, data_end, packet);
-	if (protocol == bpf_htons(ETH_P_IP))
-		return parse_ipv4(data, data_end, packet) == PARSED_PORTS ? IPV4 : 0;
-	if (protocol == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(data, data_end, packet) == PARSED_PORTS ? IPV6 : 0;
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		packet->parsed = parse_ipv4(data, data_end, packet);
+		return IPV4;
+	}
+	if (protocol == bpf_htons(ETH_P_IPV6)) {
+		packet->parsed = parse_ipv6(data, data_end, packet);
+		return IPV6;
+	}
 	return 0;
 }
 

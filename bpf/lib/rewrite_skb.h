@@ -25,6 +25,12 @@ static __always_inline __u64 check_flags(const struct packet *packet)
 	return packet->tuple.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 }
 
+/* Neither SCTP's checksum nor a later fragment knows of addresses. */
+static __always_inline bool is_covered(const struct packet *packet)
+{
+	return packet->tuple.protocol != IPPROTO_SCTP && packet->fragment != FRAGMENT_LATER;
+}
+
 static __always_inline bool write_address_ipv4(ctx_t *ctx, const struct packet *packet,
 					       const struct address *from, const struct address *to,
 					       __u32 field)
@@ -34,8 +40,9 @@ static __always_inline bool write_address_ipv4(ctx_t *ctx, const struct packet *
 
 	return !bpf_l3_csum_replace(ctx, packet->l3_offset + offsetof(struct iphdr, check), before,
 				    after, sizeof(after)) &&
-	       !bpf_l4_csum_replace(ctx, check_offset(packet), before, after,
-				    check_flags(packet) | BPF_F_PSEUDO_HDR | sizeof(after)) &&
+	       (!is_covered(packet) ||
+		!bpf_l4_csum_replace(ctx, check_offset(packet), before, after,
+				     check_flags(packet) | BPF_F_PSEUDO_HDR | sizeof(after))) &&
 	       !bpf_skb_store_bytes(ctx, packet->l3_offset + field, &after, sizeof(after), 0);
 }
 
@@ -49,14 +56,43 @@ static __always_inline bool write_address_ipv6(ctx_t *ctx, const struct packet *
 	    bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0);
 
 	return difference >= 0 &&
-	       !bpf_l4_csum_replace(ctx, check_offset(packet), 0, difference,
-				    check_flags(packet) | BPF_F_PSEUDO_HDR) &&
+	       (!is_covered(packet) ||
+		!bpf_l4_csum_replace(ctx, check_offset(packet), 0, difference,
+				     check_flags(packet) | BPF_F_PSEUDO_HDR)) &&
 	       !bpf_skb_store_bytes(ctx, packet->l3_offset + field, &after, sizeof(after), 0);
+}
+
+/* `field` is the port's place in the first word. */
+static __always_inline bool write_sctp_port(ctx_t *ctx, const struct packet *packet, __be16 after,
+					    __u32 field)
+{
+	__u32 check_at = packet->l4_offset + offsetof(struct sctp_header, check);
+	union sctp_ports ports = {};
+	__u32 check, before;
+
+	if (bpf_skb_load_bytes(ctx, packet->l4_offset, &ports, sizeof(ports)) ||
+	    bpf_skb_load_bytes(ctx, check_at, &check, sizeof(check)))
+		return false;
+	before = ports.word;
+	if (field)
+		ports.destination = after;
+	else
+		ports.source = after;
+	if (before == ports.word)
+		return true;
+	if (check)
+		check ^= sctp_check_difference(before ^ ports.word, packet_l4_bytes(packet));
+	return !bpf_skb_store_bytes(ctx, packet->l4_offset, &ports, sizeof(ports), 0) &&
+	       !bpf_skb_store_bytes(ctx, check_at, &check, sizeof(check), 0);
 }
 
 static __always_inline bool write_port(ctx_t *ctx, const struct packet *packet, __be16 before,
 				       __be16 after, __u32 field)
 {
+	if (packet->fragment == FRAGMENT_LATER)
+		return true;
+	if (packet->tuple.protocol == IPPROTO_SCTP)
+		return write_sctp_port(ctx, packet, after, field);
 	return !bpf_l4_csum_replace(ctx, check_offset(packet), before, after,
 				    check_flags(packet) | sizeof(after)) &&
 	       !bpf_skb_store_bytes(ctx, packet->l4_offset + field, &after, sizeof(after), 0);

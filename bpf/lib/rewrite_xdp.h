@@ -19,6 +19,28 @@ static __always_inline __u64 rewrite_difference(const struct packet *packet,
 	return difference;
 }
 
+/* SCTP's checksum does not cover addresses. */
+static __always_inline bool rewrite_sctp(const struct packet *packet, const struct rewrite *to,
+					 struct sctp_header *sctp, void *data_end, const int ends)
+{
+	union sctp_ports before, after;
+
+	if ((void *)(sctp + 1) > data_end)
+		return false;
+	before = after = sctp->ports;
+	if (ends & REWRITE_SOURCE)
+		after.source = to->source_port;
+	if (ends & REWRITE_DESTINATION)
+		after.destination = to->destination_port;
+	if (before.word == after.word)
+		return true;
+	sctp->ports = after;
+	if (sctp->check)
+		sctp->check ^=
+		    sctp_check_difference(before.word ^ after.word, packet_l4_bytes(packet));
+	return true;
+}
+
 static __always_inline bool rewrite_ports(ctx_t *ctx, const struct packet *packet,
 					  const struct rewrite *to, __u64 difference,
 					  const int ends)
@@ -28,6 +50,8 @@ static __always_inline bool rewrite_ports(ctx_t *ctx, const struct packet *packe
 	struct tcphdr *tcp = l4;
 	struct udphdr *udp = l4;
 
+	if (packet->tuple.protocol == IPPROTO_SCTP)
+		return rewrite_sctp(packet, to, l4, data_end, ends);
 	if (ends & REWRITE_SOURCE)
 		difference =
 		    csum_replace_word(difference, packet->tuple.source_port, to->source_port);
@@ -95,7 +119,8 @@ static __always_inline bool rewrite_packet(ctx_t *ctx, const struct packet *pack
 			return false;
 		rewrite_ipv6(ip, to, ends);
 	}
-	return rewrite_ports(ctx, packet, to, difference, ends);
+	return packet->fragment == FRAGMENT_LATER ||
+	       rewrite_ports(ctx, packet, to, difference, ends);
 }
 
 #endif

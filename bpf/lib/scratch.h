@@ -14,7 +14,16 @@
 #define WEIR_LIB_SCRATCH_H
 
 #include "lib/flow.h"
+#include "lib/lb.h"
 #include "lib/rewrite.h"
+
+/* As an ICMP error quotes it, and as it is quoted after translation. */
+struct quoted {
+	struct tuple before;
+	struct tuple after;
+	__u32 l3_offset;
+	__u32 l4_offset;
+};
 
 struct scratch {
 	/* lib/track.h, lib/snat.h: the entry of the other direction */
@@ -24,6 +33,11 @@ struct scratch {
 	struct flow_detail detail;
 	/* lib/masquerade.h: what the packet becomes */
 	struct rewrite rewrite;
+	/* what another node chose for a tunnelled packet */
+	struct backend_key chosen;
+	/* lib/icmp.h: the packet that an error is about */
+	struct quoted quoted;
+	__u32 error_backend_id;
 };
 
 _Static_assert(sizeof(struct scratch) <= SCRATCH_BYTES, "the scratch memory fits its map");
@@ -33,6 +47,23 @@ static __always_inline struct scratch *scratch_find(void)
 	__u32 row = 0;
 
 	return bpf_map_lookup_elem(&scratch, &row);
+}
+
+/* This node's number for what another chose; 0: not a backend of this node. */
+static __always_inline __u32 find_chosen_backend(__u8 protocol)
+{
+	const struct scratch *scratch = scratch_find();
+	const struct backend *backend;
+	struct backend_key key;
+	const __u32 *id;
+
+	if (!scratch)
+		return 0;
+	key = scratch->chosen;
+	key.protocol = protocol;
+	id = bpf_map_lookup_elem(&backend_ids, &key);
+	backend = id ? backend_find(*id) : NULL;
+	return backend && backend->flags & BACKEND_LOCAL ? *id : 0;
 }
 
 #endif

@@ -43,6 +43,14 @@ static __always_inline bool is_to_snat_port(const struct packet *packet, const i
 	return address_is_equal(&packet->tuple.destination, &ours);
 }
 
+/* Of packets without a port in sight: fragments of answers, and errors about what was sent. */
+static __always_inline bool is_to_snat_address(const struct packet *packet, const int family)
+{
+	struct address ours = snat_address(family);
+
+	return node_config.snat_port_first && address_is_equal(&packet->tuple.destination, &ours);
+}
+
 static __always_inline void tuple_of_snat_reply(struct tuple *reply, const struct backend *backend,
 						__be16 snat_port, __u32 protocol, const int family)
 {

@@ -14,71 +14,86 @@
 extern const volatile __u8 uses_frontend_filter;
 
 /* One copy per family, called for packets from outside and for what came out of a tunnel. */
-GLOBAL_FUNCTION int judge_ipv4(ctx_t *ctx, struct packet *packet, const struct backend_key *chosen,
-			       __u32 parsed)
+GLOBAL_FUNCTION int judge_ipv4(ctx_t *ctx, struct packet *packet)
 {
-	return packet ? judge_packet(ctx, packet, chosen, parsed, IPV4) : VERDICT_ABORTED;
+	return packet ? judge_packet(ctx, packet, IPV4) : VERDICT_ABORTED;
 }
 
-GLOBAL_FUNCTION int judge_ipv6(ctx_t *ctx, struct packet *packet, const struct backend_key *chosen,
-			       __u32 parsed)
+GLOBAL_FUNCTION int judge_ipv6(ctx_t *ctx, struct packet *packet)
 {
-	return packet ? judge_packet(ctx, packet, chosen, parsed, IPV6) : VERDICT_ABORTED;
+	return packet ? judge_packet(ctx, packet, IPV6) : VERDICT_ABORTED;
 }
 
-static __always_inline int judge_parsed(ctx_t *ctx, struct packet *packet,
-					const struct backend_key *chosen, const int family)
+static __always_inline bool may_be_masqueraded(const struct packet *packet, const int family)
+{
+	if (packet->parsed == PARSED_PORTS)
+		return is_to_snat_port(packet, family);
+	return (packet->parsed == PARSED_FRAGMENT || packet->parsed == PARSED_ICMP) &&
+	       is_to_snat_address(packet, family);
+}
+
+/* The uplink's packet: its family, 0 for none of ours. A function of its own for its stack. */
+GLOBAL_FUNCTION int parse_uplink(ctx_t *ctx, struct packet *packet)
 {
 	void *data = ctx_data(ctx);
 	void *data_end = ctx_data_end(ctx);
-	enum parsed parsed = parse_ip(data, data_end, packet, family);
+	__be16 protocol;
 
-	if (parsed == PARSED_FOREIGN && !packet->is_tunnelled)
-		return pass(packet);
-	return family == IPV4 ? judge_ipv4(ctx, packet, chosen, parsed)
-			      : judge_ipv6(ctx, packet, chosen, parsed);
+	if (!packet)
+		return 0;
+	protocol = parse_ethernet(data, data_end, packet);
+	if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6))
+		return 0;
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		packet->parsed = parse_ipv4(data, data_end, packet);
+		return IPV4;
+	}
+	packet->parsed = parse_ipv6(data, data_end, packet);
+	return IPV6;
 }
 
-/* From the tunnel: the inner packet takes the place of the outer one and is judged like it. */
-static __always_inline int receive_tunnelled(ctx_t *ctx, struct packet *packet)
+/* From the tunnel: the inner packet takes the place of the outer one and is judged like it. Returns
+ * its family, 0 when it was dropped. */
+GLOBAL_FUNCTION int open_tunnelled(ctx_t *ctx, struct packet *packet)
 {
-	struct backend_key chosen = {};
 	enum verdict_reason reason;
+	struct scratch *scratch = scratch_find();
 	__be16 protocol = 0;
 
-	reason = decapsulate(ctx, packet, &chosen, &protocol);
-	if (reason != REASON_UNSPECIFIED)
-		return drop(packet, reason);
+	if (!packet || !scratch)
+		return 0;
+	reason = decapsulate(ctx, packet, &scratch->chosen, &protocol);
+	if (reason != REASON_UNSPECIFIED) {
+		packet_drop(packet, reason);
+		return 0;
+	}
 	packet->is_tunnelled = 1;
 	packet->l3_offset = sizeof(struct ethhdr);
-	if (protocol == bpf_htons(ETH_P_IP))
-		return judge_parsed(ctx, packet, &chosen, IPV4);
-	return judge_parsed(ctx, packet, &chosen, IPV6);
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		packet->parsed = parse_ipv4(ctx_data(ctx), ctx_data_end(ctx), packet);
+		return IPV4;
+	}
+	packet->parsed = parse_ipv6(ctx_data(ctx), ctx_data_end(ctx), packet);
+	return IPV6;
 }
 
 static __always_inline int receive_from_uplink(ctx_t *ctx)
 {
-	void *data = ctx_data(ctx);
-	void *data_end = ctx_data_end(ctx);
 	struct packet packet = {.ifindex = ctx_ingress_ifindex(ctx)};
-	__be16 protocol = parse_ethernet(data, data_end, &packet);
-	enum parsed parsed = PARSED_FOREIGN;
-	bool is_ipv4 = protocol == bpf_htons(ETH_P_IP);
+	int family;
 
-	if (is_ipv4)
-		parsed = parse_ipv4(data, data_end, &packet);
-	else if (protocol == bpf_htons(ETH_P_IPV6))
-		parsed = parse_ipv6(data, data_end, &packet);
-	if (parsed == PARSED_FOREIGN)
+	family = parse_uplink(ctx, &packet);
+	if (family == 0 || packet.parsed == PARSED_FOREIGN)
 		return pass(&packet);
-	if (parsed == PARSED_PORTS && is_to_tunnel(&packet, is_ipv4 ? IPV4 : IPV6))
-		return receive_tunnelled(ctx, &packet);
-	if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
-	    !is_to_snat_port(&packet, is_ipv4 ? IPV4 : IPV6))
+	if (packet.parsed == PARSED_PORTS && is_to_tunnel(&packet, family)) {
+		family = open_tunnelled(ctx, &packet);
+		if (family == 0)
+			return VERDICT_DROP;
+	} else if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
+		   !may_be_masqueraded(&packet, family)) {
 		return pass(&packet);
-	if (is_ipv4)
-		return judge_ipv4(ctx, &packet, NULL, parsed);
-	return judge_ipv6(ctx, &packet, NULL, parsed);
+	}
+	return family == IPV4 ? judge_ipv4(ctx, &packet) : judge_ipv6(ctx, &packet);
 }
 
 #endif

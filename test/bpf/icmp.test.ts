@@ -1,5 +1,5 @@
-// ICMP to a Service's address: ping is answered, all else is dropped, and none of it reaches a stack that would route it out
-// again. Other addresses' ICMP is none of our business.
+// ICMP to a Service's address: ping is answered, errors about its flows are relayed (icmp-errors.test.ts), all else is dropped, and
+// none of it reaches a stack that would route it out again. Other addresses' ICMP is none of our business.
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
@@ -65,9 +65,9 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     check(t, { name: 'a fragment', sent: piece, verdict: XDP.PASS, reason: R.REASON_NOT_OURS })
   })
 
-  t.test(`${family}: a tunnel brings no ICMP`, async (t) => {
+  t.test(`${family}: a tunnel brings no ping`, async (t) => {
     const sent = arriving(world, message(request), family)
-    check(t, { name: 'ping', sent, verdict: XDP.DROP, reason: R.REASON_MALFORMED_TUNNEL })
+    check(t, { name: 'ping', sent, verdict: XDP.DROP, reason: R.REASON_ICMP_UNANSWERED })
   })
 }
 

@@ -5,7 +5,8 @@
 // The builder computes every checksum from nothing, by another way than the programs (whole sums, not differences): comparing
 // all bytes with what came out therefore checks the programs' checksums too.
 
-import { type Address, addressToBytes, familyOf, formatAddress } from '../../src/model/address.ts'
+import { type Address, familyOf, formatAddress } from '../../src/model/address.ts'
+import { checksum, crc32c, pseudoHeader, sumWords, wireAddress } from './checksums.ts'
 
 export interface Link {
   readonly destination: string
@@ -14,6 +15,13 @@ export interface Link {
 
 export const TCP = 6
 export const UDP = 17
+export const SCTP = 132
+/** What tests of every transport loop over. */
+export const TRANSPORT_NAMES: Readonly<Record<number, string>> = {
+  [TCP]: 'TCP',
+  [UDP]: 'UDP',
+  [SCTP]: 'SCTP',
+}
 const ICMP = { ipv4: 1, ipv6: 58 } as const
 const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd } as const
 const VLAN_ETHERTYPE = 0x8100
@@ -38,6 +46,8 @@ interface Fields {
   readonly fragment: number
   readonly options: Uint8Array
   readonly hasChecksum: boolean
+  /** The type of SCTP's first chunk. */
+  readonly chunk: number
   readonly payload: Uint8Array
   /** Replaces everything behind the IP header. */
   readonly body: Uint8Array | undefined
@@ -78,6 +88,11 @@ export class Frame {
     return this.#with({ protocol: UDP })
   }
 
+  /** @param chunk type of the first chunk, whose body is the payload */
+  sctp(chunk: number): Frame {
+    return this.#with({ protocol: SCTP, chunk })
+  }
+
   numbers(sequence: number, acknowledged: number, window = 0): Frame {
     return this.#with({ sequence, acknowledged, window })
   }
@@ -94,7 +109,20 @@ export class Frame {
     return this.#with({ identification })
   }
 
-  /** The flags and offset word of an IPv4 header; not zero makes IPv6 carry a fragment header. */
+  /** This packet in fragments, the first ones with so many bytes behind the IP header (multiples of 8). */
+  pieces(...bytes: number[]): Frame[] {
+    const body = this.fields.body ?? transport(this.fields)
+    let at = 0
+    return [...bytes, body.length].map((length) => {
+      const more = at + length < body.length ? MORE_FRAGMENTS : 0
+      const piece = body.subarray(at, at + length)
+      const frame = this.#with({ body: piece, fragment: (at / 8) | more })
+      at += piece.length
+      return frame
+    })
+  }
+
+  /** The flags and offset word of an IPv4 header; IPv6 carries a fragment header with the same, unless it is "don't fragment". */
   fragment(fragment: number): Frame {
     return this.#with({ fragment })
   }
@@ -103,7 +131,7 @@ export class Frame {
     return this.#with({ options })
   }
 
-  /** A UDP checksum of zero: not computed. */
+  /** A UDP or SCTP checksum of zero: not computed. */
   withoutChecksum(): Frame {
     return this.#with({ hasChecksum: false })
   }
@@ -116,12 +144,12 @@ export class Frame {
     return this.#with({ protocol, body })
   }
 
-  /** An ICMP error of the destination about this packet, quoting its header and 8 bytes more. */
+  /** An ICMP error of the destination about this packet, quoting its header and 8 bytes more (SCTP: 20). */
   icmpError(type: number, code: number, value: number): Frame {
     const { source, destination } = this.fields
     const word = Buffer.alloc(4)
     word.writeUInt32BE(value)
-    const quoted = this.packet().subarray(0, this.#headerBytes() + 8)
+    const quoted = this.packet().subarray(0, this.#headerBytes() + this.#quotedBytes())
     const { link } = this.fields
     return this.#with({
       link: { destination: link.source, source: link.destination },
@@ -146,7 +174,13 @@ export class Frame {
   }
 
   #headerBytes(): number {
-    return familyOf(this.fields.source) === 'ipv4' ? 20 + this.fields.options.length : 40
+    if (familyOf(this.fields.source) === 'ipv4') return 20 + this.fields.options.length
+    return this.fields.fragment === DONT_FRAGMENT ? 40 : 48
+  }
+
+  /** As far as SCTP's initiate tag, else ports and what is beside them. */
+  #quotedBytes(): number {
+    return this.fields.protocol === SCTP && (this.fields.body?.length ?? 20) >= 20 ? 20 : 8
   }
 
   /** From the IP header on. */
@@ -168,6 +202,7 @@ export class Frame {
 }
 
 const DONT_FRAGMENT = 0x4000
+const MORE_FRAGMENTS = 0x2000
 
 export function frame(link: Link): Frame {
   const none = formatAddress(new Uint8Array(16))
@@ -189,6 +224,7 @@ export function frame(link: Link): Frame {
     fragment: DONT_FRAGMENT,
     options: new Uint8Array(),
     hasChecksum: true,
+    chunk: 0,
     payload: new Uint8Array(),
     body: undefined,
   })
@@ -203,36 +239,9 @@ export function mac(text: string): Buffer {
   return Buffer.from(text.replaceAll(':', ''), 'hex')
 }
 
-/** Four bytes of an IPv4 address, sixteen of an IPv6 one, as they stand in a header. */
-export function wireAddress(address: Address): Uint8Array {
-  return familyOf(address) === 'ipv4' ? addressToBytes(address).subarray(12) : addressToBytes(address)
-}
-
-export function sumWords(bytes: Uint8Array): number {
-  let sum = 0
-  for (let at = 0; at < bytes.length; at += 2) sum += ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)
-  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000)
-  return sum
-}
-
-export function checksum(bytes: Uint8Array): number {
-  return ~sumWords(bytes) & 0xffff
-}
-
-export function pseudoHeader(
-  source: Address,
-  destination: Address,
-  protocol: number,
-  length: number,
-): Buffer {
-  const tail = Buffer.alloc(8)
-  tail.writeUInt32BE(length, 0)
-  tail.writeUInt32BE(protocol, 4)
-  return Buffer.concat([wireAddress(source), wireAddress(destination), tail])
-}
-
 function transport(fields: Fields): Buffer {
   const { protocol, source, destination, payload } = fields
+  if (protocol === SCTP) return sctpPacket(fields)
   const header = protocol === TCP ? tcpHeader(fields) : udpHeader(fields)
   const segment = Buffer.concat([header, payload])
   const sum = checksum(Buffer.concat([pseudoHeader(source, destination, protocol, segment.length), segment]))
@@ -251,6 +260,20 @@ function tcpHeader(fields: Fields): Buffer {
   header[13] = fields.flags.reduce((bits, flag) => bits | FLAG_BITS[flag], 0)
   header.writeUInt16BE(fields.window, 14)
   return header
+}
+
+/** The common header and one chunk, padded to whole words. */
+function sctpPacket(fields: Fields): Buffer {
+  const { payload } = fields
+  const packet = Buffer.alloc(16 + Math.ceil(payload.length / 4) * 4)
+  packet.writeUInt16BE(fields.sourcePort, 0)
+  packet.writeUInt16BE(fields.destinationPort, 2)
+  packet.writeUInt32BE(fields.sequence, 4)
+  packet[12] = fields.chunk
+  packet.writeUInt16BE(4 + payload.length, 14)
+  packet.set(payload, 16)
+  if (fields.hasChecksum) packet.writeUInt32LE(crc32c(packet), 8)
+  return packet
 }
 
 function udpHeader(fields: Fields): Buffer {
@@ -282,7 +305,12 @@ const FRAGMENT_HEADER = 44
 function ipv6(fields: Fields, body: Uint8Array): Buffer {
   const isFragment = fields.fragment !== DONT_FRAGMENT
   const extension = Buffer.alloc(isFragment ? 8 : 0)
-  if (isFragment) extension[0] = fields.protocol
+  if (isFragment) {
+    extension[0] = fields.protocol
+    const more = fields.fragment & MORE_FRAGMENTS ? 1 : 0
+    extension.writeUInt16BE(((fields.fragment & 0x1fff) << 3) | more, 2)
+    extension.writeUInt32BE(0xabcd0000 + fields.identification, 4)
+  }
   const header = Buffer.alloc(40)
   header.writeUInt32BE(6 * 2 ** 28 + fields.trafficClass * 2 ** 20, 0)
   header.writeUInt16BE(extension.length + body.length, 4)
@@ -331,6 +359,16 @@ function readIpv6(packet: Buffer): IpReading {
   return readTransport(body, address(8), address(24), packet[6] ?? 0, packet[7] ?? 0)
 }
 
+function isChecksumRight(body: Buffer, source: Address, destination: Address, protocol: number): boolean {
+  if (protocol === SCTP) {
+    const blank = Buffer.from(body)
+    blank.writeUInt32LE(0, 8)
+    return crc32c(blank) === body.readUInt32LE(8)
+  }
+  if (protocol === UDP && body.readUInt16BE(6) === 0) return true
+  return sumWords(Buffer.concat([pseudoHeader(source, destination, protocol, body.length), body])) === 0xffff
+}
+
 function readTransport(
   body: Buffer,
   source: Address,
@@ -338,9 +376,7 @@ function readTransport(
   protocol: number,
   hops: number,
 ): IpReading {
-  const isUnchecked = protocol === UDP && body.readUInt16BE(6) === 0
-  const covered = Buffer.concat([pseudoHeader(source, destination, protocol, body.length), body])
-  if (!isUnchecked && sumWords(covered) !== 0xffff)
+  if (!isChecksumRight(body, source, destination, protocol))
     throw new Error(`wrong checksum of protocol ${protocol}: ${body.toString('hex', 0, 40)}`)
   return {
     source,

@@ -18,7 +18,7 @@ import {
 } from '../../src/datapath/load.ts'
 import { type Address, address, addressToBytes, type Family } from '../../src/model/address.ts'
 import type { BpfMap } from '../../src/sys/libbpf-ts/index.ts'
-import { type Frame, frame, type Link, mac, TCP, UDP } from './packet.ts'
+import { type Frame, frame, type Link, mac, SCTP, TCP, UDP } from './packet.ts'
 
 const { REASON_COUNT } = abi.VerdictReason
 export const XDP = { DROP: 1, PASS: 2, TX: 3, REDIRECT: 4 } as const
@@ -71,6 +71,7 @@ const CAST: Readonly<Record<Family, Cast>> = {
 }
 
 export const SERVICE = 700
+export const SCTP_INIT = 1
 export const TARGET_PORT = 8080
 export const BACKEND = { remote: 1, local: 2, byStack: 3, second: 4 } as const
 
@@ -87,7 +88,7 @@ function u32(value: number): Buffer {
 
 /** Backend, frontend and slot numbers of each family and protocol are apart. */
 function base(family: Family, protocol: number): number {
-  return (family === 'ipv4' ? 0 : 200) + (protocol === TCP ? 0 : 100)
+  return (family === 'ipv4' ? 0 : 200) + (protocol === TCP ? 0 : 100) + (protocol === SCTP ? 300 : 0)
 }
 
 export class World {
@@ -116,7 +117,7 @@ export class World {
     for (const family of ['ipv4', 'ipv6'] as const) {
       this.#filter.hold(CAST[family].vip)
       this.#writeNodesAndPods(family)
-      for (const protocol of [TCP, UDP]) this.#writeServices(family, protocol)
+      for (const protocol of [TCP, UDP, SCTP]) this.#writeServices(family, protocol)
     }
   }
 
@@ -160,6 +161,7 @@ export class World {
   request(family: Family, protocol: number, port: number): Frame {
     const { client, vip } = CAST[family]
     const blank = frame(ARRIVING).from(client, 40000).to(vip, port).payload(23)
+    if (protocol === SCTP) return blank.sctp(SCTP_INIT)
     return protocol === TCP ? blank.tcp('syn') : blank.udp()
   }
 

@@ -154,7 +154,6 @@ for (const family of ['ipv4', 'ipv6'] as const)
     t.test(`${name}: what can't be balanced`, async (t) => {
       const dropped = (title: string, sent: Frame, reason: number) =>
         check(t, { name: title, sent, verdict: XDP.DROP, reason })
-      dropped('fragment', to(80).fragment(0x2000), R.REASON_FRAGMENT)
       dropped('cut short', to(80).body(protocol, Buffer.alloc(6)), R.REASON_MALFORMED)
     })
 
@@ -226,10 +225,39 @@ t.test('no way out: the tunnel has no uplink', async (t) => {
   world.setUplinkMembers(1)
 })
 
+t.test('refusals and ICMP errors are limited per second', async (t) => {
+  const row = Buffer.alloc(4)
+  const spend = () => {
+    const map = world.map('answers')
+    const counts = map
+      .splitPerCpu(map.lookup(row) ?? Buffer.alloc(0))
+      .map((bytes) => abi.decodeAnswerCount(bytes))
+    map.update(row, Buffer.concat(counts.map(({ tick }) => abi.encodeAnswerCount({ tick, answers: 10_000 }))))
+  }
+  for (const [sent, reason] of [
+    [world.request('ipv4', TCP, 90), R.REASON_NO_ENDPOINT],
+    [world.request('ipv6', UDP, 7777), R.REASON_NO_SUCH_PORT],
+    [world.request('ipv6', TCP, 81).ttl(1), R.REASON_TTL_EXCEEDED],
+  ] as const) {
+    // A tick may end between filling its budget and trying it.
+    const verdicts = Array.from({ length: 3 }, () => {
+      run(sent.bytes())
+      spend()
+      const before = world.metrics()
+      const { returnValue } = run(sent.bytes())
+      const more = (of: number) => (world.metrics().get(of) ?? 0) - (before.get(of) ?? 0)
+      return [returnValue, more(reason), more(R.REASON_ANSWER_LIMITED)].join()
+    })
+    t.ok(verdicts.includes([XDP.DROP, 1, 1].join()), `${reason}: ${verdicts}`)
+  }
+  for (const { key, value } of world.map('answers').entries())
+    world.map('answers').update(key, Buffer.alloc(value.length))
+})
+
 t.test('other protocols', async (t) => {
-  const sent = world.request('ipv4', TCP, 80).body(132, Buffer.alloc(16))
+  const sent = world.request('ipv4', TCP, 80).body(47, Buffer.alloc(16))
   const out = sent.icmpError(3, 3, 0)
-  check(t, { name: 'SCTP to a VIP', sent, verdict: XDP.TX, out, reason: R.REASON_NO_SUCH_PORT })
+  check(t, { name: 'GRE to a VIP', sent, verdict: XDP.TX, out, reason: R.REASON_NO_SUCH_PORT })
   const arp = Buffer.concat([Buffer.from('ffffffffffff0200000000fe0806', 'hex'), Buffer.alloc(46)])
   t.equal(run(arp).returnValue, XDP.PASS)
 })
