@@ -28,6 +28,9 @@ import { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
+import { processReadings } from './metrics/readings.ts'
+import { agentReadings } from './metrics-view.ts'
+import { Monitoring } from './monitoring.ts'
 import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
@@ -49,12 +52,15 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 })
   const parts = await makeParts(config, log)
   const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), apiHandlers(config, parts))
+  const own = processReadings()
+  parts.monitoring.listen([...agentReadings(parts), ...own.readings])
   const ready = parts.sources.synced.then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {
     ready,
     close: async () => {
       api.close()
+      own.close()
       await parts.close()
     },
   }
@@ -74,6 +80,8 @@ export interface Parts {
   readonly capacity: CapacityWatch
   readonly drops: DropLog
   readonly surroundings: Surroundings
+  readonly monitoring: Monitoring
+  readonly sessions: () => Sessions
   /** Called once, when every source has synced. */
   readonly begin: () => void
   readonly close: () => Promise<void>
@@ -127,9 +135,10 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     loop?.networkChanged()
   }
   const routing = new Routing({ config, log, served, onSessions })
+  const plan = planContext(config, sources.nodes)
+  const monitoring = new Monitoring({ config, sources, plan, events, log, served })
   const begin = () => {
     const { nodeName, pools } = config
-    const plan = planContext(config, sources.nodes)
     const ended = new EndedSockets({
       datapath,
       network,
@@ -150,6 +159,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
       network,
       events,
       log,
+      observer: monitoring,
       onApplied,
     })
     allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
@@ -180,6 +190,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     await masquerade?.close()
     await loop?.close()
     await sockets?.close()
+    monitoring.close()
     await routing.close()
     sources.close()
     await network.close()
@@ -200,6 +211,8 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     capacity,
     drops,
     surroundings,
+    monitoring,
+    sessions: () => sessions,
     begin,
     close,
   }

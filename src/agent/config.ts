@@ -32,6 +32,23 @@ const prefixText = z.string().transform((text, context) => {
   return z.NEVER
 })
 
+const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
+/** Where to listen, or `none`; no host means every address of both families, as with kube-proxy's 0.0.0.0. */
+const listenText = z.string().transform((text, context) => {
+  if (text === 'none') return undefined
+  const match = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  const host = parseAddress(match?.[1] ?? match?.[2] ?? '')
+  const port = Number(match?.[3])
+  if (host !== undefined && port > 0 && port <= 65_535)
+    return { host: UNSPECIFIED.has(host) ? undefined : host, port }
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is neither an address and port like 127.0.0.1:10249 or [::]:10256, nor 'none'`,
+  })
+  return z.NEVER
+})
+
 const asn = z.number().int().min(1).max(4_294_967_294)
 
 const peerSchema = z
@@ -167,6 +184,15 @@ const configFields = z.strictObject({
         .default(['ipv4', 'ipv6']),
     })
     .prefault({}),
+  /** /healthz and /livez. */
+  health: z
+    .strictObject({
+      address: listenText.prefault('0.0.0.0:10256'),
+      /** Changes are written at once; one that waits for twice this long makes the node unhealthy. */
+      syncSeconds: z.number().min(1).max(3600).default(30),
+    })
+    .prefault({}),
+  metrics: z.strictObject({ address: listenText.prefault('127.0.0.1:10249') }).prefault({}),
   pools: z
     .array(z.strictObject({ name: z.string().min(1), prefixes: z.array(prefixText).min(1) }))
     .default([]),

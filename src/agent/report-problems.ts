@@ -10,7 +10,7 @@ export interface Reporter {
   readonly log: Pick<Logger, 'warn'>
 }
 
-function serviceObject(key: ObjectKey, uid?: string): InvolvedObject {
+export function serviceObject(key: ObjectKey, uid?: string): InvolvedObject {
   const [namespace = '', name = ''] = key.split('/')
   return { apiVersion: 'v1', kind: 'Service', namespace, name, ...(uid ? { uid } : {}) }
 }

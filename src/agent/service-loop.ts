@@ -16,6 +16,7 @@ import { type HostPortContext, hostPortOwner, planHostPorts } from '../services/
 import { type PlanContext, planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
 import { DirtyKeys } from './dirty-keys.ts'
+import type { LoopObserver } from './loop-observer.ts'
 import { type Reporter, reportService, reportSlice, reportUnserved } from './report-problems.ts'
 import type { Sources } from './sources.ts'
 
@@ -46,6 +47,7 @@ export interface ServiceLoopOptions {
   readonly log: Logger
   /** Which peers' sessions are up, as far as known. */
   readonly sessions: () => Sessions
+  readonly observer: LoopObserver
   /** Called after every round, with the Services that were written in it; undefined: gone. */
   readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => Promise<void>
 }
@@ -79,7 +81,10 @@ export class ServiceLoop {
       onError: (error, retryInMs) =>
         options.log.error({ err: error, retryInMs }, 'writing the datapath failed; trying again'),
     })
-    const requestRound = () => this.#rounds.request()
+    const requestRound = () => {
+      options.observer.queued()
+      this.#rounds.request()
+    }
     this.#nodes = options.sources.nodes.reader()
     this.#dirty = new DirtyKeys(options.sources, options.plan, requestRound)
     this.#nodes.onChange(requestRound)
@@ -91,6 +96,7 @@ export class ServiceLoop {
 
   networkChanged(): void {
     this.#networkChanged = true
+    this.#options.observer.queued()
     this.#rounds.request()
   }
 
@@ -101,6 +107,18 @@ export class ServiceLoop {
   }
 
   async #round(): Promise<void> {
+    const { observer } = this.#options
+    observer.started()
+    try {
+      await this.#write()
+    } catch (error) {
+      observer.failed()
+      throw error
+    }
+    observer.finished(this.#failing)
+  }
+
+  async #write(): Promise<void> {
     const nodesChanged = this.#nodes.take().size > 0
     if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) {
       await this.#applyNetwork()
@@ -234,6 +252,7 @@ export class ServiceLoop {
     const { heirs, ...status } = datapath.services.apply(key, desired)
     for (const heir of heirs) this.#again.add(heir)
     this.#written.add(key)
+    this.#options.observer.applied(key, service && { service, slices, desired })
     if (!service) {
       this.#served.delete(key)
       return

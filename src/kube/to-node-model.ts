@@ -25,7 +25,9 @@ export function toNode(object: api.Node): Node {
     addresses: [...new Set(addressesOf('InternalIP', 'ExternalIP'))],
     podCidrs: podCidrs.flatMap((text) => parseNetwork(text) ?? []),
     zone: metadata.labels?.[LABEL_ZONE] || undefined,
-    isLeaving: (spec?.taints ?? []).some((taint) => taint.key === TAINT_LEAVING),
+    isLeaving:
+      metadata.deletionTimestamp !== undefined ||
+      (spec?.taints ?? []).some((taint) => taint.key === TAINT_LEAVING),
   }
 }
 

@@ -109,7 +109,7 @@ export interface Node {
   readonly podCidrs: readonly Prefix[]
   /** undefined: the node does not say. */
   readonly zone: string | undefined
-  /** The cluster autoscaler is about to remove it: load balancers should stop sending new connections. */
+  /** It is being deleted, or the cluster autoscaler is about to: load balancers should stop sending new connections. */
   readonly isLeaving: boolean
 }
 

@@ -12,6 +12,8 @@ export interface TableOptions<Row> {
 export interface ChangeReader {
   /** Keys that changed since the last call, each once. */
   take(): ReadonlySet<string>
+  /** How many `take` would give. */
+  readonly pending: number
   /** Called at most once between two `take`s, when there is something to take. */
   onChange(listener: () => void): void
   close(): void
@@ -123,6 +125,10 @@ class Reader implements ChangeReader {
   constructor(present: Iterable<string>, onClose: (reader: Reader) => void) {
     this.#changed = new Set(present)
     this.#onClose = onClose
+  }
+
+  get pending(): number {
+    return this.#changed.size
   }
 
   take(): ReadonlySet<string> {

@@ -32,6 +32,8 @@ t.test('a good file is read and defaulted', async (t) => {
     mssClamp: false,
     perPacket: false,
   })
+  t.strictSame(config.health, { address: { host: undefined, port: 10_256 }, syncSeconds: 30 })
+  t.strictSame(config.metrics, { address: { host: '127.0.0.1', port: 10_249 } })
   t.equal(config.routing.peers[0]?.port, 179)
 })
 
@@ -94,6 +96,18 @@ t.test('refusals', async (t) => {
       'services: { nodePortAddresses: [eth0] }\nnodeName:',
       /services\.nodePortAddresses/,
     ],
+    [
+      'metrics on what is no address',
+      'nodeName:',
+      'metrics: { address: "eth0:10249" }\nnodeName:',
+      /metrics\.address: 'eth0:10249' is neither .* nor 'none'/,
+    ],
+    [
+      'health on no port',
+      'nodeName:',
+      'health: { address: "127.0.0.1:0" }\nnodeName:',
+      /health\.address: '127\.0\.0\.1:0' is neither/,
+    ],
     ['an ASN out of range', 'asn: 65101', 'asn: 0', /routing\.asn/],
     [
       'a gobgp target of no known form',
@@ -108,7 +122,7 @@ t.test('refusals', async (t) => {
   t.throws(() => loadConfig('/nonexistent/agent.yaml'), { code: 'UNREADABLE' })
 })
 
-t.test('services and datapath are read', async (t) => {
+t.test('services, datapath and listeners are read', async (t) => {
   const text = `${GOOD.replace('uplinks:', 'snatPorts: 50000-50999, capacities: { flows: 65536 }, uplinks:')}
 services:
   nodePortAddresses: [10.255.0.0/16, 127.0.0.0/8]
@@ -117,6 +131,12 @@ services:
   forwarding: dsr
 `
   const { datapath, services } = parseConfig(text, 'agent.yaml')
+  const { health, metrics } = parseConfig(
+    `${GOOD}\nhealth: { address: none }\nmetrics: { address: "[::1]:9100" }`,
+    'agent.yaml',
+  )
+  t.equal(health.address, undefined)
+  t.strictSame(metrics.address, { host: '::1', port: 9100 })
   t.match(datapath, { snatPorts: { first: 50_000, last: 50_999 }, capacities: { flows: 65_536 } })
   t.match(services, {
     nodePortAddresses: ['10.255.0.0/16', '127.0.0.0/8'],

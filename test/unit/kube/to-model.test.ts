@@ -315,6 +315,8 @@ t.test('nodes: the first InternalIP of each family, every address, zone and tain
       isLeaving: true,
     },
   )
+  const deleted = { name: 'gone', deletionTimestamp: '2026-01-01T00:00:00Z' }
+  t.equal(toNode({ metadata: deleted }).isLeaving, true, 'being deleted')
   t.strictSame(toNode({ metadata: { name: 'bare' } }), {
     name: 'bare',
     uid: '',

@@ -1,0 +1,80 @@
+// /healthz and /livez, as kube-proxy answers them.
+//
+//   /livez     the datapath keeps up: what a liveness probe asks. Healthy while starting, and while the API server is away
+//   /healthz   the same, and this node is to get traffic: it exists, is not being deleted, and the cluster autoscaler is not
+//              about to take it away (KEP-3836). What load balancers ask
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Family } from '../../model/address.ts'
+import type { Node } from '../../model/service.ts'
+import type { Health } from './sync-health.ts'
+
+export interface HealthFacts {
+  readonly nowMs: number
+  readonly families: Readonly<Partial<Record<Family, Health>>>
+  /** undefined: not known, or deleted. */
+  readonly node: Pick<Node, 'isLeaving'> | undefined
+}
+
+export interface HealthAnswer {
+  readonly code: 200 | 503
+  readonly body: Readonly<Record<string, unknown>>
+}
+
+export type HealthPath = '/healthz' | '/livez'
+
+const FAMILY_LABEL: Readonly<Record<Family, string>> = { ipv4: 'IPv4', ipv6: 'IPv6' }
+
+/** What Go writes for a time that never was. */
+const NEVER = '0001-01-01T00:00:00Z'
+
+export function healthAnswer(path: HealthPath, { nowMs, families, node }: HealthFacts): HealthAnswer {
+  const states = Object.entries(families) as [Family, Health][]
+  const nodeEligible = node !== undefined && !node.isLeaving
+  const healthy = states.every(([, { isHealthy }]) => isHealthy) && (path === '/livez' || nodeEligible)
+  const times = states.map(([, { lastUpdatedMs }]) => lastUpdatedMs)
+  return {
+    code: healthy ? 200 : 503,
+    body: {
+      // Whoever is healthy is up to date, however long ago the last change was.
+      lastUpdated: healthy ? timeText(nowMs) : timeText(oldest(times)),
+      currentTime: timeText(nowMs),
+      ...(path === '/healthz' ? { nodeEligible } : {}),
+      healthy,
+      status: Object.fromEntries(
+        states.map(([family, { lastUpdatedMs, isHealthy }]) => [
+          FAMILY_LABEL[family],
+          { lastUpdated: timeText(isHealthy ? nowMs : lastUpdatedMs), healthy: isHealthy },
+        ]),
+      ),
+    },
+  }
+}
+
+function oldest(times: readonly (number | undefined)[]): number | undefined {
+  return times.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.min(a, b)), times[0])
+}
+
+function timeText(ms: number | undefined): string {
+  return ms === undefined ? NEVER : new Date(ms).toISOString()
+}
+
+/** @param count told of every answer */
+export function healthHandler(
+  facts: () => HealthFacts,
+  count: (path: HealthPath, code: number) => void,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  return (request, response) => {
+    request.resume()
+    const path = (request.url ?? '').replace(/\?.*$/, '')
+    if (path !== '/healthz' && path !== '/livez') {
+      response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8' })
+      response.end('there are /healthz and /livez\n')
+      return
+    }
+    const { code, body } = healthAnswer(path, facts())
+    count(path, code)
+    response.writeHead(code, { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' })
+    response.end(`${JSON.stringify(body)}\n`)
+  }
+}
