@@ -37,12 +37,18 @@ function hashName(name: string, seed: number): number {
 /** Both hashes of names seen lately: of a thousand endpoints most are the ones of the table before. */
 const hashes = new Map<string, readonly [number, number]>()
 const HASHES_MAX = 1 << 16
+/** For fewer names than this, making the hashes costs less than remembering them for ten thousand Services. */
+const REMEMBERED_FROM = 64
 
-function hashesOf(name: string): readonly [number, number] {
+function makeHashes(name: string): readonly [number, number] {
+  return [hashName(name, CLUSTER_SEED), hashName(name, ~CLUSTER_SEED >>> 0)]
+}
+
+function rememberedHashes(name: string): readonly [number, number] {
   const known = hashes.get(name)
   if (known) return known
   if (hashes.size >= HASHES_MAX) hashes.clear()
-  const made = [hashName(name, CLUSTER_SEED), hashName(name, ~CLUSTER_SEED >>> 0)] as const
+  const made = makeHashes(name)
   hashes.set(name, made)
   return made
 }
@@ -65,6 +71,7 @@ export function buildMaglevTable(
   const next = new Uint32Array(order.length)
   const step = new Uint32Array(order.length)
   const weights = new Uint32Array(order.length)
+  const hashesOf = order.length < REMEMBERED_FROM ? makeHashes : rememberedHashes
   for (let turn = 0; turn < order.length; turn += 1) {
     const { name, weight } = backends[order[turn] as number] as MaglevBackend
     const [first, second] = hashesOf(name)
@@ -73,7 +80,9 @@ export function buildMaglevTable(
     weights[turn] = weight
   }
   const table = into.subarray(0, size)
-  fill({ order, next, step, weights }, table)
+  const permutations = { order, next, step, weights }
+  if (weights.every((weight) => weight === weights[0])) fillEvenly(permutations, table)
+  else fillByWeight(permutations, table)
   return table
 }
 
@@ -90,42 +99,57 @@ interface Permutations {
  * Rounds of turns, each backend taking the first free slot of its permutation. Toward the end most slots looked at are taken,
  * about `size × ln(size)` in all, so what is taken is kept in bits: they stay in the processor's nearest cache.
  */
-function fill({ order, next, step, weights }: Permutations, table: Uint32Array): void {
-  const size = table.length
-  const taken = new Uint32Array((size >>> 5) + 1)
+function fillEvenly({ order, next, step }: Permutations, table: Uint32Array): void {
+  const taken = new Uint32Array((table.length >>> 5) + 1)
+  const count = order.length
+  for (let filled = 0, turn = 0; filled < table.length; filled += 1) {
+    takeSlot(turn, next, step, taken, table.length)
+    table[next[turn] as number] = order[turn] as number
+    turn = turn + 1 === count ? 0 : turn + 1
+  }
+}
+
+/** As `fillEvenly`; a lighter backend takes its turn less often, in proportion. */
+function fillByWeight({ order, next, step, weights }: Permutations, table: Uint32Array): void {
+  const taken = new Uint32Array((table.length >>> 5) + 1)
   const credit = new Uint32Array(order.length)
   const heaviest = weights.reduce((most, weight) => Math.max(most, weight), 0)
-  let free = size
-  for (;;) {
-    for (let turn = 0; turn < order.length; turn += 1) {
-      // A lighter backend takes its turn less often, in proportion.
-      const saved = (credit[turn] as number) + (weights[turn] as number)
-      if (saved < heaviest) {
-        credit[turn] = saved
-        continue
-      }
-      credit[turn] = saved - heaviest
-      const stride = step[turn] as number
-      let slot = next[turn] as number
-      while (((taken[slot >>> 5] as number) & (1 << (slot & 31))) !== 0) {
-        slot += stride
-        if (slot >= size) slot -= size
-      }
-      taken[slot >>> 5] = (taken[slot >>> 5] as number) | (1 << (slot & 31))
-      table[slot] = order[turn] as number
-      next[turn] = slot
-      free -= 1
-      if (free === 0) return
-    }
+  for (let filled = 0, turn = 0; filled < table.length; turn = (turn + 1) % order.length) {
+    const saved = (credit[turn] as number) + (weights[turn] as number)
+    credit[turn] = saved < heaviest ? saved : saved - heaviest
+    if (saved < heaviest) continue
+    takeSlot(turn, next, step, taken, table.length)
+    table[next[turn] as number] = order[turn] as number
+    filled += 1
   }
+}
+
+/** Moves a backend on to its next free slot, and marks that taken. */
+function takeSlot(
+  turn: number,
+  next: Uint32Array,
+  step: Uint32Array,
+  taken: Uint32Array,
+  size: number,
+): void {
+  const stride = step[turn] as number
+  let slot = next[turn] as number
+  while (((taken[slot >>> 5] as number) & (1 << (slot & 31))) !== 0) {
+    slot += stride
+    if (slot >= size) slot -= size
+  }
+  taken[slot >>> 5] = (taken[slot >>> 5] as number) | (1 << (slot & 31))
+  next[turn] = slot
 }
 
 /** Indexes by name. Planners hand backends over in this order already, which takes one look to see. */
 function sortedOrder(backends: readonly MaglevBackend[]): Uint32Array {
-  const order = Uint32Array.from(backends, (_, index) => index)
-  const isSorted = backends.every(
-    (backend, index) => index === 0 || compareNames(backends[index - 1], backend) <= 0,
-  )
+  const order = new Uint32Array(backends.length)
+  let isSorted = true
+  for (let index = 0; index < order.length; index += 1) {
+    order[index] = index
+    isSorted &&= index === 0 || compareNames(backends[index - 1], backends[index]) <= 0
+  }
   return isSorted ? order : order.sort((a, b) => compareNames(backends[a], backends[b]))
 }
 
