@@ -37,7 +37,7 @@ const ROWS: readonly Row[] = [
     digits: 0,
     budget: always(2000),
   },
-  { name: '… processor time, from the process’s start', unit: 'ms', value: (f) => f.syncCpuMs, digits: 0 },
+  { name: '… processor time of the agent', unit: 'ms', value: (f) => f.syncCpuMs, digits: 0 },
   {
     name: '… longest stretch on the processor without giving way',
     unit: 'ms',

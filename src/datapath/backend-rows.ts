@@ -28,6 +28,8 @@ interface Row {
   /** How many list it in each state, and in all. */
   readonly says: Record<BackendStateName, number>
   references: number
+  /** Whether `backend_ids` leads here, as far as this process knows. */
+  isNamed: boolean
   value: BackendValue
 }
 
@@ -38,8 +40,6 @@ export class BackendRows {
   readonly #place: (backend: DesiredBackend) => BackendPlacement
   readonly #rows = new Map<string, Row>()
   readonly #names = new Map<number, string>()
-  /** Names that `backend_ids` leads from, as far as this process knows. */
-  readonly #named = new Map<string, number>()
   readonly #filter: FrontendFilter
   /** Numbers of rows whose address the filter holds. */
   readonly #held = new Set<number>()
@@ -67,7 +67,7 @@ export class BackendRows {
     for (const [id, value] of this.#backends.entries()) {
       const name = backendName(value)
       this.#pool.claim(id)
-      this.#rows.set(name, { id, says: nobody(), references: 0, value })
+      this.#rows.set(name, { id, says: nobody(), references: 0, isNamed: false, value })
       this.#names.set(id, name)
       this.#holdAddress(id, value)
     }
@@ -76,8 +76,8 @@ export class BackendRows {
 
   /** A process killed between two writes leaves a row without its key, or a key that leads elsewhere. */
   #adoptKey(key: BackendKey, id: number): void {
-    const name = backendName(key)
-    if (this.#rows.get(name)?.id === id) this.#named.set(name, id)
+    const row = this.#rows.get(backendName(key))
+    if (row?.id === id) row.isNamed = true
     else this.#ids.delete(key)
   }
 
@@ -89,7 +89,7 @@ export class BackendRows {
     if (row.references === 0) this.#pool.claim(row.id)
     row.says[backend.state] += 1
     try {
-      this.update(backend)
+      this.#refresh(row, backend)
     } catch (error) {
       row.says[backend.state] -= 1
       throw error
@@ -100,14 +100,17 @@ export class BackendRows {
 
   /** Writes the row anew where its state or placement differs. */
   update(backend: DesiredBackend): void {
-    const name = backendName(backend)
-    const row = this.#rows.get(name)
-    if (!row) return
+    const row = this.#rows.get(backendName(backend))
+    if (row) this.#refresh(row, backend)
+  }
+
+  #refresh(row: Row, backend: DesiredBackend): void {
     const { address, port, protocol } = backend
-    this.#write(row, { address, port, protocol, state: bestOf(row), ...this.#place(backend) })
-    if (this.#named.get(name) === row.id) return
+    const { isLocal, nexthopId, nodeId } = this.#place(backend)
+    this.#write(row, { address, port, protocol, state: bestOf(row), isLocal, nexthopId, nodeId })
+    if (row.isNamed) return
     this.#ids.set(backend, row.id)
-    this.#named.set(name, row.id)
+    row.isNamed = true
   }
 
   /** Whether anybody lists it, be it for its old flows alone. */
@@ -172,6 +175,7 @@ export class BackendRows {
       id,
       says: nobody(),
       references: 0,
+      isNamed: false,
       // Differs from anything wanted, so that the first update writes it.
       value: { address, port, protocol, state: 'gone', isLocal: false, nexthopId: 0, nodeId: 0 },
     }
@@ -184,7 +188,7 @@ export class BackendRows {
     row.value = { ...row.value, state: 'gone' }
     this.#backends.set(row.id, row.value)
     this.#ids.delete(row.value)
-    this.#named.delete(backendName(row.value))
+    row.isNamed = false
     this.#pool.release(row.id, nowMs)
   }
 }

@@ -449,6 +449,7 @@ export class ServiceMaps {
 
 /** A ClusterIP is its Service's own, whoever names it as an external address; else the older Service has it. */
 function ownerOf(frontend: Frontend): DesiredPort | undefined {
+  if (frontend.claims.size === 1) return frontend.claims.values().next().value
   const name = frontendName(frontend.key)
   const isExternal = (port: DesiredPort) =>
     port.frontends.find((candidate) => frontendName(candidate) === name)?.external ?? true
