@@ -1,4 +1,4 @@
-// A cluster of a given size as its API server holds it: nodes, namespaces, Services of type LoadBalancer with their addresses
+// A cluster of a given size as its API server holds it: nodes, namespaces, Services, those of type LoadBalancer with their addresses
 // given, and EndpointSlices whose endpoints are spread over the nodes. Objects are as heavy as real ones (managed fields,
 // conditions, images of nodes), for their weight is what a list costs.
 
@@ -9,6 +9,8 @@ export interface ClusterSize {
   /** Per Service. */
   readonly endpoints: number
   readonly nodes: number
+  /** Percent of the Services that have a load-balancer address, and so a Maglev table; the others have a ClusterIP alone. */
+  readonly external: number
 }
 
 type KubeObject = SnapshotContent['resources'][string][number]
@@ -47,6 +49,10 @@ export function serviceName(service: number): { namespace: string; name: string 
   return { namespace: `team-${String(service % NAMESPACES).padStart(3, '0')}`, name }
 }
 
+export function isExternal(service: number, { external }: ClusterSize): boolean {
+  return service % 100 < external
+}
+
 /** Where an endpoint is found: its slice, and its place in there. */
 export function sliceOf(service: number, endpoint: number): { name: string; index: number } {
   const part = Math.floor(endpoint / SLICE_ENDPOINTS_MAX)
@@ -62,7 +68,7 @@ export function clusterContent(size: ClusterSize): SnapshotContent {
   const resources = {
     '/namespaces': make(NAMESPACES, namespaceObject),
     '/nodes': make(size.nodes, (index) => nodeObject(index, podBits)),
-    '/services': make(size.services, serviceObject),
+    '/services': make(size.services, (index) => serviceObject(index, isExternal(index, size))),
     'discovery.k8s.io/endpointslices': make(size.services * parts, (index) =>
       sliceObject(Math.floor(index / parts), index % parts, size, podBits),
     ),
@@ -124,7 +130,7 @@ function nodeObject(node: number, podBits: number): KubeObject {
   }
 }
 
-function serviceObject(service: number): KubeObject {
+function serviceObject(service: number, hasVip: boolean): KubeObject {
   const { namespace, name } = serviceName(service)
   const clusterIp = clusterIpOf(service)
   return {
@@ -140,19 +146,18 @@ function serviceObject(service: number): KubeObject {
       }),
     },
     spec: {
-      type: 'LoadBalancer',
+      type: hasVip ? 'LoadBalancer' : 'ClusterIP',
       clusterIP: clusterIp,
       clusterIPs: [clusterIp],
       ipFamilies: ['IPv4'],
       ipFamilyPolicy: 'SingleStack',
       internalTrafficPolicy: 'Cluster',
-      externalTrafficPolicy: 'Cluster',
-      allocateLoadBalancerNodePorts: false,
+      ...(hasVip ? { externalTrafficPolicy: 'Cluster', allocateLoadBalancerNodePorts: false } : {}),
       sessionAffinity: 'None',
       selector: { app: name },
       ports: [{ name: 'http', protocol: 'TCP', port: SERVICE_PORT, targetPort: TARGET_PORT }],
     },
-    status: { loadBalancer: { ingress: [{ ip: vipOf(service), ipMode: 'VIP' }] } },
+    status: { loadBalancer: hasVip ? { ingress: [{ ip: vipOf(service), ipMode: 'VIP' }] } : {} },
   }
 }
 

@@ -38,16 +38,16 @@ export class KernelView {
     }
   }
 
-  /** How the frontend of a Service's external address stands: changes with every change of its endpoints. */
+  /** How the frontend of a Service's ClusterIP stands: changes with every change of its endpoints. */
   frontend(service: number): Buffer {
-    const value = this.#frontends.lookup(frontendKey(vipOf(service)))
-    if (!value) throw new Error(`the kernel holds no frontend ${vipOf(service)}`)
+    const value = this.#frontends.lookup(frontendKey(clusterIpOf(service)))
+    if (!value) throw new Error(`the kernel holds no frontend ${clusterIpOf(service)}`)
     return value
   }
 
-  /** Whether the ClusterIP and the external address are there, each with a table of slots. */
-  holds(service: number): boolean {
-    return [clusterIpOf(service), vipOf(service)].every((text) => {
+  /** Whether the ClusterIP, and the external address if there is one, are there, each with a table of slots. */
+  holds(service: number, hasVip: boolean): boolean {
+    return [clusterIpOf(service), ...(hasVip ? [vipOf(service)] : [])].every((text) => {
       const value = this.#frontends.lookup(frontendKey(text))
       return value !== undefined && value.subarray(24, 32).readUInt32LE(4) > 0
     })
@@ -64,7 +64,8 @@ export class KernelView {
     const value = Buffer.alloc(this.#frontends.valueBytes)
     while (waiting.size > 0) {
       for (const [service, old] of waiting) {
-        if (!this.#frontends.lookupInto(frontendKey(vipOf(service)), value) || value.equals(old)) continue
+        if (!this.#frontends.lookupInto(frontendKey(clusterIpOf(service)), value) || value.equals(old))
+          continue
         seen.set(service, process.hrtime.bigint())
         waiting.delete(service)
       }

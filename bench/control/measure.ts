@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EndpointChange } from './api-process.ts'
 import { Bed, type MeasuredAgent } from './bed.ts'
-import type { ClusterSize } from './cluster.ts'
+import { type ClusterSize, isExternal } from './cluster.ts'
 import { KernelView } from './kernel-view.ts'
 
 export interface Figures {
@@ -87,9 +87,13 @@ async function measureOn(
     const idlePercent = await idleness(agent, effort.idleMs)
     const rssIdleBytes = agent.rssAnonBytes()
     say(`  idle ${idlePercent.toFixed(2)} %, ${(rssIdleBytes / 1e6).toFixed(0)} MB`)
-    const singles = await singleChanges(kernel, change, agent, size, effort.changes)
+    const flip = flipper()
+    const singles = await singleChanges({ kernel, apply: change, flip, size }, agent, effort.changes)
     say(`  changes p50 ${singles.times.p50.toFixed(2)} ms, p99 ${singles.times.p99.toFixed(2)} ms`)
-    const burst = await manyChanges(kernel, change, size, Math.min(effort.burst, size.services))
+    const burst = await manyChanges(
+      { kernel, apply: change, flip, size },
+      Math.min(effort.burst, size.services),
+    )
     await agent.kill()
     const adopted = await adoption(bed, effort.profileFile && `${effort.profileFile}.restart`)
     return {
@@ -114,17 +118,18 @@ async function measureOn(
   }
 }
 
-/** Per Service: its port and all others, at a ClusterIP and at an external address. */
-function assertHeld(kernel: KernelView, { services, endpoints }: ClusterSize): void {
-  const frontends = kernel.count('frontends')
-  const backends = kernel.count('backend_ids')
-  const lacking = Array.from({ length: services }, (_, index) => index).filter(
-    (index) => !kernel.holds(index),
-  )
-  if (frontends === services * 4 && backends === services * endpoints && lacking.length === 0) return
+/** Per address: its port and all others. */
+function assertHeld(kernel: KernelView, size: ClusterSize): void {
+  const services = Array.from({ length: size.services }, (_, index) => index)
+  const external = services.filter((index) => isExternal(index, size)).length
+  const wanted = { frontends: (size.services + external) * 2, backends: size.services * size.endpoints }
+  const found = { frontends: kernel.count('frontends'), backends: kernel.count('backend_ids') }
+  const lacking = services.filter((index) => !kernel.holds(index, isExternal(index, size)))
+  if (found.frontends === wanted.frontends && found.backends === wanted.backends && lacking.length === 0)
+    return
   throw new Error(
-    `the kernel holds ${frontends} frontends and ${backends} backends, not ${services * 4} and ` +
-      `${services * endpoints}; ${lacking.length} Services lack theirs`,
+    `the kernel holds ${found.frontends} frontends and ${found.backends} backends, not ${wanted.frontends} and ` +
+      `${wanted.backends}; ${lacking.length} Services lack theirs`,
   )
 }
 
@@ -136,13 +141,31 @@ async function idleness(agent: MeasuredAgent, idleMs: number): Promise<number> {
   return (cpuMs / wallMs) * 100
 }
 
+/** Turns an endpoint's readiness over, so that every change is one. */
+type Flip = (service: number, endpoint: number) => EndpointChange
+
+function flipper(): Flip {
+  const notReady = new Set<string>()
+  return (service, endpoint) => {
+    const name = `${service} ${endpoint}`
+    const ready = notReady.delete(name)
+    if (!ready) notReady.add(name)
+    return { service, endpoint, ready }
+  }
+}
+
 type ApplyChanges = (changes: readonly EndpointChange[]) => Promise<bigint[]>
 
+interface Scene {
+  readonly kernel: KernelView
+  readonly apply: ApplyChanges
+  readonly flip: Flip
+  readonly size: ClusterSize
+}
+
 async function singleChanges(
-  kernel: KernelView,
-  apply: ApplyChanges,
+  { kernel, apply, flip, size }: Scene,
   agent: MeasuredAgent,
-  size: ClusterSize,
   count: number,
 ): Promise<{ times: Percentiles; loopDelayMs: number; busyMs: number; cpuMs: number }> {
   const times: number[] = []
@@ -151,7 +174,7 @@ async function singleChanges(
     if (index === WARM_UP) await agent.reset(true)
     const service = (index * 7919) % size.services
     const before = new Map([[service, kernel.frontend(service)]])
-    const told = apply([{ service, endpoint: index % size.endpoints, ready: false }])
+    const told = apply([flip(service, index % size.endpoints)])
     const seenNs = kernel.awaitChanges(before).get(service) ?? 0n
     const [sentNs = 0n] = await told
     if (index >= WARM_UP) times.push(Number(seenNs - sentNs) / 1e6)
@@ -167,15 +190,13 @@ async function singleChanges(
 }
 
 async function manyChanges(
-  kernel: KernelView,
-  apply: ApplyChanges,
-  size: ClusterSize,
+  { kernel, apply, flip, size }: Scene,
   count: number,
 ): Promise<Percentiles & { changes: number }> {
   const services = Array.from({ length: count }, (_, index) => (index * 7919 + 1) % size.services)
   const endpoint = size.endpoints - 1
   const before = new Map(services.map((service) => [service, kernel.frontend(service)]))
-  const told = apply(services.map((service) => ({ service, endpoint, ready: false })))
+  const told = apply(services.map((service) => flip(service, endpoint)))
   const seen = kernel.awaitChanges(before)
   const sent = await told
   const times = services.map(

@@ -90,7 +90,8 @@ const ROWS: readonly Row[] = [
 
 function describeSize({ size }: Figures): string {
   const endpoints = size.services * size.endpoints
-  return `${size.services} Services, ${endpoints} endpoints, ${size.nodes} nodes`
+  const share = size.external < 100 ? `, ${size.external} % of them external` : ''
+  return `${size.services} Services${share}, ${endpoints} endpoints, ${size.nodes} nodes`
 }
 
 function textOf(row: Row, figures: Figures): string {

@@ -129,22 +129,29 @@ export class HttpFront {
 
   #stream(outgoing: ServerResponse, start: NonNullable<ApiResponse['stream']>): void {
     outgoing.flushHeaders()
+    // What a watch begins with is as large as the cluster, and no sign of a client that does not read.
+    let beginningBytes = Number.POSITIVE_INFINITY
     const sink: LineSink = {
       write: (line) => {
         outgoing.write(line)
-        return outgoing.writableLength < maxBufferedBytes
+        return outgoing.writableLength < maxBufferedBytes + beginningBytes
       },
       end: () => {
         this.#streams.delete(end)
         outgoing.end()
       },
     }
-    const stop = start(sink)
+    let stop = (): void => undefined
     const end = (): void => {
       stop()
       sink.end()
     }
+    stop = start(sink)
     if (outgoing.writableEnded) return
+    beginningBytes = outgoing.writableLength
+    outgoing.once('drain', () => {
+      beginningBytes = 0
+    })
     this.#streams.add(end)
     outgoing.on('close', () => {
       this.#streams.delete(end)
