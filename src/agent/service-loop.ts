@@ -25,7 +25,7 @@ const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
 const ROOM_RETRY_MS = 10_000
 /** A round gives way to health answers, watches and timers after this much work at a stretch. */
-const STRETCH_MS = 15
+const STRETCH_MS = 10
 /** From so many objects on, rows are written together: for fewer the gathering costs more than it saves. */
 const GATHER_FROM_KEYS = 8
 /** What an earlier process left, and BGP, wait for an object that fails until it has failed so often. */
