@@ -20,12 +20,14 @@ import { type Address, address, type Family, familyOf, parseAddress } from '../m
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import type { Link } from '../sys/node-netlink/links.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
+import { Nftables } from '../sys/node-netlink/nftables.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import type { AgentConfig } from './config.ts'
 import { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
+import { findNeighbours } from './find-neighbours.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
 import { processReadings } from './metrics/readings.ts'
@@ -100,11 +102,6 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     loop?.networkChanged()
     surroundings?.networkChanged()
   })
-  surroundings = new Surroundings({
-    stateDirectory: config.stateDirectory,
-    devices: () => network.devices(),
-    log,
-  })
   const client = kubeClient(config)
   const events = new EventRecorder({
     client,
@@ -117,6 +114,30 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     nodeName: config.nodeName,
     log,
     startDelayMs: Math.random() * config.kubernetes.startSpreadSeconds * 1000,
+  })
+  const nftables = new Nftables()
+  surroundings = new Surroundings({
+    stateDirectory: config.stateDirectory,
+    nodeName: config.nodeName,
+    devices: () => network.devices(),
+    findNeighbours: () =>
+      findNeighbours({
+        netlink,
+        nftables,
+        datapath,
+        network,
+        cgroup: config.datapath.cgroup,
+        served: () => loop?.served.values() ?? [],
+        node: () => sources.nodes.get(config.nodeName),
+        tunnelAddresses: Object.values(tunnelAddresses(config)).filter((one) => one !== undefined),
+      }),
+    onGone: ({ kind }) => {
+      if (kind !== 'xdp-program') return
+      datapath.reconsiderUplinks()
+      loop?.networkChanged()
+    },
+    events,
+    log,
   })
   // Without its Node, other nodes do not know this one, and refuse what it tunnels: it must not attract clients.
   const isMember = () => sources.nodes.get(config.nodeName) !== undefined
@@ -149,6 +170,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     sockets = ended
     const onApplied = (served: Parameters<Routing['update']>[0]) => {
       ended.applied()
+      surroundings.startLooking()
       return routing.update(served)
     }
     loop = new ServiceLoop({
@@ -195,6 +217,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     sources.close()
     await network.close()
     client.close()
+    nftables.close()
     netlink.close()
     datapath.close()
   }

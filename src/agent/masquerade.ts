@@ -19,7 +19,7 @@ import { deleteTable, listTable, nft } from './nft.ts'
 const SETTLE_MS = 200
 const RETRY_MIN_MS = 1000
 const RETRY_MAX_MS = 30_000
-const VERIFY_MS = 30_000
+const VERIFY_MS = 10_000
 
 export interface MasqueradeOptions {
   readonly config: Pick<AgentConfig, 'masquerade' | 'routing' | 'pools' | 'nodeName' | 'datapath'>

@@ -40,6 +40,7 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     endedSockets: parts.sockets()?.status,
     restored: parts.upkeep.restored,
     sysctls: parts.surroundings.sysctls,
+    neighbours: parts.surroundings.neighbours,
     masquerade: parts.masquerade()?.status,
     routing: await routing.status(),
   }

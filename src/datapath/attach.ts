@@ -132,6 +132,11 @@ export class Attachments {
     return { hook: 'tc', reason }
   }
 
+  /** Makes the next attachUplink() try XDP again where tc stands in for it. What is attached stays until then. */
+  reconsiderUplinks(): void {
+    for (const [ifindex, { hook }] of this.#uplinks) if (hook === 'tc') this.#uplinks.delete(ifindex)
+  }
+
   /** Forgets uplinks that are no longer there, so that one of the same name is attached anew. */
   keepUplinks(present: ReadonlySet<number>): void {
     for (const ifindex of this.#uplinks.keys()) if (!present.has(ifindex)) this.#uplinks.delete(ifindex)
@@ -175,6 +180,13 @@ export class Attachments {
       if (how !== undefined) losses.push({ what: `classifier of device ${classifier.ifindex}`, how })
     }
     return losses
+  }
+
+  /** Ids of the programs that hang anywhere for us. */
+  get programIds(): ReadonlySet<number> {
+    const programs = [...this.#held.values()].map(({ program }) => program)
+    const classifiers = [...this.#classifiers.values()].map(({ program }) => program)
+    return new Set([...programs, ...classifiers].map((program) => program.info().id))
   }
 
   /** Gives descriptors up; everything pinned goes on. */

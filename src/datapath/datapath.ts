@@ -135,6 +135,11 @@ export class Datapath {
     }
   }
 
+  /** To be called when somebody else's XDP program has gone: the next attachUplinks() takes the place. */
+  reconsiderUplinks(): void {
+    this.#attachments.reconsiderUplinks()
+  }
+
   /** Makes exactly these devices carry the pods' program. */
   attachPods(ifindexes: Iterable<number>): void {
     this.#attachments.attachPods(this.#loaded.podTc, new Set(ifindexes))
@@ -149,6 +154,11 @@ export class Datapath {
     const losses = [...this.#attachments.verify(present), ...verifyMapPins(this.#loaded.pinned)]
     if (losses.length > 0) this.#attachments.attachSocket(this.#loaded.socket, this.#cgroup)
     return losses
+  }
+
+  /** Ids of our programs that are attached, to tell them from others'. */
+  get programIds(): ReadonlySet<number> {
+    return this.#attachments.programIds
   }
 
   /** To be called when all that is there has been attached: ends a move from maps of an earlier layout or capacity. */

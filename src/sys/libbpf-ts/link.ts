@@ -130,9 +130,43 @@ function queryPrograms(target: number, type: AttachType): number {
   return native.programQuery(target, ATTACH_TYPES[type], 0, null, Buffer.alloc(4), native.u32Buffer(0))
 }
 
-/** Attaches behind whatever is at this place already. Programs there pass on with TCX_NEXT (-1). Needs supportsTcx(). */
+/** More than anybody attaches to one place; the kernel's own limit for tcx and cgroups is 64. */
+const ATTACHED_MAX = 64
+const F_QUERY_EFFECTIVE = 1
+
+/** Ids of the programs on a device's tcx hook, in the order they run. Empty where the kernel has no tcx. */
+export function queryTcx(ifindex: number, direction: TcDirection): number[] {
+  return queryIds(ifindex, `tcx_${direction}`, 0, `tcx ${direction} of device ${ifindex}`)
+}
+
+/** Ids of the programs that run for a cgroup's sockets, its ancestors' included, in the order they run. */
+export function queryCgroup(cgroupPath: string, type: AttachType): number[] {
+  const cgroup = openSync(cgroupPath, fsConstants.O_RDONLY | fsConstants.O_DIRECTORY)
+  try {
+    return queryIds(cgroup, type, F_QUERY_EFFECTIVE, `cgroup ${cgroupPath}`)
+  } finally {
+    closeSync(cgroup)
+  }
+}
+
+function queryIds(target: number, type: AttachType, flags: number, place: string): number[] {
+  const ids = Buffer.alloc(4 * ATTACHED_MAX)
+  const count = native.u32Buffer(ATTACHED_MAX)
+  const result = native.programQuery(target, ATTACH_TYPES[type], flags, native.u32Buffer(), ids, count)
+  // ENOENT: nothing was ever attached there; EINVAL: no such hook in this kernel.
+  if (result === -ENOENT || result === -EINVAL) return []
+  check(result, `asking for the ${type} programs of`, place)
+  return Array.from({ length: count.readUInt32LE() }, (_, index) => ids.readUInt32LE(4 * index))
+}
+
+const F_BEFORE = 8
+
+/**
+ * Attaches before whatever is at this place already: a program there may end the walk, and then ours would not be asked. It passes
+ * on with TCX_NEXT (-1). Needs supportsTcx().
+ */
 export function attachTcx(program: BpfProgram, ifindex: number, direction: TcDirection): BpfLink {
-  const result = createLink(program, ifindex, `tcx_${direction}`, 0)
+  const result = createLink(program, ifindex, `tcx_${direction}`, F_BEFORE)
   if (result < 0) throw attachError(result, program, `tcx ${direction} of device ${ifindex}`)
   return new BpfLink(result)
 }
@@ -170,18 +204,29 @@ export interface XdpAttachment {
 const XDP_QUERY_OPTIONS_BYTES = 32
 const ATTACH_MODES = { 1: 'native', 2: 'generic', 3: 'offload' } as const
 
+/** The id of the XDP program on a device; undefined when there is none. Cheaper than queryXdp. */
+export function queryXdpProgram(ifindex: number): number | undefined {
+  return readXdp(ifindex)?.programId
+}
+
 /** The XDP program on a device, whoever put it there. */
 export function queryXdp(ifindex: number): XdpAttachment | undefined {
+  const found = readXdp(ifindex)
+  if (!found) return undefined
+  const { programId } = found
+  const link = listLinks().find(
+    (info) => info.type === 'xdp' && info.ifindex === ifindex && info.programId === programId,
+  )
+  return { ...found, programName: programNameOf(programId), linkId: link?.id }
+}
+
+function readXdp(ifindex: number): Pick<XdpAttachment, 'programId' | 'mode'> | undefined {
   const options = Buffer.alloc(XDP_QUERY_OPTIONS_BYTES)
   options.writeBigUInt64LE(BigInt(XDP_QUERY_OPTIONS_BYTES), 0)
   check(native.xdpQuery(ifindex, 0, options), 'asking for the XDP program of', `device ${ifindex}`)
   const mode = ATTACH_MODES[options.readUInt8(24) as keyof typeof ATTACH_MODES]
   const programId = options.readUInt32LE(8)
-  if (mode === undefined || programId === 0) return undefined
-  const link = listLinks().find(
-    (info) => info.type === 'xdp' && info.ifindex === ifindex && info.programId === programId,
-  )
-  return { programId, programName: programNameOf(programId), mode, linkId: link?.id }
+  return mode === undefined || programId === 0 ? undefined : { programId, mode }
 }
 
 function programNameOf(id: number): string {

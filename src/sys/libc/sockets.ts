@@ -220,3 +220,16 @@ function closingOnError<T>(fd: number, action: () => T): T {
     throw error
   }
 }
+
+/** Asks with what `value` holds, and fills it. Throws when the kernel refuses. */
+export function readSocketOption(
+  fd: number,
+  level: number,
+  name: number,
+  value: Buffer,
+  action: string,
+): void {
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(value.length)
+  succeed(callGetsockopt(fd, level, name, value, length), action)
+}

@@ -43,6 +43,8 @@ await bed.waitForPods('app=p')
 const vips = await bed.vips('web')
 
 interface Status {
+  readonly uplinks: readonly { name: string; hook: string }[]
+  readonly neighbours: readonly { kind: string; where: string; what: string; mend: string }[]
   readonly restored: Readonly<Record<string, number>>
   readonly sysctls: readonly { name: string; value: string; needed: string; former?: string }[]
 }
@@ -198,6 +200,95 @@ t.test('a node whose Node is deleted attracts no clients and gets none, until it
   await bed.until('node2 to announce again', async () => (await announced()).some(isVip), 30_000)
   await expectServed(t)
 })
+
+t.test('others on a node are named with a mend, told once, and left alone', async (t) => {
+  const host = bed.rack.host('node2')
+  const found = async (kind: string) =>
+    (await status('node2')).neighbours.filter((finding) => finding.kind === kind)
+  const [vip = ''] = vips
+  await bed.run('node2', ['ip', 'address', 'add', `${vip}/32`, 'dev', 'lo'])
+  await bed.run('node2', ['nft', 'add', 'table', 'ip', 'nat'])
+  await bed.run('node2', ['nft', 'add', 'chain', 'ip', 'nat', 'KUBE-SERVICES'])
+  await bed.until(
+    'both to be found',
+    async () => (await found('address-owner')).length > 0 && (await found('kube-proxy-rules')).length > 0,
+    45_000,
+  )
+  t.match(await found('address-owner'), [
+    {
+      where: 'interface lo',
+      what: /an address of Service default\/web/,
+      mend: `ip address del ${vip}/32 dev lo, and stop who adds it`,
+    },
+  ])
+  t.match(await found('kube-proxy-rules'), [{ where: 'iptables (nft)', mend: /kube-proxy --cleanup/ }])
+  const events = await bed.get<{
+    items: { reason: string; involvedObject: { kind: string; name: string } }[]
+  }>('events')
+  t.match(
+    events.items.find(({ reason }) => reason === 'AddressHeldElsewhere'),
+    { involvedObject: { kind: 'Service', name: 'web' } },
+  )
+  t.match(
+    events.items.find(({ reason }) => reason === 'OtherServiceProxy'),
+    { involvedObject: { kind: 'Node', name: 'node2' } },
+  )
+  await expectServed(t)
+  t.equal(
+    (await bed.run('node2', ['nft', 'list', 'chain', 'ip', 'nat', 'KUBE-SERVICES'])).status,
+    0,
+    'left alone',
+  )
+  for (const argv of [
+    ['ip', 'address', 'del', `${vip}/32`, 'dev', 'lo'],
+    ['nft', 'delete', 'table', 'ip', 'nat'],
+  ])
+    await runIn(host, argv)
+  await bed.until('nothing to be left', async () => (await status('node2')).neighbours.length === 0, 45_000)
+})
+
+t.test(
+  'a foreign XDP program on an uplink is named and never replaced; tc stands in until it goes',
+  async (t) => {
+    const host = bed.rack.host('node2')
+    const uplink = 'to-tor1'
+    const programId = async () => {
+      const { stdout } = await runIn(host, ['ip', '-d', '-j', 'link', 'show', uplink])
+      return (JSON.parse(stdout) as { xdp?: { prog?: { id: number } } }[])[0]?.xdp?.prog?.id
+    }
+    await stopProcess(`${host.directory}/agent.pid`)
+    // Somebody else's program, in place of ours, while nobody looks.
+    const pins = nodeBpffs(bed.rack.name, 'node2')
+    const foreign = `${pins}/foreign`
+    await runAt({}, ['bpftool', 'link', 'detach', 'pinned', `${pins}/links/xdp_${uplink}`])
+    rmSync(`${pins}/links/xdp_${uplink}`)
+    const object = new URL('../../../build/bpf/weir_xdp.bpf.o', import.meta.url).pathname
+    await runIn(host, ['bpftool', 'prog', 'load', object, foreign, 'type', 'xdp'])
+    await runIn(host, ['bpftool', 'net', 'attach', 'xdp', 'pinned', foreign, 'dev', uplink])
+    const before = await programId()
+    t.ok(before, 'their program is there')
+    await startAgent('node2')
+    await bed.until('it to be named', async () =>
+      (await status('node2')).neighbours.some(({ kind }) => kind === 'xdp-program'),
+    )
+    const finding = (await status('node2')).neighbours.find(({ kind }) => kind === 'xdp-program')
+    t.match(finding, {
+      where: `uplink ${uplink}`,
+      what: new RegExp(`\\(id ${before}, native\\)`),
+      mend: `ip link set dev ${uplink} xdp off, if nothing needs it`,
+    })
+    t.equal(await programId(), before, 'never replaced')
+    const hook = async () => (await status('node2')).uplinks.find(({ name }) => name === uplink)?.hook
+    t.equal(await hook(), 'tc')
+    await expectServed(t)
+    await runIn(host, ['bpftool', 'net', 'detach', 'xdp', 'dev', uplink])
+    rmSync(foreign)
+    await bed.until('ours to come back', async () => (await hook()) === 'xdp', 45_000)
+    t.ok(await programId(), 'at XDP')
+    await bed.until('nobody to be left', async () => (await status('node2')).neighbours.length === 0, 45_000)
+    await expectServed(t)
+  },
+)
 
 t.test('OPS-009 uninstall refuses while the agent runs, and leaves the node as it was', async (t) => {
   const host = bed.rack.host('node3')
