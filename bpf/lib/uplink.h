@@ -9,6 +9,7 @@
 #define WEIR_LIB_UPLINK_H
 
 #include "lib/balance.h"
+#include "lib/unfinished.h"
 
 /* Set by user space that keeps frontend_filter; without it every packet is looked up. */
 extern const volatile __u8 uses_frontend_filter;
@@ -86,12 +87,16 @@ static __always_inline int receive_from_uplink(ctx_t *ctx)
 	if (family == 0 || packet.parsed == PARSED_FOREIGN)
 		return pass(&packet);
 	if (packet.parsed == PARSED_PORTS && is_to_tunnel(&packet, family)) {
+		if (is_unfinished_inside(ctx, &packet))
+			return VERDICT_PASS;
 		family = open_tunnelled(ctx, &packet);
 		if (family == 0)
 			return VERDICT_DROP;
 	} else if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
 		   !may_be_masqueraded(&packet, family)) {
 		return pass(&packet);
+	} else if (packet.parsed == PARSED_PORTS && is_unfinished(ctx, &packet)) {
+		return VERDICT_PASS;
 	}
 	return family == IPV4 ? judge_ipv4(ctx, &packet) : judge_ipv6(ctx, &packet);
 }

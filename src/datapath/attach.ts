@@ -44,6 +44,8 @@ export type HookChoice = 'auto' | 'xdp' | 'tc'
 
 export interface UplinkPrograms {
   readonly xdp: BpfProgram
+  /** Also behind XDP: for frames that XDP leaves to it, see bpf/lib/unfinished.h. */
+  readonly ingressAlways: boolean
   readonly ingress: BpfProgram
   readonly egress: BpfProgram
 }
@@ -120,7 +122,8 @@ export class Attachments {
     if (choice !== 'tc') {
       try {
         this.#attach(xdpPin, programs.xdp, { ifindex }, () => attachXdp(programs.xdp, ifindex, 'native'))
-        this.#detachTc(name, ifindex, 'ingress')
+        if (programs.ingressAlways) this.#attachTc(programs.ingress, name, ifindex, 'ingress')
+        else this.#detachTc(name, ifindex, 'ingress')
         return { hook: 'xdp', reason: undefined }
       } catch (error) {
         if (choice === 'xdp' || !(error instanceof BpfError)) throw error

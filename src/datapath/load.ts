@@ -26,6 +26,7 @@ import {
 } from '../sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import * as abi from './abi.gen.ts'
+import type { UplinkPrograms } from './attach.ts'
 import { LAYOUTS, type MapName } from './maps.ts'
 import { MapPins, secretPin } from './upgrade/map-pins.ts'
 import { Migration, type Moved } from './upgrade/migration.ts'
@@ -122,7 +123,7 @@ export interface SocketLists {
 export interface LoadedDatapath {
   readonly map: (name: MapName) => BpfMap
   /** `ingress` is `xdp` for uplinks that cannot have it; `egress` turns answers that leave through the host's stack. */
-  readonly uplink: { readonly xdp: BpfProgram; readonly ingress: BpfProgram; readonly egress: BpfProgram }
+  readonly uplink: UplinkPrograms
   readonly podTc: BpfProgram
   /** Answers with what the programs call now, in flow ticks. */
   readonly flowClock: BpfProgram
@@ -179,6 +180,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       uplink: {
         xdp: xdp.program('weir_uplink_xdp'),
         ingress: uplinkTc.program('weir_uplink_ingress'),
+        ingressAlways: options.redirectsOnly,
         egress: uplinkTc.program('weir_uplink_egress'),
       },
       podTc: tc.program('weir_pod_tc'),

@@ -131,6 +131,15 @@ export class Frame {
     return this.#with({ options })
   }
 
+  /** The checksum left to the device: the field holds the sum of the pseudo-header alone. */
+  unfinished(): Frame {
+    const { source, destination, protocol } = this.fields
+    const segment = transport(this.fields)
+    const sum = sumWords(pseudoHeader(source, destination, protocol, segment.length))
+    segment.writeUInt16BE(sum, protocol === TCP ? 16 : 6)
+    return this.body(protocol, segment)
+  }
+
   /** A UDP or SCTP checksum of zero: not computed. */
   withoutChecksum(): Frame {
     return this.#with({ hasChecksum: false })

@@ -11,6 +11,7 @@ import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
 import { Netlink } from '../../src/sys/node-netlink/netlink.ts'
 import { runUplink } from './check.ts'
 import { type Frame, TCP, UDP } from './packet.ts'
+import { arriving } from './tunnel.ts'
 import { World, XDP } from './world.ts'
 
 const world = new World('redirects', true)
@@ -49,6 +50,25 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(tunnelled.returnValue, XDP.REDIRECT, 'tunnelled by the uplink it came in by')
       t.equal(runUplink(usual, world.request(family, protocol, 80).bytes()).returnValue, XDP.TX)
     })
+
+for (const family of ['ipv4', 'ipv6'] as const)
+  for (const protocol of [TCP, UDP])
+    t.test(
+      `${family} ${protocol === TCP ? 'TCP' : 'UDP'}: unfinished checksums are left to tc`,
+      async (t) => {
+        for (const port of [80, 81, 90]) {
+          const sent = world.request(family, protocol, port).unfinished()
+          for (const frame of [sent, sent.tagged(7), arriving(world, sent, family)]) {
+            const { returnValue, dataOut } = runUplink(world, frame.bytes())
+            t.equal(returnValue, XDP.PASS)
+            t.equal(hex(dataOut), hex(frame.bytes()))
+          }
+          t.not(runUplink(usual, sent.bytes()).returnValue, XDP.PASS, 'a wire brings none')
+        }
+        const inside = arriving(world, world.request(family, protocol, 81), family)
+        t.equal(runUplink(world, inside.bytes()).returnValue, XDP.REDIRECT)
+      },
+    )
 
 // A test that was killed leaves its namespaces to the next one.
 for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {

@@ -23,12 +23,13 @@ function load(test: Test, file: string) {
   return object
 }
 
-function loadPrograms(test: Test): UplinkPrograms {
+function loadPrograms(test: Test, ingressAlways = false): UplinkPrograms {
   const tc = load(test, 'weir_uplink_tc.bpf.o')
   return {
     xdp: load(test, 'weir_xdp.bpf.o').program('weir_uplink_xdp'),
     ingress: tc.program('weir_uplink_ingress'),
     egress: tc.program('weir_uplink_egress'),
+    ingressAlways,
   }
 }
 
@@ -114,5 +115,15 @@ t.test('a foreign XDP program stays', async (t) => {
     bed.inside(() => attachments.verify(new Set([IFINDEX]))),
     [],
   )
+  attachments.close()
+})
+
+t.test('on a veth tc stands behind XDP', async (t) => {
+  const bed = makeBed(t, 'upveth')
+  const programs = loadPrograms(t, true)
+  const attachments = new Attachments(bed.bpffs)
+  bed.inside(() => attachments.attachUplink(programs, 'up.0', IFINDEX, 'auto'))
+  t.same(bed.carried(programs), { xdp: true, ingress: true, egress: true })
+  t.equal(attachments.uplinks.get(IFINDEX)?.hook, 'xdp')
   attachments.close()
 })
