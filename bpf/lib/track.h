@@ -80,6 +80,30 @@ static __always_inline bool track_reply(struct scratch *scratch, const struct tu
 }
 
 /*
+ * The REPLY entry of a packet that was judged. Later packets of a flow come here too when its
+ * forward entry found no place: what their REPLY entry has come to stays, or the next SYN of
+ * anybody would take an established flow's place.
+ */
+static __always_inline bool hold_reply(struct scratch *scratch, const struct packet *packet,
+				       const struct backend *backend, __u32 frontend_id,
+				       const int family)
+{
+	enum flow_state state = events_of_client(packet);
+	struct flow_hit hit;
+
+	if (!is_first_packet(packet)) {
+		tuple_of_reply(&scratch->mate_tuple, &packet->tuple, backend);
+		flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+		if (flow_find(&scratch->mate_id, &hit) && hit.kind == FLOW_REPLY &&
+		    hit.index == frontend_id) {
+			flow_touch(&hit, state);
+			return true;
+		}
+	}
+	return track_reply(scratch, &packet->tuple, backend, frontend_id, state, family);
+}
+
+/*
  * Remembers a new flow. REASON_UNSPECIFIED: done; else why it must not be forwarded, for its
  * replies would leave untranslated. Without its forward entry a flow still works, unless
  * masqueraded: each of its packets is judged again, and judged alike as long as the Service does
@@ -98,7 +122,7 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 	if (!backend || !scratch)
 		return REASON_FLOW_SET_FULL;
 	if (has_reply_entry(choice->kind) &&
-	    !track_reply(scratch, &packet->tuple, backend, choice->frontend_id, state, family))
+	    !hold_reply(scratch, packet, backend, choice->frontend_id, family))
 		return REASON_FLOW_SET_FULL;
 	data = &scratch->data;
 	detail_fill(&data->detail, &packet->tuple, choice->frontend_id);
