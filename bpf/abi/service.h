@@ -25,9 +25,14 @@ struct frontend_key {
  * memory, little-endian) exclusive-or'ed, times WEIR_FILTER_MULTIPLIER modulo 2^32, its upper 16
  * bits. Bit b is bit b % 64 of word b / 64. A set bit means "look", a clear one "certainly not
  * ours": user space sets it before the address's first frontend and may clear it after the last.
+ *
+ * An address that no Service has is ours too when a ServiceCIDR holds it: for each ServiceCIDR the
+ * bits of the networks of WEIR_FILTER_NETWORK_IPV4 or _IPV6 bits that it reaches are set.
  */
-#define WEIR_FILTER_BITS       (1 << 16)
-#define WEIR_FILTER_MULTIPLIER 0x9e3779b1
+#define WEIR_FILTER_NETWORK_IPV4 16
+#define WEIR_FILTER_NETWORK_IPV6 64
+#define WEIR_FILTER_BITS	 (1 << 16)
+#define WEIR_FILTER_MULTIPLIER	 0x9e3779b1
 
 /* size 0: this set has no usable endpoint. */
 struct slot_range {

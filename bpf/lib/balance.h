@@ -10,7 +10,7 @@
  *   3. It is an ICMP error about a packet of a flow: to the end that it is for.
  *   4. Its address is a Service's, its port is not: refuse. Ping is answered; other ICMP is
  *      dropped, for the stack would send it out again by the default route.
- *   5. Pass.
+ *   5. No Service has its address, a ServiceCIDR does: drop. Else pass.
  * Fragments are judged by the ports of their datagram.
  */
 #ifndef WEIR_LIB_BALANCE_H
@@ -66,13 +66,23 @@ static __always_inline int pass(const struct packet *packet)
 	return VERDICT_PASS;
 }
 
+/* No Service has the destination address. */
+static __always_inline int judge_unknown_address(const struct packet *packet)
+{
+	if (packet->is_tunnelled)
+		return drop(packet, REASON_UNKNOWN_FRONTEND);
+	if (is_unallocated(&packet->tuple.destination))
+		return drop(packet, REASON_UNALLOCATED_ADDRESS);
+	return pass(packet);
+}
+
 /* The destination address is no frontend with this port. */
 static __always_inline int judge_unknown_port(ctx_t *ctx, struct packet *packet, const int family)
 {
 	if (packet->is_tunnelled)
 		return drop(packet, REASON_UNKNOWN_FRONTEND);
 	if (!frontend_find_catch_all(&packet->tuple.destination))
-		return pass(packet);
+		return judge_unknown_address(packet);
 	packet_drop(packet, REASON_NO_SUCH_PORT);
 	return answer_refusal(ctx, packet, family);
 }
@@ -184,7 +194,7 @@ static __always_inline int judge_by_address(ctx_t *ctx, struct packet *packet, e
 	packet->tuple.destination_port = 0;
 	packet->tcp_flags = 0;
 	if (!frontend_find_catch_all(&packet->tuple.destination))
-		return packet->is_tunnelled ? drop(packet, REASON_UNKNOWN_FRONTEND) : pass(packet);
+		return judge_unknown_address(packet);
 	if (parsed == PARSED_FRAGMENT)
 		return drop(packet, REASON_FRAGMENT);
 	if (parsed == PARSED_TRUNCATED)

@@ -43,17 +43,40 @@ static __always_inline const struct frontend *frontend_find_catch_all(const stru
 	return frontend_find(address, 0, 0);
 }
 
-/* False: certainly no frontend has this address. */
-static __always_inline bool filter_admits(const struct address *address)
+static __always_inline bool filter_has(__u32 folded)
 {
-	__u32 bit = (address_get_word(address, 0) ^ address_get_word(address, 1) ^
-		     address_get_word(address, 2) ^ address_get_word(address, 3)) *
-			WEIR_FILTER_MULTIPLIER >>
-		    16;
+	__u32 bit = folded * WEIR_FILTER_MULTIPLIER >> 16;
 	__u32 row = bit / 64;
 	const __u64 *bits = bpf_map_lookup_elem(&frontend_filter, &row);
 
 	return !bits || *bits >> bit % 64 & 1;
+}
+
+/* False: certainly no frontend has this address. */
+static __always_inline bool filter_admits(const struct address *address)
+{
+	return filter_has(address_get_word(address, 0) ^ address_get_word(address, 1) ^
+			  address_get_word(address, 2) ^ address_get_word(address, 3));
+}
+
+/* False: certainly no ServiceCIDR has this address; its network of a fixed length is in the filter
+ * for each of them, see abi/service.h. */
+static __always_inline bool filter_admits_network(const struct address *address)
+{
+	const __u32 mapped = bpf_htonl(0xffff);
+
+	if (address_get_word(address, 2) == mapped && !address_get_word(address, 0) &&
+	    !address_get_word(address, 1))
+		return filter_has(mapped ^ (address_get_word(address, 3) & bpf_htonl(0xffff0000)));
+	return filter_has(address_get_word(address, 0) ^ address_get_word(address, 1));
+}
+
+/* Inside a ServiceCIDR; asked when no frontend has the address. */
+static __always_inline bool is_unallocated(const struct address *address)
+{
+	struct cidr_key key = {.prefix_bits = 8 * sizeof(key.address), .address = *address};
+
+	return bpf_map_lookup_elem(&service_cidrs, &key);
 }
 
 static __always_inline const struct slot_range *range_from_outside(const struct frontend *frontend)

@@ -145,14 +145,6 @@ static __always_inline void sock_read_client(struct bpf_sock_addr *ctx,
 	}
 	*client = is_ipv4(&target->address) ? endpoint->ipv4 : endpoint->ipv6;
 }
-
-static __always_inline bool is_unallocated(const struct address *address)
-{
-	struct cidr_key key = {.prefix_bits = 8 * sizeof(key.address), .address = *address};
-
-	return bpf_map_lookup_elem(&service_cidrs, &key);
-}
-
 /*
  * No frontend: not a Service at all, a port that the Service lacks, or an address that no Service
  * has. A connect() of UDP proceeds: a host refuses a datagram and never the connect(), which ping

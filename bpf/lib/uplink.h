@@ -93,6 +93,7 @@ static __always_inline int receive_from_uplink(ctx_t *ctx)
 		if (family == 0)
 			return VERDICT_DROP;
 	} else if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
+		   !filter_admits_network(&packet.tuple.destination) &&
 		   !may_be_masqueraded(&packet, family)) {
 		return pass(&packet);
 	} else if (packet.parsed == PARSED_PORTS && is_unfinished(ctx, &packet)) {

@@ -58,6 +58,7 @@ export class ServiceLoop {
   /** Written since `onApplied` was last called. */
   #written = new Set<ObjectKey>()
   readonly #nodes: ChangeReader
+  readonly #cidrs: ChangeReader
   readonly #dirty: DirtyKeys
   readonly #rounds: Rounds
   readonly #again = new Set<ObjectKey>()
@@ -86,8 +87,10 @@ export class ServiceLoop {
       this.#rounds.request()
     }
     this.#nodes = options.sources.nodes.reader()
+    this.#cidrs = options.sources.serviceCidrs.reader()
     this.#dirty = new DirtyKeys(options.sources, options.plan, requestRound)
     this.#nodes.onChange(requestRound)
+    this.#cidrs.onChange(requestRound)
   }
 
   get served(): ReadonlyMap<ObjectKey, ServedService> {
@@ -102,6 +105,7 @@ export class ServiceLoop {
 
   async close(): Promise<void> {
     this.#nodes.close()
+    this.#cidrs.close()
     this.#dirty.close()
     await this.#rounds.close()
   }
@@ -119,6 +123,7 @@ export class ServiceLoop {
   }
 
   async #write(): Promise<void> {
+    if (this.#cidrs.take().size > 0 || !this.#hasPruned) this.#applyCidrs()
     const nodesChanged = this.#nodes.take().size > 0
     if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) {
       await this.#applyNetwork()
@@ -146,6 +151,15 @@ export class ServiceLoop {
     const written = this.#written
     this.#written = new Set()
     await this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
+  }
+
+  /** Before the first prune, which would take what nobody holds out of the filter. */
+  #applyCidrs(): void {
+    const { datapath, sources, log } = this.#options
+    const prefixes = [...sources.serviceCidrs.values()].flatMap((cidr) => cidr.prefixes)
+    const left = datapath.services.cidrs.set(new Set(prefixes))
+    if (left.length > 0)
+      log.warn({ prefixes: left }, 'packets to unallocated addresses of these ServiceCIDRs are passed on')
   }
 
   async #applyNetwork(): Promise<void> {

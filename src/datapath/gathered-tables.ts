@@ -45,6 +45,7 @@ export class GatheredTables implements ServiceTables {
   readonly backends: KernelArray<BackendValue>
   readonly backendIds: KernelHash<BackendKey, number>
   readonly sourceRanges: ServiceTables['sourceRanges']
+  readonly serviceCidrs: ServiceTables['serviceCidrs']
   /** In the order they are written. */
   readonly #waiting: readonly [
     Waiting<number, BackendValue>,
@@ -70,6 +71,7 @@ export class GatheredTables implements ServiceTables {
     this.filter = tables.filter
     this.slots = tables.slots
     this.sourceRanges = tables.sourceRanges
+    this.serviceCidrs = tables.serviceCidrs
   }
 
   /** Rows wait from here on, until `finish`. */

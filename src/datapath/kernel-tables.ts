@@ -1,7 +1,7 @@
 // The kernel's tables as the writers see them: our own types in, our own types out. maps.ts implements them on BPF maps;
 // tests may implement them on plain Maps.
 
-import type { Address } from '../model/address.ts'
+import type { Address, Prefix } from '../model/address.ts'
 import type { Protocol } from '../model/service.ts'
 import type { Extent } from './extents.ts'
 import type { PlannedNexthop } from './nexthop-plan.ts'
@@ -103,6 +103,7 @@ export interface ServiceTables {
   readonly backends: KernelArray<BackendValue>
   readonly backendIds: KernelHash<BackendKey, number>
   readonly sourceRanges: KernelHash<SourceRangeKey, number>
+  readonly serviceCidrs: KernelHash<Prefix, number>
 }
 
 /** The tables that a Service's change writes rows of by the thousand. */

@@ -143,21 +143,37 @@ const endpointCodec: Codec<EndpointValue> = {
 const SERVICE_BITS = 32
 const MAPPED_BITS = 96
 
+/** A prefix as the kernel's tries have it: IPv4's length counts the bits in front. */
+function trieKey(prefix: Prefix): { readonly bits: number; readonly bytes: Uint8Array } {
+  const [text = '', length] = prefix.split('/')
+  const mapped = text.includes(':') ? 0 : MAPPED_BITS
+  return { bits: mapped + Number(length), bytes: addressToBytes(text as Address) }
+}
+
+function triePrefix(bits: number, bytes: Uint8Array): Prefix {
+  const address = formatAddress(bytes)
+  return `${address}/${bits - (address.includes(':') ? 0 : MAPPED_BITS)}` as Prefix
+}
+
 const sourceRangeCodec: Codec<SourceRangeKey> = {
   encode: ({ serviceId, range }) => {
-    const [text = '', length] = range.split('/')
-    const mapped = text.includes(':') ? 0 : MAPPED_BITS
-    return abi.encodeSourceRangeKey({
-      prefixBits: SERVICE_BITS + mapped + Number(length),
-      serviceId,
-      source: addressToBytes(text as Address),
-    })
+    const { bits, bytes } = trieKey(range)
+    return abi.encodeSourceRangeKey({ prefixBits: SERVICE_BITS + bits, serviceId, source: bytes })
   },
   decode: (bytes) => {
     const { prefixBits, serviceId, source } = abi.decodeSourceRangeKey(bytes)
-    const address = formatAddress(source)
-    const mapped = address.includes(':') ? 0 : MAPPED_BITS
-    return { serviceId, range: `${address}/${prefixBits - SERVICE_BITS - mapped}` as Prefix }
+    return { serviceId, range: triePrefix(prefixBits - SERVICE_BITS, source) }
+  },
+}
+
+const cidrCodec: Codec<Prefix> = {
+  encode: (prefix) => {
+    const { bits, bytes } = trieKey(prefix)
+    return abi.encodeCidrKey({ prefixBits: bits, address: bytes })
+  },
+  decode: (bytes) => {
+    const { prefixBits, address } = abi.decodeCidrKey(bytes)
+    return triePrefix(prefixBits, address)
   },
 }
 
@@ -332,6 +348,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     backends: arrayOf(map('backends'), backendCodec),
     backendIds: hashOf(map('backend_ids'), backendKeyCodec, indexCodec),
     sourceRanges: hashOf(map('source_ranges'), sourceRangeCodec, indexCodec),
+    serviceCidrs: hashOf(map('service_cidrs'), cidrCodec, indexCodec),
     nexthops: arrayOf(map('nexthops'), nexthopCodec),
     nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),

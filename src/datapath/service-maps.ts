@@ -16,6 +16,7 @@ import { FrontendFilter } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
 import type { BackendKey, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
+import { ServiceCidrs } from './service-cidrs.ts'
 import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
 import { SourceRanges } from './source-ranges.ts'
 
@@ -69,6 +70,7 @@ export class ServiceMaps {
   readonly #ranges: SlotRanges
   readonly #frontendRows: FrontendRows
   readonly #sourceRanges: SourceRanges
+  readonly cidrs: ServiceCidrs
   readonly #serviceIds = new NamedIds<ObjectKey>(GRACE_MS)
   /** Of Service ports, by `portName`. */
   readonly #portIds = new NamedIds<string>(GRACE_MS)
@@ -90,6 +92,7 @@ export class ServiceMaps {
     this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
     this.#frontendRows = new FrontendRows(options.tables, filter, GRACE_MS)
     this.#sourceRanges = new SourceRanges(options.tables.sourceRanges)
+    this.cidrs = new ServiceCidrs(options.tables.serviceCidrs, filter)
     this.#tickSeconds = options.tickSeconds ?? 1
     this.#adopt()
   }

@@ -14,7 +14,7 @@ import type {
   NodeValue,
 } from '../../../src/datapath/kernel-tables.ts'
 import type { SourceRangeKey } from '../../../src/datapath/source-ranges.ts'
-import type { Address } from '../../../src/model/address.ts'
+import type { Address, Prefix } from '../../../src/model/address.ts'
 
 export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
   readonly rows = new Map<string, readonly [Key, Value]>()
@@ -119,6 +119,7 @@ export function memoryTables(slots = 1 << 16, rows = 1 << 12) {
     backends: new MemoryArray<BackendValue>('backends', journal, rows),
     backendIds: new BackendHash('backend_ids', journal),
     sourceRanges: new MemoryHash<SourceRangeKey, number>('source_ranges', journal),
+    serviceCidrs: new MemoryHash<Prefix, number>('service_cidrs', journal),
     nexthops: new MemoryArray<NexthopValue>('nexthops', journal, rows),
     nodes: new MemoryHash<Address, NodeValue>('nodes', journal),
     endpoints: new MemoryHash<Address, EndpointValue>('endpoints', journal),
