@@ -55,7 +55,7 @@ export async function startAgent(config: AgentConfig): Promise<Agent> {
   const parts = await makeParts(config, log)
   const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), apiHandlers(config, parts))
   const own = processReadings()
-  parts.monitoring.listen([...agentReadings(parts), ...own.readings])
+  parts.monitoring.listen([...agentReadings(config, parts), ...own.readings])
   const ready = parts.sources.synced.then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {

@@ -1,10 +1,11 @@
 // The agent's parts as metrics: joins them to what metrics/readings.ts names.
 
 import type { Parts } from './agent.ts'
+import type { AgentConfig } from './config.ts'
 import type { Reading } from './metrics/exposition.ts'
 import { controlReadings, datapathReadings } from './metrics/readings.ts'
 
-export function agentReadings(parts: Parts): readonly Reading[] {
+export function agentReadings(config: AgentConfig, parts: Parts): readonly Reading[] {
   const { datapath, network, sources, sessions, capacity, upkeep, monitoring } = parts
   return [
     ...datapathReadings({
@@ -22,7 +23,11 @@ export function agentReadings(parts: Parts): readonly Reading[] {
     }),
     ...controlReadings({
       sources: () => sources.describe(),
-      sessions,
+      // Of those that are configured: a router that nobody has heard of since the speaker started counts as down.
+      sessions: () => {
+        const known = sessions()
+        return new Map(config.routing.peers.map(({ address }) => [address, known.get(address) === true]))
+      },
       services: () => {
         const served = [...(parts.loop()?.served.values() ?? [])]
         return {

@@ -63,7 +63,10 @@ export class HttpListener {
     const { host, port, onRequest } = this.#options
     const server = createServer({ requestTimeout: REQUEST_MS, keepAliveTimeout: IDLE_MS }, onRequest)
     server.maxConnections = CONNECTIONS_MAX
-    server.on('error', (error) => this.#noteFailure(error))
+    server.on('error', (error) => {
+      // Also told of connections that could not be accepted, for want of descriptors: then it still listens.
+      if (!server.listening) this.#noteFailure(error)
+    })
     server.on('listening', () => {
       this.#failure = undefined
       // Closed before it was bound: then close() found nothing to close.

@@ -101,6 +101,16 @@ t.test('EXT-013 a healthCheckNodePort says 200 where a ready endpoint is, 503 el
     }
 })
 
+t.test('EXT-013 pods and nodes see the same as clients outside', async (t) => {
+  for (const from of ['default/p2', 'node1', 'node3'])
+    for (const [node, code] of [
+      [1, 200],
+      [2, 503],
+    ] as const)
+      for (const address of loopbacks(node))
+        t.equal((await ask(from, address, checkPort)).code, code, `${address} from ${from}`)
+})
+
 t.test('EXT-014 it closes and opens with the policy and the type', async (t) => {
   const refused = async () => {
     for (const node of [1, 2])
