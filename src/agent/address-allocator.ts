@@ -19,6 +19,7 @@ import {
   isPoolAddress,
 } from '../routing/allocate-addresses.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
+import { serviceObject } from './report-problems.ts'
 
 /** Claims noted at a stretch. */
 const SLICE = 1000
@@ -119,7 +120,7 @@ export class AddressAllocator {
   async #write(service: Service, grant: AddressGrant): Promise<void> {
     const { client, events, log } = this.#options
     const [namespace = '', name = ''] = service.key.split('/')
-    const object = { apiVersion: 'v1', kind: 'Service', namespace, name }
+    const object = serviceObject(service.key, service.uid)
     for (const problem of grant.problems) events.record(object, 'Warning', 'NoAddress', problem)
     if (!this.#election.isLeader || this.#isAsWanted(service, { ...grant, problems: [] })) return
     const ingress = grant.addresses.map((ip) => ({ ip, ipMode: 'VIP' }))

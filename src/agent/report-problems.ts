@@ -10,6 +10,7 @@ export interface Reporter {
   readonly log: Pick<Logger, 'warn'>
 }
 
+/** `kubectl describe` lists the Events that name an object by its uid. */
 export function serviceObject(key: ObjectKey, uid?: string): InvolvedObject {
   const [namespace = '', name = ''] = key.split('/')
   return { apiVersion: 'v1', kind: 'Service', namespace, name, ...(uid ? { uid } : {}) }
@@ -34,20 +35,28 @@ export function reportService({ key, uid, problems }: Service, { events, log }: 
 }
 
 /** An address of the wrong family is told of on the Service, as kube-proxy does; all else on the slice itself. */
-export function reportSlice(slice: EndpointSlice, { events, log }: Reporter): void {
+export function reportSlice(
+  slice: EndpointSlice,
+  service: Service | undefined,
+  { events, log }: Reporter,
+): void {
   for (const { reason, what, why } of slice.problems) {
     log.warn({ slice: slice.key, reason }, `${what} ${why}`)
     if (reason === 'KubeProxyIncorrectIPVersion') {
       const message = `EndpointSlice ${slice.key}: ${what} ${why}`
-      events.record(serviceObject(slice.service), 'Warning', reason, message)
+      events.record(serviceObject(slice.service, service?.uid), 'Warning', reason, message)
     } else events.record(sliceObject(slice), 'Warning', reason, `${what} ${why}`)
   }
 }
 
 /** What the kernel's tables could not take. */
-export function reportUnserved(key: ObjectKey, problems: readonly string[], { events, log }: Reporter): void {
+export function reportUnserved(
+  { key, uid }: Service,
+  problems: readonly string[],
+  { events, log }: Reporter,
+): void {
   for (const problem of problems) {
     log.warn({ service: key }, problem)
-    events.record(serviceObject(key), 'Warning', 'NotServed', problem)
+    events.record(serviceObject(key, uid), 'Warning', 'NotServed', problem)
   }
 }

@@ -245,7 +245,7 @@ export class ServiceLoop {
     }
     for (const key of dirty.slices) {
       const slice = sources.slices.get(key)
-      if (slice) reportSlice(slice, this.#reporter)
+      if (slice) reportSlice(slice, sources.services.get(slice.service), this.#reporter)
     }
     for (const key of dirty.keys) again.add(key)
     return again
@@ -273,7 +273,7 @@ export class ServiceLoop {
     }
     if (!status.foundRoom) this.#waitForRoom(key)
     this.#served.set(key, { ...status, service, usable: countUsable(desired) })
-    reportUnserved(key, status.problems, this.#reporter)
+    reportUnserved(service, status.problems, this.#reporter)
   }
 
   #applyHostPorts(owner: ObjectKey, key: string): void {

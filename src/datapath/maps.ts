@@ -291,13 +291,36 @@ function hashOf<Key, Value>(
   }
 }
 
+const INDEX_BYTES = 4
+
+/** Tells which rows of a batch are not zeroed. Most rows of most arrays are, so they are looked at word by word, in place. */
+function rowsUsed(values: Buffer, rowBytes: number, count: number): (index: number) => boolean {
+  if (rowBytes % 4 !== 0 || values.byteOffset % 4 !== 0) {
+    const zero = Buffer.alloc(rowBytes)
+    return (index) => values.compare(zero, 0, rowBytes, index * rowBytes, (index + 1) * rowBytes) !== 0
+  }
+  const rowWords = rowBytes / 4
+  const words = new Uint32Array(values.buffer, values.byteOffset, count * rowWords)
+  return (index) => {
+    const end = (index + 1) * rowWords
+    for (let at = index * rowWords; at < end; at += 1) if (words[at] !== 0) return true
+    return false
+  }
+}
+
 function arrayOf<Value>(map: BpfMap, value: Codec<Value>): KernelArray<Value> & TakesMany<number, Value> {
   const zero = Buffer.alloc(map.info.valueSize)
   return {
     length: map.info.maxEntries,
     *entries() {
-      for (const entry of map.entries()) {
-        if (!entry.value.equals(zero)) yield [entry.key.readUInt32LE(), value.decode(entry.value)] as const
+      const { valueSize } = map.info
+      for (const { keys, values, count } of map.batches()) {
+        const isUsed = rowsUsed(values, valueSize, count)
+        for (let index = 0; index < count; index += 1) {
+          if (!isUsed(index)) continue
+          const bytes = values.subarray(index * valueSize, (index + 1) * valueSize)
+          yield [keys.readUInt32LE(index * INDEX_BYTES), value.decode(bytes)] as const
+        }
       }
     },
     set: (index, row) => {

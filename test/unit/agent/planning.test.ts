@@ -5,6 +5,7 @@ import { parseConfig } from '../../../src/agent/config.ts'
 import { DirtyKeys } from '../../../src/agent/dirty-keys.ts'
 import { planContext } from '../../../src/agent/plan-context.ts'
 import { reportService, reportSlice } from '../../../src/agent/report-problems.ts'
+import type { InvolvedObject } from '../../../src/kube/events.ts'
 import { address, parsePrefix } from '../../../src/model/address.ts'
 import {
   type EndpointSlice,
@@ -201,10 +202,12 @@ t.test(
   'SVC-028 what is wrong becomes an Event on the object, a wrong family one on the Service',
   async (t) => {
     const said: string[] = []
+    const uids: (string | undefined)[] = []
     const reporter = {
       events: {
-        record: (object: { kind: string; name: string }, type: string, reason: string, message: string) => {
-          said.push(`${object.kind} ${object.name} ${type} ${reason}: ${message}`)
+        record: ({ kind, name, uid }: InvolvedObject, type: string, reason: string, message: string) => {
+          said.push(`${kind} ${name} ${type} ${reason}: ${message}`)
+          uids.push(uid)
         },
       },
       log: { warn: () => {} },
@@ -213,8 +216,10 @@ t.test(
     reportService(serviceRow({ problems: [problem] }), reporter)
     reportSlice(
       sliceRow('web-1', { problems: [problem, { ...problem, reason: 'KubeProxyIncorrectIPVersion' }] }),
+      serviceRow(),
       reporter,
     )
+    t.strictSame(uids, ['uid-web', 'uid-web-1', 'uid-web'], 'by which kubectl describe finds them')
     t.strictSame(said, [
       "Service web Warning InvalidValue: spec.x 'y' is not z",
       "EndpointSlice web-1 Warning InvalidValue: spec.x 'y' is not z",
