@@ -43,7 +43,7 @@ export interface ListWatchOptions<T extends ApiObject, Row> {
   fieldSelector?: string | undefined
   /** Keeps what is needed of an object; undefined skips it (and deletes the row if there was one). */
   project: (object: T) => Row | undefined
-  /** Called with at least one change. A throw is a bug and crashes the process. */
+  /** Called with at least one change. A throw crashes the process. */
   onChanges: (changes: readonly Change<Row>[]) => void
   /** Called on every failure, for the log. */
   onProblem?: (error: KubeError) => void
@@ -198,7 +198,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
   async #list(): Promise<void> {
     this.state.phase = 'listing'
-    const { client, resource, namespace, labelSelector, fieldSelector, pageSize } = this.#options
+    const { client, resource, pageSize, namespace, labelSelector, fieldSelector } = this.#options
     const listed = new Map<string, Known<Row>>()
     const version = await listPages(
       {
@@ -213,9 +213,9 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     this.#streamsLists = this.#options.streamsLists ?? !this.#cannotStream
   }
 
-  #collect(object: T, listed: Map<string, Known<Row>>): void {
+  #collect(object: T, into: Map<string, Known<Row>>): void {
     const row = this.#options.project(object)
-    if (row !== undefined) listed.set(keyOf(object), knownOf(object.metadata, row))
+    if (row !== undefined) into.set(keyOf(object), knownOf(object.metadata, row))
   }
 
   /** A complete list: tells the reader what differs. */
@@ -262,7 +262,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     let isSilent = false
     const reading = readLines(response, {
       what: plural,
-      inactivityMs: this.#options.inactivityMs ?? (withList ? LIST_INACTIVITY_MS : INACTIVITY_MS),
+      inactivityMs: () => this.#options.inactivityMs ?? (listed ? LIST_INACTIVITY_MS : INACTIVITY_MS),
       onSilence: () => {
         isSilent = true
       },
@@ -395,6 +395,6 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   }
 }
 
-function knownOf<Row>(metadata: ObjectMeta, row: Row): Known<Row> {
-  return { uid: metadata.uid ?? '', resourceVersion: metadata.resourceVersion ?? '', row }
+function knownOf<Row>({ uid = '', resourceVersion = '' }: ObjectMeta, row: Row): Known<Row> {
+  return { uid, resourceVersion, row }
 }

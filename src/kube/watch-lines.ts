@@ -11,8 +11,8 @@ const MAX_LINE_CHARS = 16 * 1024 * 1024
 export interface LineOptions {
   /** Names the watch in errors. */
   readonly what: string
-  /** Without a byte for this long the reading ends. */
-  readonly inactivityMs: number
+  /** Without a byte for this long the reading ends; asked whenever it matters. */
+  readonly inactivityMs: () => number
   readonly onSilence: () => void
 }
 
@@ -23,14 +23,19 @@ export async function* readLines(
 ): AsyncGenerator<string[]> {
   let rest = ''
   let isSilent = false
-  const timer = setTimer(() => {
-    isSilent = true
-    response.destroy()
-  }, inactivityMs)
+  let lastMs = performance.now()
+  let timer: ReturnType<typeof setTimer>
+  const check = () => {
+    const leftMs = lastMs + inactivityMs() - performance.now()
+    isSilent = leftMs <= 0
+    if (isSilent) response.destroy()
+    else timer = setTimer(check, leftMs + 1)
+  }
+  timer = setTimer(check, inactivityMs())
   response.setEncoding('utf8')
   try {
     for await (const chunk of response as AsyncIterable<string>) {
-      timer.refresh()
+      lastMs = performance.now()
       const parts = (rest + chunk).split('\n')
       rest = parts.pop() ?? ''
       if (rest.length > MAX_LINE_CHARS)
