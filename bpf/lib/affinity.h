@@ -119,6 +119,15 @@ static __always_inline __u32 choose_from_outside(const struct packet *packet,
 	return choose_backend(frontend, range, &packet->tuple.source, number);
 }
 
+/* A new flow that a pod of this node began. */
+GLOBAL_FUNCTION int choose_from_inside(const struct packet *packet, const struct frontend *frontend)
+{
+	if (!packet || !frontend)
+		return 0;
+	return choose_backend(frontend, range_from_inside(frontend), &packet->tuple.source,
+			      bpf_get_prandom_u32());
+}
+
 /* Functions of their own because keys and hashes would fill their callers' stacks. */
 GLOBAL_FUNCTION int choose_from_outside_ipv4(const struct packet *packet,
 					     const struct frontend *frontend)

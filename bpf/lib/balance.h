@@ -17,6 +17,7 @@
 #define WEIR_LIB_BALANCE_H
 
 #include "lib/affinity.h"
+#include "lib/answer_pod.h"
 #include "lib/deliver.h"
 #include "lib/echo.h"
 #include "lib/fragment.h"
@@ -164,6 +165,8 @@ static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, stru
 		*verdict = unmasquerade(ctx, packet, family);
 		return true;
 	}
+	if (hit->kind == FLOW_REPLY && hit->flags & FLOW_CLIENT_IS_LOCAL && !packet->is_tunnelled)
+		return bring_answer(ctx, packet, verdict, family);
 	if (!may_follow(packet, hit) || !is_reachable(hit) || !follow_forward(packet, hit, family))
 		return false;
 	*verdict = hit->kind == FLOW_TO_REMOTE_SNAT

@@ -38,7 +38,7 @@ static __always_inline int reply_error(ctx_t *ctx, struct packet *packet, const 
 	bool is_sent;
 
 	if (!scratch || !error_of_backend(ctx, packet, scratch, &hit, family))
-		return VERDICT_PASS;
+		return NOT_A_REPLY;
 	packet->tuple.source_port = 0;
 	packet->tuple.destination_port = 0;
 	is_sent = packet->ttl > 1 && choose_way(&way, packet, hit.flags, family);

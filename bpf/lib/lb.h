@@ -43,9 +43,20 @@ static __always_inline const struct frontend *frontend_find_catch_all(const stru
 	return frontend_find(address, 0, 0);
 }
 
+static __always_inline __u32 filter_fold(const struct address *address)
+{
+	return address_get_word(address, 0) ^ address_get_word(address, 1) ^
+	       address_get_word(address, 2) ^ address_get_word(address, 3);
+}
+
+static __always_inline __u32 filter_bit(__u32 folded)
+{
+	return folded * WEIR_FILTER_MULTIPLIER >> 16;
+}
+
 static __always_inline bool filter_has(__u32 folded)
 {
-	__u32 bit = folded * WEIR_FILTER_MULTIPLIER >> 16;
+	__u32 bit = filter_bit(folded);
 	__u32 row = bit / 64;
 	const __u64 *bits = bpf_map_lookup_elem(&frontend_filter, &row);
 
@@ -55,8 +66,7 @@ static __always_inline bool filter_has(__u32 folded)
 /* False: certainly no frontend has this address. */
 static __always_inline bool filter_admits(const struct address *address)
 {
-	return filter_has(address_get_word(address, 0) ^ address_get_word(address, 1) ^
-			  address_get_word(address, 2) ^ address_get_word(address, 3));
+	return filter_has(filter_fold(address));
 }
 
 /* False: certainly no ServiceCIDR has this address; its network of a fixed length is in the filter

@@ -65,6 +65,9 @@ static __always_inline bool translate_from_backend(ctx_t *ctx, const struct pack
 	return rewrite_packet(ctx, packet, &to, REWRITE_SOURCE, family);
 }
 
+/* What reply() says of a packet that is no answer. */
+#define NOT_A_REPLY -2
+
 static __always_inline int reply(ctx_t *ctx, const struct packet *packet, const int family)
 {
 	const struct frontend_address *frontend;
@@ -75,10 +78,10 @@ static __always_inline int reply(ctx_t *ctx, const struct packet *packet, const 
 
 	flow_identify(&id, &packet->tuple, family);
 	if (!flow_find(&id, &hit) || hit.kind != FLOW_REPLY)
-		return VERDICT_PASS;
+		return NOT_A_REPLY;
 	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit.index);
 	if (!frontend || frontend->protocol != packet->tuple.protocol)
-		return VERDICT_PASS;
+		return NOT_A_REPLY;
 	follow_reply(packet, &hit, &packet->tuple.destination, packet->tuple.destination_port,
 		     frontend, family);
 	is_sent = packet->ttl > 1 && choose_way(&way, packet, hit.flags, family);

@@ -375,6 +375,7 @@ function isChecksumRight(body: Buffer, source: Address, destination: Address, pr
     return crc32c(blank) === body.readUInt32LE(8)
   }
   if (protocol === UDP && body.readUInt16BE(6) === 0) return true
+  if (protocol === ICMP.ipv4) return sumWords(body) === 0xffff
   return sumWords(Buffer.concat([pseudoHeader(source, destination, protocol, body.length), body])) === 0xffff
 }
 

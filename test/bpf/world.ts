@@ -34,7 +34,7 @@ const IFINDEX = { arriving: 1, pod: 2, otherUplink: 3 } as const
 
 export const POD_MTU = 1500
 export const TUNNEL_MTU = 2000
-const ROW = { pod: 16, tunnelIpv4: 17, tunnelIpv6: 18, elsewhere: 19 } as const
+const ROW = { pod: 16, tunnelIpv4: 17, tunnelIpv6: 18, elsewhere: 19, localClient: 20 } as const
 
 export interface Cast {
   readonly client: Address
@@ -274,6 +274,7 @@ export class World {
     this.setUplinkMembers(1)
     const device = { kind: NEXTHOP_KIND_DEVICE, flags: NEXTHOP_REDIRECT, memberCount: 1, mtu: POD_MTU }
     this.#writeNexthop(ROW.pod, device, TO_POD, IFINDEX.pod)
+    this.#writeNexthop(ROW.localClient, device, TO_LOCAL_CLIENT, IFINDEX.pod)
     const tunnel = { kind: NEXTHOP_KIND_TUNNEL, mtu: TUNNEL_MTU }
     const remote = (family: Family) => addressToBytes(CAST[family].otherNode)
     this.#writeNexthop(ROW.tunnelIpv4, { ...tunnel, via: NEXTHOP_UPLINKS_IPV4, remote: remote('ipv4') })
@@ -286,20 +287,24 @@ export class World {
   }
 
   #writeNodesAndPods(family: Family): void {
-    const { otherNode, localClient } = CAST[family]
+    const { otherNode, localClient, pod } = CAST[family]
     this.map('nodes').update(
       addressToBytes(otherNode),
       abi.encodeNode({ nodeId: 2, nexthopId: ROW.tunnelIpv4 }),
     )
-    this.map('endpoints').update(
-      addressToBytes(localClient),
-      abi.encodeEndpoint({
-        ifindex: IFINDEX.pod,
-        nexthopId: 0,
-        pod: mac(TO_LOCAL_CLIENT.destination),
-        host: mac(TO_LOCAL_CLIENT.source),
-      }),
-    )
+    for (const [at, link, nexthopId] of [
+      [localClient, TO_LOCAL_CLIENT, ROW.localClient],
+      [pod, TO_POD, ROW.pod],
+    ] as const)
+      this.map('endpoints').update(
+        addressToBytes(at),
+        abi.encodeEndpoint({
+          ifindex: IFINDEX.pod,
+          nexthopId,
+          pod: mac(link.destination),
+          host: mac(link.source),
+        }),
+      )
   }
 
   #writeServices(family: Family, protocol: number): void {
