@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startControl, stopControl } from '../../../src/sandbox/control-process.ts'
 import { nodeBpffs } from '../../../src/sandbox/names.ts'
+import { startAgent } from '../../../src/sandbox/nodes.ts'
 import { startProcess, stopProcess } from '../../../src/sandbox/process.ts'
 import { Bed } from './bed.ts'
 import { expectAnswerers, expectConnect } from './expect.ts'
@@ -321,7 +322,14 @@ t.test('OPS-003 the API server away: state is kept, and /livez stays healthy', a
   t.equal((await health(1, '/healthz')).code, 200)
   t.equal((await ask('client1', loopbacks(1)[0] ?? '', checkPort)).code, 200)
   await expectAnswerers(bed, t, 'client1', vips, ['local'])
+  const node2 = bed.rack.plan.nodes[1]
+  if (!node2) throw new Error('the rack has no node2')
+  await stopProcess(`${bed.rack.host('node2').directory}/agent.pid`)
+  await startAgent(bed.rack, node2)
+  t.equal((await health(2, '/livez')).code, 200, 'an agent that has never seen the API server is starting')
+  t.match(await health(2, '/healthz'), { code: 503, body: /"nodeEligible":false/ })
   await startControl(bed.rack)
+  await bed.until('node2 to know itself', async () => (await health(2, '/healthz')).code === 200)
   await bed.until(
     'the watch to be back',
     async () => (await metric(1, 'weir_api_watching{resource="services"}')) === 1,
