@@ -158,6 +158,7 @@ export class Bed {
         asn: 65_000,
         routerId: nodeAddress(OWN_NODE),
         loopbacks: [`${nodeAddress(OWN_NODE)}/32`],
+        maxAnnouncements: 20_000,
       },
       pools: [{ name: 'bench', prefixes: [VIP_POOL] }],
     }

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { familyOf, parseAddress, parsePrefix, prefixContains } from '../model/address.ts'
+import { ANNOUNCEMENTS_MAX } from '../routing/guard.ts'
 import { masqueradePorts } from './masquerade-rules.ts'
 
 export class ConfigError extends Error {
@@ -168,6 +169,8 @@ const configFields = z.strictObject({
     gobgp: z.string().regex(/^(unix:\/|[^/]+:\d+$)/, 'is neither unix:///path nor host:port'),
     asn,
     routerId: addressText,
+    /** Per family; see ANNOUNCEMENTS_MAX. */
+    maxAnnouncements: z.number().int().min(1).max(1_000_000).default(ANNOUNCEMENTS_MAX),
     loopbacks: z.array(prefixText).default([]),
     podCidrs: z.array(prefixText).default([]),
     peers: z.array(peerSchema).default([]),

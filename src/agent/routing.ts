@@ -43,7 +43,13 @@ export class Routing {
     const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
     this.#speaker = createSpeaker({
       gobgpSocket: routing.gobgp,
-      config: { asn: routing.asn, routerId: routing.routerId, peers: routing.peers, allowed },
+      config: {
+        asn: routing.asn,
+        routerId: routing.routerId,
+        peers: routing.peers,
+        allowed,
+        announcementsMax: routing.maxAnnouncements,
+      },
       log: options.log,
       onSessions: options.onSessions,
     })

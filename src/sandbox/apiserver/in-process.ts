@@ -49,7 +49,7 @@ export class InProcessClient {
     options: InProcessRequestOptions = {},
   ): Promise<InProcessReply<T>> {
     const { status, body: text, warnings } = await this.#answer(this.#make(method, path, body, options))
-    return { status, body: parseBody(text) as T, warnings }
+    return { status, body: parseBody(text.toString()) as T, warnings }
   }
 
   /** Calls back on every event until the signal aborts or the server ends the watch; rejects with the Status on refusal (410). */

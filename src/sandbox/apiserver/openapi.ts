@@ -7,9 +7,11 @@ import { createHash } from 'node:crypto'
 import { notAcceptable } from './errors.ts'
 import { isRecord, type JsonRecord } from './json.ts'
 import type { KindDefinition, Schema } from './kind.ts'
+import { openApiV2, openApiV2Type } from './openapi-v2.ts'
 import type { KindRegistry } from './registry.ts'
 import { type ApiRequest, type ApiResponse, jsonResponse, pathOfGroupVersion, response } from './request.ts'
 
+const title = 'Weir sandbox API server (development and tests)'
 const metadataDefinition = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta'
 
 /** Our schemas name a definition bare; OpenAPI wants a pointer, wrapped when attributes stand beside it. */
@@ -135,7 +137,7 @@ const documentV3 = (registry: KindRegistry, group: string, version: string): Jso
   }
   return {
     openapi: '3.0.0',
-    info: { title: 'Weir sandbox API server (development and tests)', version: 'v0' },
+    info: { title, version: 'v0' },
     paths: Object.assign({}, ...kinds.map(pathsOf)) as JsonRecord,
     components: { schemas },
   }
@@ -208,11 +210,20 @@ export class OpenApi {
     return cached
   }
 
-  /** Clients that insist on protobuf are told so; those that take JSON get a document without kinds and use their own knowledge. */
+  /** kubectl takes protobuf alone; who takes JSON gets a document without kinds and uses its own knowledge. */
   #v2(request: ApiRequest): ApiResponse {
     const accept = request.headers['accept'] ?? '*/*'
-    if (!/application\/json|\*\/\*/.test(accept)) throw notAcceptable(['application/json'])
-    const info = { title: 'Weir sandbox API server (development and tests)', version: 'v0' }
-    return jsonResponse(200, { swagger: '2.0', info, paths: {}, definitions: {} })
+    if (accept.includes(openApiV2Type)) {
+      const kinds = this.#registry.resources().flatMap(({ versions }) => versions)
+      return {
+        status: 200,
+        // As the real one answers: `@` is asked for, but no media type may hold it.
+        headers: { 'content-type': openApiV2Type.replace('@', '.') },
+        body: openApiV2(kinds, title),
+        warnings: [],
+      }
+    }
+    if (!/application\/json|\*\/\*/.test(accept)) throw notAcceptable(['application/json', openApiV2Type])
+    return jsonResponse(200, { swagger: '2.0', info: { title, version: 'v0' }, paths: {}, definitions: {} })
   }
 }

@@ -26,7 +26,7 @@ export interface LineSink {
 export interface ApiResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string
+  readonly body: string | Buffer
   readonly warnings: readonly string[]
   /** A watch or a followed log: called once the headers are out; returns the way to stop it. */
   readonly stream?: (sink: LineSink) => () => void

@@ -146,6 +146,22 @@ t.test('what people do with kubectl works', async (t) => {
   }
 })
 
+t.test('apply of a List makes its items, and unknown fields in them are refused', async (t) => {
+  const list = (field: string) => `
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: ConfigMap, metadata: { name: listed }, ${field}: { key: value } }
+- { apiVersion: v1, kind: Service, metadata: { name: listed }, spec: { ports: [ { port: 80 } ] } }
+`
+  t.match(await kubectl('apply -f -', list('data')), {
+    code: 0,
+    output: /configmap\/listed created\nservice\/listed created/,
+  })
+  t.match(await kubectl('apply -f -', list('dada')), { code: 1, output: /unknown field "dada"/ })
+  t.match(await kubectl('delete configmap,service listed'), { code: 0 })
+})
+
 t.test('get --watch prints changes as they come', async (t) => {
   const watching = kubectl('get configmaps -n kube-public --watch-only', '', 1500)
   const timer = setTimeout(() => {
