@@ -103,20 +103,22 @@ static __always_inline __u32 client_hash(const struct address *client)
 	return hash_finish(nh_address(client, HASH_FIXED_KEY, 0x1d8e4e27c47d124fULL));
 }
 
+/* Equal on all nodes for one flow, unless it is to be random. */
+static __always_inline __u32 number_from_outside(const struct packet *packet,
+						 const struct frontend *frontend, const int family)
+{
+	if (frontend->flags & FRONTEND_RANDOM)
+		return bpf_get_prandom_u32();
+	return frontend->affinity_ticks ? client_hash(&packet->tuple.source)
+					: tuple_hash(&packet->tuple, family);
+}
+
 /* A new flow that came by an uplink. */
 static __always_inline __u32 choose_from_outside(const struct packet *packet,
 						 const struct frontend *frontend, const int family)
 {
-	const struct slot_range *range = range_from_outside(frontend);
-	__u32 number;
-
-	if (frontend->flags & FRONTEND_RANDOM)
-		number = bpf_get_prandom_u32();
-	else if (frontend->affinity_ticks)
-		number = client_hash(&packet->tuple.source);
-	else
-		number = tuple_hash(&packet->tuple, family);
-	return choose_backend(frontend, range, &packet->tuple.source, number);
+	return choose_backend(frontend, range_from_outside(frontend), &packet->tuple.source,
+			      number_from_outside(packet, frontend, family));
 }
 
 /* A new flow that a pod of this node began. */

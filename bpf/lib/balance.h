@@ -23,6 +23,7 @@
 #include "lib/fragment.h"
 #include "lib/icmp_relay.h"
 #include "lib/masquerade.h"
+#include "lib/second_choice.h"
 #include "lib/track.h"
 
 static __always_inline int deliver_family(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
@@ -57,6 +58,11 @@ static __always_inline enum verdict_reason track_family(const struct packet *pac
 static __always_inline __u32 choose_family(const struct packet *packet,
 					   const struct frontend *frontend, const int family)
 {
+	if (packet->is_tunnelled == TUNNELLED_UNCHOSEN)
+		return family == IPV4 ? choose_here_ipv4(packet, frontend)
+				      : choose_here_ipv6(packet, frontend);
+	if (packet->is_tunnelled)
+		return find_chosen_backend(packet->tuple.protocol);
 	return family == IPV4 ? choose_from_outside_ipv4(packet, frontend)
 			      : choose_from_outside_ipv6(packet, frontend);
 }
@@ -122,14 +128,14 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct
 	if (!packet->is_tunnelled && !frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);
 	choice.frontend_id = frontend->frontend_id;
-	if (packet->is_tunnelled)
-		choice.backend_id = find_chosen_backend(packet->tuple.protocol);
-	else
-		choice.backend_id = choose_family(packet, frontend, family);
+	choice.backend_id = choose_family(packet, frontend, family);
+	if (!is_first_packet(packet))
+		choice.backend_id = settle_choice(packet, frontend, choice.backend_id, family);
 	backend = backend_find(choice.backend_id);
 	if (!backend)
 		return judge_without_backend(ctx, packet, frontend, family);
-	choice.kind = way_to_backend(frontend, backend);
+	choice.kind = packet->second_id == choice.backend_id ? FLOW_TO_REMOTE
+							     : way_to_backend(frontend, backend);
 	reason = track_family(packet, id, &choice, family);
 	if (reason != REASON_UNSPECIFIED)
 		return drop(packet, reason);
@@ -138,14 +144,15 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct
 	return deliver_family(ctx, packet, choice.backend_id, family);
 }
 
-/* A client's half of a flow that may come by an uplink. What came through a tunnel stays here: two
- * nodes that disagree must not play ball with it. */
+/* A client's half of a flow that may come by an uplink. What came through a tunnel is passed on
+ * once: two nodes that disagree must not play ball with it. */
 static __always_inline bool may_follow(const struct packet *packet, const struct flow_hit *hit)
 {
 	if (hit->kind == FLOW_TO_LOCAL)
 		return true;
-	return !packet->is_tunnelled &&
-	       (hit->kind == FLOW_TO_REMOTE || hit->kind == FLOW_TO_REMOTE_SNAT);
+	if (hit->kind == FLOW_TO_REMOTE)
+		return packet->is_tunnelled <= TUNNELLED_CHOSEN;
+	return hit->kind == FLOW_TO_REMOTE_SNAT && !packet->is_tunnelled;
 }
 
 /* A node that left takes its next hop along: its flows are judged afresh at once, even while some
@@ -158,7 +165,7 @@ static __always_inline bool is_reachable(const struct flow_hit *hit)
 }
 
 /* False: no flow that binds this packet; it is judged anew. */
-static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, struct flow_hit *hit,
+static __always_inline bool follow(ctx_t *ctx, struct packet *packet, struct flow_hit *hit,
 				   int *verdict, const int family)
 {
 	if (hit->kind == FLOW_SNAT_REPLY && !packet->is_tunnelled) {
@@ -169,6 +176,8 @@ static __always_inline bool follow(ctx_t *ctx, const struct packet *packet, stru
 		return bring_answer(ctx, packet, verdict, family);
 	if (!may_follow(packet, hit) || !is_reachable(hit) || !follow_forward(packet, hit, family))
 		return false;
+	if (packet->is_tunnelled && hit->kind == FLOW_TO_REMOTE)
+		packet->second_id = hit->index;
 	*verdict = hit->kind == FLOW_TO_REMOTE_SNAT
 		       ? masquerade(ctx, packet, hit->index, hit->snat_port, family)
 		       : deliver_family(ctx, packet, hit->index, family);

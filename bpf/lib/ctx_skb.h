@@ -89,14 +89,16 @@ static __always_inline bool ctx_strip_tags(ctx_t *ctx, const struct packet *pack
 }
 
 /*
- * Encapsulation as UDP: what is still to be cut into segments learns where the inner headers begin,
- * and keeps its segments' size, for the MTU was asked with the tunnel's headers taken off.
+ * Encapsulation, as UDP if there is more than an IP header: what is still to be cut into segments
+ * learns where the inner headers begin, and keeps its segments' size, for the MTU was asked with
+ * the tunnel's headers taken off.
  */
 static __always_inline bool ctx_push_outer(ctx_t *ctx, const struct packet *packet, int bytes,
 					   const int outer_family)
 {
+	const int ip_bytes = outer_family == IPV4 ? 20 : 40;
 	const __u64 flags =
-	    BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
+	    BPF_F_ADJ_ROOM_FIXED_GSO | (bytes > ip_bytes ? BPF_F_ADJ_ROOM_ENCAP_L4_UDP : 0) |
 	    (outer_family == IPV4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
 
 	return ctx_strip_tags(ctx, packet) &&

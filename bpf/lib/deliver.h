@@ -102,7 +102,8 @@ static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet
 }
 
 static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packet,
-					  const struct backend *backend, const int family)
+					  const struct backend *backend, __u32 backend_id,
+					  const int family)
 {
 	const struct nexthop *tunnel = nexthop_find(backend->nexthop_id);
 	__u32 hash = path_hash(tuple_hash(&packet->tuple, family));
@@ -125,7 +126,8 @@ static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packe
 		is_done = encapsulate(ctx, packet, backend, tunnel, member, hash, IPV4, family);
 	if (!is_done)
 		return drop(packet, REASON_TOO_BIG);
-	count_packet(packet, REASON_TO_REMOTE);
+	count_packet(packet,
+		     packet->second_id == backend_id ? REASON_SECOND_CHOICE : REASON_TO_REMOTE);
 	return ctx_leave_by(ctx, member->ifindex);
 }
 
@@ -138,7 +140,7 @@ static __always_inline int deliver(ctx_t *ctx, const struct packet *packet, __u3
 		return VERDICT_ABORTED;
 	if (backend->flags & BACKEND_LOCAL)
 		return deliver_local(ctx, packet, backend, family);
-	return deliver_remote(ctx, packet, backend, family);
+	return deliver_remote(ctx, packet, backend, backend_id, family);
 }
 
 GLOBAL_FUNCTION int deliver_ipv4(ctx_t *ctx, const struct packet *packet, __u32 backend_id)

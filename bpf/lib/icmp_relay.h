@@ -103,6 +103,15 @@ static __always_inline enum error_way error_choose(struct scratch *scratch,
 	return way == ERROR_BY_TUNNEL && !(frontend->flags & FRONTEND_DSR) ? ERROR_UNKNOWN : way;
 }
 
+/* Out of a tunnel without a choice: by the same table, if it names a backend of this node. */
+static __always_inline enum error_way
+error_choose_here(struct scratch *scratch, const struct tuple *forward, const int family)
+{
+	enum error_way way = error_choose(scratch, forward, family);
+
+	return way == ERROR_TO_POD ? way : ERROR_UNKNOWN;
+}
+
 static __always_inline enum error_way error_trace(ctx_t *ctx, const struct packet *packet,
 						  const int family)
 {
@@ -118,6 +127,8 @@ static __always_inline enum error_way error_trace(ctx_t *ctx, const struct packe
 		way = error_follow(scratch, packet, &hit, family);
 	if (way != ERROR_UNKNOWN)
 		return way;
+	if (packet->is_tunnelled == TUNNELLED_UNCHOSEN)
+		return error_choose_here(scratch, &scratch->mate_tuple, family);
 	if (packet->is_tunnelled)
 		return error_way_to(scratch, find_chosen_backend(scratch->mate_tuple.protocol));
 	return error_choose(scratch, &scratch->mate_tuple, family);

@@ -97,6 +97,14 @@ static __always_inline const struct slot_range *range_from_outside(const struct 
 	return frontend->flags & local ? &frontend->local : &frontend->cluster;
 }
 
+/* The same as it was before the last change. */
+static __always_inline const struct slot_range *
+range_before_from_outside(const struct frontend *frontend)
+{
+	return range_from_outside(frontend) == &frontend->local ? &frontend->local_before
+								: &frontend->cluster_before;
+}
+
 static __always_inline const struct slot_range *range_from_inside(const struct frontend *frontend)
 {
 	if (frontend->flags & FRONTEND_EXTERNAL || !(frontend->flags & FRONTEND_INTERNAL_LOCAL))

@@ -22,14 +22,22 @@ struct packet {
 	__u32 l4_offset;
 	__u32 ip_bytes;	    /* length by the IP header, without link layer and padding */
 	__u32 ifindex;	    /* where it came in */
+	__u32 second_id;    /* what the tunnel's option names besides the backend; 0: nothing */
 	__be32 fragment_id; /* IPv4's in the first two bytes */
 	__u8 tcp_flags; /* enum tcp_flag; 0 for UDP; of SCTP's first chunk what means the same */
 	__u8 ttl;
 	__u8 traffic_class; /* IPv4 TOS, IPv6 traffic class */
-	__u8 is_tunnelled;  /* another node sent it here, its choice made */
+	__u8 is_tunnelled;  /* enum tunnelled */
 	__u8 fragment;	    /* enum fragment */
 	__u8 parsed;	    /* enum parsed, where it was not the parser's caller who asked */
 	__u8 pad[2];
+};
+
+/* Not 0: another node sent it here. */
+enum tunnelled {
+	TUNNELLED_CHOSEN = 1,	/* with its choice */
+	TUNNELLED_LAST = 2,	/* passed on already: it goes no further */
+	TUNNELLED_UNCHOSEN = 3, /* without an option that could hold a choice */
 };
 
 enum fragment {

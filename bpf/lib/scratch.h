@@ -33,8 +33,9 @@ struct scratch {
 	struct flow_detail detail;
 	/* lib/masquerade.h: what the packet becomes */
 	struct rewrite rewrite;
-	/* what another node chose for a tunnelled packet */
+	/* what another node chose for a tunnelled packet, and what it would have before a change */
 	struct backend_key chosen;
+	struct backend_key second;
 	/* lib/icmp.h: the packet that an error is about */
 	struct quoted quoted;
 	__u32 error_backend_id;
@@ -49,21 +50,30 @@ static __always_inline struct scratch *scratch_find(void)
 	return bpf_map_lookup_elem(&scratch, &row);
 }
 
-/* This node's number for what another chose; 0: not a backend of this node. */
+/* This node's number for a backend that another node named; 0: unknown here. */
+static __always_inline __u32 backend_number(const struct backend_key *named, __u8 protocol)
+{
+	struct backend_key key = *named;
+	const __u32 *id;
+
+	key.protocol = protocol;
+	id = bpf_map_lookup_elem(&backend_ids, &key);
+	return id ? *id : 0;
+}
+
+/* 0: not a backend of this node. */
+static __always_inline __u32 local_or_none(__u32 backend_id)
+{
+	const struct backend *backend = backend_find(backend_id);
+
+	return backend && backend->flags & BACKEND_LOCAL ? backend_id : 0;
+}
+
 static __always_inline __u32 find_chosen_backend(__u8 protocol)
 {
 	const struct scratch *scratch = scratch_find();
-	const struct backend *backend;
-	struct backend_key key;
-	const __u32 *id;
 
-	if (!scratch)
-		return 0;
-	key = scratch->chosen;
-	key.protocol = protocol;
-	id = bpf_map_lookup_elem(&backend_ids, &key);
-	backend = id ? backend_find(*id) : NULL;
-	return backend && backend->flags & BACKEND_LOCAL ? *id : 0;
+	return scratch ? local_or_none(backend_number(&scratch->chosen, protocol)) : 0;
 }
 
 #endif

@@ -10,9 +10,8 @@
  * each bit that is set.
  *
  * A checksum of zero is one that the sender left to the hardware (over veth devices, all the way):
- * the kernel writes zero there and computes it where the packet leaves for a wire. It stays zero.
- * XDP cannot ask for the computation: a frame that it sends on in that state has no checksum. No
- * NIC receives such frames.
+ * the kernel writes zero there and computes it where the packet leaves for a wire. It stays zero,
+ * and XDP leaves such frames to tc (lib/unfinished.h), for it cannot ask for the computation.
  */
 #ifndef WEIR_LIB_SCTP_H
 #define WEIR_LIB_SCTP_H

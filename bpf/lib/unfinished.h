@@ -4,7 +4,8 @@
  * device, and only the socket buffer knows. The field holds the sum of the pseudo-header alone, and
  * a frame that XDP redirects goes out like that. Such frames are left to weir_uplink_ingress, which
  * stands behind XDP on veths and has the socket buffer. They are told by what the field holds: of
- * the finished ones one in 65536 looks the same, and is as well served there.
+ * the finished ones one in 65536 looks the same, and is as well served there. An unfinished SCTP
+ * checksum is zero (lib/sctp.h).
  */
 #ifndef WEIR_LIB_UNFINISHED_H
 #define WEIR_LIB_UNFINISHED_H
@@ -33,7 +34,10 @@ static __always_inline bool check_is_unfinished(void *l4, void *data_end, __u8 p
 {
 	struct tcphdr *tcp = l4;
 	struct udphdr *udp = l4;
+	struct sctp_header *sctp = l4;
 
+	if (protocol == IPPROTO_SCTP)
+		return (void *)(sctp + 1) <= data_end && !sctp->check;
 	if (protocol == IPPROTO_TCP)
 		return (void *)(tcp + 1) <= data_end && tcp->check == csum_fold(pseudo_header);
 	return protocol == IPPROTO_UDP && (void *)(udp + 1) <= data_end &&
@@ -79,7 +83,13 @@ static __always_inline bool is_unfinished_inside(ctx_t *ctx, const struct packet
 	struct tunnel_header *header = packet_l4(ctx_data(ctx), packet);
 	void *data_end = ctx_data_end(ctx);
 
-	if (!node_config.redirects_only || (void *)(header + 1) > data_end)
+	if (!node_config.redirects_only)
+		return false;
+	if (packet->tuple.protocol == IPPROTO_IPIP)
+		return is_unfinished_ipv4((void *)header, data_end);
+	if (packet->tuple.protocol == IPPROTO_IPV6)
+		return is_unfinished_ipv6((void *)header, data_end);
+	if ((void *)(header + 1) > data_end)
 		return false;
 	if (header->geneve.protocol == bpf_htons(ETH_P_IP))
 		return is_unfinished_ipv4((void *)(header + 1), data_end);

@@ -53,22 +53,40 @@ GLOBAL_FUNCTION int parse_uplink(ctx_t *ctx, struct packet *packet)
 	return IPV6;
 }
 
-/* From the tunnel: the inner packet takes the place of the outer one and is judged like it. Returns
- * its family, 0 when it was dropped. */
+/* Geneve, or another kind of tunnel that may be ours. */
+static __always_inline bool may_be_tunnelled(const struct packet *packet, const int family)
+{
+	if (packet->parsed == PARSED_PORTS)
+		return is_to_tunnel(packet, family);
+	return packet->parsed == PARSED_PORTLESS &&
+	       (packet->tuple.protocol == IPPROTO_IPIP || packet->tuple.protocol == IPPROTO_IPV6) &&
+	       is_to_tunnel_address(packet, family);
+}
+
+enum opened {
+	OPENED_DROPPED = 0, /* any other: IPV4 or IPV6, what came out */
+	OPENED_NOT_OURS = 1,
+};
+
+/* From the tunnel: the inner packet takes the place of the outer one and is judged like it. */
 GLOBAL_FUNCTION int open_tunnelled(ctx_t *ctx, struct packet *packet)
 {
-	enum verdict_reason reason;
 	struct scratch *scratch = scratch_find();
+	enum verdict_reason reason;
 	__be16 protocol = 0;
 
 	if (!packet || !scratch)
-		return 0;
-	reason = decapsulate(ctx, packet, &scratch->chosen, &protocol);
+		return OPENED_DROPPED;
+	if (packet->tuple.protocol == IPPROTO_UDP)
+		reason = decapsulate(ctx, packet, scratch, &protocol);
+	else
+		reason = decapsulate_ipip(ctx, packet, &protocol);
+	if (reason == REASON_NOT_OURS)
+		return OPENED_NOT_OURS;
 	if (reason != REASON_UNSPECIFIED) {
 		packet_drop(packet, reason);
-		return 0;
+		return OPENED_DROPPED;
 	}
-	packet->is_tunnelled = 1;
 	packet->l3_offset = sizeof(struct ethhdr);
 	if (protocol == bpf_htons(ETH_P_IP)) {
 		packet->parsed = parse_ipv4(ctx_data(ctx), ctx_data_end(ctx), packet);
@@ -86,12 +104,14 @@ static __always_inline int receive_from_uplink(ctx_t *ctx)
 	family = parse_uplink(ctx, &packet);
 	if (family == 0 || packet.parsed == PARSED_FOREIGN)
 		return pass(&packet);
-	if (packet.parsed == PARSED_PORTS && is_to_tunnel(&packet, family)) {
+	if (may_be_tunnelled(&packet, family)) {
 		if (is_unfinished_inside(ctx, &packet))
 			return VERDICT_PASS;
 		family = open_tunnelled(ctx, &packet);
-		if (family == 0)
+		if (family == OPENED_DROPPED)
 			return VERDICT_DROP;
+		if (family == OPENED_NOT_OURS)
+			return pass(&packet);
 	} else if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
 		   !filter_admits_network(&packet.tuple.destination) &&
 		   !may_be_masqueraded(&packet, family)) {
