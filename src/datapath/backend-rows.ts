@@ -1,5 +1,7 @@
-// Numbers and rows of `backends`: shared by every Service port that lists the same endpoint, counted, and kept as `gone` for a
-// grace period after the last one drops it, so that flows still pointing at the number are judged afresh and not misled.
+// Numbers and rows of `backends`: shared by every Service port that lists the same endpoint, counted, and kept after the last one
+// drops it until no flow has pointed at the number for a grace period, so that none is misled. Meanwhile the row is `gone`, and its
+// flows are judged afresh; but a connection over TCP belongs to its endpoint as long as there is a way to it: such a row lingers
+// as `terminating`.
 //
 // Backends that the host's stack delivers to (host-network pods, pods whose device is not known) have their address in the filter
 // too: what they answer is looked up on its way out of the uplinks.
@@ -20,6 +22,12 @@ export interface BackendPlacement {
   readonly nodeId: number
 }
 
+export interface BackendPlacing {
+  readonly place: (backend: DesiredBackend) => BackendPlacement
+  /** The same for one that nobody lists any more, by what its row says; absent: it stays where it was. */
+  readonly placeAgain?: (value: BackendValue) => BackendPlacement
+}
+
 /** Best first. */
 const STATES: readonly BackendStateName[] = ['active', 'terminating', 'gone']
 
@@ -38,22 +46,25 @@ export class BackendRows {
   readonly #ids: KernelHash<BackendKey, number>
   readonly #pool: IdPool
   readonly #place: (backend: DesiredBackend) => BackendPlacement
+  readonly #placeAgain: (value: BackendValue) => BackendPlacement
   readonly #rows = new Map<string, Row>()
   readonly #names = new Map<number, string>()
   readonly #filter: FrontendFilter
+  readonly #lingering = new Set<Row>()
   /** Numbers of rows whose address the filter holds. */
   readonly #held = new Set<number>()
 
   constructor(
     tables: { backends: KernelArray<BackendValue>; backendIds: KernelHash<BackendKey, number> },
     filter: FrontendFilter,
-    place: (backend: DesiredBackend) => BackendPlacement,
+    { place, placeAgain = (value) => value }: BackendPlacing,
     graceMs: number,
   ) {
     this.#backends = tables.backends
     this.#ids = tables.backendIds
     this.#filter = filter
     this.#place = place
+    this.#placeAgain = placeAgain
     // Number 0 means "none" in a slot.
     this.#pool = new IdPool(1, tables.backends.length, graceMs)
   }
@@ -87,6 +98,7 @@ export class BackendRows {
     const row = this.#rows.get(name) ?? this.#create(backend, name)
     if (!row) return undefined
     if (row.references === 0) this.#pool.claim(row.id)
+    this.#lingering.delete(row)
     row.says[backend.state] += 1
     try {
       this.#refresh(row, backend)
@@ -118,7 +130,12 @@ export class BackendRows {
     return (this.#rows.get(backendName(backend))?.references ?? 0) > 0
   }
 
-  /** Drops a reference that was added in the same state; the last one marks the row gone. */
+  /** Places those anew that nobody lists any more; a row to which there is no way now is gone. */
+  refreshLingering(): void {
+    for (const row of this.#lingering) this.#write(row, this.#lingeringValue(row))
+  }
+
+  /** Drops a reference that was added in the same state; after the last one the row rests. */
   release(backend: DesiredBackend, nowMs: number): void {
     const name = backendName(backend)
     const row = this.#rows.get(name)
@@ -126,20 +143,22 @@ export class BackendRows {
       throw new RangeError(`backend ${name} has no reference to drop`)
     row.says[backend.state] -= 1
     row.references -= 1
-    if (row.references === 0) this.#markGone(row, nowMs)
+    if (row.references === 0) this.#rest(row, nowMs)
     else this.#write(row, { ...row.value, state: bestOf(row) })
   }
 
-  /** After the first full plan: what nobody claimed is gone. What a Service claimed and let go again rests already. */
+  /** After the first full plan: what nobody claimed rests. What a Service claimed and let go again rests already. */
   releaseUnclaimed(nowMs: number): void {
     for (const row of this.#rows.values())
-      if (row.references === 0 && this.#pool.isUsed(row.id)) this.#markGone(row, nowMs)
+      if (row.references === 0 && this.#pool.isUsed(row.id)) this.#rest(row, nowMs)
   }
 
-  /** Forgets the rows whose rest is over. */
-  wake(nowMs: number): void {
-    for (const id of this.#pool.wake(nowMs)) {
+  /** Forgets the rows whose rest is over and that no flow names. */
+  wake(nowMs: number, isNamed: (id: number) => boolean): void {
+    for (const id of this.#pool.wake(nowMs, isNamed)) {
       const name = this.#names.get(id)
+      const row = name === undefined ? undefined : this.#rows.get(name)
+      if (row) this.#unname(row)
       this.#backends.set(id, undefined)
       this.#names.delete(id)
       const address = this.#rows.get(name ?? '')?.value.address
@@ -184,12 +203,27 @@ export class BackendRows {
     return row
   }
 
-  #markGone(row: Row, nowMs: number): void {
-    row.value = { ...row.value, state: 'gone' }
-    this.#backends.set(row.id, row.value)
-    this.#ids.delete(row.value)
-    row.isNamed = false
+  #rest(row: Row, nowMs: number): void {
+    const value = this.#lingeringValue(row)
+    this.#write(row, value)
+    if (value.state === 'gone') this.#unname(row)
+    else this.#lingering.add(row)
     this.#pool.release(row.id, nowMs)
+  }
+
+  #lingeringValue(row: Row): BackendValue {
+    if (row.value.protocol !== 'TCP') return { ...row.value, state: 'gone' }
+    const value = { ...row.value, ...this.#placeAgain(row.value) }
+    // A pod whose device is gone; what was reached by the host's stack before still is.
+    const hasWay = value.nexthopId !== NexthopRow.NEXTHOP_NONE || isByStack(row.value)
+    return { ...value, state: hasWay ? 'terminating' : 'gone' }
+  }
+
+  /** Flows that come by another node, with their backend's name, find it no more. */
+  #unname(row: Row): void {
+    this.#lingering.delete(row)
+    if (row.isNamed) this.#ids.delete(row.value)
+    row.isNamed = false
   }
 }
 

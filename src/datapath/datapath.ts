@@ -73,10 +73,20 @@ export class Datapath {
       tables: this.#gathered,
       nowMs,
       tickSeconds: tickSeconds(),
+      flows: this.flows,
       place: (backend) =>
         backend.nodeName === options.nodeName
           ? { isLocal: true, nexthopId: this.nexthops.podRow(backend.address), nodeId: 0 }
           : { isLocal: false, ...this.nexthops.nodeRow(backend.nodeName ?? '') },
+      placeAgain: (row) =>
+        row.isLocal
+          ? { isLocal: true, nexthopId: this.nexthops.podRow(row.address), nodeId: 0 }
+          : { isLocal: false, ...this.nexthops.nodeRowOf(row.nodeId) },
+    })
+    const names = this.flowNames()
+    this.flows.endUnserved((frontendId, backendId) => {
+      const [frontend, backend] = [names.frontend(frontendId), names.backend(backendId)]
+      return !frontend || !backend || this.services.isServing(frontend, backend)
     })
     this.#attachments = new Attachments(options.bpffs)
     this.#attachments.attachSocket(this.#loaded.socket, options.cgroup)
@@ -217,6 +227,8 @@ function openFlowTable({ map, flowClock }: LoadedDatapath): FlowTable {
     flows: map('flows').mmap(),
     details: map('flow_details').mmap(),
     sets: map('flows').info.maxEntries,
+    backends: map('backends').info.maxEntries,
+    frontends: map('frontend_addresses').info.maxEntries,
   }
   // The kernel takes no repetitions of a program of this type.
   return new FlowTable(memory, () => flowClock.testRun({ repeat: 0 }).returnValue)

@@ -16,12 +16,16 @@ const DETAIL_BYTES = abi.FLOW_DETAIL_BYTES
 const { FLOW_STATE_SHIFT, FLOW_TICK_BITS, FLOW_VERSION_SHIFT } = abi.AbiConstant
 const TICK_MASK = 2 ** FLOW_TICK_BITS - 1
 const STATE_MASK = 15
+const INDEX_AT = 24
 const KIND_AT = 28
 const FLAGS_AT = 29
 const { FLOW_BUSY, FLOW_CLOSING, FLOW_ESTABLISHED } = abi.FlowState
 /** The bit that both have apart. */
 const ANSWERED = FLOW_ESTABLISHED & ~abi.FlowState.FLOW_HALF_OPEN
-const { FLOW_TO_REMOTE } = abi.FlowKind
+const FRONTEND_ID_AT = 20
+const { FLOW_TO_REMOTE, FLOW_REPLY, FLOW_SNAT_REPLY } = abi.FlowKind
+/** Their index is a row of frontend_addresses, the others' one of backends. */
+const NAMES_FRONTEND: ReadonlySet<number> = new Set([FLOW_REPLY, FLOW_SNAT_REPLY])
 const { FLOW_IS_UDP } = abi.FlowFlags
 
 export interface FlowEntry {
@@ -60,6 +64,34 @@ export interface FlowTableMemory {
   readonly flows: ArrayBuffer
   readonly details: ArrayBuffer
   readonly sets: number
+  /** Rows of `backends` and of `frontend_addresses`, whose numbers flows carry. */
+  readonly backends?: number
+  readonly frontends?: number
+}
+
+/** Numbers seen during a sweep, and during the one before. */
+class NumbersSeen {
+  #now: Uint8Array
+  #before: Uint8Array | undefined
+
+  constructor(limit: number) {
+    this.#now = new Uint8Array(limit)
+  }
+
+  note(id: number): void {
+    this.#now[id] = 1
+  }
+
+  endSweep(): void {
+    const next = this.#before?.fill(0) ?? new Uint8Array(this.#now.length)
+    this.#before = this.#now
+    this.#now = next
+  }
+
+  /** Before the first whole sweep nobody knows. */
+  has(id: number): boolean {
+    return this.#before === undefined || this.#before[id] === 1 || this.#now[id] === 1
+  }
 }
 
 export class FlowTable {
@@ -72,6 +104,11 @@ export class FlowTable {
   #cursor = 0
   #counting = new Uint32Array(STATE_MASK + 1)
   #counted: FlowCounts | undefined
+  readonly #backendsSeen: NumbersSeen
+  readonly #frontendsSeen: NumbersSeen
+  /** Whether a backend serves a frontend's UDP; asked once for each pair during a sweep. */
+  #isServing: (frontendId: number, backendId: number) => boolean = () => true
+  readonly #serving = new Map<number, Map<number, boolean>>()
 
   /** @param nowTick what the programs call now: see weir_flow_clock */
   constructor(memory: FlowTableMemory, nowTick: () => number) {
@@ -82,6 +119,21 @@ export class FlowTable {
     this.#words = new BigUint64Array(memory.flows, 0, bytes / 8)
     this.#details = Buffer.from(memory.details, 0, this.#entries * DETAIL_BYTES)
     this.#nowTick = nowTick
+    this.#backendsSeen = new NumbersSeen(memory.backends ?? 0)
+    this.#frontendsSeen = new NumbersSeen(memory.frontends ?? 0)
+  }
+
+  /** From now on sweeps free UDP flows to backends that do not serve what the flow asked for: its next packet is judged afresh. */
+  endUnserved(isServing: (frontendId: number, backendId: number) => boolean): void {
+    this.#isServing = isServing
+  }
+
+  namesBackend(id: number): boolean {
+    return this.#backendsSeen.has(id)
+  }
+
+  namesFrontend(id: number): boolean {
+    return this.#frontendsSeen.has(id)
   }
 
   get capacity(): number {
@@ -107,7 +159,10 @@ export class FlowTable {
       const state = (low >>> FLOW_STATE_SHIFT) & STATE_MASK
       if (state <= FLOW_BUSY) continue
       if (this.#isOver(entry, low, state, now) && this.#free(entry, low)) freed += 1
-      else this.#counting[state] = (this.#counting[state] ?? 0) + 1
+      else {
+        this.#counting[state] = (this.#counting[state] ?? 0) + 1
+        this.#noteNumbers(entry)
+      }
     }
     this.#cursor = end
     if (end === this.#entries) this.#finishCount()
@@ -150,7 +205,25 @@ export class FlowTable {
     const idle = idleTicks(low & TICK_MASK, now)
     const kind = this.#flows[entry * abi.FLOW_BYTES + KIND_AT] ?? 0
     const flags = this.#flows[entry * abi.FLOW_BYTES + FLAGS_AT] ?? 0
-    return idle > idleLimitTicks(state, kind, flags)
+    return idle > idleLimitTicks(state, kind, flags) || this.#isUnserved(entry, kind, flags)
+  }
+
+  #isUnserved(entry: number, kind: number, flags: number): boolean {
+    if ((flags & FLOW_IS_UDP) === 0 || NAMES_FRONTEND.has(kind)) return false
+    const frontendId = this.#details.readUInt32LE(entry * DETAIL_BYTES + FRONTEND_ID_AT)
+    const backendId = this.#flows.readUInt32LE(entry * abi.FLOW_BYTES + INDEX_AT)
+    const known = this.#serving.get(frontendId) ?? new Map<number, boolean>()
+    this.#serving.set(frontendId, known)
+    const isServing = known.get(backendId) ?? this.#isServing(frontendId, backendId)
+    known.set(backendId, isServing)
+    return !isServing
+  }
+
+  #noteNumbers(entry: number): void {
+    const index = this.#flows.readUInt32LE(entry * abi.FLOW_BYTES + INDEX_AT)
+    const kind = this.#flows[entry * abi.FLOW_BYTES + KIND_AT] ?? 0
+    if (NAMES_FRONTEND.has(kind)) this.#frontendsSeen.note(index)
+    else this.#backendsSeen.note(index)
   }
 
   /** False: a packet came by, or the place has gone to another flow. */
@@ -172,6 +245,9 @@ export class FlowTable {
     }
     this.#counted = { capacity: this.#entries, live, byState }
     this.#counting.fill(0)
+    this.#backendsSeen.endSweep()
+    this.#frontendsSeen.endSweep()
+    this.#serving.clear()
     this.#cursor = 0
   }
 }

@@ -56,9 +56,9 @@ export class FrontendRows {
     this.#resting.set(id, address)
   }
 
-  /** Clears what has rested long enough. */
-  wake(nowMs: number): void {
-    for (const id of this.#ids.wake(nowMs)) {
+  /** Clears what has rested long enough and no flow names. */
+  wake(nowMs: number, isNamed: (id: number) => boolean): void {
+    for (const id of this.#ids.wake(nowMs, isNamed)) {
       this.#rows.set(id, undefined)
       const address = this.#resting.get(id)
       this.#resting.delete(id)

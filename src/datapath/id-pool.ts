@@ -54,17 +54,23 @@ export class IdPool {
     this.#resting.set(id, nowMs + this.#graceMs)
   }
 
-  /** Ends the rest of what has rested long enough. @returns those numbers */
-  wake(nowMs: number): number[] {
-    const rested: number[] = []
+  /**
+   * Ends the rest of what has rested long enough. @returns those numbers
+   * @param isNamed whether something still carries the number, which then rests once more
+   */
+  wake(nowMs: number, isNamed: (id: number) => boolean = () => false): number[] {
+    const due: number[] = []
     for (const [id, untilMs] of this.#resting) {
       if (untilMs > nowMs) break
-      rested.push(id)
+      due.push(id)
     }
-    for (const id of rested) {
+    const rested: number[] = []
+    for (const id of due) {
       this.#resting.delete(id)
-      this.#free.push(id)
+      if (isNamed(id)) this.#resting.set(id, nowMs + this.#graceMs)
+      else rested.push(id)
     }
+    this.#free.push(...rested)
     return rested
   }
 

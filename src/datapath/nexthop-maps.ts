@@ -61,6 +61,12 @@ export class NexthopMaps {
     return this.#nodeRows.get(name) ?? { nodeId: SELF_NODE_ID, nexthopId: NexthopRow.NEXTHOP_NONE }
   }
 
+  /** The same by the node's number; NEXTHOP_NONE when there is no such node now. */
+  nodeRowOf(nodeId: number): NodeValue {
+    const row = [...this.#nodeRows.values()].find((known) => known.nodeId === nodeId)
+    return row ?? { nodeId, nexthopId: NexthopRow.NEXTHOP_NONE }
+  }
+
   /** Rows in use. */
   get usage(): Readonly<Record<'nexthops' | 'nodes' | 'endpoints', number>> {
     return { nexthops: this.#rowIds.used, nodes: this.#nodes.size, endpoints: this.#endpoints.size }

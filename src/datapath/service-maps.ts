@@ -10,7 +10,7 @@ import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/d
 import { backendName, frontendName } from '../services/desired.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { FrontendFlags } from './abi.gen.ts'
-import { type BackendPlacement, BackendRows } from './backend-rows.ts'
+import { type BackendPlacing, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
 import { FrontendFilter } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
@@ -55,10 +55,18 @@ interface Frontend {
   value: FrontendValue | undefined
 }
 
-export interface ServiceMapsOptions {
+export interface NamedByFlows {
+  namesBackend(id: number): boolean
+  namesFrontend(id: number): boolean
+}
+
+const NO_FLOWS: NamedByFlows = { namesBackend: () => false, namesFrontend: () => false }
+
+export interface ServiceMapsOptions extends BackendPlacing {
   readonly tables: ServiceTables
-  readonly place: (backend: DesiredBackend) => BackendPlacement
   readonly nowMs: () => number
+  /** Which numbers flows still carry; these are not given to another. */
+  readonly flows?: NamedByFlows
   /** How long a flow's tick takes: what the programs count idle time in. */
   readonly tickSeconds?: number
 }
@@ -75,6 +83,7 @@ export class ServiceMaps {
   /** Of Service ports, by `portName`. */
   readonly #portIds = new NamedIds<string>(GRACE_MS)
   readonly #tickSeconds: number
+  readonly #flows: NamedByFlows
   readonly #frontends = new Map<string, Frontend>()
   readonly #ports = new Map<string, InstalledPort>()
   readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
@@ -88,12 +97,13 @@ export class ServiceMaps {
     this.#tables = options.tables
     this.#nowMs = options.nowMs
     const filter = new FrontendFilter(options.tables.filter)
-    this.#backends = new BackendRows(options.tables, filter, options.place, GRACE_MS)
+    this.#backends = new BackendRows(options.tables, filter, options, GRACE_MS)
     this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
     this.#frontendRows = new FrontendRows(options.tables, filter, GRACE_MS)
     this.#sourceRanges = new SourceRanges(options.tables.sourceRanges)
     this.cidrs = new ServiceCidrs(options.tables.serviceCidrs, filter)
     this.#tickSeconds = options.tickSeconds ?? 1
+    this.#flows = options.flows ?? NO_FLOWS
     this.#adopt()
   }
 
@@ -160,6 +170,7 @@ export class ServiceMaps {
     for (const port of this.#ports.values()) {
       for (const backend of port.desired.backends) if (affects(backend)) this.#backends.update(backend)
     }
+    this.#backends.refreshLingering()
   }
 
   /** After every source has synced and every Service was applied: what an earlier process left and nobody wants goes. */
@@ -184,9 +195,9 @@ export class ServiceMaps {
       if (!port) this.#expiring.delete(id)
       else this.#expirePort(id, port, nowMs)
     }
-    this.#backends.wake(nowMs)
+    this.#backends.wake(nowMs, (id) => this.#flows.namesBackend(id))
     this.#ranges.wake(nowMs)
-    this.#frontendRows.wake(nowMs)
+    this.#frontendRows.wake(nowMs, (id) => this.#flows.namesFrontend(id))
     this.#serviceIds.wake(nowMs)
     this.#portIds.wake(nowMs)
     const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]

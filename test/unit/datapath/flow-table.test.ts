@@ -33,7 +33,7 @@ function table(written: readonly Written[]) {
     const detail = { client, clientPort: 40_000 + entry, protocol: 6, frontendId: 9 }
     abi.encodeFlowDetail(detail, Buffer.from(details), entry * abi.FLOW_DETAIL_BYTES)
   }
-  const flowTable = new FlowTable({ flows, details, sets: SETS }, () => NOW)
+  const flowTable = new FlowTable({ flows, details, sets: SETS, backends: 128, frontends: 128 }, () => NOW)
   return { flowTable, words: () => [0, 1, 2, 3].map((entry) => words[entry * 4] ?? 0n) }
 }
 
@@ -58,6 +58,48 @@ t.test('CT-006 a flow is freed after the idle time of its state, and not before'
     t.equal(kept >> 24n, 7n, 'the younger one is as it was')
     t.equal(freed, 8n << 24n, 'the freed one has the next version and no state')
   }
+})
+
+t.test(
+  'CT-001 UDP flows to a backend that does not serve them are freed, TCP flows and replies are not',
+  async (t) => {
+    const { flowTable, words } = table([
+      { state: FLOW_ESTABLISHED, idle: 0, flags: UDP },
+      { state: FLOW_ESTABLISHED, idle: 0, flags: UDP },
+      { state: FLOW_ESTABLISHED, idle: 0 },
+      { state: FLOW_ESTABLISHED, idle: 0, flags: UDP, kind: FLOW_REPLY },
+    ])
+    const asked: string[] = []
+    flowTable.endUnserved((frontendId, backendId) => {
+      asked.push(`${frontendId} ${backendId}`)
+      return backendId !== 41
+    })
+    t.equal(flowTable.sweep(SETS * FLOW_WAYS), 1)
+    t.same(asked, ['9 40', '9 41'])
+    t.same(
+      words().map((word) => word >> 24n),
+      [7n, 8n, 7n, 7n],
+    )
+  },
+)
+
+t.test('CT-004 a sweep tells which numbers flows carry, and before the first it says all', async (t) => {
+  const { flowTable, words } = table([
+    { state: FLOW_ESTABLISHED, idle: 0 },
+    { state: FLOW_ESTABLISHED, idle: 0, kind: FLOW_REPLY },
+    { state: FLOW_ESTABLISHED, idle: 100_000 },
+  ])
+  t.ok(flowTable.namesBackend(99))
+  flowTable.sweep(SETS * FLOW_WAYS)
+  t.same(
+    [40, 41, 42].map((id) => flowTable.namesBackend(id)),
+    [true, false, false],
+  )
+  t.same(
+    [40, 41].map((id) => flowTable.namesFrontend(id)),
+    [false, true],
+  )
+  t.equal(words().length, 4)
 })
 
 t.test('what is being written is left alone, whatever its time says', async (t) => {

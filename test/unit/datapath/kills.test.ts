@@ -125,6 +125,10 @@ class Bed {
         backend.nodeName === HERE
           ? { isLocal: true, nexthopId: nexthops.podRow(backend.address), nodeId: 0 }
           : { isLocal: false, ...nexthops.nodeRow(backend.nodeName ?? '') },
+      placeAgain: (row) =>
+        row.isLocal
+          ? { isLocal: true, nexthopId: nexthops.podRow(row.address), nodeId: 0 }
+          : { isLocal: false, ...nexthops.nodeRowOf(row.nodeId) },
     })
     return { nexthops, services, hasPruned: false }
   }
@@ -185,7 +189,7 @@ class Bed {
     for (const [key, id] of backendIds.entries())
       expect(backends.rows.get(id)?.address === key.address, `the key of ${key.address} leads elsewhere`)
     for (const [pod, { nexthopId }] of endpoints.entries()) this.#expectDevice(pod, nexthopId)
-    for (const [id, row] of backends.rows) this.#checkBackend(id, row.address, row.state === 'gone')
+    for (const [id, row] of backends.rows) this.#checkBackend(id, row.address, row.state !== 'active')
   }
 
   #checkBackend(id: number, name: Address, isGone: boolean): void {
@@ -223,6 +227,8 @@ class Bed {
       const row = backends.rows.get(id)
       return row && { ...row, nexthopId: reach(row.nexthopId), nodeId: 0 }
     }
+    // What nobody lists any more may still have its key, for connections that last.
+    const isListed = (id: number) => this.tables.backends.rows.get(id)?.state === 'active'
     const sorted = (rows: readonly unknown[]) => rows.map((row) => JSON.stringify(row)).sort()
     return {
       frontends: sorted(
@@ -231,7 +237,9 @@ class Bed {
           [...slots.subarray(cluster.base, cluster.base + cluster.size)].map(backendText),
         ]),
       ),
-      keys: sorted([...backendIds.entries()].map(([key, id]) => [key, backendText(id)])),
+      keys: sorted(
+        [...backendIds.entries()].filter(([, id]) => isListed(id)).map(([key, id]) => [key, backendText(id)]),
+      ),
       nodes: sorted([...nodes.entries()].map(([key, { nexthopId }]) => [key, reach(nexthopId)])),
       endpoints: sorted([...endpoints.entries()].map(([key, v]) => [key, v.ifindex, reach(v.nexthopId)])),
     }

@@ -131,19 +131,75 @@ t.test(
   },
 )
 
-t.test('a removed endpoint is gone at once, its number rests, and comes back with it', async (t) => {
-  const { tables, maps, advance } = setUp()
+t.test(
+  'CT-004 a removed endpoint keeps its connections, its number rests, and comes back with it',
+  async (t) => {
+    const { tables, maps, advance } = setUp()
+    maps.apply(web, [port(web, [2, 3])])
+    const id = tables.backendIds.get(backend(3)) ?? -1
+    maps.apply(web, [port(web, [2])])
+    t.equal(tables.backends.rows.get(id)?.state, 'terminating')
+    t.equal(tables.backendIds.get(backend(3)), id, 'for packets of connections that now come by another node')
+    maps.apply(web, [port(web, [2, 3])])
+    t.equal(tables.backendIds.get(backend(3)), id, 'the same number within the grace period')
+    t.equal(tables.backends.rows.get(id)?.state, 'active')
+    maps.apply(web, [port(web, [2])])
+    advance(60_000)
+    t.equal(tables.backends.rows.get(id), undefined, 'cleared after it')
+    t.equal(tables.backendIds.get(backend(3)), undefined)
+  },
+)
+
+t.test('CT-004 numbers that flows still carry are nobody else’s', async (t) => {
+  const tables = memoryTables()
+  const carried = new Set<number>()
+  let nowMs = 0
+  const maps = new ServiceMaps({
+    tables,
+    nowMs: () => nowMs,
+    place: () => ({ isLocal: true, nexthopId: 16, nodeId: 0 }),
+    flows: { namesBackend: (id) => carried.has(id), namesFrontend: (id) => carried.has(id) },
+  })
+  maps.apply(web, [port(web, [2, 3])])
+  const id = tables.backendIds.get(backend(3)) ?? -1
+  const frontendId = tables.frontends.get(vipKey)?.frontendId ?? -1
+  carried.add(id).add(frontendId)
+  maps.apply(web, [])
+  for (let hours = 0; hours < 30; hours += 1) {
+    nowMs += 3_600_000
+    maps.retire()
+  }
+  t.equal(tables.backends.rows.get(id)?.state, 'terminating', 'a day later too')
+  t.ok(tables.frontendAddresses.rows.get(frontendId))
+  carried.clear()
+  nowMs += 60_000
+  maps.retire()
+  t.equal(tables.backends.rows.get(id), undefined)
+  t.equal(tables.frontendAddresses.rows.get(frontendId), undefined)
+})
+
+t.test('a removed endpoint of UDP, or to which there is no way any more, is gone', async (t) => {
+  const tables = memoryTables()
+  let hasWay = true
+  const maps = new ServiceMaps({
+    tables,
+    nowMs: () => 0,
+    place: () => ({ isLocal: true, nexthopId: 16, nodeId: 0 }),
+    placeAgain: () => ({ isLocal: true, nexthopId: hasWay ? 16 : 0, nodeId: 0 }),
+  })
   maps.apply(web, [port(web, [2, 3])])
   const id = tables.backendIds.get(backend(3)) ?? -1
   maps.apply(web, [port(web, [2])])
-  t.equal(tables.backends.rows.get(id)?.state, 'gone')
-  t.equal(tables.backendIds.get(backend(3)), undefined)
-  maps.apply(web, [port(web, [2, 3])])
-  t.equal(tables.backendIds.get(backend(3)), id, 'the same number within the grace period')
-  t.equal(tables.backends.rows.get(id)?.state, 'active')
+  t.equal(tables.backends.rows.get(id)?.state, 'terminating')
+  hasWay = false
+  maps.refreshPlacement(() => false)
+  t.equal(tables.backends.rows.get(id)?.state, 'gone', 'its pod is gone')
+  const udp = { ...backend(4), protocol: 'UDP' } as const
+  maps.apply(web, [{ ...port(web, [2]), backends: [udp], cluster: [0] }])
+  const udpId = tables.backendIds.get(udp) ?? -1
   maps.apply(web, [port(web, [2])])
-  advance(60_000)
-  t.equal(tables.backends.rows.get(id), undefined, 'cleared after it')
+  t.equal(tables.backends.rows.get(udpId)?.state, 'gone', 'UDP')
+  t.equal(tables.backendIds.get(udp), undefined)
 })
 
 t.test('no endpoint: the frontend stays, with an empty range', async (t) => {
@@ -206,7 +262,7 @@ t.test(
     t.equal(JSON.stringify([...tables.frontends.entries()]), before, 'and what is not yet planned stays')
     second.maps.prune()
     t.equal(tables.frontends.rows.size, 2)
-    t.equal(tables.backendIds.get(backend(7)), undefined)
+    t.equal(tables.backends.rows.get(tables.backendIds.get(backend(7)) ?? -1)?.state, 'terminating')
     t.strictSame(reached(tables, vipKey), ['10.244.1.2', '10.244.1.3'])
   },
 )
