@@ -14,7 +14,13 @@ import { installMissingPackages } from './packages.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const work = join(root, 'build/kernels')
-const OBJECTS = ['weir_xdp.bpf.o', 'weir_tc.bpf.o', 'weir_sock.bpf.o', 'weir_iter.bpf.o']
+const OBJECTS = [
+  'weir_xdp.bpf.o',
+  'weir_tc.bpf.o',
+  'weir_sock.bpf.o',
+  'weir_iter.bpf.o',
+  'weir_uplink_tc.bpf.o',
+]
 /** The oldest supported series, and the one of Debian 13. */
 const SERIES = ['6.1', '6.12']
 const PACKAGES = ['qemu-system-x86', 'libelf-dev', 'zlib1g-dev', 'libc6-dev', 'gcc', 'dpkg-dev']

@@ -6,7 +6,8 @@
 // FILE is a sequence of records: a kind byte, then fields, each a little-endian u32 length and its bytes.
 //   K name, value                          load-time constant of every object that has it
 //   M map, key, value                      a row to write before the first packet
-//   X / T name, packet, context, verdict, packet out     a run of weir_uplink_xdp / weir_pod_tc; a dropped packet has no out
+//   X / U / T name, packet, context, verdict, packet out   a run of weir_uplink_xdp, weir_uplink_ingress, weir_pod_tc; a dropped
+//                                          packet has no out
 
 import { writeFileSync } from 'node:fs'
 import type { Family } from '../../src/model/address.ts'
@@ -48,19 +49,17 @@ function uplink(world: World, name: string, sent: Frame): Buffer {
   return record('X', name, data, Buffer.alloc(0), u32(returnValue), out)
 }
 
-function pod(world: World, name: string, sent: Frame): Buffer {
+function atTc(world: World, kind: 'U' | 'T', name: string, sent: Frame): Buffer {
   const data = sent.bytes()
   const context = Buffer.alloc(SKB_BYTES)
-  const { returnValue, dataOut } = world.datapath.podTc.testRun({ data, context, dataOutBytes: 12_000 })
-  return record(
-    'T',
-    name,
-    data,
-    context,
-    u32(returnValue),
-    returnValue === TC.DROP ? Buffer.alloc(0) : dataOut,
-  )
+  const program = kind === 'T' ? world.datapath.podTc : world.datapath.uplink.ingress
+  const { returnValue, dataOut } = program.testRun({ data, context, dataOutBytes: 12_000 })
+  const out = returnValue === TC.DROP ? Buffer.alloc(0) : dataOut
+  return record(kind, name, data, context, u32(returnValue >>> 0), out)
 }
+
+/** A test run's socket buffer has one page. */
+const SKB_PACKET_BYTES_MAX = 3000
 
 function* casesOf(world: World, family: Family, protocol: number): Generator<Buffer> {
   const { client, pod: podAddress, stranger } = world.cast(family)
@@ -90,8 +89,11 @@ function* casesOf(world: World, family: Family, protocol: number): Generator<Buf
   for (const [name, sent] of Object.entries(uplinks)) yield uplink(world, `${title}: ${name}`, sent)
   const blank = frame(FROM_POD).from(podAddress, TARGET_PORT).to(client, 40_000).payload(77)
   const answer = protocol === TCP ? blank.tcp('syn', 'ack') : blank.udp()
-  yield pod(world, `${title}: the answer`, answer)
-  yield pod(world, `${title}: another's`, answer.to(stranger))
+  yield atTc(world, 'T', `${title}: the answer`, answer)
+  yield atTc(world, 'T', `${title}: another's`, answer.to(stranger))
+  for (const [name, sent] of Object.entries(uplinks))
+    if (sent.fields.tags.length === 0 && sent.bytes().length < SKB_PACKET_BYTES_MAX)
+      yield atTc(world, 'U', `${title} at tc: ${name}`, sent)
 }
 
 const file = process.argv[2]

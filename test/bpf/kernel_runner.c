@@ -4,7 +4,8 @@
  * recorded packet cases (see kernel-cases.ts for the file), prints a line for each, and powers off.
  * Static and plain, for there is nothing else in the machine.
  *
- *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /weir_iter.bpf.o /cases
+ *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /weir_iter.bpf.o
+ *   /weir_uplink_tc.bpf.o /cases
  *
  * The last line is `RESULT passed N failed M`; without it the kernel did not come that far.
  */
@@ -23,7 +24,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define OBJECTS	   4
+#define OBJECTS	   5
 #define FIELDS_MAX 5
 #define OUT_BYTES  12000
 
@@ -38,7 +39,19 @@ struct record {
 };
 
 static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o", "/weir_tc.bpf.o",
-						  "/weir_sock.bpf.o", "/weir_iter.bpf.o"};
+						  "/weir_sock.bpf.o", "/weir_iter.bpf.o",
+						  "/weir_uplink_tc.bpf.o"};
+
+/* The program of each kind of case, and the number of its object. */
+static const struct {
+	char kind;
+	int object;
+	const char *program;
+} runs[] = {
+    {'X', 0, "weir_uplink_xdp"},
+    {'T', 1, "weir_pod_tc"},
+    {'U', 4, "weir_uplink_ingress"},
+};
 static struct bpf_object *objects[OBJECTS];
 static unsigned passed, failed;
 
@@ -161,28 +174,39 @@ static void row_write(const struct record *record)
 		judge(false, "write a row of %s: %m", name);
 }
 
+static const struct bpf_program *program_of(char kind)
+{
+	for (unsigned i = 0; i < sizeof(runs) / sizeof(*runs); i++)
+		if (runs[i].kind == kind)
+			return bpf_object__find_program_by_name(objects[runs[i].object],
+								runs[i].program);
+	return NULL;
+}
+
 static void packet_run(const struct record *record)
 {
 	static unsigned char out[OUT_BYTES];
 	const char *name = (const char *)record->fields[0].start;
 	const struct field *packet = &record->fields[1], *context = &record->fields[2];
 	const struct field *expected = &record->fields[4];
-	struct bpf_object *object = objects[record->kind == 'X' ? 0 : 1];
-	const char *program = record->kind == 'X' ? "weir_uplink_xdp" : "weir_pod_tc";
+	const struct bpf_program *program = program_of(record->kind);
 	unsigned char context_copy[256];
 	__u32 verdict;
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet->start,
 		    .data_size_in = packet->bytes, .data_out = out, .data_size_out = sizeof(out),
 		    .repeat = 1);
 
+	if (!program) {
+		judge(false, "%s: no program for kind %c", name, record->kind);
+		return;
+	}
 	memcpy(&verdict, record->fields[3].start, sizeof(verdict));
 	if (context->bytes) {
 		memcpy(context_copy, context->start, context->bytes);
 		options.ctx_in = context_copy;
 		options.ctx_size_in = context->bytes;
 	}
-	if (bpf_prog_test_run_opts(
-		bpf_program__fd(bpf_object__find_program_by_name(object, program)), &options)) {
+	if (bpf_prog_test_run_opts(bpf_program__fd(program), &options)) {
 		judge(false, "%s: test run: %m", name);
 		return;
 	}
