@@ -6,7 +6,7 @@ import type { Reading } from './metrics/exposition.ts'
 import { controlReadings, datapathReadings } from './metrics/readings.ts'
 
 export function agentReadings(config: AgentConfig, parts: Parts): readonly Reading[] {
-  const { datapath, network, sources, sessions, capacity, upkeep, monitoring } = parts
+  const { datapath, network, sources, sessions, capacity, upkeep, surroundings, monitoring } = parts
   return [
     ...datapathReadings({
       metrics: () => datapath.metrics(),
@@ -20,6 +20,7 @@ export function agentReadings(config: AgentConfig, parts: Parts): readonly Readi
           hook: datapath.uplinkHook(ifindex)?.hook,
         })),
       restored: () => upkeep.restored,
+      neighbours: () => surroundings.neighbours,
     }),
     ...controlReadings({
       sources: () => sources.describe(),

@@ -71,14 +71,29 @@ class NodeIndex {
   }
 }
 
+export interface AgentPlanContext extends PlanContext, HostPortContext {
+  /** Why an externalIP is not served; undefined when it is. */
+  readonly whyNotExternal: (address: Address) => string | undefined
+}
+
 /** Asked at plan time; nodes that come later are seen by the next plan of a Service. */
-export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContext & HostPortContext {
+export function planContext(config: AgentConfig, nodes: Table<Node>): AgentPlanContext {
   const configured = configuredAddresses(config)
   const index = new NodeIndex(nodes)
   const self = () => nodes.get(config.nodeName)
   const { externalIPs, nodePortAddresses, forwarding, hostPorts } = config.services
   const loopbackIps = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
   const nodeAddresses = () => [...new Set([...(self()?.addresses ?? []), ...loopbackIps])]
+  const whyNotExternal = (candidate: Address) => {
+    if (!externalIPs.enabled) return 'services.externalIPs.enabled is false'
+    if (externalIPs.allow) {
+      const isAllowed = externalIPs.allow.some((prefix) => prefixContains(prefix, candidate))
+      return isAllowed ? undefined : 'it is in none of the networks of services.externalIPs.allow'
+    }
+    if (configured.has(candidate)) return "it is this node's own, a router's or an API server's"
+    const owner = index.nodeOf(candidate)
+    return owner === undefined ? undefined : `it belongs to node ${owner} or its pods`
+  }
   return {
     nodeName: config.nodeName,
     forwarding,
@@ -94,11 +109,8 @@ export function planContext(config: AgentConfig, nodes: Table<Node>): PlanContex
         : [...nodeAddresses(), ...LOOPBACKS].filter((candidate) =>
             nodePortAddresses.some((prefix) => prefixContains(prefix, candidate)),
           ),
-    mayBeExternal: (candidate) => {
-      if (!externalIPs.enabled) return false
-      if (externalIPs.allow) return externalIPs.allow.some((prefix) => prefixContains(prefix, candidate))
-      return !configured.has(candidate) && index.nodeOf(candidate) === undefined
-    },
+    mayBeExternal: (candidate) => whyNotExternal(candidate) === undefined,
+    whyNotExternal,
   }
 }
 

@@ -3,6 +3,7 @@
 
 import type { Logger } from 'pino'
 import type { EventRecorder, InvolvedObject } from '../kube/events.ts'
+import type { Address } from '../model/address.ts'
 import type { EndpointSlice, ObjectKey, Service } from '../model/service.ts'
 
 export interface Reporter {
@@ -31,6 +32,21 @@ export function reportService({ key, uid, problems }: Service, { events, log }: 
   for (const { reason, what, why } of problems) {
     log.warn({ service: key, reason }, `${what} ${why}`)
     events.record(serviceObject(key, uid), 'Warning', reason, `${what} ${why}`)
+  }
+}
+
+/** Whoever may write Services could take others' traffic by externalIPs; what is refused for it is told. */
+export function reportRefusedExternals(
+  { key, uid, externalIps }: Service,
+  whyNot: (address: Address) => string | undefined,
+  { events, log }: Reporter,
+): void {
+  for (const address of externalIps) {
+    const why = whyNot(address)
+    if (why === undefined) continue
+    const message = `spec.externalIPs '${address}' is not served: ${why}`
+    log.warn({ service: key, reason: 'ExternalIPRefused' }, message)
+    events.record(serviceObject(key, uid), 'Warning', 'ExternalIPRefused', message)
   }
 }
 

@@ -12,12 +12,19 @@ import type { EventRecorder } from '../kube/events.ts'
 import type { Node, ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { DesiredPort } from '../services/desired.ts'
-import { type HostPortContext, hostPortOwner, planHostPorts } from '../services/plan-host-ports.ts'
-import { type PlanContext, planService } from '../services/plan-service.ts'
+import { hostPortOwner, planHostPorts } from '../services/plan-host-ports.ts'
+import { planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
 import { DirtyKeys } from './dirty-keys.ts'
 import type { LoopObserver } from './loop-observer.ts'
-import { type Reporter, reportService, reportSlice, reportUnserved } from './report-problems.ts'
+import type { AgentPlanContext } from './plan-context.ts'
+import {
+  type Reporter,
+  reportRefusedExternals,
+  reportService,
+  reportSlice,
+  reportUnserved,
+} from './report-problems.ts'
 import type { Sources } from './sources.ts'
 
 const SETTLE_MS = 2
@@ -39,7 +46,7 @@ export interface ServedService extends ServiceStatus {
 }
 
 export interface ServiceLoopOptions {
-  readonly plan: PlanContext & HostPortContext
+  readonly plan: AgentPlanContext
   readonly sources: Sources
   readonly datapath: Datapath
   readonly network: NetworkView
@@ -241,7 +248,10 @@ export class ServiceLoop {
     const dirty = this.#dirty.take()
     for (const key of dirty.services) {
       const service = sources.services.get(key)
-      if (service) reportService(service, this.#reporter)
+      if (service) {
+        reportService(service, this.#reporter)
+        reportRefusedExternals(service, this.#options.plan.whyNotExternal, this.#reporter)
+      }
     }
     for (const key of dirty.slices) {
       const slice = sources.slices.get(key)

@@ -34,6 +34,8 @@ export function formatStatus(status: AgentStatus): string {
     formatSources(status),
     formatFills(status),
     formatLacks(status),
+    formatNeighbours(status),
+    formatSysctls(status),
   ]
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`
 }
@@ -89,4 +91,18 @@ function formatLacks({ features }: AgentStatus): string {
   if (lacking.length === 0) return 'This kernel has every feature that is asked for.'
   const rows = lacking.map(({ name, since, instead }) => [name, since, instead])
   return formatTable(['KERNEL LACKS', 'SINCE', 'INSTEAD'], rows)
+}
+
+function formatNeighbours({ neighbours }: AgentStatus): string {
+  if (neighbours.length === 0) return ''
+  const rows = neighbours.map(({ where, what, mend }) => [where, what, mend])
+  return formatTable(['ALSO HERE', 'WHAT', 'MEND'], rows)
+}
+
+/** Only what is not as it has to be; `-o json` has all. */
+function formatSysctls({ sysctls }: AgentStatus): string {
+  const rows = sysctls.flatMap(({ name, value, needed, problem }) =>
+    problem === undefined ? [] : [[name, value ?? '', needed, problem]],
+  )
+  return rows.length === 0 ? '' : formatTable(['SETTING', 'IS', 'NEEDED', 'PROBLEM'], rows)
 }

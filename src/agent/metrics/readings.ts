@@ -23,6 +23,8 @@ export interface DatapathFacts {
   }[]
   /** By how they were lost: programs, links and pins that were put back. */
   readonly restored: () => Readonly<Record<string, number>>
+  /** Others on the node that touch what we do. */
+  readonly neighbours: () => readonly { readonly kind: string }[]
 }
 
 export function datapathReadings({
@@ -32,6 +34,7 @@ export function datapathReadings({
   sweptFlows,
   uplinks,
   restored,
+  neighbours,
 }: DatapathFacts): readonly Reading[] {
   const byReason = (value: (count: ReasonCount) => number): Sample[] =>
     Object.entries(metrics()).flatMap(([reason, count]) => {
@@ -77,6 +80,11 @@ export function datapathReadings({
       'Programs, links and pins that somebody took away and that were put back',
       () => Object.entries(restored()).map(([how, value]) => ({ labels: { how }, value })),
     ),
+    gauge('weir_neighbours', 'Others found on the node that touch what we do, by kind', () => {
+      const counts = new Map<string, number>()
+      for (const { kind } of neighbours()) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+      return [...counts].map(([kind, value]) => ({ labels: { kind }, value }))
+    }),
   ]
 }
 

@@ -1,12 +1,13 @@
 // Living with what else is on a node: what the agent needs of the kernel, what somebody takes away, and what is left when Weir goes.
 
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type Host, runAt, runIn } from '../../../src/sandbox/host.ts'
 import { nodeBpffs } from '../../../src/sandbox/names.ts'
 import { startAgent as startAgentOf } from '../../../src/sandbox/nodes.ts'
 import { planFromDocument } from '../../../src/sandbox/plan-file.ts'
-import { startProcess, stopProcess } from '../../../src/sandbox/process.ts'
+import { findProcess, signalProcess, startProcess, stopProcess } from '../../../src/sandbox/process.ts'
 import { upRack } from '../../../src/sandbox/up.ts'
 import { Bed } from './bed.ts'
 import { expectAnswerers } from './expect.ts'
@@ -35,6 +36,8 @@ await bed.apply(
   pod('p2', { node: 'node2', labels: { app: 'p' } }),
   service('web', {
     type: 'LoadBalancer',
+    // Node ports differ from node to node; kernels are compared below.
+    allocateLoadBalancerNodePorts: false,
     selector: { app: 'p' },
     ports: [{ port: 80, targetPort: HTTP_PORT }],
   }),
@@ -287,6 +290,95 @@ t.test(
     t.ok(await programId(), 'at XDP')
     await bed.until('nobody to be left', async () => (await status('node2')).neighbours.length === 0, 45_000)
     await expectServed(t)
+  },
+)
+
+interface Event {
+  readonly reason: string
+  readonly message: string
+  readonly involvedObject: { readonly kind: string; readonly name: string }
+}
+
+t.test(
+  'SVC-028 what cannot be served of an object is skipped with an Event, and the rest is served',
+  async (t) => {
+    const told = async (kind: string, name: string) =>
+      (await bed.get<{ items: Event[] }>('events')).items.filter(
+        ({ involvedObject }) => involvedObject.kind === kind && involvedObject.name === name,
+      )
+    const { ipv4: stolen = '' } = bed.rack.plan.nodes[1]?.loopback ?? {}
+    const free = '203.0.113.77'
+    await bed.apply(
+      service(
+        'half',
+        { selector: { app: 'p' }, externalIPs: [stolen, free] },
+        { annotations: { 'weir.network/balancing': 'sometimes' } },
+      ),
+      service('single', {
+        ipFamilyPolicy: 'SingleStack',
+        ipFamilies: ['IPv4'],
+        externalIPs: ['2001:db8::9'],
+      }),
+    )
+    const says = async (name: string, reason: string, text: string) => {
+      const events = await told('Service', name)
+      return events.some((event) => event.reason === reason && event.message.includes(text))
+    }
+    const refusal = `spec.externalIPs '${stolen}' is not served: it belongs to node node2 or its pods`
+    await bed.until('an Event of the refusal', () => says('half', 'ExternalIPRefused', refusal))
+    await bed.until('an Event of the annotation', () =>
+      says('half', 'InvalidValue', "annotation weir.network/balancing 'sometimes'"),
+    )
+    await bed.until('an Event of the family', () =>
+      says('single', 'KubeProxyIncorrectIPVersion', "spec.externalIPs '2001:db8::9'"),
+    )
+    const { clusterIps } = await bed.serviceAddresses('half')
+    await expectAnswerers(bed, t, ['client1', 'node3', 'default/p1'], free, ['p1', 'p2'])
+    await expectAnswerers(bed, t, 'default/p1', clusterIps, ['p1', 'p2'])
+    t.equal(await bed.connect('client1', stolen, 80), 'refused', 'the node’s address stays the node’s')
+    await bed.kubectl('delete', 'service', 'half', 'single')
+  },
+)
+
+/** Addresses and ports that a node's kernel takes for Services. */
+async function frontends(node: string): Promise<string[]> {
+  const maps = `${nodeBpffs(bed.rack.name, node)}/maps`
+  const pin = readdirSync(maps).find((name) => /^frontends_v/.test(name))
+  const { stdout } = await runAt({}, ['bpftool', '-j', 'map', 'dump', 'pinned', `${maps}/${pin}`])
+  const rows = JSON.parse(stdout) as { key: string[] }[]
+  return rows.map(({ key }) => key.join('')).sort()
+}
+
+t.test(
+  'OPS-007 an agent killed at any moment leaves no half Service, and what went meanwhile is gone',
+  async (t) => {
+    const host = bed.rack.host('node1')
+    const names = (round: number) => Array.from({ length: 12 }, (_, index) => `kill${round}x${index}`)
+    const many = (round: number) => names(round).map((name) => service(name, { selector: { app: 'p' } }))
+    const isEqual = async () => (await frontends('node1')).join() === (await frontends('node3')).join()
+    await bed.until('the kernels to agree', isEqual)
+    for (let round = 0; round < 4; round += 1) {
+      const agentProcess = findProcess(`${host.directory}/agent.pid`)
+      const changes = (async () => {
+        await bed.apply(...many(round))
+        if (round > 0) await bed.kubectl('delete', 'service', ...names(round - 1))
+      })()
+      // Each time at another moment of the writing.
+      await sleep(150 * round)
+      if (agentProcess) signalProcess(agentProcess, 'SIGKILL')
+      await changes
+      t.match(
+        [...(await bed.answerers('client1', vips[0] ?? '', 80, 20)).keys()].sort(),
+        ['p1', 'p2'],
+        'served meanwhile',
+      )
+      await startAgent('node1')
+      await bed.until(`the kernels to agree again, round ${round}`, isEqual)
+    }
+    const { clusterIps } = await bed.serviceAddresses('kill3x11')
+    await expectAnswerers(bed, t, ['node1', 'default/p1'], clusterIps, ['p1', 'p2'])
+    await bed.kubectl('delete', 'service', ...names(3))
+    await bed.until('nothing of them to be left', isEqual)
   },
 )
 

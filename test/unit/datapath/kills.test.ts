@@ -328,7 +328,7 @@ function stopEverywhere(history: readonly Scene[], ending: Ending): number {
 
 for (const ending of ['killed', 'refused'] as const)
   for (const [name, scenes] of Object.entries(SCENES))
-    t.test(`${ending} at every write: ${name}`, async (t) => {
+    t.test(`OPS-007 ${ending} at every write: ${name}`, async (t) => {
       const stops = stopEverywhere(scenes.length > 1 ? scenes : [...scenes, START], ending)
       t.ok(stops >= 4, `${stops} writes`)
     })
