@@ -7,23 +7,39 @@ import { BpfLink, BpfProgram, detachClsact, type LinkInfo, unpin } from '../sys/
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import { CLSACT_PIN, CLSACT_PLACE, MADE_QDISC_PIN } from './attach.ts'
 
-/** @returns what was taken away, or would be, one line each */
+/** Each part returns what was taken away, or would be, one line each; to be called in this order. */
 export async function removeDatapath(bpffs: string, netlink: Netlink, isDryRun: boolean): Promise<string[]> {
-  const removed: string[] = []
-  const qdiscs: string[] = []
+  return [
+    ...removeAttachments(bpffs, isDryRun),
+    ...(await removeQdiscs(bpffs, netlink, isDryRun)),
+    ...removeMaps(bpffs, isDryRun),
+  ]
+}
+
+export function removeAttachments(bpffs: string, isDryRun: boolean): string[] {
   const links = join(bpffs, 'links')
-  for (const name of listPins(links)) {
-    if (MADE_QDISC_PIN.test(name)) qdiscs.push(name)
-    else removed.push(removeAttachment(links, name, isDryRun))
-  }
-  for (const name of qdiscs) removed.push(...(await removeQdisc(links, name, netlink, isDryRun)))
-  for (const name of listPins(join(bpffs, 'maps'))) {
-    if (!isDryRun) unpin(join(bpffs, 'maps', name))
-    removed.push(`map ${name}`)
-  }
-  if (isDryRun) return removed
-  for (const directory of [links, join(bpffs, 'maps'), bpffs]) removeIfEmpty(directory)
+  return listPins(links)
+    .filter((name) => !MADE_QDISC_PIN.test(name))
+    .map((name) => removeAttachment(links, name, isDryRun))
+}
+
+/** Those that we made, and nobody else uses. */
+export async function removeQdiscs(bpffs: string, netlink: Netlink, isDryRun: boolean): Promise<string[]> {
+  const links = join(bpffs, 'links')
+  const removed: string[] = []
+  for (const name of listPins(links))
+    if (MADE_QDISC_PIN.test(name)) removed.push(...(await removeQdisc(links, name, netlink, isDryRun)))
   return removed
+}
+
+export function removeMaps(bpffs: string, isDryRun: boolean): string[] {
+  const maps = join(bpffs, 'maps')
+  const names = listPins(maps)
+  if (!isDryRun) {
+    for (const name of names) unpin(join(maps, name))
+    for (const directory of [join(bpffs, 'links'), maps, bpffs]) removeIfEmpty(directory)
+  }
+  return names.map((name) => `map ${name}`)
 }
 
 function listPins(directory: string): string[] {
