@@ -3,6 +3,7 @@
 // would cost more time than all that is asked here. Whose other half is probes.ts.
 
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram'
+import { createServer } from 'node:http'
 import { connect, isIPv6, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { decodeAddress, encodeSocketAddress, familyOf } from '../../../src/sys/libc/addresses.ts'
@@ -24,6 +25,8 @@ export type Order =
   | ({ readonly kind: 'open'; readonly key: string; readonly protocol: 'tcp' | 'udp' } & Target)
   | { readonly kind: 'ask'; readonly key: string; readonly text: string; readonly timeoutMs: number }
   | { readonly kind: 'half-close' | 'close'; readonly key: string }
+  /** Answers HTTP from now on, on every address that is local here, by the address that was asked. */
+  | { readonly kind: 'listen'; readonly port: number }
   /** Sends a packet of a protocol from here; then or alone, takes what of that protocol has come since the socket was opened. */
   | {
       readonly kind: 'raw'
@@ -245,6 +248,11 @@ function raw({ protocol, family, to, hex }: Extract<Order, { kind: 'raw' }>): re
   return packets
 }
 
+function listen(port: number): Promise<unknown> {
+  const server = createServer((request, response) => response.end(request.socket.localAddress ?? ''))
+  return new Promise((resolve) => server.listen(port, '::', () => resolve({})))
+}
+
 async function obey(order: Order): Promise<unknown> {
   switch (order.kind) {
     case 'tcp':
@@ -261,6 +269,8 @@ async function obey(order: Order): Promise<unknown> {
       conversationOf(order.key).close()
       kept.delete(order.key)
       return {}
+    case 'listen':
+      return await listen(order.port)
     case 'raw':
       return raw(order)
   }
