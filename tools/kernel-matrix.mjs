@@ -17,9 +17,9 @@ const work = join(root, 'build/kernels')
 const OBJECTS = [
   'weir_xdp.bpf.o',
   'weir_tc.bpf.o',
+  'weir_uplink_tc.bpf.o',
   'weir_sock.bpf.o',
   'weir_iter.bpf.o',
-  'weir_uplink_tc.bpf.o',
 ]
 /** The oldest supported series, and the one of Debian 13. */
 const SERIES = ['6.1', '6.12']
@@ -46,9 +46,17 @@ function findKernelPackage(series) {
   return names.at(-1)
 }
 
+/** The same, with fresh lists when the machine's have none: they may be older than the series. */
+function findKernelPackageAnew(series) {
+  const name = findKernelPackage(series)
+  if (name !== undefined) return name
+  run('apt-get', ['update', '-q'])
+  return findKernelPackage(series)
+}
+
 /** Downloads and unpacks the kernel's image once. @returns its path, or undefined when no source has the series */
 function fetchKernel(series) {
-  const name = findKernelPackage(series)
+  const name = findKernelPackageAnew(series)
   if (name === undefined) return undefined
   const directory = join(work, name)
   const image = join(directory, 'boot', name.replace('linux-image', 'vmlinuz'))

@@ -26,13 +26,6 @@
 #include "lib/second_choice.h"
 #include "lib/track.h"
 
-static __always_inline int deliver_family(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
-					  const int family)
-{
-	return family == IPV4 ? deliver_ipv4(ctx, packet, backend_id)
-			      : deliver_ipv6(ctx, packet, backend_id);
-}
-
 /* REASON_UNSPECIFIED: the flow is remembered, and has its port where it needs one. */
 static __always_inline enum verdict_reason track_family(const struct packet *packet,
 							const struct flow_id *id,

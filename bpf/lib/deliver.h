@@ -102,7 +102,7 @@ static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet
 }
 
 static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packet,
-					  const struct backend *backend, __u32 backend_id,
+					  const struct backend *backend, bool is_second,
 					  const int family)
 {
 	const struct nexthop *tunnel = nexthop_find(backend->nexthop_id);
@@ -126,31 +126,56 @@ static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packe
 		is_done = encapsulate(ctx, packet, backend, tunnel, member, hash, IPV4, family);
 	if (!is_done)
 		return drop(packet, REASON_TOO_BIG);
-	count_packet(packet,
-		     packet->second_id == backend_id ? REASON_SECOND_CHOICE : REASON_TO_REMOTE);
+	count_packet(packet, is_second ? REASON_SECOND_CHOICE : REASON_TO_REMOTE);
 	return ctx_leave_by(ctx, member->ifindex);
 }
 
-static __always_inline int deliver(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
-				   const int family)
+/* Two functions, and not one, for their stacks. */
+GLOBAL_FUNCTION int deliver_local_ipv4(ctx_t *ctx, const struct packet *packet,
+				       const struct backend *backend)
+{
+	return packet && backend ? deliver_local(ctx, packet, backend, IPV4) : VERDICT_ABORTED;
+}
+
+GLOBAL_FUNCTION int deliver_local_ipv6(ctx_t *ctx, const struct packet *packet,
+				       const struct backend *backend)
+{
+	return packet && backend ? deliver_local(ctx, packet, backend, IPV6) : VERDICT_ABORTED;
+}
+
+GLOBAL_FUNCTION int deliver_remote_ipv4(ctx_t *ctx, const struct packet *packet,
+					const struct backend *backend, __u32 is_second)
+{
+	return packet && backend ? deliver_remote(ctx, packet, backend, is_second, IPV4)
+				 : VERDICT_ABORTED;
+}
+
+GLOBAL_FUNCTION int deliver_remote_ipv6(ctx_t *ctx, const struct packet *packet,
+					const struct backend *backend, __u32 is_second)
+{
+	return packet && backend ? deliver_remote(ctx, packet, backend, is_second, IPV6)
+				 : VERDICT_ABORTED;
+}
+
+static __always_inline int deliver_here(ctx_t *ctx, const struct packet *packet,
+					const struct backend *backend, const int family)
+{
+	return family == IPV4 ? deliver_local_ipv4(ctx, packet, backend)
+			      : deliver_local_ipv6(ctx, packet, backend);
+}
+
+static __always_inline int deliver_family(ctx_t *ctx, const struct packet *packet, __u32 backend_id,
+					  const int family)
 {
 	const struct backend *backend = backend_find(backend_id);
+	bool is_second = packet->second_id == backend_id;
 
-	if (!packet || !backend)
+	if (!backend)
 		return VERDICT_ABORTED;
 	if (backend->flags & BACKEND_LOCAL)
-		return deliver_local(ctx, packet, backend, family);
-	return deliver_remote(ctx, packet, backend, backend_id, family);
-}
-
-GLOBAL_FUNCTION int deliver_ipv4(ctx_t *ctx, const struct packet *packet, __u32 backend_id)
-{
-	return deliver(ctx, packet, backend_id, IPV4);
-}
-
-GLOBAL_FUNCTION int deliver_ipv6(ctx_t *ctx, const struct packet *packet, __u32 backend_id)
-{
-	return deliver(ctx, packet, backend_id, IPV6);
+		return deliver_here(ctx, packet, backend, family);
+	return family == IPV4 ? deliver_remote_ipv4(ctx, packet, backend, is_second)
+			      : deliver_remote_ipv6(ctx, packet, backend, is_second);
 }
 
 #endif

@@ -93,7 +93,9 @@ static __always_inline __u8 tunnel_protocol(const int family)
 static __always_inline void tunnel_write_ipv4(struct iphdr *ip, const struct packet *packet,
 					      const struct nexthop *tunnel, const int family)
 {
-	const struct address source = node_config.tunnel_ipv4;
+	/* Read in place: a copy would lie on the stack. */
+	const volatile address_word *source =
+	    (const volatile address_word *)&node_config.tunnel_ipv4;
 
 	ip->version = 4;
 	ip->ihl = sizeof(*ip) / 4;
@@ -104,7 +106,7 @@ static __always_inline void tunnel_write_ipv4(struct iphdr *ip, const struct pac
 	ip->ttl = TUNNEL_TTL;
 	ip->protocol = tunnel_protocol(family);
 	ip->check = 0;
-	ip->saddr = address_to_ipv4(&source);
+	ip->saddr = source[3];
 	ip->daddr = address_to_ipv4(&tunnel->remote);
 	ip->check = csum_finish(csum_add_words(0, ip, sizeof(*ip) / 4));
 }
@@ -112,14 +114,18 @@ static __always_inline void tunnel_write_ipv4(struct iphdr *ip, const struct pac
 static __always_inline void tunnel_write_ipv6(struct ipv6hdr *ip, const struct packet *packet,
 					      const struct nexthop *tunnel, const int family)
 {
-	const struct address source = node_config.tunnel_ipv6;
+	const volatile address_word *source =
+	    (const volatile address_word *)&node_config.tunnel_ipv6;
+	address_word *written = (address_word *)&ip->saddr;
 	__u32 traffic_class = packet->traffic_class & DSCP_MASK;
 
 	*(__be32 *)ip = bpf_htonl(IPV6_VERSION << 28 | traffic_class << 20);
 	ip->payload_len = bpf_htons(tunnel_bytes() + packet->ip_bytes);
 	ip->nexthdr = tunnel_protocol(family);
 	ip->hop_limit = TUNNEL_TTL;
-	address_to_ipv6(&ip->saddr, &source);
+#pragma unroll
+	for (int i = 0; i < ADDRESS_WORDS; i++)
+		written[i] = source[i];
 	address_to_ipv6(&ip->daddr, &tunnel->remote);
 }
 

@@ -97,7 +97,7 @@ static __always_inline int send_from_pod(ctx_t *ctx, const struct packet *packet
 	if (!backend || !scratch)
 		return drop(packet, REASON_UNKNOWN_BACKEND);
 	if (choice->kind == FLOW_TO_LOCAL)
-		return deliver_family(ctx, packet, choice->backend_id, family);
+		return deliver_here(ctx, packet, backend, family);
 	scratch->rewrite.destination = backend->address;
 	scratch->rewrite.destination_port = backend->port;
 	if (choice->kind == FLOW_TO_REMOTE_SNAT) {

@@ -208,8 +208,7 @@ static __always_inline bool relay_error(ctx_t *ctx, struct packet *packet, int *
 	if (way == ERROR_UNKNOWN || !scratch)
 		return false;
 	if (way == ERROR_BY_TUNNEL)
-		*verdict = family == IPV4 ? deliver_ipv4(ctx, packet, scratch->error_backend_id)
-					  : deliver_ipv6(ctx, packet, scratch->error_backend_id);
+		*verdict = deliver_family(ctx, packet, scratch->error_backend_id, family);
 	else
 		*verdict = family == IPV4 ? error_deliver_ipv4(ctx, packet, way)
 					  : error_deliver_ipv6(ctx, packet, way);

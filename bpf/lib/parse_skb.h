@@ -12,13 +12,14 @@
 /* The same after a tunnel's headers. */
 #define TUNNELLED_HEADERS_BYTES_MAX 192
 
-/* The packet's family, 0 when it is not IP; packet->parsed is what kind of packet it is. */
-static __always_inline int parse_skb(ctx_t *ctx, struct packet *packet)
+/* The packet's family, 0 when it is not IP; packet->parsed is what kind of packet it is. A
+ * function of its own for its stack. */
+GLOBAL_FUNCTION int parse_skb(ctx_t *ctx, struct packet *packet)
 {
 	void *data, *data_end;
 	__be16 protocol;
 
-	if (!ctx_read_ahead(ctx, HEADERS_BYTES_MAX))
+	if (!packet || !ctx_read_ahead(ctx, HEADERS_BYTES_MAX))
 		return 0;
 	data = ctx_data(ctx);
 	data_end = ctx_data_end(ctx);

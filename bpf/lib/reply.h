@@ -6,6 +6,7 @@
 #ifndef WEIR_LIB_REPLY_H
 #define WEIR_LIB_REPLY_H
 
+#include "lib/mss.h"
 #include "lib/nexthop.h"
 #include "lib/rewrite.h"
 #include "lib/track.h"
@@ -62,6 +63,7 @@ static __always_inline bool translate_from_backend(ctx_t *ctx, const struct pack
 	    .hops = is_sent,
 	};
 
+	mss_clamp(ctx, packet, family);
 	return rewrite_packet(ctx, packet, &to, REWRITE_SOURCE, family);
 }
 

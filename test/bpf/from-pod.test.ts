@@ -3,7 +3,8 @@
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
-import { type Frame, frame, readFrame, SCTP, TCP, UDP } from './packet.ts'
+import { type Frame, frame, SCTP, TCP, UDP } from './packet.ts'
+import { readFrame } from './read-frame.ts'
 import {
   ARRIVING,
   FROM_POD,

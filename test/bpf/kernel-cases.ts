@@ -6,14 +6,15 @@
 // FILE is a sequence of records: a kind byte, then fields, each a little-endian u32 length and its bytes.
 //   K name, value                          load-time constant of every object that has it
 //   M map, key, value                      a row to write before the first packet
-//   X / U / T name, packet, context, verdict, packet out   a run of weir_uplink_xdp, weir_uplink_ingress, weir_pod_tc; a dropped
-//                                          packet has no out
+//   X, T, U, E   name, packet, context, verdict, packet out
+//     a run of weir_uplink_xdp, weir_pod_tc, weir_uplink_ingress, weir_uplink_egress; a dropped packet has no out
 
 import { writeFileSync } from 'node:fs'
-import type { Family } from '../../src/model/address.ts'
-import { type Frame, frame, TCP, UDP } from './packet.ts'
+import { addressToBytes, type Family } from '../../src/model/address.ts'
+import type { BpfProgram } from '../../src/sys/libbpf-ts/index.ts'
+import { type Frame, frame, SCTP, TCP, TRANSPORT_NAMES, UDP } from './packet.ts'
 import { arriving } from './tunnel.ts'
-import { FROM_POD, TARGET_PORT, TC, World, XDP } from './world.ts'
+import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, World, XDP } from './world.ts'
 
 const MAPS = [
   'frontends',
@@ -31,7 +32,7 @@ const SKB_BYTES = 192
 
 function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
+  bytes.writeUInt32LE(value >>> 0)
   return bytes
 }
 
@@ -42,64 +43,129 @@ function record(kind: string, ...fields: (string | Uint8Array)[]): Buffer {
   return Buffer.concat([Buffer.from(kind), ...parts.flatMap((part) => [u32(part.length), part])])
 }
 
-function uplink(world: World, name: string, sent: Frame): Buffer {
-  const data = sent.bytes()
-  const { returnValue, dataOut } = world.datapath.uplink.xdp.testRun({ data, dataOutBytes: 12_000 })
-  const out = returnValue === XDP.DROP ? Buffer.alloc(0) : dataOut
-  return record('X', name, data, Buffer.alloc(0), u32(returnValue), out)
+interface Runner {
+  readonly kind: string
+  readonly program: (world: World) => Pick<BpfProgram, 'testRun'>
+  readonly dropped: number
+  readonly context: Uint8Array | undefined
 }
 
-function atTc(world: World, kind: 'U' | 'T', name: string, sent: Frame): Buffer {
+const CONTEXT = Buffer.alloc(SKB_BYTES)
+const AT_XDP: Runner = {
+  kind: 'X',
+  program: (world) => world.datapath.uplink.xdp,
+  dropped: XDP.DROP,
+  context: undefined,
+}
+const AT_POD: Runner = {
+  kind: 'T',
+  program: (world) => world.datapath.podTc,
+  dropped: TC.DROP,
+  context: CONTEXT,
+}
+const AT_INGRESS: Runner = { ...AT_POD, kind: 'U', program: (world) => world.datapath.uplink.ingress }
+const AT_EGRESS: Runner = { ...AT_POD, kind: 'E', program: (world) => world.datapath.uplink.egress }
+
+function run(world: World, { kind, program, dropped, context }: Runner, name: string, sent: Frame): Buffer {
   const data = sent.bytes()
-  const context = Buffer.alloc(SKB_BYTES)
-  const program = kind === 'T' ? world.datapath.podTc : world.datapath.uplink.ingress
-  const { returnValue, dataOut } = program.testRun({ data, context, dataOutBytes: 12_000 })
-  const out = returnValue === TC.DROP ? Buffer.alloc(0) : dataOut
-  return record(kind, name, data, context, u32(returnValue >>> 0), out)
+  const options = context === undefined ? { data } : { data, context: Buffer.from(context) }
+  const { returnValue, dataOut } = program(world).testRun({ ...options, dataOutBytes: 12_000 })
+  const out = returnValue === dropped ? Buffer.alloc(0) : dataOut
+  return record(kind, name, data, context ?? Buffer.alloc(0), u32(returnValue), out)
 }
 
-/** A test run's socket buffer has one page. */
-const SKB_PACKET_BYTES_MAX = 3000
+function titleOf(family: Family, protocol: number): string {
+  return `${family} ${TRANSPORT_NAMES[protocol]}`
+}
 
-function* casesOf(world: World, family: Family, protocol: number): Generator<Buffer> {
-  const { client, pod: podAddress, stranger } = world.cast(family)
-  const title = `${family} ${protocol === TCP ? 'TCP' : 'UDP'}`
+function packetsOf(world: World, family: Family, protocol: number): Record<string, Frame> {
+  const { client, vip, stranger, remotePod } = world.cast(family)
   const to = (port: number) => world.request(family, protocol, port)
-  const further = (port: number) => (protocol === TCP ? to(port).tcp('ack') : to(port))
+  const further = (port: number) => {
+    if (protocol === SCTP) return to(port).sctp(0)
+    return protocol === TCP ? to(port).tcp('ack') : to(port)
+  }
   const echo = family === 'ipv4' ? 8 : 128
-  const uplinks: Record<string, Frame> = {
+  const [type, code] = family === 'ipv4' ? [3, 4] : [2, 0]
+  const answered = (port: number) => further(port).from(vip, port).to(client, 40_000)
+  const error = (port: number) =>
+    answered(port)
+      .icmpError(type ?? 0, code ?? 0, 1400)
+      .link(ARRIVING)
+  const [first, later] = further(81).id(9).payload(1001).pieces(400)
+  const second = { second: addressToBytes(remotePod), secondPort: TARGET_PORT + 1 }
+  return {
     'not ours': to(80).to(stranger),
     'to a pod, first': to(81),
     'to a pod, further': further(81),
-    'to a pod, tagged': further(81).tagged(7),
     'to another node, first': to(80),
     'to another node, further': further(80),
+    'to another node, unknown': further(80).from(client, 40_001),
+    'to another node, masqueraded': to(84),
     'left to the stack': to(82),
     'no endpoint': to(90),
     'no endpoint here': to(91),
     'no such port': to(7777),
     'last hop': to(81).ttl(1),
     'too big': to(81).payload(1500),
-    'jumbo, too big': to(81).payload(8900),
-    'a fragment': to(80).fragment(0x2000),
+    ...(first && later && { 'the first fragment': first, 'a later one': later, 'a lone one': later.id(10) }),
     ping: to(0).icmp(echo, 0, Buffer.alloc(64)),
+    'an error, to a pod': error(81),
+    'an error, to another node': error(80),
+    'an error, about nothing': error(7777),
     'from the tunnel': arriving(world, to(80), family),
+    'an error from the tunnel': arriving(world, error(80), family),
+    'passed on': arriving(world, further(80).from(client, 40_002), family, second),
     'from an unknown tunnel': arriving(world, to(80), family).from(stranger),
   }
-  for (const [name, sent] of Object.entries(uplinks)) yield uplink(world, `${title}: ${name}`, sent)
-  const blank = frame(FROM_POD).from(podAddress, TARGET_PORT).to(client, 40_000).payload(77)
-  const answer = protocol === TCP ? blank.tcp('syn', 'ack') : blank.udp()
-  yield atTc(world, 'T', `${title}: the answer`, answer)
-  yield atTc(world, 'T', `${title}: another's`, answer.to(stranger))
-  for (const [name, sent] of Object.entries(uplinks))
-    if (sent.fields.tags.length === 0 && sent.bytes().length < SKB_PACKET_BYTES_MAX)
-      yield atTc(world, 'U', `${title} at tc: ${name}`, sent)
+}
+
+/** What test runs of socket buffers do not take. */
+function framesOf(world: World, family: Family, protocol: number): Record<string, Frame> {
+  const known =
+    protocol === TCP ? world.request(family, TCP, 81).tcp('ack') : world.request(family, protocol, 81)
+  return { 'to a pod, tagged': known.tagged(7), 'jumbo, too big': known.payload(8900) }
+}
+
+function* answersOf(world: World, family: Family, protocol: number): Generator<Buffer> {
+  const { client, pod, stranger } = world.cast(family)
+  const title = titleOf(family, protocol)
+  const blank = frame(FROM_POD).from(pod, TARGET_PORT).to(client, 40_000).payload(77)
+  const finish = (frame: Frame) => (protocol === SCTP ? frame.sctp(2) : frame.udp())
+  const answer = protocol === TCP ? blank.tcp('syn', 'ack') : finish(blank)
+  const request = answer.from(client, 40_000).to(pod, TARGET_PORT)
+  const [type, code] = family === 'ipv4' ? [3, 3] : [1, 4]
+  yield run(world, AT_POD, `${title}: the answer`, answer)
+  yield run(world, AT_POD, `${title}: another's`, answer.to(stranger))
+  yield run(world, AT_POD, `${title}: a pod's error`, request.icmpError(type ?? 0, code ?? 0, 0))
+  if (protocol !== SCTP)
+    for (const [index, piece] of answer.id(11).payload(1001).pieces(400).entries())
+      yield run(world, AT_POD, `${title}: the answer, fragment ${index}`, piece)
+  yield run(world, AT_EGRESS, `${title}: the answer by the stack`, answer.from(pod, TARGET_PORT + 1))
+}
+
+function* casesOf(world: World, family: Family, protocol: number): Generator<Buffer> {
+  const title = titleOf(family, protocol)
+  const packets = Object.entries(packetsOf(world, family, protocol))
+  for (const [name, sent] of packets) yield run(world, AT_XDP, `${title}: ${name}`, sent)
+  for (const [name, sent] of Object.entries(framesOf(world, family, protocol)))
+    yield run(world, AT_XDP, `${title}: ${name}`, sent)
+  yield* answersOf(world, family, protocol)
+  for (const [name, sent] of packets) yield run(world, AT_INGRESS, `${title} at tc: ${name}`, sent)
 }
 
 const file = process.argv[2]
 if (file === undefined) throw new Error('usage: node test/bpf/kernel-cases.ts FILE')
-const world = new World('kernel-cases')
+// One port, for a random one would not be the same there.
+const world = new World('kernel-cases', false, { snatPorts: { first: 62_001, last: 62_001 } })
 try {
+  for (const family of ['ipv4', 'ipv6'] as const)
+    for (const protocol of [TCP, UDP, SCTP])
+      world.changeFrontend(family, protocol, 80, {
+        clusterBefore: world.writeTable(family, protocol, 1000 + world.backendId(family, protocol, 0), [
+          BACKEND.second,
+        ]),
+      })
   const records = [
     record('K', 'node_config', world.config),
     record('K', 'uses_frontend_filter', Buffer.from([1])),
@@ -108,7 +174,7 @@ try {
     for (const { key, value } of world.map(name).entries())
       if (value.some((byte) => byte !== 0)) records.push(record('M', name, key, value))
   for (const family of ['ipv4', 'ipv6'] as const)
-    for (const protocol of [TCP, UDP]) records.push(...casesOf(world, family, protocol))
+    for (const protocol of [TCP, UDP, SCTP]) records.push(...casesOf(world, family, protocol))
   writeFileSync(file, Buffer.concat(records))
 } finally {
   world.close()

@@ -4,8 +4,7 @@
  * recorded packet cases (see kernel-cases.ts for the file), prints a line for each, and powers off.
  * Static and plain, for there is nothing else in the machine.
  *
- *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /weir_iter.bpf.o
- *   /weir_uplink_tc.bpf.o /cases
+ *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /weir_iter.bpf.o /cases
  *
  * The last line is `RESULT passed N failed M`; without it the kernel did not come that far.
  */
@@ -39,19 +38,8 @@ struct record {
 };
 
 static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o", "/weir_tc.bpf.o",
-						  "/weir_sock.bpf.o", "/weir_iter.bpf.o",
-						  "/weir_uplink_tc.bpf.o"};
-
-/* The program of each kind of case, and the number of its object. */
-static const struct {
-	char kind;
-	int object;
-	const char *program;
-} runs[] = {
-    {'X', 0, "weir_uplink_xdp"},
-    {'T', 1, "weir_pod_tc"},
-    {'U', 4, "weir_uplink_ingress"},
-};
+						  "/weir_uplink_tc.bpf.o", "/weir_sock.bpf.o",
+						  "/weir_iter.bpf.o"};
 static struct bpf_object *objects[OBJECTS];
 static unsigned passed, failed;
 
@@ -174,13 +162,26 @@ static void row_write(const struct record *record)
 		judge(false, "write a row of %s: %m", name);
 }
 
-static const struct bpf_program *program_of(char kind)
+struct run_kind {
+	char kind;
+	int object;
+	const char *program;
+};
+
+static const struct run_kind run_kinds[] = {
+    {'X', 0, "weir_uplink_xdp"},
+    {'T', 1, "weir_pod_tc"},
+    {'U', 2, "weir_uplink_ingress"},
+    {'E', 2, "weir_uplink_egress"},
+};
+
+static int program_of(char kind)
 {
-	for (unsigned i = 0; i < sizeof(runs) / sizeof(*runs); i++)
-		if (runs[i].kind == kind)
-			return bpf_object__find_program_by_name(objects[runs[i].object],
-								runs[i].program);
-	return NULL;
+	for (unsigned i = 0; i < sizeof(run_kinds) / sizeof(*run_kinds); i++)
+		if (run_kinds[i].kind == kind)
+			return bpf_program__fd(bpf_object__find_program_by_name(
+			    objects[run_kinds[i].object], run_kinds[i].program));
+	return -1;
 }
 
 static void packet_run(const struct record *record)
@@ -189,24 +190,19 @@ static void packet_run(const struct record *record)
 	const char *name = (const char *)record->fields[0].start;
 	const struct field *packet = &record->fields[1], *context = &record->fields[2];
 	const struct field *expected = &record->fields[4];
-	const struct bpf_program *program = program_of(record->kind);
 	unsigned char context_copy[256];
 	__u32 verdict;
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet->start,
 		    .data_size_in = packet->bytes, .data_out = out, .data_size_out = sizeof(out),
 		    .repeat = 1);
 
-	if (!program) {
-		judge(false, "%s: no program for kind %c", name, record->kind);
-		return;
-	}
 	memcpy(&verdict, record->fields[3].start, sizeof(verdict));
 	if (context->bytes) {
 		memcpy(context_copy, context->start, context->bytes);
 		options.ctx_in = context_copy;
 		options.ctx_size_in = context->bytes;
 	}
-	if (bpf_prog_test_run_opts(bpf_program__fd(program), &options)) {
+	if (bpf_prog_test_run_opts(program_of(record->kind), &options)) {
 		judge(false, "%s: test run: %m", name);
 		return;
 	}

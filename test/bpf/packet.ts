@@ -22,9 +22,9 @@ export const TRANSPORT_NAMES: Readonly<Record<number, string>> = {
   [UDP]: 'UDP',
   [SCTP]: 'SCTP',
 }
-const ICMP = { ipv4: 1, ipv6: 58 } as const
+export const ICMP = { ipv4: 1, ipv6: 58 } as const
 const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd } as const
-const VLAN_ETHERTYPE = 0x8100
+export const VLAN_ETHERTYPE = 0x8100
 const FLAG_BITS = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16 } as const
 export type TcpFlag = keyof typeof FLAG_BITS
 
@@ -40,6 +40,7 @@ interface Fields {
   readonly sequence: number
   readonly acknowledged: number
   readonly window: number
+  readonly tcpOptions: Uint8Array
   readonly hops: number
   readonly trafficClass: number
   readonly identification: number
@@ -95,6 +96,11 @@ export class Frame {
 
   numbers(sequence: number, acknowledged: number, window = 0): Frame {
     return this.#with({ sequence, acknowledged, window })
+  }
+
+  /** Whole words. */
+  tcpOptions(tcpOptions: Uint8Array): Frame {
+    return this.#with({ tcpOptions })
   }
 
   ttl(hops: number): Frame {
@@ -227,6 +233,7 @@ export function frame(link: Link): Frame {
     sequence: 0x11223344,
     acknowledged: 0x55667788,
     window: 0x2000,
+    tcpOptions: new Uint8Array(),
     hops: 64,
     trafficClass: 0,
     identification: 0x1234,
@@ -265,10 +272,10 @@ function tcpHeader(fields: Fields): Buffer {
   header.writeUInt16BE(fields.destinationPort, 2)
   header.writeUInt32BE(fields.sequence, 4)
   header.writeUInt32BE(fields.acknowledged, 8)
-  header[12] = 5 << 4
+  header[12] = (5 + fields.tcpOptions.length / 4) << 4
   header[13] = fields.flags.reduce((bits, flag) => bits | FLAG_BITS[flag], 0)
   header.writeUInt16BE(fields.window, 14)
-  return header
+  return Buffer.concat([header, fields.tcpOptions])
 }
 
 /** The common header and one chunk, padded to whole words. */
@@ -328,72 +335,4 @@ function ipv6(fields: Fields, body: Uint8Array): Buffer {
   header.set(wireAddress(fields.source), 8)
   header.set(wireAddress(fields.destination), 24)
   return Buffer.concat([header, extension, body])
-}
-
-/** What a frame says, for failure messages and for fields that a test can't foresee. Throws on a wrong checksum. */
-export interface Reading {
-  readonly link: Link
-  readonly source: Address
-  readonly destination: Address
-  readonly protocol: number
-  readonly sourcePort: number
-  readonly destinationPort: number
-  readonly hops: number
-}
-
-export function readFrame(bytes: Buffer): Reading {
-  const text = (at: number) => bytes.toString('hex', at, at + 6).replace(/(..)(?=.)/g, '$1:')
-  const link = { destination: text(0), source: text(6) }
-  let at = 12
-  while (bytes.readUInt16BE(at) === VLAN_ETHERTYPE) at += 4
-  const packet = bytes.subarray(at + 2)
-  return { link, ...((packet[0] ?? 0) >> 4 === 4 ? readIpv4(packet) : readIpv6(packet)) }
-}
-
-type IpReading = Omit<Reading, 'link'>
-
-function readIpv4(packet: Buffer): IpReading {
-  const header = packet.subarray(0, ((packet[0] ?? 0) & 15) * 4)
-  if (sumWords(header) !== 0xffff) throw new Error(`wrong IPv4 header checksum: ${header.toString('hex')}`)
-  const mapped = (from: number) => formatAddress(Buffer.concat([MAPPED, packet.subarray(from, from + 4)]))
-  const body = packet.subarray(header.length, packet.readUInt16BE(2))
-  return readTransport(body, mapped(12), mapped(16), packet[9] ?? 0, packet[8] ?? 0)
-}
-
-const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
-
-function readIpv6(packet: Buffer): IpReading {
-  const body = packet.subarray(40, 40 + packet.readUInt16BE(4))
-  const address = (from: number) => formatAddress(packet.subarray(from, from + 16))
-  return readTransport(body, address(8), address(24), packet[6] ?? 0, packet[7] ?? 0)
-}
-
-function isChecksumRight(body: Buffer, source: Address, destination: Address, protocol: number): boolean {
-  if (protocol === SCTP) {
-    const blank = Buffer.from(body)
-    blank.writeUInt32LE(0, 8)
-    return crc32c(blank) === body.readUInt32LE(8)
-  }
-  if (protocol === UDP && body.readUInt16BE(6) === 0) return true
-  if (protocol === ICMP.ipv4) return sumWords(body) === 0xffff
-  return sumWords(Buffer.concat([pseudoHeader(source, destination, protocol, body.length), body])) === 0xffff
-}
-
-function readTransport(
-  body: Buffer,
-  source: Address,
-  destination: Address,
-  protocol: number,
-  hops: number,
-): IpReading {
-  if (!isChecksumRight(body, source, destination, protocol))
-    throw new Error(`wrong checksum of protocol ${protocol}: ${body.toString('hex', 0, 40)}`)
-  return {
-    source,
-    destination,
-    protocol,
-    sourcePort: body.readUInt16BE(0),
-    destinationPort: body.readUInt16BE(2),
-    hops,
-  }
 }

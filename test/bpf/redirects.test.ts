@@ -32,7 +32,7 @@ function returned(family: Family, protocol: number): Record<string, Frame> {
     'last hop': to(81).ttl(1),
     'too big for the pod': to(81).payload(1500),
     'too big for the tunnel': to(80).payload(2000),
-    'another protocol': to(80).body(132, Buffer.alloc(16)),
+    'another protocol': to(80).body(47, Buffer.alloc(16)),
     ping: to(0).icmp(echo, 0, Buffer.alloc(32)),
   }
 }

@@ -3,7 +3,8 @@
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { type Case, checkCase, runUplink } from './check.ts'
-import { type Frame, frame, readFrame, SCTP } from './packet.ts'
+import { type Frame, frame, SCTP } from './packet.ts'
+import { readFrame } from './read-frame.ts'
 import { arriving } from './tunnel.ts'
 import {
   BACKEND,

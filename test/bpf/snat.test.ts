@@ -4,7 +4,8 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import type { Family } from '../../src/model/address.ts'
 import { type Case, checkCase, runUplink } from './check.ts'
-import { type Frame, frame, readFrame, TCP, UDP } from './packet.ts'
+import { type Frame, frame, TCP, UDP } from './packet.ts'
+import { readFrame } from './read-frame.ts'
 import { ARRIVING, BACKEND, flowState, TARGET_PORT, UPLINK, World, XDP } from './world.ts'
 
 const R = abi.VerdictReason

@@ -4,7 +4,8 @@
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import type { Family } from '../../src/model/address.ts'
-import { type Frame, frame, readFrame, TCP, UDP } from './packet.ts'
+import { type Frame, frame, TCP, UDP } from './packet.ts'
+import { readFrame } from './read-frame.ts'
 import { arriving } from './tunnel.ts'
 import { ARRIVING, flowState, TARGET_PORT, TC, TO_POD, UPLINK, World, XDP } from './world.ts'
 

@@ -3,8 +3,9 @@
 //   port 80  backend on another node        port 90  no endpoint anywhere
 //   port 81  backend on this node           port 91  Local policy, endpoints elsewhere
 //   port 82  on this node, by the stack     port 0   catches the rest of the address
+//   port 84  on another node, masqueraded
 //
-// TCP and UDP, IPv4 and IPv6 alike. Interface 1 is the one that packets come in by (test runs use loopback), 2 to 4 are others.
+// TCP, UDP and SCTP, IPv4 and IPv6 alike. Interface 1 is the one that packets come in by (test runs use loopback), 2 to 4 are others.
 
 import { rmSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
@@ -323,6 +324,13 @@ export class World {
       [82, BACKEND.byStack],
     ] as const)
       this.#writeFrontend(family, protocol, port, FRONTEND_EXTERNAL | FRONTEND_ANY_ENDPOINT, backend)
+    this.#writeFrontend(
+      family,
+      protocol,
+      84,
+      abi.FrontendFlags.FRONTEND_EXTERNAL | FRONTEND_ANY_ENDPOINT,
+      BACKEND.remote,
+    )
     this.#writeFrontend(family, protocol, 90, FRONTEND_EXTERNAL)
     this.#writeFrontend(
       family,
