@@ -71,7 +71,8 @@ export class Masquerade {
     for (const reader of this.#readers) reader.take()
     if (this.#options.config.masquerade.enabled) await this.#load()
     else if (this.#loaded === undefined) {
-      if (await deleteTable(MASQUERADE_TABLE, false)) this.#options.log.info('pod egress masquerade removed')
+      if (await deleteTable(MASQUERADE_TABLE, { isDryRun: false, isExpected: false }))
+        this.#options.log.info('pod egress masquerade removed')
       this.#loaded = ''
     }
     this.#problem = undefined

@@ -39,14 +39,20 @@ export async function listTable(table: string): Promise<string | undefined> {
   }
 }
 
-/** @returns false when there was none, or nft is not there to have made one */
-export async function deleteTable(table: string, isDryRun: boolean): Promise<boolean> {
+/**
+ * @param isExpected whether there should be one: then nft(8) must be there to look
+ * @returns false when there was none
+ */
+export async function deleteTable(
+  table: string,
+  { isDryRun, isExpected }: { readonly isDryRun: boolean; readonly isExpected: boolean },
+): Promise<boolean> {
   try {
     if ((await listTable(table)) === undefined) return false
     if (!isDryRun) await nft(['delete', 'table', 'inet', table])
     return true
   } catch (error) {
-    if (error instanceof NftError && error.code === 'NOT_INSTALLED') return false
+    if (!isExpected && error instanceof NftError && error.code === 'NOT_INSTALLED') return false
     throw error
   }
 }

@@ -41,7 +41,9 @@ export async function uninstall(config: AgentConfig, isDryRun: boolean): Promise
   } finally {
     netlink.close()
   }
-  if (await deleteTable(MASQUERADE_TABLE, isDryRun)) lines.push(`nftables table inet ${MASQUERADE_TABLE}`)
+  const isExpected = config.masquerade.enabled
+  if (await deleteTable(MASQUERADE_TABLE, { isDryRun, isExpected }))
+    lines.push(`nftables table inet ${MASQUERADE_TABLE}`)
   lines.push(...restoreSettings(stateDirectory, isDryRun))
   lines.push(...removeState(stateDirectory, isDryRun))
   return lines

@@ -9,7 +9,14 @@ import { hasLegacyChain } from './legacy-iptables.ts'
 /** The chain that packets to Services enter; kubelet makes other KUBE- chains, which are nobody's harm. */
 const ENTRY_CHAIN = 'KUBE-SERVICES'
 const NFTABLES_TABLE = 'kube-proxy'
-const PROXIES: readonly string[] = ['kube-proxy', 'kube-router', 'cilium-agent', 'calico-node']
+/** By the process's name: what it does that we do too. MetalLB's has so common a name that its path decides. */
+const OTHERS: Readonly<Record<string, { readonly does: string; readonly path?: string }>> = {
+  'kube-proxy': { does: 'balances Services too' },
+  'kube-router': { does: 'may balance and announce Services too' },
+  'cilium-agent': { does: 'may balance and announce Services too' },
+  'calico-node': { does: 'may balance and announce Services too' },
+  speaker: { does: 'announces Services too, if it is MetalLB’s', path: '/speaker' },
+}
 
 export async function findProxies(nftables: Pick<Nftables, 'hasTable' | 'hasChain'>): Promise<Finding[]> {
   return [...(await ruleFindings(nftables)), ...ipvsFindings(), ...processFindings()]
@@ -65,11 +72,14 @@ function processFindings(): Finding[] {
   for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid)) continue
     const name = readOr(`/proc/${pid}/comm`, '').trim()
-    if (!PROXIES.includes(name) || namespaceOf(pid) !== own) continue
+    const other = Object.hasOwn(OTHERS, name) ? OTHERS[name] : undefined
+    if (!other || namespaceOf(pid) !== own) continue
+    const path = readOr(`/proc/${pid}/cmdline`, '').split('\0')[0]
+    if (other.path !== undefined && other.path !== path) continue
     found.push({
       kind: 'process',
       where: `process ${pid}`,
-      what: `${name} runs here, and balances Services too`,
+      what: `${name} runs here, and ${other.does}`,
       mend: `take it from this node, or have it leave Services alone`,
       services: [],
     })

@@ -1,8 +1,11 @@
 // Others on the node, found in namespaces of their own: foreign programs, kube-proxy's rules in every form, Services' addresses on
 // interfaces. Nothing of theirs is touched.
 
-import { execFileSync, spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Attachments } from '../../../src/datapath/attach.ts'
 import { findAddressOwners, findNodeAddress } from '../../../src/datapath/neighbours/addresses.ts'
@@ -132,6 +135,28 @@ t.test('kube-proxy’s rules in each form, and nothing for kubelet’s', async (
     run(command, '-t', 'nat', '-N', 'KUBE-SERVICES')
     t.equal(has(), true, command)
   }
+})
+
+t.test('processes that do the same, in our namespace alone', async (t) => {
+  const nftables = new Nftables()
+  t.teardown(() => nftables.close())
+  const directory = mkdtempSync(join(tmpdir(), 'kube-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const copy = join(directory, 'kube-router')
+  copyFileSync('/bin/sleep', copy)
+  const found = async () =>
+    (await findProxies(nftables)).filter(({ kind }) => kind === 'process').map(({ where }) => where)
+  const here = spawn(copy, ['60'])
+  const { path } = makeNamespace(t, 'elsewhere')
+  const elsewhere = spawn('nsenter', [`--net=${path}`, copy, '60'])
+  t.teardown(() => {
+    here.kill()
+    elsewhere.kill()
+  })
+  while (readFileSync(`/proc/${elsewhere.pid}/comm`, 'utf8') !== 'kube-router\n') await sleep(10)
+  const seen = await found()
+  t.ok(seen.includes(`process ${here.pid}`))
+  t.notOk(seen.includes(`process ${elsewhere.pid}`))
 })
 
 t.test('a Service’s address on an interface of this node', async (t) => {
