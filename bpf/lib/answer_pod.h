@@ -18,10 +18,8 @@ static __always_inline bool turn_answer(struct scratch *scratch, const struct pa
 	struct flow_hit hit;
 
 	flow_identify(&scratch->mate_id, &packet->tuple, family);
-	if (!flow_find(&scratch->mate_id, &hit) || hit.kind != FLOW_REPLY)
-		return false;
-	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit.index);
-	if (!frontend || frontend->protocol != packet->tuple.protocol)
+	frontend = find_answered(packet, &scratch->mate_id, &hit);
+	if (!frontend)
 		return false;
 	scratch->rewrite.source = frontend->address;
 	scratch->rewrite.source_port = frontend->port;

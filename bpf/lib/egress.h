@@ -25,10 +25,8 @@ static __always_inline int reverse(ctx_t *ctx, const struct packet *packet, cons
 	struct flow_hit hit;
 
 	flow_identify(&id, &packet->tuple, family);
-	if (!flow_find(&id, &hit) || hit.kind != FLOW_REPLY)
-		return VERDICT_PASS;
-	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit.index);
-	if (!frontend || frontend->protocol != packet->tuple.protocol)
+	frontend = find_answered(packet, &id, &hit);
+	if (!frontend)
 		return VERDICT_PASS;
 	follow_reply(packet, &hit, &packet->tuple.destination, packet->tuple.destination_port,
 		     frontend, family);

@@ -79,10 +79,8 @@ static __always_inline int reply(ctx_t *ctx, const struct packet *packet, const 
 	bool is_sent;
 
 	flow_identify(&id, &packet->tuple, family);
-	if (!flow_find(&id, &hit) || hit.kind != FLOW_REPLY)
-		return NOT_A_REPLY;
-	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit.index);
-	if (!frontend || frontend->protocol != packet->tuple.protocol)
+	frontend = find_answered(packet, &id, &hit);
+	if (!frontend)
 		return NOT_A_REPLY;
 	follow_reply(packet, &hit, &packet->tuple.destination, packet->tuple.destination_port,
 		     frontend, family);

@@ -209,6 +209,39 @@ static __always_inline bool follow_forward(const struct packet *packet, struct f
 	return true;
 }
 
+/*
+ * A SYN-ACK where none can come: a SYN through the frontend would have begun the entry anew. The
+ * client has used the port again, for the backend's own address. Of a silent connection it is told
+ * by time alone, for with TCP Fast Open (RFC 7413) a SYN-ACK may be sent again behind data.
+ */
+static __always_inline bool answers_past_us(const struct packet *packet, const struct flow_hit *hit)
+{
+	enum flow_state state = flow_state(hit->word);
+
+	if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
+		return false;
+	return state == FLOW_CLOSING ||
+	       (state & WEIR_FLOW_ANSWERED &&
+		flow_idle_ticks(hit->word, flow_now()) > WEIR_FLOW_IDLE_HALF_OPEN);
+}
+
+/* The frontend whose answer this packet of a backend is, and its REPLY entry; NULL: nobody's. */
+static __always_inline const struct frontend_address *
+find_answered(const struct packet *packet, const struct flow_id *id, struct flow_hit *hit)
+{
+	const struct frontend_address *frontend;
+
+	if (!flow_find(id, hit) || hit->kind != FLOW_REPLY)
+		return NULL;
+	frontend = bpf_map_lookup_elem(&frontend_addresses, &hit->index);
+	if (!frontend || frontend->protocol != packet->tuple.protocol)
+		return NULL;
+	if (!answers_past_us(packet, hit))
+		return frontend;
+	flow_free(hit);
+	return NULL;
+}
+
 /* Is `forward` the client's half of the flow whose other half is `reply`? */
 static __always_inline bool flow_is_mate(const struct flow_hit *reply,
 					 const struct flow_hit *forward)

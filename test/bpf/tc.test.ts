@@ -117,6 +117,35 @@ for (const family of ['ipv4', 'ipv6'] as const)
     })
 
     if (protocol === TCP)
+      t.test(`${name}: the client's port used again for the pod's own address`, async (t) => {
+        const finish = () => {
+          world.forgetFlows()
+          receive(request())
+          send(answer('syn', 'ack').bytes())
+          receive(request().tcp('ack'))
+          send(answer('ack').bytes())
+        }
+        const past = (title: string) => {
+          for (const sent of [answer('syn', 'ack'), answer('ack')])
+            t.equal(hex(send(sent.bytes()).dataOut), hex(sent.bytes()), title)
+        }
+        const through = (title: string) => {
+          const sent = answer('syn', 'ack')
+          t.equal(hex(send(sent.bytes()).dataOut), hex(translated(sent).bytes()), title)
+        }
+        finish()
+        through('a SYN-ACK sent twice')
+        receive(request().tcp('fin', 'ack'))
+        send(answer('fin', 'ack').bytes())
+        past('closed')
+        receive(request())
+        through('through the Service again')
+        finish()
+        world.age(abi.AbiConstant.FLOW_IDLE_HALF_OPEN + 1)
+        past('long silent')
+      })
+
+    if (protocol === TCP)
       t.test(`${name}: a segment that the device will cut keeps its size`, async (t) => {
         world.forgetFlows()
         receive(request())
