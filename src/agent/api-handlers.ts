@@ -21,12 +21,7 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     '/v1/services': () => served(parts).map(summarizeService),
     '/v1/service': (query) => showService(config, parts, query),
     '/v1/flows': (query) =>
-      listFlows(
-        parts.datapath.flows.entries(),
-        parts.datapath.flowNames(),
-        readFlowFilter(query),
-        tickSeconds(),
-      ),
+      listFlows(parts.datapath.flows, parts.datapath.flowNames(), readFlowFilter(query), tickSeconds()),
     '/v1/drops': (query) => ({
       drops: parts.drops.newest(readNumber(query, 'limit', DROPS_MAX) ?? DROPS_DEFAULT),
       lost: parts.datapath.metrics()['EVENT_LOST']?.packets ?? 0,

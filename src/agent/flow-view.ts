@@ -1,5 +1,6 @@
 // Flows as the local API shows them: entries of the kernel's table with their numbers named, and picked by what is asked for.
 
+import { setImmediate } from 'node:timers/promises'
 import type { FlowEntry } from '../datapath/flow-table.ts'
 import type { FlowNames } from '../datapath/maps.ts'
 import { parseAddress } from '../model/address.ts'
@@ -63,34 +64,78 @@ export function readNumber(query: URLSearchParams, name: string, max: number): n
   return number
 }
 
-/** @param tickSeconds how long a flow's tick takes */
-export function listFlows(
-  entries: Iterable<FlowEntry>,
+/** Entries looked at in one turn of the event loop: some milliseconds when every one is a flow. */
+const ENTRIES_PER_TURN = 1024
+
+export interface FlowSource {
+  readonly capacity: number
+  entries(first: number, count: number): Iterable<FlowEntry>
+}
+
+interface FlowList {
+  readonly flows: readonly FlowView[]
+  /** There are more. */
+  readonly isCut: boolean
+}
+
+/**
+ * Walks the table in turns of the event loop: it is large, and flows come and go meanwhile in any case.
+ * @param tickSeconds how long a flow's tick takes
+ */
+export async function listFlows(
+  table: FlowSource,
   names: FlowNames,
   filter: FlowFilter,
   tickSeconds: number,
-): { readonly flows: readonly FlowView[]; readonly isCut: boolean } {
+): Promise<FlowList> {
   const flows: FlowView[] = []
-  for (const entry of entries) {
-    const protocol = PROTOCOLS.get(entry.protocol) ?? String(entry.protocol)
-    if (filter.protocol !== undefined && filter.protocol !== protocol) continue
-    const frontend = names.frontend(entry.frontendId)
-    const backend = entry.backendId === undefined ? undefined : names.backend(entry.backendId)
-    const client = { address: entry.client, port: entry.clientPort }
-    if (!isAskedFor(filter, [client, frontend, backend])) continue
-    if (flows.length === filter.limit) return { flows, isCut: true }
-    flows.push({
-      kind: entry.kind,
-      state: entry.state,
-      protocol,
-      client: endText(client),
-      frontend: frontend && endText(frontend),
-      backend: backend && endText(backend),
-      idleSeconds: Math.round(entry.idleTicks * tickSeconds),
-      snatPort: entry.snatPort === 0 ? undefined : entry.snatPort,
-    })
+  const known = rememberNames(names)
+  for (let first = 0; first < table.capacity; first += ENTRIES_PER_TURN) {
+    for (const entry of table.entries(first, ENTRIES_PER_TURN)) {
+      const view = viewIfAskedFor(entry, known, filter, tickSeconds)
+      if (view === undefined) continue
+      if (flows.length === filter.limit) return { flows, isCut: true }
+      flows.push(view)
+    }
+    await setImmediate()
   }
   return { flows, isCut: false }
+}
+
+/** Many flows name the same few rows, and each look-up is a system call. */
+function rememberNames(names: FlowNames): FlowNames {
+  const remembered = <Row>(lookUp: (id: number) => Row | undefined) => {
+    const rows = new Map<number, Row | undefined>()
+    return (id: number) => {
+      if (!rows.has(id)) rows.set(id, lookUp(id))
+      return rows.get(id)
+    }
+  }
+  return { frontend: remembered(names.frontend), backend: remembered(names.backend) }
+}
+
+function viewIfAskedFor(
+  entry: FlowEntry,
+  names: FlowNames,
+  filter: FlowFilter,
+  tickSeconds: number,
+): FlowView | undefined {
+  const protocol = PROTOCOLS.get(entry.protocol) ?? String(entry.protocol)
+  if (filter.protocol !== undefined && filter.protocol !== protocol) return undefined
+  const frontend = names.frontend(entry.frontendId)
+  const backend = entry.backendId === undefined ? undefined : names.backend(entry.backendId)
+  const client = { address: entry.client, port: entry.clientPort }
+  if (!isAskedFor(filter, [client, frontend, backend])) return undefined
+  return {
+    kind: entry.kind,
+    state: entry.state,
+    protocol,
+    client: endText(client),
+    frontend: frontend && endText(frontend),
+    backend: backend && endText(backend),
+    idleSeconds: Math.round(entry.idleTicks * tickSeconds),
+    snatPort: entry.snatPort === 0 ? undefined : entry.snatPort,
+  }
 }
 
 interface End {

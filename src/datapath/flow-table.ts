@@ -169,10 +169,11 @@ export class FlowTable {
     return freed
   }
 
-  /** Every live flow, each as of the moment it is read. */
-  *entries(): Generator<FlowEntry> {
+  /** The live flows among `count` entries from `first` on, each as of the moment it is read: a few microseconds per flow. */
+  *entries(first = 0, count = this.#entries): Generator<FlowEntry> {
     const now = this.#nowTick()
-    for (let entry = 0; entry < this.#entries; entry++) {
+    const end = Math.min(this.#entries, first + count)
+    for (let entry = first; entry < end; entry++) {
       const state = ((this.#halves[entry * WORD_HALVES_PER_FLOW] ?? 0) >>> FLOW_STATE_SHIFT) & STATE_MASK
       const read = state > FLOW_BUSY ? this.#read(entry, now) : undefined
       if (read) yield read
