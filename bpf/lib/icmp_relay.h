@@ -21,7 +21,7 @@
 
 enum error_way {
 	ERROR_UNKNOWN,	 /* no error, or nobody's */
-	ERROR_TO_POD,	 /* translated, to scratch->error_backend_id, which is here */
+	ERROR_TO_POD,	 /* translated, to scratch->error_backend_id, or by the stack */
 	ERROR_BY_TUNNEL, /* untouched, to scratch->error_backend_id */
 	ERROR_ROUTED,	 /* translated, out by an uplink */
 };
@@ -64,6 +64,22 @@ static __always_inline enum error_way error_to_masqueraded(struct scratch *scrat
 	return ERROR_ROUTED;
 }
 
+/* The quoted packet is one that a pod of this node sent to a backend elsewhere, translated by its
+ * device: the stack brings the error to the pod. */
+static __always_inline enum error_way error_to_client_pod(struct scratch *scratch,
+							  const struct flow_hit *hit)
+{
+	__u32 row = hit->index;
+	const struct frontend_address *frontend = bpf_map_lookup_elem(&frontend_addresses, &row);
+
+	if (!frontend || frontend->protocol != scratch->quoted.before.protocol)
+		return ERROR_UNKNOWN;
+	scratch->quoted.after.destination = frontend->address;
+	scratch->quoted.after.destination_port = frontend->port;
+	scratch->error_backend_id = 0;
+	return ERROR_TO_POD;
+}
+
 static __always_inline enum error_way error_follow(struct scratch *scratch,
 						   const struct packet *packet,
 						   const struct flow_hit *hit, const int family)
@@ -75,6 +91,8 @@ static __always_inline enum error_way error_follow(struct scratch *scratch,
 		return packet->is_tunnelled ? ERROR_UNKNOWN : error_way_to(scratch, hit->index);
 	case FLOW_SNAT_REPLY:
 		return error_to_masqueraded(scratch, hit);
+	case FLOW_REPLY:
+		return error_to_client_pod(scratch, hit);
 	case FLOW_TO_REMOTE_SNAT:
 		if (!error_to_backend(&scratch->quoted, hit->index))
 			return ERROR_UNKNOWN;

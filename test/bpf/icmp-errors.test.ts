@@ -2,6 +2,7 @@
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
+import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
 import { type Address, addressToBytes, type Family } from '../../src/model/address.ts'
 import { type Case, checkCase, runUplink } from './check.ts'
 import { type Frame, frame, SCTP, TCP, TRANSPORT_NAMES, UDP } from './packet.ts'
@@ -218,6 +219,48 @@ for (const family of ['ipv4', 'ipv6'] as const)
       const local = send(errorAbout(near, { from: pod, to: localClient, error: unreachable }).link(FROM_POD))
       const shown = errorAbout(near.to(vip, 81), { from: vip, to: localClient, error: unreachable })
       t.equal(hex(local.dataOut), hex(shown.ttl(59).link(TO_LOCAL_CLIENT).bytes()), 'to a pod of this node')
+    })
+
+    t.test(`${name}: errors of a backend on the host’s network leave as the VIP’s`, async (t) => {
+      world.forgetFlows()
+      const request = segment(client, 40_000, pod, TARGET_PORT + 1, protocol)
+      const send = (sent: Frame) =>
+        world.datapath.uplink.egress.testRun({
+          data: sent.bytes(),
+          context: Buffer.alloc(SKB_BYTES),
+          dataOutBytes: 2000,
+        })
+      const sent = errorAbout(request, { from: pod, to: client, error: unreachable })
+      const filter = new FrontendFilter(new Uint32Array(world.map('frontend_filter').mmap()))
+      filter.hold(pod)
+      t.equal(hex(send(sent).dataOut), hex(sent.bytes()), 'no flow')
+      asked(82)
+      const out = errorAbout(request.to(vip, 82), { from: vip, to: client, error: unreachable })
+      t.equal(hex(send(sent).dataOut), hex(out.bytes()))
+      const pieces = segment(pod, TARGET_PORT + 1, client, 40_000, protocol)
+        .id(77)
+        .payload(1001)
+      if (protocol !== SCTP)
+        for (const [index, piece] of pieces.pieces(400).entries())
+          t.equal(
+            hex(send(piece).dataOut),
+            hex(pieces.from(vip, 82).pieces(400)[index]?.bytes() ?? sent.bytes()),
+          )
+      filter.release(pod)
+    })
+
+    t.test(`${name}: an error about a pod’s own packet to a backend elsewhere`, async (t) => {
+      world.forgetFlows()
+      const { FLOW_REPLY } = abi.FlowKind
+      runUplink(world, world.request(family, protocol, 81).from(localClient, 40_000).bytes())
+      t.ok(world.flows().some(({ kind }) => kind === FLOW_REPLY))
+      const filter = new FrontendFilter(new Uint32Array(world.map('frontend_filter').mmap()))
+      filter.hold(localClient)
+      const asSent = segment(localClient, 40_000, pod, TARGET_PORT, protocol)
+      const sent = errorAbout(asSent, { from: router, to: localClient, error: tooBig })
+      const out = errorAbout(asSent.to(vip, 81), { from: router, to: localClient, error: tooBig })
+      check(t, { name: 'to the pod', sent, verdict: XDP.PASS, out, reason: R.REASON_ICMP_RELAYED })
+      filter.release(localClient)
     })
 
     t.test(`${name}: errors of masqueraded flows, both ways`, async (t) => {
