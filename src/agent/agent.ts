@@ -119,6 +119,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   surroundings = new Surroundings({
     stateDirectory: config.stateDirectory,
     nodeName: config.nodeName,
+    snatPorts: config.datapath.snatPorts,
     devices: () => network.devices(),
     findNeighbours: () =>
       findNeighbours({

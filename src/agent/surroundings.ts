@@ -5,6 +5,7 @@
 import type { Logger } from 'pino'
 import type { Finding } from '../datapath/neighbours/finding.ts'
 import type { EventRecorder, InvolvedObject } from '../kube/events.ts'
+import type { PortRange } from './masquerade-rules.ts'
 import { kernelSysctls, type SysctlStatus, Sysctls } from './sysctls.ts'
 
 const ROUND_MS = 10_000
@@ -19,6 +20,8 @@ export interface Device {
 
 export interface SurroundingsOptions {
   readonly stateDirectory: string
+  /** Of the datapath. */
+  readonly snatPorts: PortRange | undefined
   readonly devices: () => readonly Device[]
   readonly findNeighbours: () => Promise<readonly Finding[]>
   /** Told of each finding that is no more. */
@@ -42,10 +45,11 @@ export class Surroundings {
 
   constructor(options: SurroundingsOptions) {
     this.#options = options
-    const { log, stateDirectory } = options
+    const { log, snatPorts, stateDirectory } = options
     this.#sysctls = new Sysctls({
       ...kernelSysctls,
       stateDirectory,
+      snatPorts,
       onSet: (name, former, value) => log.info({ name, former, value }, `kernel setting ${name} set`),
       onProblem: (name, error) =>
         log.error({ err: error, name }, `kernel setting ${name} cannot be set; see /v1/status`),

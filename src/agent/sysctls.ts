@@ -8,11 +8,14 @@
 //   net.ipv4.conf.<uplink|pod>.rp_filter                 strict → loose: requests and answers take different ways, and a pod answers
 //                                                        from a Service's address. The kernel takes the larger of `all` and the
 //                                                        device's own, so 2 on the device is enough and 0 is left alone
+//   net.ipv4.ip_local_reserved_ports                     ports of the datapath's SNAT, where the node's sockets would get them
 //   net.<family>.conf.<uplink>.ignore_routes_with_linkdown   a member of a multipath route without carrier is not used
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAMILIES } from '../model/address.ts'
+import type { PortRange } from './masquerade-rules.ts'
+import { reservePorts } from './reserved-ports.ts'
 
 const RP_FILTER_STRICT = '1'
 const RP_FILTER_LOOSE = '2'
@@ -42,6 +45,7 @@ interface SysctlDevice {
 export function neededSysctls(
   devices: readonly SysctlDevice[],
   read: SysctlAccess['read'],
+  snatPorts?: PortRange,
 ): ReadonlyMap<string, string> {
   const needed = new Map<string, string>()
   const need = (name: string, value: string) => {
@@ -64,6 +68,10 @@ export function neededSysctls(
   }
   for (const { name } of uplinks)
     for (const family of FAMILIES) need(`net/${family}/conf/${name}/ignore_routes_with_linkdown`, '1')
+  const reserved = 'net/ipv4/ip_local_reserved_ports'
+  const ports =
+    snatPorts && reservePorts(snatPorts, read('net/ipv4/ip_local_port_range') ?? '', read(reserved) ?? '')
+  if (ports !== undefined) need(reserved, ports)
   return needed
 }
 
@@ -90,6 +98,8 @@ function writeSysctlRecord(stateDirectory: string, record: SysctlRecord): void {
 }
 
 export interface SysctlsOptions extends SysctlAccess {
+  /** Of the datapath. */
+  readonly snatPorts?: PortRange | undefined
   readonly stateDirectory: string
   /** Told once per setting and value. */
   readonly onSet: (name: string, former: string, value: string) => void
@@ -112,8 +122,8 @@ export class Sysctls {
   }
 
   apply(devices: readonly SysctlDevice[]): void {
-    const { read, stateDirectory } = this.#options
-    const needed = neededSysctls(devices, read)
+    const { read, snatPorts, stateDirectory } = this.#options
+    const needed = neededSysctls(devices, read, snatPorts)
     const record: Record<string, { former: string; set: string }> = {}
     // Settings of devices that are gone went with them.
     for (const [name, entry] of Object.entries(this.#record))
@@ -160,7 +170,8 @@ export const kernelSysctls: SysctlAccess = {
       return undefined
     }
   },
-  write: (name, value) => writeFileSync(`/proc/sys/${name}`, value),
+  // The line's end: nothing written is nothing changed, and a list may have been empty.
+  write: (name, value) => writeFileSync(`/proc/sys/${name}`, `${value}\n`),
 }
 
 /** One setting as `weir uninstall` leaves it. */
