@@ -29,16 +29,15 @@ static __always_inline __u32 ctx_ingress_ifindex(const ctx_t *ctx)
 	return ctx->ifindex;
 }
 
-/* What was merged on its way in, or not cut yet, is sent in segments of this size. */
-static __always_inline __u32 ctx_segment_bytes(ctx_t *ctx, const struct packet *packet)
-{
-	__u8 words = sizeof(struct udphdr) / 4 << 4;
+/*
+ * SCTP's way of segmentation (GSO_BY_FRAGS): headers alone in the front, each segment's chunks in a
+ * buffer of its own, of any size. What is pulled to the front is lost to its segment.
+ */
+#define SEGMENTS_IN_LIST 0xffff
 
-	if (!ctx->gso_size)
-		return packet->ip_bytes;
-	if (packet->tuple.protocol == IPPROTO_TCP)
-		bpf_skb_load_bytes(ctx, packet->l4_offset + 12, &words, sizeof(words));
-	return packet->l4_offset - packet->l3_offset + (words >> 4) * 4 + ctx->gso_size;
+static __always_inline bool is_list_of_segments(const ctx_t *ctx)
+{
+	return ctx->gso_size == SEGMENTS_IN_LIST;
 }
 
 /* Headers may lie in the buffer's pages; what was written by a socket has them in front. */
@@ -46,7 +45,22 @@ static __always_inline bool ctx_read_ahead(ctx_t *ctx, __u32 bytes)
 {
 	__u32 wanted = ctx->len < bytes ? ctx->len : bytes;
 
-	return ctx->data_end - ctx->data >= wanted || !bpf_skb_pull_data(ctx, wanted);
+	return is_list_of_segments(ctx) || ctx->data_end - ctx->data >= wanted ||
+	       !bpf_skb_pull_data(ctx, wanted);
+}
+
+/* What was merged on its way in, or not cut yet, is sent in segments of this size. */
+static __always_inline __u32 ctx_segment_bytes(ctx_t *ctx, const struct packet *packet)
+{
+	__u8 words = sizeof(struct udphdr) / 4 << 4;
+
+	if (!ctx->gso_size)
+		return packet->ip_bytes;
+	if (is_list_of_segments(ctx))
+		return 0;
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		bpf_skb_load_bytes(ctx, packet->l4_offset + 12, &words, sizeof(words));
+	return packet->l4_offset - packet->l3_offset + (words >> 4) * 4 + ctx->gso_size;
 }
 
 static __always_inline int ctx_redirect(__u32 ifindex)

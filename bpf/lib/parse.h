@@ -91,9 +91,9 @@ static __always_inline enum parsed parse_ports(void *data, void *data_end, struc
 			return PARSED_TRUNCATED;
 		packet->tcp_flags = ((__u8 *)tcp)[13];
 	} else if (packet->tuple.protocol == IPPROTO_SCTP) {
-		if ((void *)(sctp + 1) > data_end)
+		if ((void *)sctp + SCTP_COMMON_BYTES > data_end)
 			return PARSED_TRUNCATED;
-		packet->tcp_flags = sctp_flags(sctp);
+		packet->tcp_flags = sctp_flags(sctp, data_end);
 	} else if ((void *)(udp + 1) > data_end) {
 		return PARSED_TRUNCATED;
 	}

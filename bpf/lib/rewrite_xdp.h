@@ -25,7 +25,7 @@ static __always_inline bool rewrite_sctp(const struct packet *packet, const stru
 {
 	union sctp_ports before, after;
 
-	if ((void *)(sctp + 1) > data_end)
+	if ((void *)sctp + SCTP_COMMON_BYTES > data_end)
 		return false;
 	before = after = sctp->ports;
 	if (ends & REWRITE_SOURCE)

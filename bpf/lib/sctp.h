@@ -46,9 +46,15 @@ enum sctp_chunk {
 	SCTP_SHUTDOWN_COMPLETE = 14,
 };
 
-/* What a TCP segment that means the same would have. INIT and SHUTDOWN COMPLETE travel alone. */
-static __always_inline __u8 sctp_flags(const struct sctp_header *sctp)
+/* Without the chunk, which need not lie in front (lib/ctx_skb.h). */
+#define SCTP_COMMON_BYTES 12
+
+/* What a TCP segment that means the same would have. INIT and SHUTDOWN COMPLETE travel alone, and
+ * what is sent in segments is data. */
+static __always_inline __u8 sctp_flags(const struct sctp_header *sctp, const void *data_end)
 {
+	if ((void *)(sctp + 1) > data_end)
+		return TCP_ACK;
 	switch (sctp->chunk) {
 	case SCTP_INIT:
 		return TCP_SYN;

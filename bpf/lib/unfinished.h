@@ -37,7 +37,7 @@ static __always_inline bool check_is_unfinished(void *l4, void *data_end, __u8 p
 	struct sctp_header *sctp = l4;
 
 	if (protocol == IPPROTO_SCTP)
-		return (void *)(sctp + 1) <= data_end && !sctp->check;
+		return (void *)sctp + SCTP_COMMON_BYTES <= data_end && !sctp->check;
 	if (protocol == IPPROTO_TCP)
 		return (void *)(tcp + 1) <= data_end && tcp->check == csum_fold(pseudo_header);
 	return protocol == IPPROTO_UDP && (void *)(udp + 1) <= data_end &&

@@ -33,6 +33,10 @@ const CHUNK = {
   shutdownComplete: 14,
 } as const
 const SKB_BYTES = 192
+const GSO_SEGMENTS_AT = 164
+const GSO_SIZE_AT = 176
+/** GSO_BY_FRAGS. */
+const SEGMENTS_IN_LIST = 0xffff
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const check = (test: Parameters<typeof checkCase>[1], one: Case) => checkCase(world, test, one)
@@ -90,6 +94,23 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     t.equal(masqueraded.destinationPort, TARGET_PORT)
   })
 
+  t.test(`${family}: what is still to be cut into segments is not too big`, async (t) => {
+    world.forgetFlows()
+    runUplink(world, to(81).bytes())
+    const context = Buffer.alloc(SKB_BYTES)
+    context.writeUInt32LE(2, GSO_SEGMENTS_AT)
+    context.writeUInt32LE(SEGMENTS_IN_LIST, GSO_SIZE_AT)
+    const sent = to(81, CHUNK.data).payload(2600).withoutChecksum()
+    const run = (program: Pick<typeof world.datapath.podTc, 'testRun'>, packet: Frame) =>
+      program.testRun({ data: packet.bytes(), context: Buffer.from(context), dataOutBytes: 10_000 })
+    t.equal(hex(run(world.datapath.uplink.ingress, sent).dataOut), hex(delivered(sent).bytes()))
+    const back = ofPod(CHUNK.data).payload(2600).withoutChecksum()
+    t.equal(
+      hex(run(world.datapath.podTc, back).dataOut),
+      hex(back.from(vip, 81).ttl(63).link(UPLINK).bytes()),
+    )
+  })
+
   t.test(`${family}: the chunks that begin and end an association`, async (t) => {
     world.forgetFlows()
     runUplink(world, to(81).bytes())
@@ -129,7 +150,7 @@ for (const family of ['ipv4', 'ipv6'] as const) {
       check(t, { name: title, sent, verdict: XDP.TX, out: sent.icmpError(type ?? 0, code ?? 0, 0), reason })
     check(t, {
       name: 'cut short',
-      sent: to(80).body(SCTP, Buffer.alloc(12)),
+      sent: to(80).body(SCTP, Buffer.alloc(11)),
       verdict: XDP.DROP,
       reason: R.REASON_MALFORMED,
     })
