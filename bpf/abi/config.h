@@ -45,7 +45,7 @@ struct node_config {
 	__u32 node_id;
 	__u32 tick_shift;     /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
 	__u32 flow_set_mask;  /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */
-	__u32 redirects_only; /* never XDP_TX, for an uplink is a veth: see lib/leave.h */
+	__u32 redirects_only; /* never XDP_TX, for an uplink is a veth: see lib/ctx_xdp.h */
 	/* Source ports of masqueraded flows, host order, both included; 0: SNAT is off. */
 	__u16 snat_port_first;
 	__u16 snat_port_last;

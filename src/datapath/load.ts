@@ -110,7 +110,7 @@ export interface LoadOptions {
   readonly objects: string | undefined
   /** Outer source addresses of what this node tunnels. */
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
-  /** An uplink is a veth (racks, kind): its driver loses the wake-up of XDP_TX, see bpf/lib/leave.h. */
+  /** An uplink is a veth (racks, kind): its driver loses the wake-up of XDP_TX, see bpf/lib/ctx_xdp.h. */
   readonly redirectsOnly: boolean
   readonly settings: DatapathSettings
 }
