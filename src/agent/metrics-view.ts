@@ -4,6 +4,7 @@ import type { Parts } from './agent.ts'
 import type { AgentConfig } from './config.ts'
 import type { Reading } from './metrics/exposition.ts'
 import { controlReadings, datapathReadings } from './metrics/readings.ts'
+import { featuresOf } from './status-view.ts'
 
 export function agentReadings(config: AgentConfig, parts: Parts): readonly Reading[] {
   const { datapath, network, sources, sessions, capacity, upkeep, surroundings, monitoring } = parts
@@ -20,6 +21,7 @@ export function agentReadings(config: AgentConfig, parts: Parts): readonly Readi
           hook: datapath.uplinkHook(ifindex)?.hook,
         })),
       restored: () => upkeep.restored,
+      features: () => featuresOf(parts),
       neighbours: () => surroundings.neighbours,
     }),
     ...controlReadings({

@@ -1,16 +1,18 @@
 // The agent and its datapath on one page: what `/v1/status` answers and `weir status` prints.
 
-import { kernelFeatures } from '../datapath/kernel-features.ts'
-import { isNearlyFull } from '../datapath/map-fill.ts'
+import { type KernelFeature, kernelFeatures } from '../datapath/kernel-features.ts'
+import { isNearlyFull, tableBytes } from '../datapath/map-fill.ts'
 import { FAMILIES } from '../model/address.ts'
 import type { Parts } from './agent.ts'
 import type { AgentConfig } from './config.ts'
+import { anonymousMemoryBytes } from './metrics/readings.ts'
 
 export type AgentStatus = Awaited<ReturnType<typeof describeStatus>>
 
 export async function describeStatus(config: AgentConfig, parts: Parts) {
   const { datapath, network, sources, routing } = parts
   const { uplinks, gateways, pods } = network.facts()
+  const memory = datapath.memory()
   return {
     node: config.nodeName,
     synced: parts.loop() !== undefined,
@@ -28,15 +30,24 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
         (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,
       ),
     })),
+    programs: attachedPrograms(parts),
     pods: pods.map(({ address, ifindex, takesRedirects }) => ({ address, ifindex, takesRedirects })),
     tables: datapath.services.usage,
-    fills: datapath.fills().map((fill) => ({ ...fill, isNearlyFull: isNearlyFull(fill) })),
+    fills: datapath.fills().map((fill) => ({
+      ...fill,
+      isNearlyFull: isNearlyFull(fill),
+      memoryBytes: tableBytes(fill.map, memory),
+    })),
+    memory: {
+      mapsBytes: [...memory.values()].reduce((sum, bytes) => sum + bytes, 0),
+      agentAnonymousBytes: anonymousMemoryBytes(),
+    },
     flows: {
       ...datapath.flows.counts,
       swept: parts.capacity.sweptFlows,
       refused: datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
     },
-    features: kernelFeatures(),
+    features: featuresOf(parts),
     endedSockets: parts.sockets()?.status,
     restored: parts.upkeep.restored,
     sysctls: parts.surroundings.sysctls,
@@ -44,4 +55,19 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     masquerade: parts.masquerade()?.status,
     routing: await routing.status(),
   }
+}
+
+export function featuresOf({ datapath, sockets }: Parts): readonly KernelFeature[] {
+  return kernelFeatures({
+    noSocketLists: datapath.socketLists.problem,
+    noSocketEnding: sockets()?.status.problem,
+  })
+}
+
+function attachedPrograms({ datapath, network }: Parts) {
+  const names = new Map(network.devices().map(({ ifindex, name }) => [ifindex, name]))
+  return datapath.programs.map((one) => ({
+    ...one,
+    device: one.ifindex === undefined ? undefined : (names.get(one.ifindex) ?? `device ${one.ifindex}`),
+  }))
 }

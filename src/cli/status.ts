@@ -8,7 +8,8 @@ import { parseOptions, UsageError } from './options.ts'
 
 const USAGE = `Usage: weir status
 
-Uplinks and what serves them, the API server's objects, how full the tables are, and what this kernel lacks.
+Uplinks and what serves them, programs with their numbers in the kernel, the API server's objects, how full the tables are, and what
+this kernel lacks.
 
 ${AGENT_OPTIONS_HELP}`
 
@@ -31,6 +32,7 @@ export function formatStatus(status: AgentStatus): string {
   const sections = [
     formatAgent(status),
     formatUplinks(status),
+    formatPrograms(status),
     formatSources(status),
     formatFills(status),
     formatLacks(status),
@@ -40,7 +42,7 @@ export function formatStatus(status: AgentStatus): string {
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`
 }
 
-function formatAgent({ node, synced, allocatesAddresses, pods }: AgentStatus): string {
+function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory }: AgentStatus): string {
   const state = synced
     ? 'the kernel holds what the API server says'
     : 'waiting for the first word of an API server'
@@ -48,8 +50,24 @@ function formatAgent({ node, synced, allocatesAddresses, pods }: AgentStatus): s
     `Node     ${node}`,
     `State    ${state}`,
     `Pods     ${pods.length} on this node`,
+    `Flows    ${flows.live === undefined ? 'not counted yet' : formatFlowStates(flows.live, flows.byState)}`,
+    `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,
     ...(allocatesAddresses ? ['Leader   gives out load-balancer addresses'] : []),
   ].join('\n')
+}
+
+/** `12 (10 established, 2 half open)` */
+function formatFlowStates(live: number, byState: Readonly<Record<string, number>> = {}): string {
+  const states = Object.entries(byState).map(
+    ([state, count]) => `${count} ${state.toLowerCase().replaceAll('_', ' ')}`,
+  )
+  return states.length === 0 ? String(live) : `${live} (${states.join(', ')})`
+}
+
+const MEBIBYTE = 2 ** 20
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / MEBIBYTE).toFixed(1)} MiB`
 }
 
 function formatUplinks({ uplinks }: AgentStatus): string {
@@ -64,6 +82,25 @@ function formatUplinks({ uplinks }: AgentStatus): string {
   return formatTable(['UPLINK', 'CARRIER', 'HOOK', 'MTU', 'GATEWAYS', 'PROBLEM'], rows)
 }
 
+const DEVICES_SHOWN = 4
+
+/** A row for each program and hook: pods' devices are many and alike. */
+function formatPrograms({ programs }: AgentStatus): string {
+  const rows = new Map<string, { cells: readonly string[]; devices: string[] }>()
+  for (const { hook, program, programId, device } of programs) {
+    const key = `${hook} ${programId}`
+    const row = rows.get(key) ?? { cells: [program, String(programId), hook], devices: [] }
+    if (device !== undefined) row.devices.push(device)
+    rows.set(key, row)
+  }
+  const where = (devices: readonly string[]) =>
+    devices.length > DEVICES_SHOWN ? `${devices.length} devices` : devices.join(' ') || 'cgroup'
+  return formatTable(
+    ['PROGRAM', 'ID', 'HOOK', 'WHERE'],
+    [...rows.values()].map(({ cells, devices }) => [...cells, where(devices)]),
+  )
+}
+
 function formatSources({ sources }: AgentStatus): string {
   const rows = Object.entries(sources).map(([name, { phase, rows: count, lastError }]) => [
     name,
@@ -75,15 +112,16 @@ function formatSources({ sources }: AgentStatus): string {
 }
 
 function formatFills({ fills, flows }: AgentStatus): string {
-  const rows = fills.map(({ map, used, capacity, knob, isNearlyFull }) => [
+  const rows = fills.map(({ map, used, capacity, knob, isNearlyFull, memoryBytes }) => [
     map,
     String(used),
     String(capacity),
     `${Math.floor((used * 100) / capacity)} %${isNearlyFull ? ' nearly full' : ''}`,
+    mebibytes(memoryBytes),
     knob === undefined ? '' : `datapath.capacities.${knob}`,
   ])
   const refused = flows.refused > 0 ? `\n${flows.refused} new flows were refused for want of a place.` : ''
-  return `${formatTable(['TABLE', 'USED', 'CAPACITY', 'FILL', 'KNOB'], rows)}${refused}`
+  return `${formatTable(['TABLE', 'USED', 'CAPACITY', 'FILL', 'MEMORY', 'KNOB'], rows)}${refused}`
 }
 
 function formatLacks({ features }: AgentStatus): string {

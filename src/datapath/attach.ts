@@ -71,6 +71,19 @@ interface Held {
   readonly ifindex: number | undefined
 }
 
+/** A program at its place. */
+export interface AttachedProgram {
+  /** `xdp`, `tcx_ingress`, `clsact_egress`, `connect4`, … */
+  readonly hook: string
+  /** undefined: a cgroup. */
+  readonly ifindex: number | undefined
+  readonly program: string
+  /** As `bpftool prog show id` takes it. */
+  readonly programId: number
+  /** undefined: a classifier, which has no link. */
+  readonly linkId: number | undefined
+}
+
 /** Something of ours that was found missing. */
 export interface Loss {
   /** `link xdp_eth0`, `classifier of device 7`. */
@@ -190,6 +203,22 @@ export class Attachments {
     const programs = [...this.#held.values()].map(({ program }) => program)
     const classifiers = [...this.#classifiers.values()].map(({ program }) => program)
     return new Set([...programs, ...classifiers].map((program) => program.info().id))
+  }
+
+  /** What hangs where, as the kernel tells it. */
+  get programs(): readonly AttachedProgram[] {
+    const held = [...this.#held.values()].map(({ link, program, ifindex }) => {
+      const { id: linkId, programId, attachType, type } = link.info()
+      return { hook: attachType ?? type, ifindex, program: program.name, programId, linkId }
+    })
+    const classifiers = [...this.#classifiers.values()].map(({ ifindex, direction, program }) => ({
+      hook: `clsact_${direction}`,
+      ifindex,
+      program: program.name,
+      programId: program.info().id,
+      linkId: undefined,
+    }))
+    return [...held, ...classifiers]
   }
 
   /** Gives descriptors up; everything pinned goes on. */

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
-import { Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
+import { type AttachedProgram, Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
 import { FlowTable } from './flow-table.ts'
 import { GatheredTables } from './gathered-tables.ts'
 import {
@@ -20,6 +20,7 @@ import {
   datapathTables,
   type FlowNames,
   flowNames,
+  MAP_NAMES,
   type MapName,
   type ReasonCount,
   readMetrics,
@@ -171,6 +172,11 @@ export class Datapath {
     return this.#attachments.programIds
   }
 
+  /** What hangs where. */
+  get programs(): readonly AttachedProgram[] {
+    return this.#attachments.programs
+  }
+
   /** To be called when all that is there has been attached: ends a move from maps of an earlier layout or capacity. */
   finishMigration(): void {
     this.#loaded.finishMigration()
@@ -204,6 +210,11 @@ export class Datapath {
       { map: 'nodes', used: nodes, capacity: rows('nodes'), knob: undefined },
       { map: 'endpoints', used: endpoints, capacity: rows('endpoints'), knob: undefined },
     ]
+  }
+
+  /** Bytes that each map takes in the kernel, by its name in bpf/maps.h. */
+  memory(): ReadonlyMap<string, number> {
+    return new Map(MAP_NAMES.map((name) => [name, this.#loaded.map(name).memoryBytes]))
   }
 
   /** Names what flows carry as numbers. */

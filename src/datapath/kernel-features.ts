@@ -1,23 +1,29 @@
-// What the running kernel has of the features that came late, and what is done where one is missing. For status and metrics;
-// who uses a feature asks for it where it is used.
+// What the running kernel has of the features that came late or may be built out, and what is done where one is missing. For
+// status and metrics; who uses a feature asks for it where it is used. Whether an uplink takes XDP is told with the uplink.
 
-import { existsSync, readFileSync } from 'node:fs'
 import { supportsTcx } from '../sys/libbpf-ts/index.ts'
 
 export interface KernelFeature {
   readonly name: string
   readonly isPresent: boolean
-  /** The first kernel that has it. */
+  /** The first kernel that has it, or the option it is built with. */
   readonly since: string
   /** What is done without it. */
   readonly instead: string
 }
 
-const KERNEL_TYPES = '/sys/kernel/btf/vmlinux'
+/** What was met in use. */
+export interface FeaturesMet {
+  /** Why translated sockets cannot be listed; undefined: they can. */
+  readonly noSocketLists: string | undefined
+  /** Why sockets cannot be ended, lists included; undefined: nothing has failed so far. */
+  readonly noSocketEnding: string | undefined
+}
 
-/** Looked up once: kernels do not change under a process. */
-export function kernelFeatures(): readonly KernelFeature[] {
-  known ??= [
+const SOCKETS_STAY = 'sockets connected to a backend that is gone stay so until their owner closes them'
+
+export function kernelFeatures({ noSocketLists, noSocketEnding }: FeaturesMet): readonly KernelFeature[] {
+  return [
     {
       name: 'tcx',
       isPresent: supportsTcx(),
@@ -25,18 +31,16 @@ export function kernelFeatures(): readonly KernelFeature[] {
       instead: 'classifiers of clsact, marked by pins instead of held by links',
     },
     {
-      name: 'bpf_sock_destroy',
-      isPresent: kernelHasFunction('bpf_sock_destroy'),
-      since: '6.5',
-      instead: 'sockets of backends that are gone are ended through sock_diag, by their address',
+      name: 'socket iterators',
+      isPresent: noSocketLists === undefined,
+      since: '5.9, with BTF',
+      instead: SOCKETS_STAY,
+    },
+    {
+      name: 'socket diagnosis',
+      isPresent: noSocketEnding === undefined || noSocketEnding === noSocketLists,
+      since: 'CONFIG_INET_DIAG_DESTROY',
+      instead: SOCKETS_STAY,
     },
   ]
-  return known
-}
-
-let known: readonly KernelFeature[] | undefined
-
-/** Names of the kernel's functions are among the strings of its type information. */
-function kernelHasFunction(name: string): boolean {
-  return existsSync(KERNEL_TYPES) && readFileSync(KERNEL_TYPES).includes(`\0${name}\0`)
 }

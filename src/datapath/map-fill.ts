@@ -12,6 +12,18 @@ export interface MapFill {
   readonly knob: Capacity | undefined
 }
 
+/** Maps of the same size that hold the rest of a table's rows, by the map that its fill is told of. */
+const COMPANIONS: Readonly<Record<string, readonly string[]>> = {
+  frontends: ['frontend_addresses', 'frontend_filter'],
+  backends: ['backend_ids'],
+  flows: ['flow_details'],
+}
+
+/** Kernel memory of a table with all its maps. @param memory bytes by map */
+export function tableBytes(map: string, memory: ReadonlyMap<string, number>): number {
+  return [map, ...(COMPANIONS[map] ?? [])].reduce((sum, name) => sum + (memory.get(name) ?? 0), 0)
+}
+
 /** From here on a table counts as nearly full. */
 export const NEARLY_FULL = 0.8
 

@@ -355,6 +355,13 @@ export const LAYOUTS = {
 /** Maps by their name in bpf/maps.h; the filter is bits without a layout, and a ring has none. */
 export type MapName = keyof typeof LAYOUTS | 'frontend_filter' | 'events'
 
+/** All that hold rows, but the secret of the flow table's hash, which is read once. */
+export const MAP_NAMES: readonly MapName[] = [
+  ...(Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[]).filter((name) => name !== 'secrets'),
+  'frontend_filter',
+  'events',
+]
+
 export interface DatapathTables extends BatchTables, NexthopTables {
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>

@@ -84,6 +84,23 @@ for (const usesTcx of [true, false])
     t.same(bed.carried(young), AT_TC, 'moved by configuration')
     t.same(bed.carried(old), { xdp: false, ingress: false, egress: false })
     t.match(second.uplinks.get(IFINDEX), { hook: 'tc', reason: /uplinkHook/ })
+    const told = bed
+      .inside(() => second.programs)
+      .map(({ hook, ifindex, program, programId, linkId }) => ({
+        hook,
+        ifindex,
+        program,
+        programId,
+        isLink: linkId !== undefined,
+      }))
+    const row = (direction: 'ingress' | 'egress') => ({
+      hook: `${usesTcx ? 'tcx' : 'clsact'}_${direction}`,
+      ifindex: IFINDEX,
+      program: `weir_uplink_${direction}`,
+      programId: young[direction].info().id,
+      isLink: usesTcx,
+    })
+    t.same(told, [row('egress'), row('ingress')], 'and told, with numbers')
     second.close()
 
     const third = attach(old, 'auto')

@@ -23,6 +23,8 @@ export interface DatapathFacts {
   }[]
   /** By how they were lost: programs, links and pins that were put back. */
   readonly restored: () => Readonly<Record<string, number>>
+  /** Features of the kernel that something else is done without. */
+  readonly features: () => readonly { readonly name: string; readonly isPresent: boolean }[]
   /** Others on the node that touch what we do. */
   readonly neighbours: () => readonly { readonly kind: string }[]
 }
@@ -34,6 +36,7 @@ export function datapathReadings({
   sweptFlows,
   uplinks,
   restored,
+  features,
   neighbours,
 }: DatapathFacts): readonly Reading[] {
   const byReason = (value: (count: ReasonCount) => number): Sample[] =>
@@ -79,6 +82,12 @@ export function datapathReadings({
       'weir_restored_total',
       'Programs, links and pins that somebody took away and that were put back',
       () => Object.entries(restored()).map(([how, value]) => ({ labels: { how }, value })),
+    ),
+    gauge('weir_kernel_feature', 'Whether the kernel has this; weir status tells what is done without', () =>
+      features().map(({ name, isPresent }) => ({
+        labels: { feature: name.replaceAll(' ', '_') },
+        value: Number(isPresent),
+      })),
     ),
     gauge('weir_neighbours', 'Others found on the node that touch what we do, by kind', () => {
       const counts = new Map<string, number>()
@@ -170,7 +179,7 @@ export function processReadings(): { readonly readings: readonly Reading[]; read
     gauge(
       'weir_process_anonymous_memory_bytes',
       'Memory of the process alone, without mapped files and maps',
-      () => anonymousBytes(readFileSync('/proc/self/status', 'utf8')),
+      anonymousMemoryBytes,
     ),
     counter('process_cpu_seconds_total', 'Processor time', () => {
       const { user, system } = process.cpuUsage()
@@ -181,7 +190,9 @@ export function processReadings(): { readonly readings: readonly Reading[]; read
   return { readings, close: () => delay.disable() }
 }
 
-function anonymousBytes(status: string): number {
+/** Of this process: what of its memory neither a file nor a map stands behind. */
+export function anonymousMemoryBytes(): number {
+  const status = readFileSync('/proc/self/status', 'utf8')
   return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024
 }
 

@@ -1,5 +1,6 @@
 // What the kernel tells about a descriptor: maps, programs, links and their BTF.
 
+import { readFileSync } from 'node:fs'
 import { type Btf, parseBtf } from './btf.ts'
 import { check } from './errors.ts'
 import {
@@ -87,6 +88,12 @@ export function readMapInfo(fd: number): MapInfo {
     btfKeyTypeId: info.readUInt32LE(68),
     btfValueTypeId: info.readUInt32LE(72),
   }
+}
+
+/** What a map takes in the kernel. Exact from kernel 6.4 on, before that an estimate; 0 where it is not told. */
+export function readMapMemoryBytes(fd: number): number {
+  const told = /^memlock:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))
+  return Number(told?.[1] ?? 0)
 }
 
 export function readProgramInfo(fd: number): ProgramInfo {

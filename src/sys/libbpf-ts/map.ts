@@ -6,7 +6,7 @@
 import { constants } from 'node:os'
 import { mapMemory, PAGE_BYTES } from '../libc/memory.ts'
 import { BpfError, check, checkBytes } from './errors.ts'
-import { type MapInfo, readMapInfo } from './info.ts'
+import { type MapInfo, readMapInfo, readMapMemoryBytes } from './info.ts'
 import { MAP_TYPES, type MapType, PER_CPU_MAP_TYPES } from './kernel-names.ts'
 import * as native from './native.ts'
 
@@ -74,6 +74,12 @@ export class BpfMap {
 
   get name(): string {
     return this.info.name
+  }
+
+  /** What it takes in the kernel at this moment. */
+  get memoryBytes(): number {
+    this.#checkOpen()
+    return readMapMemoryBytes(this.fd)
   }
 
   /** The value, or undefined when there is no such key. */

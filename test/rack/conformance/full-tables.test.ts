@@ -39,6 +39,8 @@ t.test('CT-008 a full flow table refuses new flows, keeps old ones, and says so'
   t.equal(seen.answeredAgain, seen.opened, 'whoever was served goes on being served')
   const status = await weir('status')
   t.match(status.stdout, /\d+ new flows were refused for want of a place/)
+  t.match(status.stdout, /^Flows +\d+ \(.*established/m)
+  t.match(status.stdout, /^weir_pod_tc +\d+ +tcx_ingress /m)
   const flows = await weir('flow', 'get', '--address', vip, '--port', '80', '-o', 'json')
   const listed = JSON.parse(flows.stdout) as {
     flows: { frontend: string; backend?: string; state: string }[]

@@ -158,6 +158,14 @@ t.test('mapped memory is the map: stores and counts are seen both ways', (t) => 
   t.end()
 })
 
+t.test('a map tells the memory that it takes', (t) => {
+  const map = createMap({ name: 'sized', type: 'array', keySize: 4, valueSize: 8, maxEntries: 100_000 })
+  t.ok(map.memoryBytes >= 800_000 && map.memoryBytes < 1_000_000, `${map.memoryBytes} bytes`)
+  map.close()
+  t.throws(() => map.memoryBytes, { code: 'closed' })
+  t.end()
+})
+
 t.test('per-CPU values have one slot for each possible CPU', (t) => {
   const object = openCounter().load()
   object.program('count_xdp').testRun({ data: frame(), repeat: 3 })

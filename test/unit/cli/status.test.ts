@@ -1,0 +1,103 @@
+// The page that `weir status` prints.
+
+import t from 'tap'
+import type { AgentStatus } from '../../../src/agent/status-view.ts'
+import { formatStatus } from '../../../src/cli/status.ts'
+import { address } from '../../../src/model/address.ts'
+
+const pod = (index: number) => ({
+  hook: 'tcx_ingress',
+  ifindex: index,
+  device: `pod${index}`,
+  program: 'weir_pod_tc',
+  programId: 41,
+  linkId: 100 + index,
+})
+
+const STATUS: AgentStatus = {
+  node: 'node1',
+  synced: true,
+  isMember: true,
+  allocatesAddresses: false,
+  sources: { services: { phase: 'watching', rows: 3, lastError: undefined } } as never,
+  uplinks: [
+    {
+      name: 'eth0',
+      ifindex: 2,
+      isUp: true,
+      mtu: 9000,
+      hook: 'tc',
+      reason: 'the driver has no XDP',
+      problem: undefined,
+      gateways: [address('10.0.0.1'), undefined],
+    },
+  ],
+  programs: [
+    { ...pod(2), device: 'eth0', program: 'weir_uplink_ingress', programId: 40 },
+    ...[5, 6, 7, 8, 9].map(pod),
+    {
+      hook: 'connect4',
+      ifindex: undefined,
+      device: undefined,
+      program: 'weir_connect4',
+      programId: 50,
+      linkId: 7,
+    },
+  ],
+  pods: [],
+  tables: {} as never,
+  fills: [
+    { map: 'flows', used: 90, capacity: 100, knob: 'flows', isNearlyFull: true, memoryBytes: 3 * 2 ** 20 },
+    { map: 'nodes', used: 1, capacity: 16_384, knob: undefined, isNearlyFull: false, memoryBytes: 2 ** 19 },
+  ],
+  memory: { mapsBytes: 110 * 2 ** 20, agentAnonymousBytes: 60 * 2 ** 20 },
+  flows: {
+    capacity: 100,
+    live: 90,
+    byState: { HALF_OPEN: 10, ESTABLISHED: 80 },
+    swept: 5,
+    refused: 7,
+  },
+  features: [
+    { name: 'tcx', isPresent: false, since: '6.6', instead: 'classifiers of clsact' },
+    { name: 'socket iterators', isPresent: true, since: '5.9', instead: 'nothing' },
+  ],
+  endedSockets: undefined,
+  restored: { detached: 0, replaced: 0, unpinned: 0 },
+  sysctls: [],
+  neighbours: [],
+  masquerade: undefined,
+  routing: {} as never,
+}
+
+const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
+  ['flows by state', /^Flows +90 \(10 half open, 80 established\)$/m],
+  ['memory of both halves', /^Memory +60\.0 MiB of the agent, 110\.0 MiB of tables in the kernel$/m],
+  ['why an uplink is not at XDP', /^eth0 +up +tc +9000 +10\.0\.0\.1 +the driver has no XDP$/m],
+  ['a program with its number', /^weir_uplink_ingress +40 +tcx_ingress +eth0$/m],
+  ['one row for many devices', /^weir_pod_tc +41 +tcx_ingress +5 devices$/m],
+  ['a socket hook', /^weir_connect4 +50 +connect4 +cgroup$/m],
+  [
+    'a table nearly full, and its knob',
+    /^flows +90 +100 +90 % nearly full +3\.0 MiB +datapath\.capacities\.flows$/m,
+  ],
+  ['a table of fixed size', /^nodes +1 +16384 +0 % +0\.5 MiB$/m],
+  ['refused flows', /^7 new flows were refused for want of a place\.$/m],
+  ['what the kernel lacks, and what is done', /^tcx +6\.6 +classifiers of clsact$/m],
+]
+
+for (const [what, line] of SEEN)
+  t.test(`status tells ${what}`, async (t) => {
+    t.match(formatStatus(STATUS), line)
+  })
+
+t.test('status leaves out what there is nothing to say of', async (t) => {
+  const text = formatStatus({
+    ...STATUS,
+    features: [],
+    flows: { swept: 0, refused: 0 } as AgentStatus['flows'],
+  })
+  t.match(text, /^Flows +not counted yet$/m)
+  t.match(text, /every feature that is asked for/)
+  t.notMatch(text, /refused|ALSO HERE|SETTING/)
+})

@@ -1,0 +1,21 @@
+// What the kernel lacks is named with what is done instead.
+
+import t from 'tap'
+import { kernelFeatures } from '../../../src/datapath/kernel-features.ts'
+
+const missing = (noSocketLists: string | undefined, noSocketEnding: string | undefined) =>
+  kernelFeatures({ noSocketLists, noSocketEnding })
+    .filter(({ name, isPresent }) => name !== 'tcx' && !isPresent)
+    .map(({ name }) => name)
+
+const CASES = [
+  ['all is there', undefined, undefined, []],
+  ['no iterators, so nobody knows of diagnosis', 'no BTF', 'no BTF', ['socket iterators']],
+  ['iterators not loaded, the worker not begun', 'no BTF', undefined, ['socket iterators']],
+  ['built without diagnosis', undefined, 'it lacks CONFIG_INET_DIAG_DESTROY', ['socket diagnosis']],
+] as const
+
+for (const [what, noSocketLists, noSocketEnding, names] of CASES)
+  t.test(what, async (t) => {
+    t.same(missing(noSocketLists, noSocketEnding), names)
+  })
