@@ -23,7 +23,7 @@ struct sock_peer {
 struct sock_reverse {
 	struct sock_peer peers[WEIR_SOCK_PEERS];
 	__u32 next;
-	__u32 pad0;
+	__u32 last; /* the place sent to last: whose answer it is when two have the same backend */
 };
 
 /* What the socket iterators write: a connected socket whose peer is a backend by translation. */

@@ -97,27 +97,45 @@ static __always_inline __u32 sock_find_earlier(const struct sock_reverse *revers
 }
 
 /* The place of this Service, else the next in turn. */
-static __always_inline struct sock_peer *sock_choose_place(struct sock_reverse *reverse,
-							   const struct sock_target *service)
+static __always_inline __u32 sock_choose_place(struct sock_reverse *reverse,
+					       const struct sock_target *service)
 {
 #pragma unroll
 	for (int i = 0; i < WEIR_SOCK_PEERS; i++)
 		if (is_peer_of(&reverse->peers[i], service))
-			return &reverse->peers[i];
-	return &reverse->peers[reverse->next++ % WEIR_SOCK_PEERS];
+			return i;
+	return reverse->next++;
 }
 
 static __always_inline void sock_remember(struct sock_reverse *reverse,
 					  const struct sock_target *service,
 					  const struct backend *backend, __u32 backend_id)
 {
-	struct sock_peer *peer = sock_choose_place(reverse, service);
+	__u32 place = sock_choose_place(reverse, service) % WEIR_SOCK_PEERS;
+	struct sock_peer *peer = &reverse->peers[place];
 
 	peer->service = service->address;
 	peer->service_port = service->port;
 	peer->backend = backend->address;
 	peer->backend_port = backend->port;
 	peer->backend_id = backend_id;
+	reverse->last = place;
+}
+
+/* The Service on whose behalf the socket speaks to a backend; NULL: it does so on its own. */
+static __always_inline const struct sock_peer *
+sock_find_peer(const struct sock_reverse *reverse, const struct address *backend, __be16 port)
+{
+#pragma unroll
+	for (int i = 0; i < WEIR_SOCK_PEERS; i++) {
+		__u32 place = (reverse->last + i) % WEIR_SOCK_PEERS;
+		const struct sock_peer *peer = &reverse->peers[place];
+
+		if (peer->backend_id != 0 && peer->backend_port == port &&
+		    address_is_equal(&peer->backend, backend))
+			return peer;
+	}
+	return NULL;
 }
 
 static __always_inline struct sock_reverse *sock_storage(struct bpf_sock_addr *ctx, __u64 flags)
@@ -230,21 +248,15 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 static __always_inline int sock_show_service(struct bpf_sock_addr *ctx, const int family)
 {
 	struct sock_reverse *reverse = sock_storage(ctx, 0);
+	const struct sock_peer *peer;
 	struct sock_target shown = {};
 
 	if (!reverse)
 		return SOCK_PROCEED;
 	sock_read_target(ctx, &shown, family);
-#pragma unroll
-	for (int i = 0; i < WEIR_SOCK_PEERS; i++) {
-		const struct sock_peer *peer = &reverse->peers[i];
-
-		if (peer->backend_id == 0 || peer->backend_port != shown.port ||
-		    !address_is_equal(&peer->backend, &shown.address))
-			continue;
+	peer = sock_find_peer(reverse, &shown.address, shown.port);
+	if (peer)
 		sock_write_target(ctx, &peer->service, peer->service_port, family);
-		break;
-	}
 	return SOCK_PROCEED;
 }
 

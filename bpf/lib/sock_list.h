@@ -59,20 +59,6 @@ static __always_inline bool read_ends(struct translated_socket *row, struct sock
 	return sk->__sk_common.skc_family == AF_INET6;
 }
 
-static __always_inline const struct sock_peer *find_peer(const struct sock_reverse *reverse,
-							 const struct translated_socket *row)
-{
-#pragma unroll
-	for (int i = 0; i < WEIR_SOCK_PEERS; i++) {
-		const struct sock_peer *peer = &reverse->peers[i];
-
-		if (peer->backend_id != 0 && peer->backend_port == row->backend_port &&
-		    address_is_equal(&peer->backend, &row->backend))
-			return peer;
-	}
-	return NULL;
-}
-
 /* `all`: those with a living backend too. */
 static __always_inline void tell_translated(struct seq_file *seq, struct sock *sk, const bool all)
 {
@@ -85,7 +71,7 @@ static __always_inline void tell_translated(struct seq_file *seq, struct sock *s
 	reverse = bpf_sk_storage_get(&sock_reverse, sk, NULL, 0);
 	if (!reverse || !read_ends(&row, sk))
 		return;
-	peer = find_peer(reverse, &row);
+	peer = sock_find_peer(reverse, &row.backend, row.backend_port);
 	if (!peer || (!all && is_peer_alive(peer)))
 		return;
 	row.cookie = bpf_get_socket_cookie(sk);

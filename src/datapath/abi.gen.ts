@@ -1533,15 +1533,16 @@ export const SOCK_REVERSE_BYTES = 168
 export interface SockReverse {
   readonly peers: readonly SockPeer[]
   readonly next: number
+  readonly last: number
 }
 
 export function encodeSockReverse(value: SockReverse, buffer: Buffer = Buffer.alloc(SOCK_REVERSE_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 168)
   checkCount(value.peers.length, 4, 'SockReverse.peers')
   for (let i = 0; i < 4; i += 1) {
     encodeSockPeer((value.peers[i] as SockPeer), buffer, offset + i * 40)
   }
   buffer.writeUInt32LE(value.next, offset + 160)
+  buffer.writeUInt32LE(value.last, offset + 164)
   return buffer
 }
 
@@ -1549,13 +1550,14 @@ export function decodeSockReverse(buffer: Buffer, offset = 0): SockReverse {
   return {
     peers: [decodeSockPeer(buffer, offset), decodeSockPeer(buffer, offset + 40), decodeSockPeer(buffer, offset + 80), decodeSockPeer(buffer, offset + 120)],
     next: buffer.readUInt32LE(offset + 160),
+    last: buffer.readUInt32LE(offset + 164),
   }
 }
 
 export const SOCK_REVERSE_LAYOUT: StructLayout = {
   name: 'sock_reverse',
   sizeBytes: 168,
-  hash: '05ef00f546725aae',
+  hash: 'b71dffb5366ac111',
   fields: [
     { path: 'peers', bitOffset: 0, bits: 1280, type: 'struct[4]' },
     { path: 'peers[0].service', bitOffset: 0, bits: 128, type: 'struct' },
@@ -1566,7 +1568,7 @@ export const SOCK_REVERSE_LAYOUT: StructLayout = {
     { path: 'peers[0].backend_port', bitOffset: 272, bits: 16, type: 'be16' },
     { path: 'peers[0].backend_id', bitOffset: 288, bits: 32, type: 'u32' },
     { path: 'next', bitOffset: 1280, bits: 32, type: 'u32' },
-    { path: 'pad0', bitOffset: 1312, bits: 32, type: 'u32' },
+    { path: 'last', bitOffset: 1312, bits: 32, type: 'u32' },
   ],
 }
 

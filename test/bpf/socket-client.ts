@@ -11,6 +11,8 @@ export interface SocketOrder {
   readonly port: number
   /** Datagrams sent one after another from one socket; 0: it only connects. */
   readonly count?: number
+  /** Where every second datagram goes instead. */
+  readonly otherPort?: number
   /** After the answers the socket stays as it is, and the report comes when it breaks, or when told "enough". */
   readonly stays?: boolean
 }
@@ -55,7 +57,15 @@ function overTcp({ host, port, family, stays }: SocketOrder): Promise<SocketRepo
   })
 }
 
-function overUdp({ kind, host, port, family, stays, count = 1 }: SocketOrder): Promise<SocketReport> {
+function overUdp({
+  kind,
+  host,
+  port,
+  otherPort = port,
+  family,
+  stays,
+  count = 1,
+}: SocketOrder): Promise<SocketReport> {
   return new Promise((resolve) => {
     const socket = createSocket(family === 4 ? 'udp4' : 'udp6')
     const answers: { from: string; text: string }[] = []
@@ -68,8 +78,10 @@ function overUdp({ kind, host, port, family, stays, count = 1 }: SocketOrder): P
     }
     const timer = setTimeout(() => finish('timeout'), DEADLINE_MS)
     const onSent = (error: NodeJS.ErrnoException | null) => error && finish(error.code ?? error.message)
-    const ask = () =>
-      peer === undefined ? socket.send('ask', port, host, onSent) : socket.send('ask', onSent)
+    const ask = () => {
+      const to = answers.length % 2 === 0 ? port : otherPort
+      return peer === undefined ? socket.send('ask', to, host, onSent) : socket.send('ask', onSent)
+    }
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (answers.length < count) finish(error.code ?? error.message)
     })

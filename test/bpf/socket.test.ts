@@ -287,6 +287,16 @@ for (const [family, number] of families) {
     t.equal(new Set(answers.map(({ text }) => text)).size, 1)
     t.ok(answers.every(({ from }) => from === `${host} 80`))
   })
+
+  t.test(`${family}: one socket, two Services, one backend: each answer names whom it asked`, async (t) => {
+    const order = { kind: 'udp', family: number, host, port: 81, otherPort: 82, count: 6 } as const
+    const { answers } = await tell(order)
+    t.equal(new Set(answers.map(({ text }) => text)).size, 1, 'one backend')
+    t.same(
+      answers.map(({ from }) => from),
+      [81, 82, 81, 82, 81, 82].map((port) => `${host} ${port}`),
+    )
+  })
 }
 
 t.test('an IPv4 Service through an IPv6 socket', async (t) => {
