@@ -26,7 +26,7 @@ const { values } = parseArgs({
     external: { type: 'string', default: '100' },
     changes: { type: 'string', default: '500' },
     burst: { type: 'string', default: '1000' },
-    idle: { type: 'string', default: '10' },
+    idle: { type: 'string', default: '30' },
     profile: { type: 'string' },
   },
 })

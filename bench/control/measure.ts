@@ -45,7 +45,7 @@ export interface Effort {
 
 const HELD = 'the kernel holds every Service'
 /** After a sync: what the garbage collector and the grace of a first batch still do. */
-const SETTLE_MS = 3000
+const SETTLE_MS = 10_000
 /** Between single changes, so that each meets an agent at rest. */
 const CHANGE_PAUSE_MS = 8
 /** Discarded: the first changes find code that has not been compiled. */
