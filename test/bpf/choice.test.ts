@@ -9,7 +9,8 @@ import { type Case, checkCase, runUplink } from './check.ts'
 import { type Frame, TCP, UDP } from './packet.ts'
 import { BACKEND, SERVICE, World, XDP } from './world.ts'
 
-const world = new World('choice')
+/** Few flows, for each case forgets and reads them all. */
+const world = new World('choice', false, { capacities: { flows: 4096 } })
 t.teardown(() => world.close())
 const { sourceRanges } = datapathTables((name) => world.map(name))
 const R = abi.VerdictReason

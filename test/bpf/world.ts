@@ -99,6 +99,7 @@ export class World {
   readonly #bpffs: string
   readonly #flows: Uint8Array
   readonly #filter: FrontendFilter
+  #slots: Uint32Array | undefined
 
   /** @param redirectsOnly as on a node whose uplinks are veths */
   constructor(name: string, redirectsOnly = false, settings: Partial<DatapathSettings> = {}) {
@@ -204,8 +205,11 @@ export class World {
     first: number,
     backends: readonly number[],
   ): { base: number; size: number } {
-    for (const [index, backend] of backends.entries())
-      this.#writeSlot(first + index, base(family, protocol) + backend)
+    this.#slots ??= new Uint32Array(this.map('slots').mmap())
+    this.#slots.set(
+      backends.map((backend) => base(family, protocol) + backend),
+      first,
+    )
     return { base: first, size: backends.length }
   }
 
