@@ -8,6 +8,7 @@
 import { spawnSync } from 'node:child_process'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import * as abi from '../src/datapath/abi.gen.ts'
 import { BpfError, openObject } from '../src/sys/libbpf-ts/index.ts'
 import { type Frame, TCP } from '../test/bpf/packet.ts'
 import { World } from '../test/bpf/world.ts'
@@ -17,6 +18,8 @@ const TEMPLATE_BYTES = 96
 const PLAN_BYTES = TEMPLATE_BYTES + 6 * 4
 const REPEATS = 7
 const RUNS = 500_000
+/** A third of the ports at the end. */
+const NEW_MASQUERADED_RUNS = 21_000
 const DRIVER = 'xdp_driver.bpf.o'
 
 const path = (relative: string) => fileURLToPath(new URL(`../${relative}`, import.meta.url))
@@ -42,7 +45,7 @@ function buildDriver(): string {
   return object
 }
 
-const world = new World('bench')
+const world = new World('bench', false, { snatPorts: { first: 1024, last: 65_535 } })
 /** The same program without the filter of addresses, which the datapath otherwise uses; its maps are empty. */
 const unfiltered = openObject(path('build/bpf/weir_xdp.bpf.o')).load()
 const driver = openObject(buildDriver()).load()
@@ -127,6 +130,27 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     })
     report(`${family} ${title}, table with room`, rawNs, floorNs)
   }
+}
+// Masqueraded flows have a port each, so no more of them than a backend has ports here.
+const { FRONTEND_EXTERNAL, FRONTEND_ANY_ENDPOINT } = abi.FrontendFlags
+for (const family of ['ipv4', 'ipv6'] as const) {
+  world.changeFrontend(family, TCP, 80, { flags: FRONTEND_EXTERNAL | FRONTEND_ANY_ENDPOINT })
+  const ack = world.request(family, TCP, 80).tcp('ack').payload(64)
+  const syn = world.request(family, TCP, 80).payload(64)
+  select(driver.program('idle').fd)
+  const floorNs = measure(() => run(ack, 1, RUNS))
+  select(world.datapath.uplink.xdp.fd)
+  for (const flows of [1, 4096]) {
+    world.forgetFlows()
+    run(ack, flows, flows * 2)
+    const rawNs = measure(() => run(ack, flows, RUNS, VISIT_ORDER))
+    report(`${family} established, masqueraded, ${flows} flows`, rawNs, floorNs)
+  }
+  const rawNs = measure(() => {
+    world.forgetFlows()
+    return run(syn, 2 ** 30, NEW_MASQUERADED_RUNS, VISIT_ORDER)
+  })
+  report(`${family} new, masqueraded, a third of the ports taken`, rawNs, floorNs)
 }
 driver.close()
 unfiltered.close()

@@ -26,6 +26,8 @@ struct quoted {
 };
 
 struct scratch {
+	/* lib/uplink.h: the packet at hand */
+	struct packet packet;
 	/* lib/track.h, lib/snat.h: the entry of the other direction */
 	struct tuple mate_tuple;
 	struct flow_id mate_id;

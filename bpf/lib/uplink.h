@@ -33,15 +33,13 @@ static __always_inline bool may_be_masqueraded(const struct packet *packet, cons
 	       is_to_snat_address(packet, family);
 }
 
-/* The uplink's packet: its family, 0 for none of ours. A function of its own for its stack. */
-GLOBAL_FUNCTION int parse_uplink(ctx_t *ctx, struct packet *packet)
+/* The uplink's packet: its family, 0 for none of ours. */
+static __always_inline int parse_uplink(ctx_t *ctx, struct packet *packet)
 {
 	void *data = ctx_data(ctx);
 	void *data_end = ctx_data_end(ctx);
 	__be16 protocol;
 
-	if (!packet)
-		return 0;
 	protocol = parse_ethernet(data, data_end, packet);
 	if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6))
 		return 0;
@@ -98,28 +96,34 @@ GLOBAL_FUNCTION int open_tunnelled(ctx_t *ctx, struct packet *packet)
 
 static __always_inline int receive_from_uplink(ctx_t *ctx)
 {
-	struct packet packet = {.ifindex = ctx_ingress_ifindex(ctx)};
+	struct scratch *scratch = scratch_find();
+	struct packet *packet;
 	int family;
 
-	family = parse_uplink(ctx, &packet);
-	if (family == 0 || packet.parsed == PARSED_FOREIGN)
-		return pass(&packet);
-	if (may_be_tunnelled(&packet, family)) {
-		if (is_unfinished_inside(ctx, &packet))
+	if (!scratch)
+		return VERDICT_ABORTED;
+	/* Not on the stack, which all that is called from here shares. */
+	packet = &scratch->packet;
+	*packet = (struct packet){.ifindex = ctx_ingress_ifindex(ctx)};
+	family = parse_uplink(ctx, packet);
+	if (family == 0 || packet->parsed == PARSED_FOREIGN)
+		return pass(packet);
+	if (may_be_tunnelled(packet, family)) {
+		if (is_unfinished_inside(ctx, packet))
 			return VERDICT_PASS;
-		family = open_tunnelled(ctx, &packet);
+		family = open_tunnelled(ctx, packet);
 		if (family == OPENED_DROPPED)
 			return VERDICT_DROP;
 		if (family == OPENED_NOT_OURS)
-			return pass(&packet);
-	} else if (uses_frontend_filter && !filter_admits(&packet.tuple.destination) &&
-		   !filter_admits_network(&packet.tuple.destination) &&
-		   !may_be_masqueraded(&packet, family)) {
-		return pass(&packet);
-	} else if (packet.parsed == PARSED_PORTS && is_unfinished(ctx, &packet)) {
+			return pass(packet);
+	} else if (uses_frontend_filter && !filter_admits(&packet->tuple.destination) &&
+		   !filter_admits_network(&packet->tuple.destination) &&
+		   !may_be_masqueraded(packet, family)) {
+		return pass(packet);
+	} else if (packet->parsed == PARSED_PORTS && is_unfinished(ctx, packet)) {
 		return VERDICT_PASS;
 	}
-	return family == IPV4 ? judge_ipv4(ctx, &packet) : judge_ipv6(ctx, &packet);
+	return family == IPV4 ? judge_ipv4(ctx, packet) : judge_ipv6(ctx, packet);
 }
 
 #endif
