@@ -92,6 +92,7 @@ export class AddressAllocator {
       if (count % SLICE === 0) await setImmediate()
     }
     for (const grant of this.#ledger.decide()) this.#unwritten.set(grant.service, grant)
+    if (count >= SLICE) await setImmediate()
     for (const [key, grant] of this.#unwritten) {
       const service = services.get(key)
       if (service && !this.#isAsWanted(service, grant)) await this.#write(service, grant)

@@ -201,7 +201,11 @@ export class ServiceLoop {
   async #applyServices(keys: ReadonlySet<ObjectKey>): Promise<void> {
     const { datapath } = this.#options
     for (const key of keys) this.#again.add(key)
-    if (keys.size >= GATHER_FROM_KEYS) datapath.gatherServices()
+    if (keys.size >= GATHER_FROM_KEYS) {
+      // Finding out what has changed took its time already.
+      await setImmediate()
+      datapath.gatherServices()
+    }
     let stretchEndMs = Date.now() + STRETCH_MS
     for (const key of keys) {
       if (Date.now() >= stretchEndMs) {
