@@ -105,10 +105,15 @@ function buildInitramfs() {
   return archive
 }
 
-/** Boots, waits for the power-off, and reads what the runner said. */
+/**
+ * Boots, waits for the power-off, and reads what the runner said. The console is a file: into a pipe that is read late, QEMU's serial
+ * line loses what does not fit.
+ */
 function bootKernel(image, initramfs) {
+  const console = join(work, 'console')
+  rmSync(console, { force: true })
   const machine = ['-accel', 'tcg', '-cpu', 'max', '-m', String(MEMORY_MIB), '-smp', '1']
-  const quiet = ['-nographic', '-no-reboot', '-nic', 'none', '-nodefaults', '-serial', 'stdio']
+  const quiet = ['-nographic', '-no-reboot', '-nic', 'none', '-nodefaults', '-serial', `file:${console}`]
   const kernel = ['-kernel', image, '-initrd', initramfs, '-append', 'console=ttyS0 panic=-1 quiet']
   const child = spawnSync('qemu-system-x86_64', [...machine, ...quiet, ...kernel], {
     encoding: 'utf8',
@@ -116,7 +121,8 @@ function bootKernel(image, initramfs) {
     maxBuffer: 64 << 20,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  return `${child.stdout ?? ''}${child.stderr ?? ''}`.replaceAll('\r', '')
+  const said = existsSync(console) ? readFileSync(console, 'utf8') : ''
+  return `${said}${child.stdout ?? ''}${child.stderr ?? ''}`.replaceAll('\r', '')
 }
 
 function report(series, output, seconds) {

@@ -13,7 +13,7 @@ import { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
 import type { DatapathSettings } from '../datapath/load.ts'
 import { NetworkView } from '../datapath/network-view.ts'
-import { familiesOut } from '../datapath/nexthop-plan.ts'
+import { familiesOut, TUNNEL_HEADER_BYTES } from '../datapath/nexthop-plan.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Address, address, type Family, familyOf, parseAddress } from '../model/address.ts'
@@ -271,8 +271,7 @@ async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger):
   })
 }
 
-/** What a tunnelled packet carries besides the client's bytes: our Geneve header, and the headers of IPv4 and TCP. */
-const TUNNEL_BYTES = 64
+/** What a tunnelled segment carries besides the client's bytes and the tunnel's header. */
 const TCP_BYTES = 20
 const IP_BYTES: Readonly<Record<Family, number>> = { ipv4: 20, ipv6: 40 }
 
@@ -283,7 +282,7 @@ function datapathSettings(config: AgentConfig, links: readonly Link[]): Datapath
   const outer = IP_BYTES[tunnelAddresses(config).ipv4 === undefined ? 'ipv6' : 'ipv4']
   const mss = (family: Family) =>
     mssClamp && mtus.length > 0
-      ? Math.max(0, Math.min(...mtus) - outer - TUNNEL_BYTES - IP_BYTES[family] - TCP_BYTES)
+      ? Math.max(0, Math.min(...mtus) - outer - TUNNEL_HEADER_BYTES[tunnel] - IP_BYTES[family] - TCP_BYTES)
       : 0
   return { snatPorts, tunnel, perPacket, capacities, mss: { ipv4: mss('ipv4'), ipv6: mss('ipv6') } }
 }

@@ -66,7 +66,7 @@ export class Datapath {
     this.#loaded = loadDatapath(options)
     const tables = datapathTables(this.#loaded.map)
     const nowMs = Date.now
-    this.nexthops = new NexthopMaps(tables, nowMs)
+    this.nexthops = new NexthopMaps(tables, nowMs, options.settings.tunnel)
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.#gathered = new GatheredTables(tables)
     this.flows = openFlowTable(this.#loaded)

@@ -14,6 +14,7 @@ import {
   planPodDevice,
   planTunnel,
   planUplinkGroup,
+  type TunnelKind,
   tunnelAddresses,
   type Uplink,
 } from './nexthop-plan.ts'
@@ -30,6 +31,7 @@ const GROUP_ROW: Readonly<Record<Family, number>> = {
 
 export class NexthopMaps {
   readonly #tables: NexthopTables
+  readonly #tunnel: TunnelKind
   readonly #nowMs: () => number
   readonly #rowIds: IdPool
   readonly #nodeIds = new IdPool(SELF_NODE_ID + 1, 0xffff_ffff, GRACE_MS)
@@ -44,8 +46,9 @@ export class NexthopMaps {
   /** Rows of an earlier process that may still be nobody's; empty after `prune`. */
   readonly #adoptedRows = new Set<number>()
 
-  constructor(tables: NexthopTables, nowMs: () => number) {
+  constructor(tables: NexthopTables, nowMs: () => number, tunnel: TunnelKind = 'geneve') {
     this.#tables = tables
+    this.#tunnel = tunnel
     this.#nowMs = nowMs
     this.#rowIds = new IdPool(NexthopRow.NEXTHOP_FIRST_FREE, tables.nexthops.length, GRACE_MS)
     this.#adopt()
@@ -92,7 +95,7 @@ export class NexthopMaps {
       if (!tunnel) continue
       if (!this.#nodeRows.has(other.name)) changed.add(other.name)
       const row = this.#adoptNode(other.name, tunnel.remote)
-      this.#write(row.nexthopId, planTunnel(tunnel.remote, uplinks))
+      this.#write(row.nexthopId, planTunnel(tunnel.remote, uplinks, this.#tunnel))
       for (const address of Object.values(other.internalIps)) wanted.set(address, row)
     }
     for (const address of this.#nodes.keys()) if (!wanted.has(address)) this.#dropNode(address)

@@ -57,8 +57,10 @@ export type PlannedNexthop =
       readonly mtu: number
     }
 
-/** UDP 8, Geneve 8, our option 40. */
-const GENEVE_BYTES = 56
+export type TunnelKind = 'geneve' | 'ipip'
+
+/** Between the outer IP header and the inner one. UDP 8, Geneve 8, our option 40; IPIP has nothing there. */
+export const TUNNEL_HEADER_BYTES: Readonly<Record<TunnelKind, number>> = { geneve: 56, ipip: 0 }
 const OUTER_IP_BYTES: Readonly<Record<Family, number>> = { ipv4: 20, ipv6: 40 }
 const MTU_UNKNOWN = 1500
 
@@ -104,9 +106,17 @@ export function tunnelAddresses(
 }
 
 /** A tunnel's row; its MTU is what is left of the uplinks' smallest. */
-export function planTunnel(remote: Address, uplinks: readonly Uplink[]): PlannedNexthop {
+export function planTunnel(
+  remote: Address,
+  uplinks: readonly Uplink[],
+  kind: TunnelKind = 'geneve',
+): PlannedNexthop {
   const smallest = Math.min(MTU_UNKNOWN * 6, ...uplinks.map((uplink) => uplink.mtu))
-  return { kind: 'tunnel', remote, mtu: smallest - GENEVE_BYTES - OUTER_IP_BYTES[familyOf(remote)] }
+  return {
+    kind: 'tunnel',
+    remote,
+    mtu: smallest - TUNNEL_HEADER_BYTES[kind] - OUTER_IP_BYTES[familyOf(remote)],
+  }
 }
 
 /** A local pod's row. Without a known device the packet is left to the host's routing after translation. */

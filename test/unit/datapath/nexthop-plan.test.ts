@@ -4,6 +4,7 @@ import t from 'tap'
 import {
   familiesOut,
   type Gateway,
+  planTunnel,
   tunnelAddresses,
   type Uplink,
 } from '../../../src/datapath/nexthop-plan.ts'
@@ -55,4 +56,13 @@ t.test('OPS-014 tunnels go by a family that both ends have, and that leads out h
     )
     t.equal(seen?.remote, remote, JSON.stringify([self, other, out]))
   }
+})
+
+t.test('a tunnel fits what its headers leave of the uplinks', async (t) => {
+  const uplinks = [uplink(2, true), { ...uplink(3, true), mtu: 1500 }]
+  const mtu = (remote: string, kind?: 'geneve' | 'ipip') => planTunnel(address(remote), uplinks, kind).mtu
+  t.equal(mtu('10.255.0.2'), 1500 - 20 - 56)
+  t.equal(mtu('fd00:255::2', 'geneve'), 1500 - 40 - 56)
+  t.equal(mtu('10.255.0.2', 'ipip'), 1500 - 20)
+  t.equal(mtu('fd00:255::2', 'ipip'), 1500 - 40)
 })
