@@ -106,7 +106,10 @@ struct fragment_ports {
 
 /* Idle times, in ticks, after which an entry may be replaced (and user space frees it). An idle TCP
  * connection outlives the two hours of the usual keep-alive interval. */
-#define WEIR_FLOW_IDLE_HALF_OPEN       60
+#define WEIR_FLOW_IDLE_HALF_OPEN 60
+/* A handshake that no word has followed looks half-open too, and its client must find its backend
+ * again: RFC 5382 5. Nobody is kept out meanwhile, for such entries and their ports yield. */
+#define WEIR_FLOW_IDLE_UNANSWERED_TCP  7440
 #define WEIR_FLOW_IDLE_CLOSING	       120
 #define WEIR_FLOW_IDLE_HALF_CLOSED     3600
 #define WEIR_FLOW_IDLE_ESTABLISHED_TCP 86400
@@ -118,7 +121,8 @@ struct fragment_ports {
  * TO_REMOTE_SNAT entry may go at any time.
  */
 #define WEIR_FLOW_SNAT_REST 2
-/* A port whose connection is over may go to another after this, when no free one was found. */
+/* A port whose connection is over, or has not been answered, may go to another after this, when no
+ * free one was found. */
 #define WEIR_FLOW_SNAT_REUSE 10
 /* An entry node sees one direction: whoever sends two packets looks established there. */
 #define WEIR_FLOW_IDLE_ONE_SIDED_TCP 8000

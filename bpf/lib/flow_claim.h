@@ -13,9 +13,10 @@
 
 enum flow_claimed {
 	FLOW_CLAIMED,
-	FLOW_CLAIM_TAKEN,     /* a live flow has the key */
-	FLOW_CLAIM_LEFT_OVER, /* the same, but its connection has been over for a while */
-	FLOW_CLAIM_NO_PLACE,  /* the set is full, or another CPU was faster */
+	FLOW_CLAIM_TAKEN, /* a live flow has the key */
+	/* the same, but its connection has been over, or waiting for an answer, for a while */
+	FLOW_CLAIM_LEFT_OVER,
+	FLOW_CLAIM_NO_PLACE, /* the set is full, or another CPU was faster */
 };
 
 /* How a place is taken by the key's own way alone, not by its rank in the set. */
@@ -29,7 +30,7 @@ static __always_inline enum flow_claimed flow_claim_same(__u64 word, __u8 kind, 
 		return FLOW_CLAIM_TAKEN;
 	if (idle > flow_idle_limit(state, kind, flags))
 		return FLOW_CLAIMED;
-	if (state != FLOW_CLOSING || idle < WEIR_FLOW_SNAT_REUSE)
+	if (!flow_yields(state) || idle < WEIR_FLOW_SNAT_REUSE)
 		return FLOW_CLAIM_TAKEN;
 	return takes_left_over ? FLOW_CLAIMED : FLOW_CLAIM_LEFT_OVER;
 }

@@ -68,6 +68,8 @@ static __always_inline __u32 flow_idle_limit(enum flow_state state, __u8 kind, _
 {
 	if (state == FLOW_CLOSING)
 		return WEIR_FLOW_IDLE_CLOSING;
+	if (state == FLOW_HALF_OPEN && !(flags & FLOW_IS_UDP))
+		return WEIR_FLOW_IDLE_UNANSWERED_TCP;
 	if (!(state & WEIR_FLOW_ANSWERED))
 		return WEIR_FLOW_IDLE_HALF_OPEN;
 	if (flags & FLOW_IS_UDP)

@@ -161,8 +161,9 @@ static __always_inline enum flow_claimed snat_claim_family(__be16 port, enum flo
 
 /*
  * A port of our own from a random place of the range on; network order, 0 when there is none. The
- * port of a connection that is over is taken only when no free one was found: its backend may wait
- * in TIME_WAIT, and then the first SYN costs a round more.
+ * port of a connection that is over, or that nobody has answered, is taken only when no free one
+ * was found: its backend may wait in TIME_WAIT or for the handshake's end, and then the first SYN
+ * costs a round more.
  */
 static __always_inline __be16 snat_allocate(enum flow_state state, const int family)
 {

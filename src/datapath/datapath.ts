@@ -204,7 +204,7 @@ export class Datapath {
       { map: 'frontends', used: frontends, capacity: rows('frontends'), knob: 'frontends' },
       { map: 'slots', used: slots, capacity: rows('slots') * SLOTS_PER_ROW, knob: 'slots' },
       { map: 'backends', used: backends, capacity: rows('backends'), knob: 'backends' },
-      { map: 'flows', used: this.flows.counts?.live ?? 0, capacity: this.flows.capacity, knob: 'flows' },
+      { map: 'flows', used: this.flows.counts?.held ?? 0, capacity: this.flows.capacity, knob: 'flows' },
       { map: 'source_ranges', used: sourceRanges, capacity: rows('source_ranges'), knob: 'sourceRanges' },
       { map: 'nexthops', used: nexthops, capacity: rows('nexthops'), knob: undefined },
       { map: 'nodes', used: nodes, capacity: rows('nodes'), knob: undefined },

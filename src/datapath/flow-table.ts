@@ -19,9 +19,9 @@ const STATE_MASK = 15
 const INDEX_AT = 24
 const KIND_AT = 28
 const FLAGS_AT = 29
-const { FLOW_BUSY, FLOW_CLOSING, FLOW_ESTABLISHED } = abi.FlowState
+const { FLOW_BUSY, FLOW_HALF_OPEN, FLOW_CLOSING, FLOW_ESTABLISHED } = abi.FlowState
 /** The bit that both have apart. */
-const ANSWERED = FLOW_ESTABLISHED & ~abi.FlowState.FLOW_HALF_OPEN
+const ANSWERED = FLOW_ESTABLISHED & ~FLOW_HALF_OPEN
 const FRONTEND_ID_AT = 20
 const { FLOW_TO_REMOTE, FLOW_REPLY, FLOW_SNAT_REPLY } = abi.FlowKind
 /** Their index is a row of frontend_addresses, the others' one of backends. */
@@ -48,6 +48,8 @@ export interface FlowEntry {
 export interface FlowCounts {
   readonly capacity: number
   readonly live: number
+  /** Those whose place no new flow may take. */
+  readonly held: number
   readonly byState: Readonly<Record<string, number>>
 }
 
@@ -240,11 +242,13 @@ export class FlowTable {
   #finishCount(): void {
     const byState: Record<string, number> = {}
     let live = 0
+    let held = 0
     for (const [state, count] of this.#counting.entries()) {
       if (count > 0) byState[stateName(state)] = count
       live += count
+      if (isHeld(state)) held += count
     }
-    this.#counted = { capacity: this.#entries, live, byState }
+    this.#counted = { capacity: this.#entries, live, held, byState }
     this.#counting.fill(0)
     this.#backendsSeen.endSweep()
     this.#frontendsSeen.endSweep()
@@ -259,9 +263,15 @@ function idleTicks(tick: number, now: number): number {
   return idle > TICK_MASK / 2 ? 0 : idle
 }
 
+/** The opposite of flow_yields() in bpf/lib/flow_word.h. */
+function isHeld(state: number): boolean {
+  return (state & ANSWERED) !== 0 && state !== FLOW_CLOSING
+}
+
 /** The same as flow_idle_limit() in bpf/lib/flow_word.h. */
 export function idleLimitTicks(state: number, kind: number, flags: number): number {
   if (state === FLOW_CLOSING) return abi.AbiConstant.FLOW_IDLE_CLOSING
+  if (state === FLOW_HALF_OPEN && (flags & FLOW_IS_UDP) === 0) return abi.AbiConstant.FLOW_IDLE_UNANSWERED_TCP
   if ((state & ANSWERED) === 0) return abi.AbiConstant.FLOW_IDLE_HALF_OPEN
   if ((flags & FLOW_IS_UDP) !== 0) return abi.AbiConstant.FLOW_IDLE_ESTABLISHED_UDP
   if (state !== FLOW_ESTABLISHED) return abi.AbiConstant.FLOW_IDLE_HALF_CLOSED

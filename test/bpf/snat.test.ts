@@ -179,6 +179,24 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(portOf(further(40_003)), port, 'the new one is untouched')
     })
 
+    if (protocol === TCP)
+      t.test(
+        `${name}: a port is kept while nothing follows the handshake, unless others run out`,
+        async (t) => {
+          const { to, further, portOf, backwards } = scene(narrow, family, protocol)
+          const port = portOf(to())
+          runUplink(narrow, backwards(port).tcp('syn', 'ack').bytes())
+          t.equal(portOf(further()), port)
+          narrow.age(3600)
+          t.not(portOf(to(40_001)), port)
+          t.not(portOf(to(40_002)), port)
+          t.equal(portOf(further()), port, 'an hour later')
+          t.equal(portOf(to(40_003)), 0, 'and in use again')
+          narrow.age(abi.AbiConstant.FLOW_SNAT_REUSE)
+          t.ok(portOf(to(40_003)), 'a flood of first packets uses ports up for seconds')
+        },
+      )
+
     t.test(`${name}: an entry without its port is void`, async (t) => {
       const { to, further, portOf } = scene(wide, family, protocol)
       portOf(to())

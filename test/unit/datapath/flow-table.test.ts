@@ -8,7 +8,8 @@ import { address, addressToBytes } from '../../../src/model/address.ts'
 const SETS = 8
 const NOW = 500_000
 const { FLOW_STATE_SHIFT, FLOW_VERSION_SHIFT, FLOW_WAYS } = abi.AbiConstant
-const { FLOW_BUSY, FLOW_HALF_OPEN, FLOW_ESTABLISHED, FLOW_CLIENT_CLOSED, FLOW_CLOSING } = abi.FlowState
+const { FLOW_BUSY, FLOW_HALF_OPEN, FLOW_HALF_OPEN_CLOSED } = abi.FlowState
+const { FLOW_ESTABLISHED, FLOW_CLIENT_CLOSED, FLOW_CLOSING } = abi.FlowState
 const { FLOW_TO_LOCAL, FLOW_TO_REMOTE, FLOW_REPLY } = abi.FlowKind
 const UDP = abi.FlowFlags.FLOW_IS_UDP
 
@@ -38,7 +39,9 @@ function table(written: readonly Written[]) {
 }
 
 const LIMITS = [
-  ['half-open', FLOW_HALF_OPEN, FLOW_TO_LOCAL, 0, 60],
+  ['half-open, or a handshake and no word since', FLOW_HALF_OPEN, FLOW_TO_LOCAL, 0, 7440],
+  ['half-open and closed', FLOW_HALF_OPEN_CLOSED, FLOW_TO_LOCAL, 0, 60],
+  ['unanswered UDP', FLOW_HALF_OPEN, FLOW_TO_LOCAL, UDP, 60],
   ['closing', FLOW_CLOSING, FLOW_TO_LOCAL, 0, 120],
   ['half-closed', FLOW_CLIENT_CLOSED, FLOW_TO_LOCAL, 0, 3600],
   ['established TCP', FLOW_ESTABLISHED, FLOW_TO_LOCAL, 0, 86_400],
@@ -114,14 +117,16 @@ t.test('a sweep in slices counts the table once it has been through', async (t) 
   const { flowTable } = table([
     { state: FLOW_ESTABLISHED, idle: 0 },
     { state: FLOW_HALF_OPEN, idle: 5 },
+    { state: FLOW_CLOSING, idle: 5 },
     { state: FLOW_ESTABLISHED, idle: 90_000 },
   ])
   t.equal(flowTable.counts, undefined)
   for (let slice = 0; slice < 4; slice++) flowTable.sweep((SETS * FLOW_WAYS) / 4)
   t.same(flowTable.counts, {
     capacity: SETS * FLOW_WAYS,
-    live: 2,
-    byState: { HALF_OPEN: 1, ESTABLISHED: 1 },
+    live: 3,
+    held: 1,
+    byState: { HALF_OPEN: 1, ESTABLISHED: 1, CLOSING: 1 },
   })
 })
 
