@@ -114,6 +114,9 @@ struct fragment_ports {
 #define WEIR_FLOW_IDLE_HALF_CLOSED     3600
 #define WEIR_FLOW_IDLE_ESTABLISHED_TCP 86400
 #define WEIR_FLOW_IDLE_ESTABLISHED_UDP 300
+/* UDP silent for so long is replaced in a set that has nothing else to give: each question to a
+ * resolver is a flow, and a few hundred per second would keep everybody else out. */
+#define WEIR_FLOW_SILENT_UDP 30
 /*
  * A masqueraded flow has two entries, and its port is its own as long as the SNAT_REPLY entry is
  * there. That entry is looked at with the first packet of each tick, so nobody, the sweeper

@@ -15,9 +15,10 @@
  * collides with probability 2^-32 under a secret key, so nobody can aim at another's entry.
  *
  * A new entry takes, in this order: the entry of the same flow, a free one, one idle for longer
- * than its state may be, the longest idle half-open or closing one, the longest idle one-sided one
- * whose client has closed (most of those are over, and an entry node can do without). A set full of
- * live established flows refuses it: a flood of first packets replaces only its own kind.
+ * than its state may be, the longest idle half-open or closing one, the longest idle of those that
+ * are most likely over: one-sided ones whose client has closed (an entry node can do without), and
+ * UDP that has been silent for a while. A set full of live established flows refuses it: a flood of
+ * first packets replaces only its own kind.
  *
  * A key that must have one owner (the port of a masqueraded flow) is claimed, not recorded:
  * flow_claim() in lib/flow_claim.h.
@@ -200,7 +201,7 @@ static __always_inline __u32 flow_rank(const volatile struct flow *flow, __u64 w
 		return RANK_EXPIRED | idle;
 	if (flow_yields(state))
 		return RANK_YIELDING | idle;
-	return flow_is_one_sided(kind) && state == FLOW_CLIENT_CLOSED ? RANK_LEFT_OVER | idle : 0;
+	return flow_is_left_over(state, kind, flow->flags, idle) ? RANK_LEFT_OVER | idle : 0;
 }
 
 struct flow_place {

@@ -64,6 +64,14 @@ static __always_inline bool flow_is_one_sided(__u8 kind)
 	return kind == FLOW_TO_REMOTE;
 }
 
+/* Answered, but most likely over. */
+static __always_inline bool flow_is_left_over(enum flow_state state, __u8 kind, __u8 flags,
+					      __u32 idle)
+{
+	return (flow_is_one_sided(kind) && state == FLOW_CLIENT_CLOSED) ||
+	       (flags & FLOW_IS_UDP && idle > WEIR_FLOW_SILENT_UDP);
+}
+
 static __always_inline __u32 flow_idle_limit(enum flow_state state, __u8 kind, __u8 flags)
 {
 	if (state == FLOW_CLOSING)

@@ -137,6 +137,15 @@ t.test('what yields in a full set', async (t) => {
     }
   }
 
+  /** Makes the entries below `end` older by ticks. */
+  const age = (ticks: number, end = 2 * abi.FLOW_SET_BYTES) => {
+    const tickMask = (1n << WORD_TICK_BITS) - 1n
+    for (let at = 0; at < end; at += abi.FLOW_BYTES) {
+      const word = flows.readBigUInt64LE(at)
+      flows.writeBigUInt64LE((word & ~tickMask) | ((word - BigInt(ticks)) & tickMask), at)
+    }
+  }
+
   t.test('half-open flows yield to each other', async (t) => {
     flows.fill(0)
     for (let port = 2000; port < 2100; port++) t.equal(send(port, 'syn'), 3)
@@ -169,12 +178,21 @@ t.test('what yields in a full set', async (t) => {
   t.test('an established flow idle for too long yields', async (t) => {
     fill()
     const [idle] = ports()
-    const word = flows.readBigUInt64LE(0)
-    const tickMask = (1n << WORD_TICK_BITS) - 1n
-    const long = BigInt(abi.AbiConstant.FLOW_IDLE_ONE_SIDED_TCP + 1)
-    flows.writeBigUInt64LE((word & ~tickMask) | ((word - long) & tickMask), 0)
+    age(abi.AbiConstant.FLOW_IDLE_ONE_SIDED_TCP + 1, abi.FLOW_BYTES)
     for (let port = 5000; port < 5020; port++) send(port, 'syn')
     t.notOk(ports().includes(idle ?? 0))
+  })
+
+  t.test('UDP that has been silent for a while yields where nothing else does', async (t) => {
+    fill()
+    for (let at = 0; at < 2 * abi.FLOW_SET_BYTES; at += abi.FLOW_BYTES)
+      abi.encodeFlow({ ...abi.decodeFlow(flows, at), flags: abi.FlowFlags.FLOW_IS_UDP }, flows, at)
+    const before = ports()
+    for (let port = 5100; port < 5120; port++) send(port, 'syn')
+    t.same(ports(), before, 'not while it speaks')
+    age(abi.AbiConstant.FLOW_SILENT_UDP + 1)
+    for (let port = 5120; port < 5140; port++) send(port, 'syn')
+    t.equal(before.filter((port) => ports().includes(port)).length, 6, 'one of each set')
   })
 
   t.test('the same flow again takes its own entry', async (t) => {
