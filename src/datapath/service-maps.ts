@@ -362,7 +362,9 @@ export class ServiceMaps {
     }
     if (frontend.value && equalFrontends(frontend.value, value)) return
     const { address, port: number, protocol } = frontend.key
-    this.#frontendRows.write(frontend.id, { address, port: number, protocol, serviceId })
+    // The row is written before the value, so where there is a value the row says the same but for the Service.
+    if (frontend.value?.serviceId !== serviceId)
+      this.#frontendRows.write(frontend.id, { address, port: number, protocol, serviceId })
     this.#tables.frontends.set(frontend.key, value)
     frontend.value = value
   }
