@@ -25,7 +25,7 @@ import { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import type { AgentConfig } from './config.ts'
-import { DropLog } from './drop-log.ts'
+import { DROPS_LOOK_MS, DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
 import { serveLocalApi } from './local-api.ts'
@@ -250,6 +250,7 @@ function followDrops(datapath: Datapath, log: Logger): { drops: DropLog; ring: R
   const drops = new DropLog((serviceId) => datapath.services.serviceOf(serviceId), bootMs)
   const ring = datapath.openDropRing()
   ring.start((batch) => drops.take(batch), {
+    intervalMs: DROPS_LOOK_MS,
     onError: (error) => log.error({ err: error }, 'drops are no longer listed'),
   })
   return { drops, ring }

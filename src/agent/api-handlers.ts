@@ -1,6 +1,8 @@
 // What each path of the local API answers: views of the agent's parts, made when asked for.
 
 import { tickSeconds } from '../datapath/load.ts'
+import type { ReasonCount } from '../datapath/maps.ts'
+import { verdictOf } from '../datapath/verdict.ts'
 import { planService } from '../services/plan-service.ts'
 import type { Parts } from './agent.ts'
 import type { AgentConfig } from './config.ts'
@@ -24,10 +26,17 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
       listFlows(parts.datapath.flows, parts.datapath.flowNames(), readFlowFilter(query), tickSeconds()),
     '/v1/drops': (query) => ({
       drops: parts.drops.newest(readNumber(query, 'limit', DROPS_MAX) ?? DROPS_DEFAULT),
-      lost: parts.datapath.metrics()['EVENT_LOST']?.packets ?? 0,
+      counted: droppedPackets(parts.datapath.metrics()),
     }),
     '/v1/routes': () => parts.routing.status(),
   }
+}
+
+/** Dropped and refused, whether they are listed or not. */
+function droppedPackets(metrics: Readonly<Record<string, ReasonCount>>): number {
+  return Object.entries(metrics)
+    .filter(([reason]) => (verdictOf(reason) ?? 'forwarded') !== 'forwarded')
+    .reduce((sum, [, { packets }]) => sum + packets, 0)
 }
 
 function served(parts: Parts): ServedService[] {

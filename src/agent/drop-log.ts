@@ -1,11 +1,15 @@
-// The drops that the programs tell of, the newest kept for who asks. Under a flood the programs send a sample, and what finds
-// no room in the ring is counted by them (EVENT_LOST); the counters by reason are whole in any case.
+// The drops that the programs tell of, the newest kept for who asks. The ring is looked at at intervals, whatever comes: a flood
+// then fills a quarter of it in between, from where on the programs send a sample only, and this process has some thousand events
+// a second to read instead of all. What finds no room in the ring is counted by the programs (EVENT_LOST); the counters by reason
+// are whole in any case.
 
 import { decodePacketEvent, VERDICT_REASON_NAMES } from '../datapath/abi.gen.ts'
 import { type Address, formatAddress } from '../model/address.ts'
 import type { RingBatch } from '../sys/libbpf-ts/index.ts'
 
 const KEPT_MAX = 1000
+/** Between two looks at the ring. */
+export const DROPS_LOOK_MS = 250
 
 export interface Drop {
   /** Milliseconds since the epoch. */
@@ -16,12 +20,20 @@ export interface Drop {
   readonly sourcePort: number
   readonly destination: Address
   readonly destinationPort: number
-  /** IANA number. */
-  readonly protocol: number
+  /** `TCP`, or the number of one that has no name here. */
+  readonly protocol: string
   readonly ifindex: number
   /** `namespace/name`; undefined: no Service was found. */
   readonly service: string | undefined
 }
+
+const PROTOCOLS: ReadonlyMap<number, string> = new Map([
+  [1, 'ICMP'],
+  [6, 'TCP'],
+  [17, 'UDP'],
+  [58, 'ICMPv6'],
+  [132, 'SCTP'],
+])
 
 export class DropLog {
   readonly #kept: Drop[] = []
@@ -47,7 +59,7 @@ export class DropLog {
         sourcePort: event.sourcePort,
         destination: formatAddress(event.destination),
         destinationPort: event.destinationPort,
-        protocol: event.protocol,
+        protocol: PROTOCOLS.get(event.protocol) ?? String(event.protocol),
         ifindex: event.ifindex,
         service: event.serviceId === 0 ? undefined : this.#serviceOf(event.serviceId),
       }

@@ -25,8 +25,8 @@ interface FlowAnswer {
 
 interface DropAnswer {
   readonly drops: readonly Drop[]
-  /** Events that found no room since the node came up; the counters by reason have them. */
-  readonly lost: number
+  /** Packets dropped or refused since the maps were made. */
+  readonly counted: number
 }
 
 const FILTERS = ['address', 'port', 'protocol', 'limit'] as const
@@ -79,17 +79,17 @@ export function formatFlows({ flows, isCut }: FlowAnswer): string {
   return `${table}\n${isCut ? 'There are more: --limit raises the number, --address and --port narrow it.\n' : ''}`
 }
 
-export function formatDrops({ drops, lost }: DropAnswer): string {
+export function formatDrops({ drops, counted }: DropAnswer): string {
   const rows = drops.map((drop) => [
     new Date(drop.timeMs).toISOString(),
     drop.reason,
-    String(drop.protocol),
+    drop.protocol,
     end(drop.source, drop.sourcePort),
     end(drop.destination, drop.destinationPort),
     drop.service ?? '',
   ])
   const table = formatTable(['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', 'SERVICE'], rows)
-  return `${table}\n${lost > 0 ? `${lost} more were counted and found no room to be listed.\n` : ''}`
+  return `${table}\n${counted > drops.length ? `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.\n` : ''}`
 }
 
 function end(address: string, port: number): string {

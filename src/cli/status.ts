@@ -50,18 +50,19 @@ function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory }: 
     `Node     ${node}`,
     `State    ${state}`,
     `Pods     ${pods.length} on this node`,
-    `Flows    ${flows.live === undefined ? 'not counted yet' : formatFlowStates(flows.live, flows.byState)}`,
+    `Flows    ${flows.byState === undefined ? 'not counted yet' : formatFlowStates(flows.byState)}`,
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,
     ...(allocatesAddresses ? ['Leader   gives out load-balancer addresses'] : []),
   ].join('\n')
 }
 
 /** `12 (10 established, 2 half open)` */
-function formatFlowStates(live: number, byState: Readonly<Record<string, number>> = {}): string {
+function formatFlowStates(byState: Readonly<Record<string, number>>): string {
   const states = Object.entries(byState).map(
     ([state, count]) => `${count} ${state.toLowerCase().replaceAll('_', ' ')}`,
   )
-  return states.length === 0 ? String(live) : `${live} (${states.join(', ')})`
+  const all = Object.values(byState).reduce((sum, count) => sum + count, 0)
+  return states.length === 0 ? '0' : `${all} (${states.join(', ')})`
 }
 
 const MEBIBYTE = 2 ** 20

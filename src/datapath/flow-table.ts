@@ -16,6 +16,8 @@ const DETAIL_BYTES = abi.FLOW_DETAIL_BYTES
 const { FLOW_STATE_SHIFT, FLOW_TICK_BITS, FLOW_VERSION_SHIFT } = abi.AbiConstant
 const TICK_MASK = 2 ** FLOW_TICK_BITS - 1
 const STATE_MASK = 15
+/** An entry's byte can say more than there are; those count by number. */
+const KINDS = 256
 const INDEX_AT = 24
 const KIND_AT = 28
 const FLAGS_AT = 29
@@ -47,10 +49,14 @@ export interface FlowEntry {
 
 export interface FlowCounts {
   readonly capacity: number
+  /** Entries: a connection has one or two. */
   readonly live: number
   /** Those whose place no new flow may take. */
   readonly held: number
+  /** Connections, by the state of their entry for the client's packets. */
   readonly byState: Readonly<Record<string, number>>
+  /** Entries by kind. */
+  readonly byKind: Readonly<Record<string, number>>
 }
 
 const stateName = (state: number) => nameOf(abi.FLOW_STATE_NAMES, state)
@@ -59,6 +65,13 @@ const kindName = (kind: number) => nameOf(abi.FLOW_KIND_NAMES, kind)
 /** Names of an enum without their common prefix. */
 function nameOf(names: ReadonlyMap<number | bigint, string>, number: number): string {
   return names.get(number)?.replace('FLOW_', '') ?? String(number)
+}
+
+/** Counts that are not zero, by name. */
+function named(counts: Uint32Array, name: (index: number) => string): Record<string, number> {
+  return Object.fromEntries(
+    [...counts].flatMap((count, index) => (count > 0 ? [[name(index), count] as const] : [])),
+  )
 }
 
 export interface FlowTableMemory {
@@ -104,7 +117,10 @@ export class FlowTable {
   readonly #entries: number
   readonly #nowTick: () => number
   #cursor = 0
-  #counting = new Uint32Array(STATE_MASK + 1)
+  /** Of states, connections; of kinds, entries. */
+  readonly #states = new Uint32Array(STATE_MASK + 1)
+  readonly #kinds = new Uint32Array(KINDS)
+  #held = 0
   #counted: FlowCounts | undefined
   readonly #backendsSeen: NumbersSeen
   readonly #frontendsSeen: NumbersSeen
@@ -162,8 +178,7 @@ export class FlowTable {
       if (state <= FLOW_BUSY) continue
       if (this.#isOver(entry, low, state, now) && this.#free(entry, low)) freed += 1
       else {
-        this.#counting[state] = (this.#counting[state] ?? 0) + 1
-        this.#noteNumbers(entry)
+        this.#count(entry, state)
       }
     }
     this.#cursor = end
@@ -222,11 +237,16 @@ export class FlowTable {
     return !isServing
   }
 
-  #noteNumbers(entry: number): void {
+  #count(entry: number, state: number): void {
     const index = this.#flows.readUInt32LE(entry * abi.FLOW_BYTES + INDEX_AT)
     const kind = this.#flows[entry * abi.FLOW_BYTES + KIND_AT] ?? 0
+    this.#kinds[kind] = (this.#kinds[kind] ?? 0) + 1
+    if (isHeld(state)) this.#held += 1
     if (NAMES_FRONTEND.has(kind)) this.#frontendsSeen.note(index)
-    else this.#backendsSeen.note(index)
+    else {
+      this.#states[state] = (this.#states[state] ?? 0) + 1
+      this.#backendsSeen.note(index)
+    }
   }
 
   /** False: a packet came by, or the place has gone to another flow. */
@@ -240,16 +260,16 @@ export class FlowTable {
   }
 
   #finishCount(): void {
-    const byState: Record<string, number> = {}
-    let live = 0
-    let held = 0
-    for (const [state, count] of this.#counting.entries()) {
-      if (count > 0) byState[stateName(state)] = count
-      live += count
-      if (isHeld(state)) held += count
+    this.#counted = {
+      capacity: this.#entries,
+      live: this.#kinds.reduce((sum, count) => sum + count, 0),
+      held: this.#held,
+      byState: named(this.#states, stateName),
+      byKind: named(this.#kinds, kindName),
     }
-    this.#counted = { capacity: this.#entries, live, held, byState }
-    this.#counting.fill(0)
+    this.#states.fill(0)
+    this.#kinds.fill(0)
+    this.#held = 0
     this.#backendsSeen.endSweep()
     this.#frontendsSeen.endSweep()
     this.#serving.clear()

@@ -47,7 +47,7 @@ t.test('CT-008 a full flow table refuses new flows, keeps old ones, and says so'
   }
   t.ok(listed.flows.length > 20)
   t.ok(listed.flows.every((flow) => flow.frontend === `${vip}:80`))
-  t.match((await weir('flow', 'drops')).stdout, /FLOW_SET_FULL +6 .*:80 +default\/web/)
+  t.match((await weir('flow', 'drops')).stdout, /FLOW_SET_FULL +TCP .*:80 +default\/web/)
   await bed.until('a line in the log', async () => {
     const log = await runAt({}, ['cat', `${host.directory}/agent.log`])
     return log.stdout.includes('the flow table refused')

@@ -99,6 +99,7 @@ t.test('the newest thousand drops are kept, with names', async (t) => {
       timeMs: 1_002_000,
       reason: 'SOURCE_RANGE',
       service: 'default/web',
+      protocol: 'TCP',
       source: '198.51.100.7',
     },
     { sourcePort: 3, destination: '2001:db8::1', destinationPort: 80 },

@@ -54,7 +54,8 @@ const STATUS: AgentStatus = {
   flows: {
     capacity: 100,
     live: 90,
-    byState: { HALF_OPEN: 10, ESTABLISHED: 80 },
+    byState: { HALF_OPEN: 10, ESTABLISHED: 40 },
+    byKind: { TO_LOCAL: 40, TO_REMOTE: 10, REPLY: 40 },
     swept: 5,
     refused: 7,
   },
@@ -71,7 +72,7 @@ const STATUS: AgentStatus = {
 }
 
 const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
-  ['flows by state', /^Flows +90 \(10 half open, 80 established\)$/m],
+  ['flows by state', /^Flows +50 \(10 half open, 40 established\)$/m],
   ['memory of both halves', /^Memory +60\.0 MiB of the agent, 110\.0 MiB of tables in the kernel$/m],
   ['why an uplink is not at XDP', /^eth0 +up +tc +9000 +10\.0\.0\.1 +the driver has no XDP$/m],
   ['a program with its number', /^weir_uplink_ingress +40 +tcx_ingress +eth0$/m],

@@ -86,13 +86,16 @@ t.test('drops: when, why, who, and how many are not listed', async (t) => {
         sourcePort: 40_000,
         destination: address('203.0.113.1'),
         destinationPort: 80,
-        protocol: 6,
+        protocol: 'TCP',
         ifindex: 3,
         service: 'default/web',
       },
     ],
-    lost: 4,
+    counted: 4,
   })
-  t.match(text, /2026-01-02T03:04:05.000Z +SOURCE_RANGE +6 +198.51.100.7:40000 +203.0.113.1:80 +default\/web/)
-  t.match(text, /4 more were counted/)
+  t.match(
+    text,
+    /2026-01-02T03:04:05.000Z +SOURCE_RANGE +TCP +198.51.100.7:40000 +203.0.113.1:80 +default\/web/,
+  )
+  t.match(text, /The newest 1 of 4;/)
 })

@@ -118,15 +118,17 @@ t.test('a sweep in slices counts the table once it has been through', async (t) 
     { state: FLOW_ESTABLISHED, idle: 0 },
     { state: FLOW_HALF_OPEN, idle: 5 },
     { state: FLOW_CLOSING, idle: 5 },
+    { state: FLOW_ESTABLISHED, idle: 0, kind: FLOW_REPLY },
     { state: FLOW_ESTABLISHED, idle: 90_000 },
   ])
   t.equal(flowTable.counts, undefined)
   for (let slice = 0; slice < 4; slice++) flowTable.sweep((SETS * FLOW_WAYS) / 4)
   t.same(flowTable.counts, {
     capacity: SETS * FLOW_WAYS,
-    live: 3,
-    held: 1,
+    live: 4,
+    held: 2,
     byState: { HALF_OPEN: 1, ESTABLISHED: 1, CLOSING: 1 },
+    byKind: { TO_LOCAL: 3, REPLY: 1 },
   })
 })
 
