@@ -120,6 +120,14 @@ static __always_inline bool flow_is_still(const struct flow_hit *hit)
 	return ((word ^ hit->word) & FLOW_VERSION_MASK) == 0 && flow_state(word) > FLOW_BUSY;
 }
 
+/* The same flow begins anew in its entry. False: it has changed meanwhile. */
+static __always_inline bool flow_restart(const struct flow_hit *hit, enum flow_state state)
+{
+	__u64 word = flow_word(hit->word, state, flow_now());
+
+	return __sync_val_compare_and_swap(&hit->flow->word, hit->word, word) == hit->word;
+}
+
 /* Gives an entry up. False: it has changed meanwhile. */
 static __always_inline bool flow_free(const struct flow_hit *hit)
 {

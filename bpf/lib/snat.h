@@ -237,8 +237,8 @@ static __always_inline __be16 snat_again(const struct packet *packet, const stru
 		flow_free(&mate);
 		return 0;
 	}
-	scratch->data.snat_port = earlier.snat_port;
-	return flow_record(&scratch->mate_id, &scratch->data, state) ? earlier.snat_port : 0;
+	/* Not recorded, which would take the port from whoever has just claimed it. */
+	return flow_restart(&mate, state) ? earlier.snat_port : 0;
 }
 
 GLOBAL_FUNCTION int snat_again_ipv4(const struct packet *packet, const struct flow_id *id,
@@ -267,7 +267,6 @@ static __always_inline __be16 snat_assign(const struct packet *packet, const str
 
 	if (!backend || !scratch || !node_config.snat_port_first)
 		return 0;
-	snat_describe(scratch, packet, backend, frontend_id, flags, family);
 	port = family == IPV4 ? snat_again_ipv4(packet, id, backend_id, state)
 			      : snat_again_ipv6(packet, id, backend_id, state);
 	if (port)

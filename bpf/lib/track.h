@@ -138,6 +138,16 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 	return REASON_UNSPECIFIED;
 }
 
+/*
+ * One port of a client can reach one backend through several frontends, and the last to begin has
+ * the answers' entry. It may have been a forged packet: the flow that goes on takes it back.
+ */
+static __always_inline bool is_taken_over(const struct flow_hit *reply,
+					  const struct frontend *frontend)
+{
+	return frontend && reply->kind == FLOW_REPLY && reply->index != frontend->frontend_id;
+}
+
 /* The visit of a forward packet to its REPLY entry: `state` is what its own has come to. */
 static __always_inline void refresh_reply(const struct packet *packet, __u32 backend_id,
 					  enum flow_state state, const int family)
@@ -151,13 +161,11 @@ static __always_inline void refresh_reply(const struct packet *packet, __u32 bac
 		return;
 	tuple_of_reply(&scratch->mate_tuple, &packet->tuple, backend);
 	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
-	if (flow_find(&scratch->mate_id, &hit)) {
-		flow_touch(&hit, state);
-		return;
-	}
 	frontend = frontend_find(&packet->tuple.destination, packet->tuple.destination_port,
 				 packet->tuple.protocol);
-	if (frontend)
+	if (flow_find(&scratch->mate_id, &hit) && !is_taken_over(&hit, frontend))
+		flow_touch(&hit, state);
+	else if (frontend)
 		track_reply(scratch, &packet->tuple, backend, frontend->frontend_id, state, family);
 }
 

@@ -3,7 +3,7 @@
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { type Frame, frame, TCP, UDP } from './packet.ts'
-import { FROM_POD, TARGET_PORT, TC, TO_LOCAL_CLIENT, UPLINK, World } from './world.ts'
+import { BACKEND, FROM_POD, TARGET_PORT, TC, TO_LOCAL_CLIENT, UPLINK, World } from './world.ts'
 
 const world = new World('tc')
 t.teardown(() => world.close())
@@ -114,6 +114,20 @@ for (const family of ['ipv4', 'ipv6'] as const)
       receive(protocol === TCP ? request().tcp('ack') : request())
       t.equal(send(answer('ack').bytes()).returnValue, TC.REDIRECT)
       t.same(states(), [FLOW_ESTABLISHED, FLOW_ESTABLISHED])
+    })
+
+    t.test(`${name}: another frontend of the backend, named by the same client port`, async (t) => {
+      world.forgetFlows()
+      world.pointPort(family, protocol, 80, BACKEND.local)
+      receive(request())
+      send(answer('ack').bytes())
+      receive(world.request(family, protocol, 80))
+      const sent = answer('ack')
+      t.equal(hex(send(sent.bytes()).dataOut), hex(translated(sent).from(vip, 80).bytes()), 'the newer')
+      age()
+      receive(protocol === TCP ? request().tcp('ack') : request())
+      t.equal(hex(send(sent.bytes()).dataOut), hex(translated(sent).bytes()), 'the one that goes on')
+      world.pointPort(family, protocol, 80, BACKEND.remote)
     })
 
     if (protocol === TCP)
