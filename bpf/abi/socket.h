@@ -17,6 +17,7 @@ struct sock_peer {
 	__be16 service_port;
 	__be16 backend_port;
 	__u32 backend_id; /* 0: this place is free */
+	__u32 table;	  /* base of the slots that had the backend when they were last asked */
 };
 
 /* sock_reverse: storage of one socket; places are taken in turn. */

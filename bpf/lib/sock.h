@@ -85,15 +85,36 @@ static __always_inline bool is_peer_alive(const struct sock_peer *peer)
 	       address_is_equal(&backend->address, &peer->backend);
 }
 
-/* An unconnected UDP socket goes on with the backend that it has for this Service. */
-static __always_inline __u32 sock_find_earlier(const struct sock_reverse *reverse,
-					       const struct sock_target *service)
+/*
+ * Whether the backend still serves this Service, and not only another: the table is searched once
+ * after each of its changes. One that terminates keeps what it has, in the table or not.
+ */
+static __always_inline bool is_peer_serving(struct sock_peer *peer, const struct slot_range *range)
 {
+	const struct backend *backend = backend_find(peer->backend_id);
+
+	if (!backend || !is_peer_alive(peer))
+		return false;
+	if (peer->table == range->base || backend->state == BACKEND_TERMINATING)
+		return true;
+	if (!range_holds(range, peer->backend_id))
+		return false;
+	peer->table = range->base;
+	return true;
+}
+
+/* An unconnected UDP socket goes on with the backend that it has for this Service. */
+static __always_inline __u32 sock_find_earlier(struct sock_reverse *reverse,
+					       const struct sock_target *service,
+					       const struct slot_range *range)
+{
+	struct sock_peer *peer = NULL;
+
 #pragma unroll
 	for (int i = 0; i < WEIR_SOCK_PEERS; i++)
 		if (is_peer_of(&reverse->peers[i], service))
-			return is_peer_alive(&reverse->peers[i]) ? reverse->peers[i].backend_id : 0;
-	return 0;
+			peer = &reverse->peers[i];
+	return peer && is_peer_serving(peer, range) ? peer->backend_id : 0;
 }
 
 /* The place of this Service, else the next in turn. */
@@ -109,7 +130,8 @@ static __always_inline __u32 sock_choose_place(struct sock_reverse *reverse,
 
 static __always_inline void sock_remember(struct sock_reverse *reverse,
 					  const struct sock_target *service,
-					  const struct backend *backend, __u32 backend_id)
+					  const struct backend *backend, __u32 backend_id,
+					  __u32 table)
 {
 	__u32 place = sock_choose_place(reverse, service) % WEIR_SOCK_PEERS;
 	struct sock_peer *peer = &reverse->peers[place];
@@ -119,6 +141,7 @@ static __always_inline void sock_remember(struct sock_reverse *reverse,
 	peer->backend = backend->address;
 	peer->backend_port = backend->port;
 	peer->backend_id = backend_id;
+	peer->table = table;
 	reverse->last = place;
 }
 
@@ -226,7 +249,7 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 		return sock_judge_unknown(&target, keeps_peer);
 	reverse = sock_storage(ctx, BPF_SK_STORAGE_GET_F_CREATE);
 	if (reverse && keeps_peer)
-		backend_id = sock_find_earlier(reverse, &target);
+		backend_id = sock_find_earlier(reverse, &target, range_from_inside(frontend));
 	if (!backend_id) {
 		if (frontend->affinity_ticks || frontend->flags & FRONTEND_SOURCE_RANGES)
 			sock_read_client(ctx, &target, &client);
@@ -238,7 +261,8 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 	if (!backend)
 		return sock_judge_without_backend(frontend);
 	if (reverse)
-		sock_remember(reverse, &target, backend, backend_id);
+		sock_remember(reverse, &target, backend, backend_id,
+			      range_from_inside(frontend)->base);
 	sock_write_target(ctx, &backend->address, backend->port, family);
 	count(REASON_SOCKET, 0);
 	return SOCK_PROCEED;

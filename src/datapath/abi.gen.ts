@@ -187,7 +187,7 @@ export const MapVersion = {
   MAP_VERSION_SECRETS: 1,
   MAP_VERSION_EVENTS: 1,
   MAP_VERSION_METRICS: 1,
-  MAP_VERSION_SOCK_REVERSE: 1,
+  MAP_VERSION_SOCK_REVERSE: 2,
   MAP_VERSION_FRONTEND_FILTER: 1,
   MAP_VERSION_FLOW_DETAILS: 1,
   MAP_VERSION_AFFINITY: 1,
@@ -1488,7 +1488,7 @@ export const SLOT_RANGE_LAYOUT: StructLayout = {
   ],
 }
 
-export const SOCK_PEER_BYTES = 40
+export const SOCK_PEER_BYTES = 44
 
 export interface SockPeer {
   readonly service: Uint8Array
@@ -1496,6 +1496,7 @@ export interface SockPeer {
   readonly servicePort: number
   readonly backendPort: number
   readonly backendId: number
+  readonly table: number
 }
 
 export function encodeSockPeer(value: SockPeer, buffer: Buffer = Buffer.alloc(SOCK_PEER_BYTES), offset = 0): Buffer {
@@ -1504,6 +1505,7 @@ export function encodeSockPeer(value: SockPeer, buffer: Buffer = Buffer.alloc(SO
   buffer.writeUInt16BE(value.servicePort, offset + 32)
   buffer.writeUInt16BE(value.backendPort, offset + 34)
   buffer.writeUInt32LE(value.backendId, offset + 36)
+  buffer.writeUInt32LE(value.table, offset + 40)
   return buffer
 }
 
@@ -1514,13 +1516,14 @@ export function decodeSockPeer(buffer: Buffer, offset = 0): SockPeer {
     servicePort: buffer.readUInt16BE(offset + 32),
     backendPort: buffer.readUInt16BE(offset + 34),
     backendId: buffer.readUInt32LE(offset + 36),
+    table: buffer.readUInt32LE(offset + 40),
   }
 }
 
 export const SOCK_PEER_LAYOUT: StructLayout = {
   name: 'sock_peer',
-  sizeBytes: 40,
-  hash: '5da6ac999ba0f891',
+  sizeBytes: 44,
+  hash: '52357febe3ecd5de',
   fields: [
     { path: 'service', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'service.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -1529,10 +1532,11 @@ export const SOCK_PEER_LAYOUT: StructLayout = {
     { path: 'service_port', bitOffset: 256, bits: 16, type: 'be16' },
     { path: 'backend_port', bitOffset: 272, bits: 16, type: 'be16' },
     { path: 'backend_id', bitOffset: 288, bits: 32, type: 'u32' },
+    { path: 'table', bitOffset: 320, bits: 32, type: 'u32' },
   ],
 }
 
-export const SOCK_REVERSE_BYTES = 168
+export const SOCK_REVERSE_BYTES = 184
 
 export interface SockReverse {
   readonly peers: readonly SockPeer[]
@@ -1543,27 +1547,27 @@ export interface SockReverse {
 export function encodeSockReverse(value: SockReverse, buffer: Buffer = Buffer.alloc(SOCK_REVERSE_BYTES), offset = 0): Buffer {
   checkCount(value.peers.length, 4, 'SockReverse.peers')
   for (let i = 0; i < 4; i += 1) {
-    encodeSockPeer((value.peers[i] as SockPeer), buffer, offset + i * 40)
+    encodeSockPeer((value.peers[i] as SockPeer), buffer, offset + i * 44)
   }
-  buffer.writeUInt32LE(value.next, offset + 160)
-  buffer.writeUInt32LE(value.last, offset + 164)
+  buffer.writeUInt32LE(value.next, offset + 176)
+  buffer.writeUInt32LE(value.last, offset + 180)
   return buffer
 }
 
 export function decodeSockReverse(buffer: Buffer, offset = 0): SockReverse {
   return {
-    peers: [decodeSockPeer(buffer, offset), decodeSockPeer(buffer, offset + 40), decodeSockPeer(buffer, offset + 80), decodeSockPeer(buffer, offset + 120)],
-    next: buffer.readUInt32LE(offset + 160),
-    last: buffer.readUInt32LE(offset + 164),
+    peers: [decodeSockPeer(buffer, offset), decodeSockPeer(buffer, offset + 44), decodeSockPeer(buffer, offset + 88), decodeSockPeer(buffer, offset + 132)],
+    next: buffer.readUInt32LE(offset + 176),
+    last: buffer.readUInt32LE(offset + 180),
   }
 }
 
 export const SOCK_REVERSE_LAYOUT: StructLayout = {
   name: 'sock_reverse',
-  sizeBytes: 168,
-  hash: 'b71dffb5366ac111',
+  sizeBytes: 184,
+  hash: 'ef2b2d05408c857a',
   fields: [
-    { path: 'peers', bitOffset: 0, bits: 1280, type: 'struct[4]' },
+    { path: 'peers', bitOffset: 0, bits: 1408, type: 'struct[4]' },
     { path: 'peers[0].service', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'peers[0].service.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
     { path: 'peers[0].backend', bitOffset: 128, bits: 128, type: 'struct' },
@@ -1571,8 +1575,9 @@ export const SOCK_REVERSE_LAYOUT: StructLayout = {
     { path: 'peers[0].service_port', bitOffset: 256, bits: 16, type: 'be16' },
     { path: 'peers[0].backend_port', bitOffset: 272, bits: 16, type: 'be16' },
     { path: 'peers[0].backend_id', bitOffset: 288, bits: 32, type: 'u32' },
-    { path: 'next', bitOffset: 1280, bits: 32, type: 'u32' },
-    { path: 'last', bitOffset: 1312, bits: 32, type: 'u32' },
+    { path: 'peers[0].table', bitOffset: 320, bits: 32, type: 'u32' },
+    { path: 'next', bitOffset: 1408, bits: 32, type: 'u32' },
+    { path: 'last', bitOffset: 1440, bits: 32, type: 'u32' },
   ],
 }
 

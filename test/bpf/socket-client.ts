@@ -13,6 +13,8 @@ export interface SocketOrder {
   readonly count?: number
   /** Where every second datagram goes instead. */
   readonly otherPort?: number
+  /** Between two datagrams it waits for "enough". */
+  readonly pauses?: boolean
   /** After the answers the socket stays as it is, and the report comes when it breaks, or when told "enough". */
   readonly stays?: boolean
 }
@@ -62,6 +64,7 @@ function overUdp({
   host,
   port,
   otherPort = port,
+  pauses,
   family,
   stays,
   count = 1,
@@ -88,7 +91,10 @@ function overUdp({
     socket.on('message', (data, sender) => {
       answers.push({ from: `${sender.address} ${sender.port}`, text: data.toString() })
       if (answers.length === count) finish()
-      else ask()
+      else if (pauses) {
+        process.once('message', () => ask())
+        process.send?.('answered')
+      } else ask()
     })
     if (kind === 'udp') return ask()
     socket.connect(port, host, (error?: Error) => {

@@ -299,6 +299,56 @@ for (const [family, number] of families) {
   })
 }
 
+for (const [family, number] of families)
+  t.test(
+    `CT-001 ${family}: an unconnected socket leaves a backend that serves only others now`,
+    async (t) => {
+      const first = { ipv4: 8, ipv6: 16 }[family]
+      const second = { ipv4: 24, ipv6: 32 }[family]
+      const serve = (base: number) => {
+        const cluster = { base, size: 1 }
+        writeFrontend({ family, protocol: UDP, port: 85, flags: FRONTEND_ANY_ENDPOINT, cluster })
+      }
+      const order = {
+        kind: 'udp',
+        family: number,
+        host: VIP[family],
+        port: 85,
+        count: 2,
+        pauses: true,
+      } as const
+      const ask = async (change: () => void) => {
+        client.send(order)
+        await once(client, 'message')
+        change()
+        client.send('enough')
+        const [report] = (await once(client, 'message')) as [SocketReport]
+        return report.answers.map(({ text }) => text)
+      }
+      const point = (slot: number, backend: number) => {
+        const pair = Buffer.alloc(8)
+        pair.writeUInt32LE(backend, (slot % 2) * 4)
+        datapath.map('slots').update(u32(slot >> 1), pair)
+      }
+      serve(first)
+      point(second, first + 1)
+      t.same(await ask(() => serve(second)), ['backend 0', 'backend 1'], 'the table has it no more')
+      serve(first)
+      point(second, first)
+      t.same(await ask(() => serve(second)), ['backend 0', 'backend 0'], 'another table that has it too')
+      point(second, first + 1)
+      serve(first)
+      const row = datapath.map('backends').lookup(u32(first)) ?? Buffer.alloc(0)
+      const leave = () => {
+        const state = abi.BackendState.BACKEND_TERMINATING
+        datapath.map('backends').update(u32(first), abi.encodeBackend({ ...abi.decodeBackend(row), state }))
+        serve(second)
+      }
+      t.same(await ask(leave), ['backend 0', 'backend 0'], 'CT-003: one that terminates keeps what it has')
+      datapath.map('backends').update(u32(first), row)
+    },
+  )
+
 t.test('an IPv4 Service through an IPv6 socket', async (t) => {
   for (const kind of ['tcp', 'udp', 'udp-connected'] as const) {
     const report = await tell({ kind, family: 6, host: `::ffff:${VIP.ipv4}`, port: 80 })
