@@ -20,6 +20,7 @@ export interface BedOptions {
   readonly agent?: Readonly<Record<string, unknown>>
   /** Nodes that speak one family alone, by name. */
   readonly singleFamily?: Readonly<Record<string, 'ipv4' | 'ipv6'>>
+  readonly mtu?: { readonly fabric: number }
 }
 
 /** What waits for an answer; everything in a rack is near. */
