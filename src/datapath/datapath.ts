@@ -86,6 +86,7 @@ export class Datapath {
     })
     const names = this.flowNames()
     this.flows.endUnserved((frontendId, backendId) => {
+      if (!this.services.knowsAll) return true
       const [frontend, backend] = [names.frontend(frontendId), names.backend(backendId)]
       return !frontend || !backend || this.services.isServing(frontend, backend)
     })

@@ -92,6 +92,7 @@ export class ServiceMaps {
   readonly #expiring = new Map<string, number>()
   #foundRoom = true
   #departures = 0
+  #knowsAll = false
 
   constructor(options: ServiceMapsOptions) {
     this.#tables = options.tables
@@ -173,8 +174,14 @@ export class ServiceMaps {
     this.#backends.refreshLingering()
   }
 
+  /** Whether all Services were applied; before that, what nobody lists may only not have been heard of yet. */
+  get knowsAll(): boolean {
+    return this.#knowsAll
+  }
+
   /** After every source has synced and every Service was applied: what an earlier process left and nobody wants goes. */
   prune(): void {
+    this.#knowsAll = true
     const nowMs = this.#nowMs()
     for (const [name, frontend] of this.#frontends) {
       if (frontend.claims.size === 0) this.#dropFrontend(name, frontend)

@@ -34,6 +34,15 @@ async function expectLarge(bed: Bed, t: Test, vips: readonly string[]): Promise<
     )
     t.equal(texts.filter((text) => text === message).length, texts.length, `6000 bytes by TCP through ${vip}`)
     const datagram = 'y'.repeat(2000)
+    // The first ones are too long for the tunnel; they are lost, and their sender is told what fits.
+    await bed
+      .until('a datagram to be answered', async () => {
+        const asked = Array.from({ length: 6 }, () =>
+          bed.udp('client2', vip, 80, { message: `echo ${datagram}` }),
+        )
+        return (await Promise.all(asked)).every(({ text }) => text === datagram)
+      })
+      .catch(() => {})
     const answers = await Promise.all(
       Array.from({ length: 12 }, () => bed.udp('client2', vip, 80, { message: `echo ${datagram}` })),
     )
@@ -59,7 +68,8 @@ t.test('Geneve over a fabric of 1500: large requests pass, for senders are told 
     const { clusterIps } = await bed.serviceAddresses('web')
     for (const vip of vips) {
       for (const from of ['client1', 'default/p1', 'node2']) await expectPing(bed, t, from, vip, 56)
-      await expectPing(bed, t, 'client1', vip, 1400)
+      // In one piece: a ping in fragments is not answered.
+      await expectPing(bed, t, 'client1', vip, 1300)
     }
     for (const clusterIp of clusterIps) await expectPing(bed, t, 'default/p1', clusterIp, 56)
     for (const protocol of ['tcp', 'udp'] as const)
