@@ -210,6 +210,12 @@ export class Datapath {
       { map: 'nexthops', used: nexthops, capacity: rows('nexthops'), knob: undefined },
       { map: 'nodes', used: nodes, capacity: rows('nodes'), knob: undefined },
       { map: 'endpoints', used: endpoints, capacity: rows('endpoints'), knob: undefined },
+      {
+        map: 'netns_endpoints',
+        used: this.namespaces.used,
+        capacity: rows('netns_endpoints'),
+        knob: undefined,
+      },
     ]
   }
 

@@ -4,6 +4,7 @@
 import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
 import type { KernelHash, NetnsEndpointValue } from './kernel-tables.ts'
 import type { PodDevice } from './nexthop-plan.ts'
+import { setIfRoom } from './room.ts'
 
 export type FamilyAddresses = Readonly<Partial<Record<Family, Address>>>
 
@@ -17,6 +18,11 @@ export class NetnsEndpoints {
     this.#table = table
     this.#hostCookie = hostCookie
     this.#rows = new Map(table.entries())
+  }
+
+  /** Rows in use. */
+  get used(): number {
+    return this.#rows.size
   }
 
   /**
@@ -43,8 +49,7 @@ export class NetnsEndpoints {
     for (const [cookie, row] of wanted) {
       const current = this.#rows.get(cookie)
       if (current?.ipv4 === row.ipv4 && current?.ipv6 === row.ipv6) continue
-      this.#table.set(cookie, row)
-      this.#rows.set(cookie, row)
+      if (setIfRoom(this.#table, cookie, row)) this.#rows.set(cookie, row)
     }
   }
 }

@@ -18,6 +18,7 @@ import {
   tunnelAddresses,
   type Uplink,
 } from './nexthop-plan.ts'
+import { setIfRoom } from './room.ts'
 
 /** Numbers of rows that flows may still name rest this long. */
 const GRACE_MS = 60_000
@@ -102,8 +103,8 @@ export class NexthopMaps {
     for (const [address, value] of wanted) {
       const current = this.#nodes.get(address)
       if (current?.nodeId === value.nodeId && current.nexthopId === value.nexthopId) continue
-      this.#tables.nodes.set(address, value)
-      this.#nodes.set(address, value)
+      // Without room for it, what this node tunnels is refused; the fill of the table tells.
+      if (setIfRoom(this.#tables.nodes, address, value)) this.#nodes.set(address, value)
     }
     this.#forgetNodes(new Set(others.map((node) => node.name)), changed)
     return changed
@@ -117,7 +118,8 @@ export class NexthopMaps {
   setPods(pods: readonly PodDevice[], unknown: ReadonlySet<Address>): ReadonlySet<Address> {
     const changed = new Set<Address>()
     const wanted = new Set(pods.map((pod) => pod.address))
-    for (const address of this.#endpoints.keys()) {
+    // A pod that found no room in the table has its row of next hops all the same.
+    for (const address of new Set([...this.#endpoints.keys(), ...this.#podRows.keys()])) {
       if (wanted.has(address) || unknown.has(address)) continue
       this.#dropPod(address)
       changed.add(address)
@@ -130,8 +132,7 @@ export class NexthopMaps {
       const value = { ifindex: pod.ifindex, nexthopId, podMac: pod.podMac, hostMac: pod.hostMac }
       const current = this.#endpoints.get(pod.address)
       if (current && equalEndpoints(current, value)) continue
-      this.#tables.endpoints.set(pod.address, value)
-      this.#endpoints.set(pod.address, value)
+      if (setIfRoom(this.#tables.endpoints, pod.address, value)) this.#endpoints.set(pod.address, value)
     }
     return changed
   }

@@ -2,8 +2,8 @@
 // ask for it, and taken away after they have stopped: a client that may stay never meets a gap.
 
 import type { Prefix } from '../model/address.ts'
-import { BpfError } from '../sys/libbpf-ts/index.ts'
 import type { KernelHash } from './kernel-tables.ts'
+import { setIfRoom } from './room.ts'
 
 export interface SourceRangeKey {
   readonly serviceId: number
@@ -33,16 +33,11 @@ export class SourceRanges {
   /** @returns false: the table is full, and those left out are refused like strangers */
   allow(serviceId: number, ranges: Iterable<Prefix>): boolean {
     this.#adopted.delete(serviceId)
-    try {
-      for (const range of ranges) {
-        const held = this.#held(serviceId)
-        if (held.has(range)) continue
-        this.#rows.set({ serviceId, range }, 1)
-        held.add(range)
-      }
-    } catch (error) {
-      if (error instanceof BpfError && error.code === 'full') return false
-      throw error
+    for (const range of ranges) {
+      const held = this.#held(serviceId)
+      if (held.has(range)) continue
+      if (!setIfRoom(this.#rows, { serviceId, range }, 1)) return false
+      held.add(range)
     }
     return true
   }

@@ -15,11 +15,14 @@ import type {
 } from '../../../src/datapath/kernel-tables.ts'
 import type { SourceRangeKey } from '../../../src/datapath/source-ranges.ts'
 import type { Address, Prefix } from '../../../src/model/address.ts'
+import { BpfError } from '../../../src/sys/libbpf-ts/index.ts'
 
 export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
   readonly rows = new Map<string, readonly [Key, Value]>()
   readonly #name: string
   readonly #journal: string[]
+  /** As the kernel's max_entries. */
+  capacity = Number.POSITIVE_INFINITY
 
   constructor(name: string, journal: string[]) {
     this.#name = name
@@ -35,6 +38,7 @@ export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
   }
 
   set(key: Key, value: Value): void {
+    if (this.rows.size >= this.capacity && !this.rows.has(JSON.stringify(key))) throw fullError(this.#name)
     this.#journal.push(`${this.#name} set`)
     this.rows.set(JSON.stringify(key), [key, value])
   }
@@ -47,6 +51,10 @@ export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
     this.#journal.push(`${this.#name} delete`)
     this.rows.delete(JSON.stringify(key))
   }
+}
+
+function fullError(object: string): BpfError {
+  return new BpfError({ action: 'updating', object, code: 'full', reason: 'E2BIG' })
 }
 
 export class MemoryArray<Value> implements KernelArray<Value> {

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { NexthopMaps } from '../../../src/datapath/nexthop-maps.ts'
-import type { Uplink } from '../../../src/datapath/nexthop-plan.ts'
+import type { PodDevice, Uplink } from '../../../src/datapath/nexthop-plan.ts'
 import { address } from '../../../src/model/address.ts'
 import { nodeRow } from '../model/rows.ts'
 import { memoryTables } from './memory-tables.ts'
@@ -33,3 +33,42 @@ t.test('a node that changes its address keeps its numbers; its old address is no
   t.strictSame(maps.nodeRow('b'), { nodeId: 0, nexthopId: 0 })
   t.strictSame(known(), [])
 })
+
+function pod(last: number): PodDevice {
+  const mac = new Uint8Array(6)
+  const device = { ifindex: last, hostMac: mac, podMac: mac, mtu: 1500, takesRedirects: true }
+  return { ...device, address: address(`10.244.1.${last}`), namespace: undefined }
+}
+
+t.test(
+  'OPS-013 nodes and pods without room in their tables hold up no others, and get it as it comes',
+  async (t) => {
+    const tables = memoryTables(1 << 10, 1 << 8)
+    tables.nodes.capacity = 2
+    tables.endpoints.capacity = 2
+    const maps = new NexthopMaps(tables, () => 0)
+    const node = (name: string, last: number) =>
+      nodeRow(name, { internalIps: { ipv4: address(`10.255.0.${last}`) } })
+    const all = [node('b', 2), node('c', 3), node('d', 4)]
+    const nodes = () => [...tables.nodes.entries()].map(([at]) => at)
+    const pods = () => [...tables.endpoints.entries()].map(([at]) => at)
+
+    maps.setNodes(SELF, all, [UPLINK])
+    t.same(nodes(), ['10.255.0.2', '10.255.0.3'])
+    t.not(maps.nodeRow('d').nexthopId, 0, 'its pods are reached')
+    maps.setNodes(SELF, all.slice(1), [UPLINK])
+    t.same(nodes(), ['10.255.0.3', '10.255.0.4'])
+
+    maps.setPods([pod(5), pod(6), pod(7)], new Set())
+    t.same(pods(), ['10.244.1.5', '10.244.1.6'])
+    t.same(maps.usage, { nexthops: maps.usage.nexthops, nodes: 2, endpoints: 2 })
+    maps.setPods([pod(6), pod(7)], new Set())
+    t.same(pods(), ['10.244.1.6', '10.244.1.7'])
+    maps.setPods([pod(6)], new Set())
+    t.equal(maps.podRow(address('10.244.1.7')), 0)
+
+    maps.setPods([pod(6), pod(5), pod(7)], new Set())
+    maps.setPods([pod(6), pod(5)], new Set())
+    t.equal(maps.podRow(address('10.244.1.7')), 0, 'one that never had room leaves no row behind')
+  },
+)
