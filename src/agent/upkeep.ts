@@ -1,4 +1,4 @@
-// What is looked at again and again, because nobody tells: whether our programs, links and pins are still where we put them.
+// What is looked at again and again, because nobody tells: whether our programs, links, pins and rows are still what we made them.
 // Somebody's `bpftool link detach` or `rm` under the pins sends no event; a round of a few system calls finds it within seconds,
 // and what was lost is told once per loss, in the log and as a count.
 
@@ -18,7 +18,12 @@ export interface UpkeepOptions {
 
 export class Upkeep {
   readonly #options: UpkeepOptions
-  readonly #restored: Record<Loss['how'], number> = { detached: 0, replaced: 0, unpinned: 0 }
+  readonly #restored: Record<Loss['how'], number> = {
+    detached: 0,
+    replaced: 0,
+    unpinned: 0,
+    overwritten: 0,
+  }
   readonly #timer: NodeJS.Timeout
   #lastError = ''
 

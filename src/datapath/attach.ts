@@ -88,7 +88,7 @@ export interface AttachedProgram {
 export interface Loss {
   /** `link xdp_eth0`, `classifier of device 7`. */
   readonly what: string
-  readonly how: 'detached' | 'replaced' | 'unpinned'
+  readonly how: 'detached' | 'replaced' | 'unpinned' | 'overwritten'
 }
 
 export class Attachments {

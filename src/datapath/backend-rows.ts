@@ -73,6 +73,10 @@ export class BackendRows {
     return this.#rows.size
   }
 
+  *rows(): Generator<readonly [number, BackendValue]> {
+    for (const { id, value } of this.#rows.values()) yield [id, value]
+  }
+
   /** Takes over the rows an earlier process left. They have no reference until a Service claims them. */
   adopt(): void {
     for (const [id, value] of this.#backends.entries()) {

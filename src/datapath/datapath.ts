@@ -17,6 +17,7 @@ import {
 } from './load.ts'
 import type { MapFill } from './map-fill.ts'
 import {
+  type DatapathTables,
   datapathTables,
   type FlowNames,
   flowNames,
@@ -29,9 +30,12 @@ import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
 import { verifyMapPins } from './pinned-maps.ts'
+import { RowCheck, rowChecks } from './row-check.ts'
 import { ServiceMaps } from './service-maps.ts'
 
 const SLOTS_PER_ROW = 2
+/** Per look, some 2 ms; 40 000 rows are looked at in eight minutes. */
+const ROWS_CHECKED = 256
 
 export interface DatapathOptions {
   readonly nodeName: string
@@ -51,6 +55,7 @@ export class Datapath {
   readonly namespaces: NetnsEndpoints
   readonly flows: FlowTable
   readonly #gathered: GatheredTables
+  readonly #rowCheck: RowCheck
   readonly #loaded: LoadedDatapath
   readonly #attachments: Attachments
   readonly #log: Logger
@@ -69,6 +74,7 @@ export class Datapath {
     this.nexthops = new NexthopMaps(tables, nowMs, options.settings.tunnel)
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.#gathered = new GatheredTables(tables)
+    this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
     this.services = new ServiceMaps({
       tables: this.#gathered,
@@ -159,13 +165,24 @@ export class Datapath {
 
   /**
    * Looks for programs, links and pins that somebody took away. Pins, replaced programs and socket hooks are back when it returns;
-   * devices that lost their program get it with the next attachUplinks() and attachPods().
+   * devices that lost their program get it with the next attachUplinks() and attachPods(). Some rows of the tables are looked at too, others
+   * the next time.
    * @param present devices that are there
    */
   verify(present: ReadonlySet<number>): readonly Loss[] {
     const losses = [...this.#attachments.verify(present), ...verifyMapPins(this.#loaded.pinned)]
+    const rows = this.#gathered.isWaiting ? [] : this.#rowCheck.next(ROWS_CHECKED)
     if (losses.length > 0) this.#attachments.attachSocket(this.#loaded.socket, this.#cgroup)
-    return losses
+    return [...losses, ...rows]
+  }
+
+  *#rowChecks(tables: DatapathTables) {
+    const { nexthops, nodes, endpoints } = this.nexthops.rows
+    yield* rowChecks('nexthops', tables.nexthops, nexthops)
+    yield* rowChecks('nodes', tables.nodes, nodes)
+    yield* rowChecks('endpoints', tables.endpoints, endpoints)
+    yield* rowChecks('backends', tables.backends, this.services.backendRows())
+    yield* rowChecks('frontends', tables.frontends, this.services.frontendRows())
   }
 
   /** Ids of our programs that are attached, to tell them from others'. */

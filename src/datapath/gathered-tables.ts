@@ -79,6 +79,10 @@ export class GatheredTables implements ServiceTables {
     this.#isGathering = true
   }
 
+  get isWaiting(): boolean {
+    return this.#count > 0
+  }
+
   /** Writes what waits. */
   flush(): void {
     if (this.#count === 0) return

@@ -27,6 +27,11 @@ export interface TakesMany<Key, Value> {
   setMany(entries: readonly (readonly [Key, Value])[]): void
 }
 
+/** Looks at one row; undefined: none, or a zeroed one. */
+export interface CanGet<Key, Value> {
+  get(key: Key): Value | undefined
+}
+
 /** `ANY` with port 0 catches the ports that no Service defines. */
 export interface FrontendKey {
   readonly address: Address

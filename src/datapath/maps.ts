@@ -9,6 +9,7 @@ import type {
   BackendKey,
   BackendValue,
   BatchTables,
+  CanGet,
   EndpointValue,
   FrontendAddressValue,
   FrontendKey,
@@ -276,8 +277,12 @@ function hashOf<Key, Value>(
   map: BpfMap,
   key: Codec<Key>,
   value: Codec<Value>,
-): KernelHash<Key, Value> & TakesMany<Key, Value> {
+): KernelHash<Key, Value> & TakesMany<Key, Value> & CanGet<Key, Value> {
   return {
+    get: (k) => {
+      const found = map.lookup(key.encode(k))
+      return found && value.decode(found)
+    },
     *entries() {
       for (const entry of map.entries()) yield [key.decode(entry.key), value.decode(entry.value)] as const
     },
@@ -308,9 +313,16 @@ function rowsUsed(values: Buffer, rowBytes: number, count: number): (index: numb
   }
 }
 
-function arrayOf<Value>(map: BpfMap, value: Codec<Value>): KernelArray<Value> & TakesMany<number, Value> {
+function arrayOf<Value>(
+  map: BpfMap,
+  value: Codec<Value>,
+): KernelArray<Value> & TakesMany<number, Value> & CanGet<number, Value> {
   const zero = Buffer.alloc(map.info.valueSize)
   return {
+    get: (index) => {
+      const found = map.lookup(indexCodec.encode(index))
+      return found?.some((byte) => byte !== 0) ? value.decode(found) : undefined
+    },
     length: map.info.maxEntries,
     *entries() {
       const { valueSize } = map.info
@@ -363,6 +375,11 @@ export const MAP_NAMES: readonly MapName[] = [
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {
+  readonly frontends: BatchTables['frontends'] & CanGet<FrontendKey, FrontendValue>
+  readonly backends: BatchTables['backends'] & CanGet<number, BackendValue>
+  readonly nexthops: NexthopTables['nexthops'] & CanGet<number, NexthopValue>
+  readonly nodes: NexthopTables['nodes'] & CanGet<Address, NodeValue>
+  readonly endpoints: NexthopTables['endpoints'] & CanGet<Address, EndpointValue>
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
 }

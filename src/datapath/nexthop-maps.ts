@@ -76,6 +76,15 @@ export class NexthopMaps {
     return { nexthops: this.#rowIds.used, nodes: this.#nodes.size, endpoints: this.#endpoints.size }
   }
 
+  /** What the three tables should hold. */
+  get rows(): {
+    readonly nexthops: ReadonlyMap<number, NexthopValue>
+    readonly nodes: ReadonlyMap<Address, NodeValue>
+    readonly endpoints: ReadonlyMap<Address, EndpointValue>
+  } {
+    return { nexthops: this.#rows, nodes: this.#nodes, endpoints: this.#endpoints }
+  }
+
   /** Sets the group rows that lead out of this node. */
   setUplinks(uplinks: readonly Uplink[], gateways: readonly Gateway[]): void {
     for (const family of FAMILIES) {

@@ -14,7 +14,7 @@ import { type BackendPlacing, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
 import { FrontendFilter } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
-import type { BackendKey, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
+import type { BackendKey, BackendValue, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
 import { ServiceCidrs } from './service-cidrs.ts'
 import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
@@ -177,6 +177,16 @@ export class ServiceMaps {
   /** Whether all Services were applied; before that, what nobody lists may only not have been heard of yet. */
   get knowsAll(): boolean {
     return this.#knowsAll
+  }
+
+  /** What `frontends` should hold. */
+  *frontendRows(): Generator<readonly [FrontendKey, FrontendValue]> {
+    for (const { key, value } of this.#frontends.values()) if (value) yield [key, value]
+  }
+
+  /** What `backends` should hold. */
+  backendRows(): Iterable<readonly [number, BackendValue]> {
+    return this.#backends.rows()
   }
 
   /** After every source has synced and every Service was applied: what an earlier process left and nobody wants goes. */

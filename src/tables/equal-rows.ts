@@ -1,10 +1,12 @@
 // Equality of rows: plain data, compared by value and without making anything.
 
-/** Whether two values of plain data (no dates, maps or classes) hold the same. Fields that are absent and undefined are alike. */
+/** Whether two values of plain data (no dates, maps or classes; bytes are data) hold the same. Fields that are absent and undefined are alike. */
 export function equalRows(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (Array.isArray(a)) return Array.isArray(b) && equalArrays(a, b)
+  // A Buffer of the same bytes is the same value.
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0
   return !Array.isArray(b) && equalFields(a as Fields, b as Fields)
 }
 

@@ -131,9 +131,37 @@ t.test('OPS-008 programs, links and pins that somebody takes away come back', as
   t.strictSame(readdirSync(`${pins}/links`).sort(), links.sort(), 'all pins are back')
   const { stdout } = await runIn(host, ['bpftool', 'net'])
   t.match(stdout, /xdp:\s+to-tor1\S* driver id \d+\s+to-tor2\S* driver id \d+/, 'both uplinks')
+  // Rows: a backend zeroed, a frontend deleted.
+  const mapPin = (name: string) => readdirSync(`${pins}/maps`).find((one) => one.startsWith(`${name}_v`))
+  const dump = async (name: string) => {
+    const argv = ['bpftool', '-j', 'map', 'dump', 'pinned', `${pins}/maps/${mapPin(name)}`]
+    return JSON.parse((await runAt({}, argv)).stdout) as { key: string[] }[]
+  }
+  const hex = (bytes: readonly string[]) => bytes.map((byte) => byte.replace('0x', ''))
+  const all = await dump('frontends')
+  await takeAway('the rows', 'overwritten', async () => {
+    for (const { key } of all)
+      await runAt({}, [
+        'bpftool',
+        'map',
+        'delete',
+        'pinned',
+        `${pins}/maps/${mapPin('frontends')}`,
+        'key',
+        'hex',
+        ...hex(key),
+      ])
+  })
+  await bed.until('every row to be back', async () => (await dump('frontends')).length === all.length)
   await stopProcess(`${host.directory}/agent.pid`)
   await startAgent('node1')
   await expectServed(t)
+  await sleep(7000)
+  t.match(
+    (await status('node1')).restored,
+    { overwritten: 0, detached: 0, replaced: 0, unpinned: 0 },
+    'nothing is found wrong for no reason',
+  )
 })
 
 t.test(

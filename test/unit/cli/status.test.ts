@@ -64,7 +64,7 @@ const STATUS: AgentStatus = {
     { name: 'socket iterators', isPresent: true, since: '5.9', instead: 'nothing' },
   ],
   endedSockets: undefined,
-  restored: { detached: 0, replaced: 0, unpinned: 0 },
+  restored: { detached: 0, replaced: 0, unpinned: 0, overwritten: 0 },
   sysctls: [],
   neighbours: [],
   masquerade: undefined,
