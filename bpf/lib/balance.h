@@ -106,6 +106,13 @@ static __always_inline enum flow_kind way_to_backend(const struct frontend *fron
 	return frontend->flags & FRONTEND_DSR ? FLOW_TO_REMOTE : FLOW_TO_REMOTE_SNAT;
 }
 
+/* The entry node of a tunnelled packet has drawn already, if it could say so. */
+static __always_inline bool is_drawn(const struct packet *packet, const struct frontend *frontend)
+{
+	return frontend->flags & FRONTEND_RANDOM &&
+	       (!packet->is_tunnelled || packet->is_tunnelled == TUNNELLED_UNCHOSEN);
+}
+
 static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct flow_id *id,
 				 const int family)
 {
@@ -121,6 +128,7 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct
 	if (!packet->is_tunnelled && !frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);
 	choice.frontend_id = frontend->frontend_id;
+	choice.is_drawn = is_drawn(packet, frontend);
 	choice.backend_id = choose_family(packet, frontend, family);
 	if (!is_first_packet(packet))
 		choice.backend_id = settle_choice(packet, frontend, choice.backend_id, family);

@@ -145,6 +145,7 @@ static __always_inline int judge_from_pod(ctx_t *ctx, struct packet *packet,
 	if (!frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);
 	choice.frontend_id = frontend->frontend_id;
+	choice.is_drawn = !frontend->affinity_ticks;
 	choice.backend_id = choose_from_inside(packet, frontend);
 	backend = backend_find(choice.backend_id);
 	if (!backend)

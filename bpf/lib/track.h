@@ -26,7 +26,8 @@
 struct choice {
 	__u32 backend_id;
 	__u32 frontend_id;
-	__u32 kind;	 /* enum flow_kind of the client's half */
+	__u16 kind;	 /* enum flow_kind of the client's half */
+	__u16 is_drawn;	 /* by lot: judged again, the packet would go elsewhere */
 	__u32 snat_port; /* TO_REMOTE_SNAT, network order */
 };
 
@@ -106,8 +107,8 @@ static __always_inline bool hold_reply(struct scratch *scratch, const struct pac
 /*
  * Remembers a new flow. REASON_UNSPECIFIED: done; else why it must not be forwarded, for its
  * replies would leave untranslated. Without its forward entry a flow still works, unless
- * masqueraded: each of its packets is judged again, and judged alike as long as the Service does
- * not change. That is counted.
+ * masqueraded or drawn by lot: each of its packets is judged again, and judged alike as long as the
+ * Service does not change. That is counted.
  */
 static __always_inline enum verdict_reason track_new_flow(const struct packet *packet,
 							  const struct flow_id *id,
@@ -132,7 +133,7 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 	data->snat_port = choice->snat_port;
 	if (flow_record(id, data, state))
 		return REASON_UNSPECIFIED;
-	if (choice->kind == FLOW_TO_REMOTE_SNAT)
+	if (choice->kind == FLOW_TO_REMOTE_SNAT || choice->is_drawn)
 		return REASON_FLOW_SET_FULL;
 	count_packet(packet, REASON_FLOW_SET_FULL);
 	return REASON_UNSPECIFIED;

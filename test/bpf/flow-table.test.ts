@@ -10,6 +10,7 @@ import { address, addressToBytes } from '../../src/model/address.ts'
 import { type LoadedObject, openObject } from '../../src/sys/libbpf-ts/index.ts'
 import { frame, TCP, type TcpFlag } from './packet.ts'
 import type { RaceOrder } from './race-worker.ts'
+import { XDP } from './world.ts'
 
 const buildPath = (name: string) => fileURLToPath(new URL(`../../build/bpf/${name}`, import.meta.url))
 const VIP = address('203.0.113.10')
@@ -49,15 +50,24 @@ function loadBalancer(sets: number): LoadedObject {
   const spec = openObject(buildPath('weir_xdp.bpf.o'))
   spec.setConstant('node_config', nodeConfig(sets))
   const object = spec.load()
+  writeFrontend(object, DSR)
+  writeNexthops(object)
+  writeBackend(object, 1)
+  return object
+}
+
+const DSR =
+  abi.FrontendFlags.FRONTEND_EXTERNAL |
+  abi.FrontendFlags.FRONTEND_DSR |
+  abi.FrontendFlags.FRONTEND_ANY_ENDPOINT
+
+function writeFrontend(object: LoadedObject, flags: number): void {
   const key = { address: addressToBytes(VIP), port: 80, protocol: TCP }
   const none = { base: 0, size: 0 }
   const frontend = {
     frontendId: 1,
     serviceId: 1,
-    flags:
-      abi.FrontendFlags.FRONTEND_EXTERNAL |
-      abi.FrontendFlags.FRONTEND_DSR |
-      abi.FrontendFlags.FRONTEND_ANY_ENDPOINT,
+    flags,
     affinityTicks: 0,
     portId: 0,
     cluster: { base: 0, size: 1 },
@@ -66,9 +76,6 @@ function loadBalancer(sets: number): LoadedObject {
     localBefore: none,
   }
   object.map('frontends').update(abi.encodeFrontendKey(key), abi.encodeFrontend(frontend))
-  writeNexthops(object)
-  writeBackend(object, 1)
-  return object
 }
 
 function writeNexthops(object: LoadedObject): void {
@@ -163,6 +170,14 @@ t.test('what yields in a full set', async (t) => {
     t.same(ports(), before)
     t.ok(entries(flows).every(({ state }) => state === FLOW_ESTABLISHED))
     t.equal(full() - refusedBefore, 100)
+  })
+
+  t.test('a flow whose packets would each be drawn anew is not forwarded untracked', async (t) => {
+    fill()
+    writeFrontend(object, DSR | abi.FrontendFlags.FRONTEND_RANDOM)
+    t.equal(send(3500, 'syn'), XDP.DROP)
+    writeFrontend(object, DSR)
+    t.equal(send(3500, 'syn'), XDP.TX)
   })
 
   t.test('a closing flow yields', async (t) => {
