@@ -45,6 +45,11 @@ function served(parts: Parts): ServedService[] {
 
 function showService(config: AgentConfig, parts: Parts, query: URLSearchParams): unknown {
   const name = query.get('name') ?? ''
+  if (parts.loop() === undefined)
+    throw new RequestError(
+      404,
+      'the agent has not heard from an API server yet and goes on with what the kernel held; ask again later',
+    )
   const found = served(parts).find(({ service }) => service.key === name)
   if (!found)
     throw new RequestError(404, `this node serves no Service '${name}'; 'weir service list' tells which`)
