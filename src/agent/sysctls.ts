@@ -112,9 +112,18 @@ export class Sysctls {
   #record: SysctlRecord
   #status: readonly SysctlStatus[] = []
 
+  /** A record that cannot be read is set aside: the node must serve, whatever became of a file. */
   constructor(options: SysctlsOptions) {
     this.#options = options
-    this.#record = readSysctlRecord(options.stateDirectory)
+    const { stateDirectory, onProblem } = options
+    try {
+      this.#record = readSysctlRecord(stateDirectory)
+    } catch (error) {
+      const file = join(stateDirectory, SYSCTL_STATE_FILE)
+      renameSync(file, `${file}.unreadable`)
+      onProblem(SYSCTL_STATE_FILE, error)
+      this.#record = {}
+    }
   }
 
   get status(): readonly SysctlStatus[] {

@@ -20,7 +20,12 @@ import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } fr
 
 /** What routers need to take the withdrawals in, before nobody answers here. */
 const WITHDRAWN_MS = 2000
-const STATE_FILES = ['agent.sock', SYSCTL_STATE_FILE, `${SYSCTL_STATE_FILE}.new`]
+const STATE_FILES = [
+  'agent.sock',
+  SYSCTL_STATE_FILE,
+  `${SYSCTL_STATE_FILE}.new`,
+  `${SYSCTL_STATE_FILE}.unreadable`,
+]
 
 export class UninstallError extends Error {
   readonly code = 'AGENT_RUNS'

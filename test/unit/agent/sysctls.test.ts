@@ -156,8 +156,12 @@ t.test('what cannot be set is told once, with its mend', async (t) => {
   )
 })
 
-t.test('a state file that is no JSON is named', async (t) => {
-  const { directory } = makeBed(t)
+t.test('a state file that is no JSON is named, set aside, and stops nobody', async (t) => {
+  const { directory, start, problems, values } = makeBed(t)
   writeFileSync(join(directory, 'sysctls.json'), '{')
   t.throws(() => readSysctlRecord(directory), /sysctls\.json cannot be read.*Mend/)
+  start().apply([UPLINK])
+  t.strictSame(problems, ['sysctls.json'])
+  t.equal(values['net/ipv4/ip_forward'], '1')
+  t.strictSame(readdirSync(directory).sort(), ['sysctls.json', 'sysctls.json.unreadable'])
 })
