@@ -110,15 +110,17 @@ static __always_inline enum error_way error_choose(struct scratch *scratch,
 {
 	const struct frontend *frontend =
 	    frontend_find(&forward->destination, forward->destination_port, forward->protocol);
-	enum error_way way;
 	__u32 number;
 
 	if (!frontend || frontend->flags & (FRONTEND_SOCKET_ONLY | FRONTEND_RANDOM))
 		return ERROR_UNKNOWN;
+	/* The backend knows the node that the flow came by as its client, and that is not this one.
+	 */
+	if (!(frontend->flags & FRONTEND_DSR))
+		return ERROR_UNKNOWN;
 	number =
 	    frontend->affinity_ticks ? client_hash(&forward->source) : tuple_hash(forward, family);
-	way = error_way_to(scratch, range_choose(range_from_outside(frontend), number));
-	return way == ERROR_BY_TUNNEL && !(frontend->flags & FRONTEND_DSR) ? ERROR_UNKNOWN : way;
+	return error_way_to(scratch, range_choose(range_from_outside(frontend), number));
 }
 
 /* Out of a tunnel without a choice: by the same table, if it names a backend of this node. */

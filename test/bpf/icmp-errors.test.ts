@@ -268,6 +268,14 @@ for (const family of ['ipv4', 'ipv6'] as const)
       const { FRONTEND_EXTERNAL, FRONTEND_ANY_ENDPOINT, FRONTEND_DSR } = abi.FrontendFlags
       const flags = FRONTEND_EXTERNAL | FRONTEND_ANY_ENDPOINT
       world.changeFrontend(family, protocol, 80, { flags })
+      world.changeFrontend(family, protocol, 81, { flags })
+      check(t, {
+        name: 'a pod of this node, by another one',
+        sent: toVip(81),
+        verdict: XDP.DROP,
+        reason: R.REASON_ICMP_UNANSWERED,
+      })
+      world.changeFrontend(family, protocol, 81, { flags: flags | FRONTEND_DSR })
       check(t, { name: 'elsewhere', sent: toVip(80), verdict: XDP.DROP, reason: R.REASON_ICMP_UNANSWERED })
       const { sourcePort } = readFrame(asked(80).dataOut)
       const ours = segment(node, sourcePort, remotePod, TARGET_PORT, protocol)

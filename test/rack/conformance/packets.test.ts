@@ -1,4 +1,5 @@
-// Datagrams larger than the MTU, through real routers, by tunnel and masqueraded.
+// What is not one small packet: datagrams larger than the MTU, and paths narrower than either end knows, through real routers, by
+// tunnel and masqueraded.
 
 import t from 'tap'
 import { Bed } from './bed.ts'
@@ -8,6 +9,7 @@ t.setTimeout(240_000)
 const bed = await Bed.up({ name: 'confpackets' })
 t.teardown(() => bed.down())
 
+const NARROW_MTU = 1300
 const SNAT = { annotations: { 'weir.network/forwarding': 'snat' } } as const
 const SELECTED = { type: 'LoadBalancer', selector: { app: 'p' }, ports: TCP_AND_UDP }
 await bed.apply(
@@ -17,7 +19,8 @@ await bed.apply(
   service('masked', SELECTED, SNAT),
 )
 await bed.waitForPods('app=p')
-const targets = [...(await bed.vips('plain')), ...(await bed.vips('masked'))]
+const tunnelled = await bed.vips('plain')
+const targets = [...tunnelled, ...(await bed.vips('masked'))]
 const FROM = ['client1', 'client2'] as const
 
 async function counted(reason: string): Promise<number> {
@@ -59,4 +62,32 @@ t.test('large requests over UDP, in fragments both ways', async (t) => {
         )
     }
   t.equal(await counted('FRAGMENT'), 0, 'none was dropped')
+})
+
+t.test('a path narrower than both ends know: errors reach the pods through the VIP', async (t) => {
+  const link = bed.rack.plan.links.find(
+    ({ kind, lower }) => kind === 'client-spine' && lower.host === 'client1',
+  )
+  const [client] = bed.rack.plan.clients
+  for (const [family, bits] of [
+    ['ipv4', 32],
+    ['ipv6', 128],
+  ] as const) {
+    const to = `${client?.address[family]}/${bits}`
+    const way = ['dev', link?.upper.interface ?? '', 'mtu', 'lock', String(NARROW_MTU)]
+    await bed.run('spine', ['ip', family === 'ipv4' ? '-4' : '-6', 'route', 'replace', to, ...way])
+  }
+  const text = 'y'.repeat(6000)
+  // Routers bring errors to any node; of masqueraded flows only the port's owner can relay them.
+  for (const address of tunnelled) {
+    const before = await counted('ICMP_RELAYED')
+    for (let time = 0; time < 6; time += 1) {
+      const body = await bed.http('client1', address, `/echo?msg=${text}`)
+      t.equal(body.length, text.length, `${address}: all of it`)
+    }
+    t.ok((await counted('ICMP_RELAYED')) > before, `${address}: an error was relayed`)
+    for (const one of ['p1', 'p2'])
+      for (const family of ['-4', '-6'])
+        await bed.run(`default/${one}`, ['ip', family, 'route', 'flush', 'cache'])
+  }
 })
