@@ -14,6 +14,7 @@
 #include "lib/fragment.h"
 #include "lib/icmp_reply.h"
 #include "lib/parse_skb.h"
+#include "lib/refuse.h"
 #include "lib/reply.h"
 
 extern const volatile __u8 uses_frontend_filter;
@@ -71,12 +72,39 @@ GLOBAL_FUNCTION int reverse_ipv6(ctx_t *ctx, struct packet *packet)
 	return packet ? reverse_parsed(ctx, packet, IPV6) : VERDICT_PASS;
 }
 
+/*
+ * A datagram of this node to a port that a Service lacks: its socket was connected, which a host
+ * never refuses (see lib/sock.h). No router need know a ClusterIP, so it is refused here, by an
+ * error that comes back through the uplink.
+ */
+static __always_inline bool is_for_no_port(const struct packet *packet)
+{
+	const struct tuple *tuple = &packet->tuple;
+
+	return packet->parsed == PARSED_PORTS && tuple->protocol == IPPROTO_UDP &&
+	       !frontend_find(&tuple->destination, tuple->destination_port, tuple->protocol) &&
+	       frontend_find_catch_all(&tuple->destination);
+}
+
+static __always_inline int refuse_at_egress(ctx_t *ctx, const struct packet *packet,
+					    const int family)
+{
+	packet_drop(packet, REASON_NO_SUCH_PORT);
+	if (answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family) != TC_ACT_REDIRECT)
+		return VERDICT_DROP;
+	return bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
+}
+
 static __always_inline int reverse_at_egress(ctx_t *ctx)
 {
 	struct packet packet = {.ifindex = ctx->ifindex};
 	int family = parse_skb(ctx, &packet);
 
-	if (!family || (uses_frontend_filter && !filter_admits(&packet.tuple.source)))
+	if (!family)
+		return VERDICT_PASS;
+	if (filter_admits(&packet.tuple.destination) && is_for_no_port(&packet))
+		return refuse_at_egress(ctx, &packet, family);
+	if (uses_frontend_filter && !filter_admits(&packet.tuple.source))
 		return VERDICT_PASS;
 	return family == IPV4 ? reverse_ipv4(ctx, &packet) : reverse_ipv6(ctx, &packet);
 }

@@ -173,4 +173,20 @@ for (const family of ['ipv4', 'ipv6'] as const)
       untouched('another connection', answer('ack').to(stranger, 40_000))
       atTc.refuse(pod)
     })
+
+    t.test(`SVC-019 ${name}: what this node sends to a port that a Service lacks`, async (t) => {
+      const own = (port: number) => to(port).from(node, 40_000)
+      const leave = (sent: Frame) => {
+        const run = { data: sent.bytes(), context: skb(), dataOutBytes: 70_000 }
+        const { returnValue, dataOut } = atTc.datapath.uplink.egress.testRun(run)
+        return { verdict: returnValue | 0, dataOut }
+      }
+      atTc.admit(vip)
+      t.equal(leave(own(81)).verdict, TC_UNSPEC, 'a port that it has')
+      const { verdict, dataOut } = leave(own(7777))
+      // A socket of TCP is refused by its connect().
+      t.equal(verdict, protocol === UDP ? TC.REDIRECT : TC_UNSPEC)
+      if (protocol === UDP)
+        t.equal(hex(dataOut), hex(ingress(own(7777)).dataOut), 'the error that a client gets')
+    })
   }
