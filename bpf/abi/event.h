@@ -43,6 +43,7 @@ enum verdict_reason {
 	REASON_UNALLOCATED_ADDRESS = 77, /* inside a ServiceCIDR, and no Service's */
 	REASON_SNAT_EXHAUSTED = 78,	 /* no free source port towards this backend */
 	REASON_ANSWER_LIMITED = 79,	 /* refusals and ICMP errors are limited per second */
+	REASON_FORGED_SOURCE = 81,	 /* from a Service's address, which begins nothing */
 	/* not a verdict: drop events that found no room in the ring */
 	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,

@@ -106,6 +106,16 @@ static __always_inline enum flow_kind way_to_backend(const struct frontend *fron
 	return frontend->flags & FRONTEND_DSR ? FLOW_TO_REMOTE : FLOW_TO_REMOTE_SNAT;
 }
 
+/*
+ * Only answers come from a Service's address. One that were taken for a request would be answered
+ * to that Service again: two that answer whatever they get never end.
+ */
+static __always_inline bool is_from_service(const struct packet *packet)
+{
+	return filter_admits(&packet->tuple.source) &&
+	       frontend_find_catch_all(&packet->tuple.source);
+}
+
 /* The entry node of a tunnelled packet has drawn already, if it could say so. */
 static __always_inline bool is_drawn(const struct packet *packet, const struct frontend *frontend)
 {
@@ -124,6 +134,8 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct
 
 	if (!frontend || frontend->flags & FRONTEND_SOCKET_ONLY)
 		return judge_unknown_port(ctx, packet, family);
+	if (is_from_service(packet))
+		return drop(packet, REASON_FORGED_SOURCE);
 	/* The entry node of a tunnelled packet has asked already. */
 	if (!packet->is_tunnelled && !frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);

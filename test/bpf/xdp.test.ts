@@ -64,6 +64,13 @@ for (const family of ['ipv4', 'ipv6'] as const)
       check(t, { name: 'first', sent: to(82), verdict: XDP.PASS, out, reason: R.REASON_PASSED_TO_STACK })
     })
 
+    t.test(`${name}: a Service asks nobody, or two would answer each other for ever`, async (t) => {
+      world.forgetFlows()
+      for (const sent of [to(81).from(vip, 81), to(80).from(vip, 81), further(81).from(vip, 82)])
+        check(t, { name: 'forged', sent, verdict: XDP.DROP, reason: R.REASON_FORGED_SOURCE })
+      t.equal(world.flows().length, 0)
+    })
+
     t.test(`${name}: a backend on another node gets it in a tunnel`, async (t) => {
       world.forgetFlows()
       const wrapped = (sent: Frame) => {
