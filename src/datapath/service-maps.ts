@@ -9,15 +9,15 @@ import type { ObjectKey } from '../model/service.ts'
 import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
 import { backendName, frontendName } from '../services/desired.ts'
 import { equalRows } from '../tables/equal-rows.ts'
-import { FrontendFlags } from './abi.gen.ts'
 import { type BackendPlacing, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
+import { FrontendClaims, type PlacedPort } from './frontend-claims.ts'
 import { FrontendFilter } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
 import type { BackendKey, BackendValue, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
 import { ServiceCidrs } from './service-cidrs.ts'
-import { fillSlots, NO_RANGE, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
+import { fillSlots, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
 import { SourceRanges } from './source-ranges.ts'
 
 /** How long freed numbers and the tables before a change stay as they were. */
@@ -34,8 +34,7 @@ export interface ServiceStatus {
 
 const NOTHING_OWED = { frontends: [], backends: [] } as const
 
-interface InstalledPort {
-  readonly desired: DesiredPort
+interface InstalledPort extends PlacedPort {
   /** Whether the plan is written in full; an attempt that failed is repeated. */
   readonly isWritten: boolean
   /** What the plans before had and this one has not let go of yet. */
@@ -43,16 +42,6 @@ interface InstalledPort {
     readonly frontends: readonly DesiredFrontend[]
     readonly backends: readonly DesiredBackend[]
   }
-  readonly cluster: RangePair
-  readonly local: RangePair
-}
-
-interface Frontend {
-  readonly key: DesiredFrontend
-  readonly id: number
-  /** Ports that want this address and port; the oldest owns it. */
-  readonly claims: Map<string, DesiredPort>
-  value: FrontendValue | undefined
 }
 
 export interface NamedByFlows {
@@ -82,9 +71,8 @@ export class ServiceMaps {
   readonly #serviceIds = new NamedIds<ObjectKey>(GRACE_MS)
   /** Of Service ports, by `portName`. */
   readonly #portIds = new NamedIds<string>(GRACE_MS)
-  readonly #tickSeconds: number
   readonly #flows: NamedByFlows
-  readonly #frontends = new Map<string, Frontend>()
+  readonly #frontends: FrontendClaims
   readonly #ports = new Map<string, InstalledPort>()
   readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
   readonly #portNamesOf = new Map<ObjectKey, ReadonlySet<string>>()
@@ -103,7 +91,14 @@ export class ServiceMaps {
     this.#frontendRows = new FrontendRows(options.tables, filter, GRACE_MS)
     this.#sourceRanges = new SourceRanges(options.tables.sourceRanges)
     this.cidrs = new ServiceCidrs(options.tables.serviceCidrs, filter)
-    this.#tickSeconds = options.tickSeconds ?? 1
+    this.#frontends = new FrontendClaims({
+      table: options.tables.frontends,
+      rows: this.#frontendRows,
+      serviceIds: this.#serviceIds,
+      portIds: this.#portIds,
+      tickSeconds: options.tickSeconds ?? 1,
+      nowMs: options.nowMs,
+    })
     this.#flows = options.flows ?? NO_FLOWS
     this.#adopt()
   }
@@ -136,7 +131,10 @@ export class ServiceMaps {
     this.#foundRoom = true
     const wanted = new Set(desired.map((port) => port.id))
     const ranges = new Set(desired.flatMap((port) => port.sourceRanges))
-    const serviceId = this.#serviceIds.take(service, this.#adoptedServiceId(desired))
+    const serviceId = this.#serviceIds.take(
+      service,
+      this.#frontends.adoptedValue(desired.flatMap((port) => port.frontends))?.serviceId,
+    )
     if (!this.#sourceRanges.allow(serviceId, ranges))
       this.#noteNoRoom(service, 'the table of source ranges', 'sourceRanges', problems)
     // New ports first: a frontend that moves between two ports of its Service is never without one.
@@ -145,7 +143,7 @@ export class ServiceMaps {
     this.#sourceRanges.keep(serviceId, ranges)
     this.#keepNames(service, desired)
     heirs.delete(service)
-    return { held: this.#heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
+    return { held: this.#frontends.heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
   }
 
   /**
@@ -161,8 +159,7 @@ export class ServiceMaps {
    */
   isServing(service: FrontendKey, backend: BackendKey): boolean {
     if (!this.#backends.holds(backend)) return false
-    const frontend = this.#frontends.get(`${service.address} ${service.port} ${service.protocol}`)
-    const owner = frontend && ownerOf(frontend)
+    const owner = this.#frontends.ownerOf(service)
     return owner?.backends.some((known) => backendName(known) === backendName(backend)) ?? true
   }
 
@@ -180,8 +177,8 @@ export class ServiceMaps {
   }
 
   /** What `frontends` should hold. */
-  *frontendRows(): Generator<readonly [FrontendKey, FrontendValue]> {
-    for (const { key, value } of this.#frontends.values()) if (value) yield [key, value]
+  frontendRows(): Iterable<readonly [FrontendKey, FrontendValue]> {
+    return this.#frontends.entries()
   }
 
   /** What `backends` should hold. */
@@ -193,9 +190,7 @@ export class ServiceMaps {
   prune(): void {
     this.#knowsAll = true
     const nowMs = this.#nowMs()
-    for (const [name, frontend] of this.#frontends) {
-      if (frontend.claims.size === 0) this.#dropFrontend(name, frontend)
-    }
+    this.#frontends.prune()
     this.#ranges.releaseUnclaimed(nowMs)
     this.#backends.releaseUnclaimed(nowMs)
     this.#sourceRanges.prune()
@@ -230,14 +225,7 @@ export class ServiceMaps {
       this.#portIds.adopt(value.portId)
       for (const range of [value.cluster, value.clusterBefore, value.local, value.localBefore])
         this.#ranges.adopt(range)
-      const external = (value.flags & FrontendFlags.FRONTEND_EXTERNAL) !== 0
-      const frontend = { ...key, external, kind: external ? 'external-ip' : 'cluster-ip' } as const
-      this.#frontends.set(frontendName(frontend), {
-        key: frontend,
-        id: value.frontendId,
-        claims: new Map(),
-        value,
-      })
+      this.#frontends.adopt(key, value)
     }
     this.#backends.adopt()
     this.#frontendRows.adoptResting(this.#nowMs())
@@ -246,7 +234,7 @@ export class ServiceMaps {
   #applyPort(port: DesiredPort, problems: string[], heirs: Set<ObjectKey>): void {
     const installed = this.#ports.get(port.id)
     if (installed?.isWritten && equalPlans(installed.desired, port)) {
-      this.#reportConflicts(port, problems)
+      problems.push(...this.#frontends.conflictsOf(port))
       return
     }
     const nowMs = this.#nowMs()
@@ -276,14 +264,13 @@ export class ServiceMaps {
     }
     this.#ports.set(port.id, next)
     this.#noteExpiry(port.id, next)
-    for (const frontend of port.frontends) this.#claim(frontend, next, problems)
+    const isClaimed = this.#claimAll(next, problems)
     for (const frontend of owed.frontends) {
-      if (!port.frontends.some((kept) => frontendName(kept) === frontendName(frontend))) {
+      if (!port.frontends.some((kept) => frontendName(kept) === frontendName(frontend)))
         this.#unclaim(frontend, port.id, heirs)
-      }
     }
-    // A port whose Local table found no room is not finished: the next apply tries again.
-    this.#ports.set(port.id, { ...next, isWritten: local !== undefined, owed: NOTHING_OWED })
+    // A port that found no room for all it wants is not finished: the next apply tries again.
+    this.#ports.set(port.id, { ...next, isWritten: isClaimed && local !== undefined, owed: NOTHING_OWED })
     for (const backend of owed.backends) this.#backends.release(backend, nowMs)
     if (owed.backends.length > 0) this.#departures += 1
   }
@@ -313,10 +300,7 @@ export class ServiceMaps {
 
   /** The ranges an earlier process left for this port, found through any of its frontends. */
   #adoptedPairs(port: DesiredPort): { cluster: RangePair; local: RangePair } {
-    const name = port.frontends
-      .map(frontendName)
-      .find((candidate) => this.#frontends.get(candidate)?.claims.size === 0)
-    const value = name === undefined ? undefined : this.#frontends.get(name)?.value
+    const value = this.#frontends.adoptedValue(port.frontends)
     if (!value) return { cluster: NO_RANGES, local: NO_RANGES }
     const beforeUntilMs = this.#nowMs() + GRACE_MS
     return {
@@ -333,78 +317,21 @@ export class ServiceMaps {
     }
   }
 
-  #claim(key: DesiredFrontend, port: InstalledPort, problems: string[]): void {
-    const name = frontendName(key)
-    let frontend = this.#frontends.get(name)
-    if (!frontend) {
-      const id = this.#frontendRows.take(key.address)
-      if (id === undefined) {
-        problems.push(
-          `${name}: the table of frontends of this node is full; raise datapath.capacities.frontends`,
-        )
-        return
-      }
-      frontend = { key, id, claims: new Map(), value: undefined }
-      this.#frontends.set(name, frontend)
+  /** False: there was no room for some. */
+  #claimAll(port: InstalledPort, problems: string[]): boolean {
+    let isClaimed = true
+    for (const key of port.desired.frontends) {
+      if (this.#frontends.claim(key, port)) continue
+      isClaimed = false
+      this.#noteNoRoom(frontendName(key), 'the table of frontends', 'frontends', problems)
     }
-    frontend.claims.set(port.desired.id, port.desired)
-    const owner = ownerOf(frontend)
-    if (owner?.id === port.desired.id) this.#writeFrontend(frontend, port)
-    else if (owner && owner.service !== port.desired.service && key.port !== 0)
-      problems.push(describeConflict(key, owner))
-  }
-
-  #reportConflicts(port: DesiredPort, problems: string[]): void {
-    for (const key of port.frontends) {
-      const frontend = this.#frontends.get(frontendName(key))
-      const owner = frontend && ownerOf(frontend)
-      if (owner && owner.service !== port.service && key.port !== 0)
-        problems.push(describeConflict(key, owner))
-    }
-  }
-
-  #writeFrontend(frontend: Frontend, port: InstalledPort): void {
-    const { desired, cluster, local } = port
-    const serviceId = this.#serviceIds.take(desired.service)
-    const value: FrontendValue = {
-      frontendId: frontend.id,
-      serviceId,
-      flags: flagsOf(desired, frontend.key),
-      affinityTicks: Math.ceil(desired.affinitySeconds / this.#tickSeconds),
-      portId: this.#portIds.take(desired.portName, frontend.value?.portId),
-      cluster: cluster.current,
-      clusterBefore: cluster.before,
-      local: local.current,
-      localBefore: local.before,
-    }
-    if (frontend.value && equalFrontends(frontend.value, value)) return
-    const { address, port: number, protocol } = frontend.key
-    // The row is written before the value, so where there is a value the row says the same but for the Service.
-    if (frontend.value?.serviceId !== serviceId)
-      this.#frontendRows.write(frontend.id, { address, port: number, protocol, serviceId })
-    this.#tables.frontends.set(frontend.key, value)
-    frontend.value = value
+    problems.push(...this.#frontends.conflictsOf(port.desired))
+    return isClaimed
   }
 
   #unclaim(key: DesiredFrontend, portId: string, heirs: Set<ObjectKey>): void {
-    const name = frontendName(key)
-    const frontend = this.#frontends.get(name)
-    if (!frontend?.claims.delete(portId)) return
-    const heir = ownerOf(frontend)
-    if (!heir) {
-      this.#dropFrontend(name, frontend)
-      return
-    }
-    const installed = this.#ports.get(heir.id)
-    if (installed) this.#writeFrontend(frontend, installed)
-    heirs.add(heir.service)
-  }
-
-  #dropFrontend(name: string, frontend: Frontend): void {
-    this.#tables.frontends.delete(frontend.key)
-    this.#frontends.delete(name)
-    // Replies of flows that began before still name the row; it is cleared after the grace period.
-    this.#frontendRows.rest(frontend.id, frontend.key.address, this.#nowMs())
+    const heir = this.#frontends.unclaim(key, portId, (id) => this.#ports.get(id))
+    if (heir !== undefined) heirs.add(heir)
   }
 
   #removePort(id: string, heirs: Set<ObjectKey>): void {
@@ -426,10 +353,7 @@ export class ServiceMaps {
     const next = { ...port, cluster, local }
     this.#ports.set(id, next)
     this.#noteExpiry(id, next)
-    for (const key of port.desired.frontends) {
-      const frontend = this.#frontends.get(frontendName(key))
-      if (frontend && ownerOf(frontend)?.id === id) this.#writeFrontend(frontend, next)
-    }
+    this.#frontends.rewrite(next)
   }
 
   #noteExpiry(id: string, port: InstalledPort): void {
@@ -439,17 +363,6 @@ export class ServiceMaps {
     if (this.#expiring.get(id) === untilMs) return
     this.#expiring.delete(id)
     if (untilMs < Number.POSITIVE_INFINITY) this.#expiring.set(id, untilMs)
-  }
-
-  /** The number that an earlier process gave this Service, found through any of its frontends. */
-  #adoptedServiceId(desired: readonly DesiredPort[]): number | undefined {
-    for (const { frontends } of desired) {
-      const adopted = frontends
-        .map((frontend) => this.#frontends.get(frontendName(frontend)))
-        .find((frontend) => frontend?.claims.size === 0)
-      if (adopted?.value) return adopted.value.serviceId
-    }
-    return undefined
   }
 
   /** Numbers of ports that the Service no longer has, and of the Service itself when it has none, are given back. */
@@ -467,73 +380,9 @@ export class ServiceMaps {
     this.#portNamesOf.delete(service)
     this.#serviceIds.release(service, nowMs)
   }
-
-  #heldBy(desired: readonly DesiredPort[]): Address[] {
-    const held = new Set<Address>()
-    for (const port of desired) {
-      for (const key of port.frontends) {
-        const frontend = this.#frontends.get(frontendName(key))
-        if (key.port !== 0 && frontend?.value && ownerOf(frontend)?.id === port.id) held.add(key.address)
-      }
-    }
-    return [...held]
-  }
-}
-
-/** A ClusterIP is its Service's own, whoever names it as an external address; else the older Service has it. */
-function ownerOf(frontend: Frontend): DesiredPort | undefined {
-  if (frontend.claims.size === 1) return frontend.claims.values().next().value
-  const name = frontendName(frontend.key)
-  const isExternal = (port: DesiredPort) =>
-    port.frontends.find((candidate) => frontendName(candidate) === name)?.external ?? true
-  const order = [...frontend.claims.values()].sort(
-    (a, b) =>
-      Number(isExternal(a)) - Number(isExternal(b)) || a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
-  )
-  return order[0]
 }
 
 /** The age of a Service is no part of what is written. */
 function equalPlans(a: DesiredPort, b: DesiredPort): boolean {
   return equalRows(a, a.createdMs === b.createdMs ? b : { ...b, createdMs: a.createdMs })
-}
-
-function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {
-  return `${key.address} port ${key.port}/${key.protocol} belongs to the older Service ${owner.service}; change one of the two`
-}
-
-/** Another node can answer in the name of an address only if it has it too; a node's own address is known to that node alone. */
-function isOnEveryNode({ kind }: DesiredFrontend): boolean {
-  return kind === 'cluster-ip' || kind === 'external-ip' || kind === 'load-balancer'
-}
-
-function flagsOf(port: DesiredPort, frontend: DesiredFrontend): number {
-  const { FRONTEND_EXTERNAL, FRONTEND_EXTERNAL_LOCAL, FRONTEND_INTERNAL_LOCAL } = FrontendFlags
-  const { FRONTEND_DSR, FRONTEND_ANY_ENDPOINT, FRONTEND_RANDOM } = FrontendFlags
-  const { FRONTEND_SOURCE_RANGES, FRONTEND_SOCKET_ONLY } = FrontendFlags
-  return (
-    (frontend.external ? FRONTEND_EXTERNAL : 0) |
-    (port.forwarding === 'dsr' && isOnEveryNode(frontend) ? FRONTEND_DSR : 0) |
-    (port.isRandom ? FRONTEND_RANDOM : 0) |
-    (frontend.kind === 'load-balancer' && port.sourceRanges.length > 0 ? FRONTEND_SOURCE_RANGES : 0) |
-    (frontend.kind === 'loopback' ? FRONTEND_SOCKET_ONLY : 0) |
-    (port.externalLocal ? FRONTEND_EXTERNAL_LOCAL : 0) |
-    (port.internalLocal ? FRONTEND_INTERNAL_LOCAL : 0) |
-    (port.anyEndpoint ? FRONTEND_ANY_ENDPOINT : 0)
-  )
-}
-
-function equalFrontends(a: FrontendValue, b: FrontendValue): boolean {
-  const equalRanges = (['cluster', 'clusterBefore', 'local', 'localBefore'] as const).every((name) => {
-    const left = a[name] ?? NO_RANGE
-    const right = b[name] ?? NO_RANGE
-    return left.size === right.size && (left.size === 0 || left.base === right.base)
-  })
-  return (
-    equalRanges &&
-    a.serviceId === b.serviceId &&
-    a.portId === b.portId &&
-    a.flags === b.flags &&
-    a.affinityTicks === b.affinityTicks
-  )
 }

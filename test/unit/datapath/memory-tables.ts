@@ -116,12 +116,12 @@ class BackendHash extends MemoryHash<BackendKey, number> {
   }
 }
 
-export function memoryTables(slots = 1 << 16, rows = 1 << 12) {
+export function memoryTables(slots = 1 << 16, rows = 1 << 12, frontends = rows) {
   const journal: string[] = []
   return {
     journal,
     frontends: new FrontendHash('frontends', journal),
-    frontendAddresses: new MemoryArray<FrontendAddressValue>('frontend_addresses', journal, rows),
+    frontendAddresses: new MemoryArray<FrontendAddressValue>('frontend_addresses', journal, frontends),
     filter: new Uint32Array(AbiConstant.FILTER_BITS / 32),
     slots: new Uint32Array(slots),
     backends: new MemoryArray<BackendValue>('backends', journal, rows),

@@ -346,6 +346,25 @@ t.test('backends that do not fit are not half written', async (t) => {
   t.equal(maps.apply(web, [port(web, [2])]).foundRoom, true, 'and nothing was leaked')
 })
 
+t.test('OPS-013 a frontend that found no room is said, and written once there is some', async (t) => {
+  // Row 0 is never used: two frontends fit.
+  const { tables, maps, advance } = setUp(memoryTables(1 << 16, 16, 3))
+  maps.apply(web, [port(web, [2])])
+  const other = objectKey('shop', 'other')
+  const key = { address: address('203.0.113.9'), port: 80, protocol: 'TCP' } as const
+  const desired = [port(other, [7], { frontends: [{ ...key, external: true, kind: 'load-balancer' }] })]
+  const status = maps.apply(other, desired)
+  t.equal(status.foundRoom, false)
+  t.match(status.problems, [
+    /the table of frontends of this node is full; raise datapath.capacities.frontends/,
+  ])
+  t.equal(tables.frontends.get(key), undefined)
+  maps.apply(web, [])
+  advance(61_000)
+  t.equal(maps.apply(other, desired).foundRoom, true, 'the same plan, applied again')
+  t.ok(tables.frontends.get(key))
+})
+
 t.test('a ClusterIP cannot be taken by an older Service that names it as an external address', async (t) => {
   const { tables, maps } = setUp()
   const thief = objectKey('shop', 'thief')
