@@ -258,8 +258,8 @@ t.test(
       (await bed.order('client1', { kind: 'ask', key: 'window', text: '/hostname', timeoutMs: 2000 })).text
     t.equal(await ask(), 'p1')
     await bed.order('client1', raw)
-    // ACK, RST, SYN with ACK, FIN with ACK.
-    for (const flags of [0x10, 0x04, 0x12, 0x11])
+    // ACK, SYN with ACK, FIN with ACK, RST. After a reset, a SYN with ACK would be another connection's.
+    for (const flags of [0x10, 0x12, 0x11, 0x04])
       await bed.order('default/p1', {
         ...raw,
         to: client,
