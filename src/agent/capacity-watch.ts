@@ -14,7 +14,7 @@ export interface CapacityWatchOptions {
   readonly log: Pick<Logger, 'warn' | 'info'>
   readonly flows: { readonly capacity: number; sweep(count: number): number }
   readonly fills: () => readonly MapFill[]
-  /** New flows that found no place, since the node came up. */
+  /** Packets of new flows that found no place, since the node came up. */
   readonly refusedFlows: () => number
   readonly nowMs: () => number
 }
@@ -54,7 +54,11 @@ export class CapacityWatch {
     this.#refused = refused
     if (more > 0) {
       const mend = 'raise datapath.capacities.flows and restart the agent'
-      this.#warn('refused', { refused: more }, `the flow table refused ${more} new flows; ${mend}`)
+      this.#warn(
+        'refused',
+        { refused: more },
+        `the flow table had no place for ${more} packets of new flows; ${mend}`,
+      )
     }
   }
 

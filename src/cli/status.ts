@@ -121,7 +121,7 @@ function formatFills({ fills, flows }: AgentStatus): string {
     mebibytes(memoryBytes),
     knob === undefined ? '' : `datapath.capacities.${knob}`,
   ])
-  const refused = flows.refused > 0 ? `\n${flows.refused} new flows were refused for want of a place.` : ''
+  const refused = flows.refused > 0 ? `\n${flows.refused} packets of new flows found no place.` : ''
   return `${formatTable(['TABLE', 'USED', 'CAPACITY', 'FILL', 'MEMORY', 'KNOB'], rows)}${refused}`
 }
 

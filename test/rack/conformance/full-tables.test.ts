@@ -38,7 +38,7 @@ t.test('CT-008 a full flow table refuses new flows, keeps old ones, and says so'
   t.ok(seen.opened < CONNECTIONS, `and not all: ${seen.opened} of ${CONNECTIONS}`)
   t.equal(seen.answeredAgain, seen.opened, 'whoever was served goes on being served')
   const status = await weir('status')
-  t.match(status.stdout, /\d+ new flows were refused for want of a place/)
+  t.match(status.stdout, /\d+ packets of new flows found no place/)
   t.match(status.stdout, /^Flows +\d+ \(.*established/m)
   t.match(status.stdout, /^weir_pod_tc +\d+ +tcx_ingress /m)
   const flows = await weir('flow', 'get', '--address', vip, '--port', '80', '-o', 'json')
@@ -50,7 +50,7 @@ t.test('CT-008 a full flow table refuses new flows, keeps old ones, and says so'
   t.match((await weir('flow', 'drops')).stdout, /FLOW_SET_FULL +TCP .*:80 +default\/web/)
   await bed.until('a line in the log', async () => {
     const log = await runAt({}, ['cat', `${host.directory}/agent.log`])
-    return log.stdout.includes('the flow table refused')
+    return log.stdout.includes('the flow table had no place')
   })
 })
 

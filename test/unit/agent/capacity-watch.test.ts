@@ -53,7 +53,7 @@ t.test('CT-008 flows that the table refused are told of; those of before the sta
   t.same(said, [])
   state.refused += 7
   watch.look()
-  t.match(said, ['the flow table refused 7 new flows; raise datapath.capacities.flows'])
+  t.match(said, ['the flow table had no place for 7 packets of new flows; raise datapath.capacities.flows'])
 })
 
 t.test('the whole table is swept in ten seconds, a hundredth at a time', async (t) => {
