@@ -83,7 +83,7 @@ const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
     /^flows +90 +100 +90 % nearly full +3\.0 MiB +datapath\.capacities\.flows$/m,
   ],
   ['a table of fixed size', /^nodes +1 +16384 +0 % +0\.5 MiB$/m],
-  ['refused flows', /^7 new flows were refused for want of a place\.$/m],
+  ['refused flows', /^7 packets of new flows found no place\.$/m],
   ['what the kernel lacks, and what is done', /^tcx +6\.6 +classifiers of clsact$/m],
 ]
 
