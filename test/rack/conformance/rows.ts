@@ -152,7 +152,7 @@ const SECTIONS: Readonly<Record<string, readonly (readonly [string, 0 | 1 | 2, s
     [
       'OPS-011',
       0,
-      '10 000 Services and 100 000 endpoints within the budgets',
+      '10 000 Services, 150 000 endpoints and 5 000 nodes: start-up and steady limits',
       'shown by `npm run bench:control`, figures in bench/RESULTS.md',
     ],
     [
