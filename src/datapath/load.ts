@@ -5,11 +5,9 @@
 //   <bpffs>/links/…   attachments, see attach.ts
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
-import { release } from 'node:os'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gunzipSync } from 'node:zlib'
 import { type Address, addressToBytes, type Family } from '../model/address.ts'
 import {
   BpfError,
@@ -24,6 +22,7 @@ import {
   makePinDirectory,
   openObject,
 } from '../sys/libbpf-ts/index.ts'
+import { kernelHertz } from '../sys/libc/clock.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import * as abi from './abi.gen.ts'
 import type { UplinkPrograms } from './attach.ts'
@@ -282,9 +281,7 @@ function readSecret(bpffs: string): readonly bigint[] {
   }
 }
 
-const HERTZ_DEFAULT = 250
-
-/** A flow's tick is the power of two of jiffies nearest above a second; the kernel tells its HZ only in its configuration. */
+/** A flow's tick is the power of two of jiffies nearest to a second. */
 function tickShift(): number {
   return Math.round(Math.log2(kernelHertz()))
 }
@@ -292,20 +289,4 @@ function tickShift(): number {
 /** How long a tick takes. */
 export function tickSeconds(): number {
   return 2 ** tickShift() / kernelHertz()
-}
-
-function kernelHertz(): number {
-  const sources = [
-    () => gunzipSync(readFileSync('/proc/config.gz')).toString(),
-    () => readFileSync(`/boot/config-${release()}`, 'utf8'),
-  ]
-  for (const read of sources) {
-    try {
-      const found = /^CONFIG_HZ=(\d+)$/m.exec(read())?.[1]
-      if (found !== undefined) return Number(found)
-    } catch {
-      // Neither file has to be there.
-    }
-  }
-  return HERTZ_DEFAULT
 }

@@ -1,0 +1,18 @@
+// The kernel's tick, against the kernel's own configuration where this machine shows it.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { release } from 'node:os'
+import t from 'tap'
+import { kernelHertz } from '../../../../src/sys/libc/clock.ts'
+
+const configuration = `/boot/config-${release()}`
+
+t.test('the tick is one of those a kernel can have', async (t) => {
+  const hertz = kernelHertz()
+  t.ok(Number.isInteger(hertz) && hertz >= 24 && hertz <= 1200, `${hertz}`)
+})
+
+t.test('and the one it was built with', { skip: !existsSync(configuration) }, async (t) => {
+  const told = /^CONFIG_HZ=(\d+)$/m.exec(readFileSync(configuration, 'utf8'))?.[1]
+  t.equal(kernelHertz(), Number(told))
+})
