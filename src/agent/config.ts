@@ -269,7 +269,10 @@ function fillIn(
   })
 }
 
-const KNOWN_KEYS = collectKeys(z.toJSONSchema(configFields, { io: 'input', unrepresentable: 'any' }))
+/** Every key by its last name. */
+export const KNOWN_KEYS: ReadonlySet<string> = collectKeys(
+  z.toJSONSchema(configFields, { io: 'input', unrepresentable: 'any' }),
+)
 
 function collectKeys(schema: unknown, into = new Set<string>()): Set<string> {
   if (typeof schema !== 'object' || schema === null) return into

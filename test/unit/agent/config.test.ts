@@ -1,7 +1,8 @@
 // The configuration file: defaults, and refusals that name the key and the mend.
 
+import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { loadConfig, parseConfig } from '../../../src/agent/config.ts'
+import { KNOWN_KEYS, loadConfig, parseConfig } from '../../../src/agent/config.ts'
 
 const GOOD = `
 nodeName: node1
@@ -151,4 +152,19 @@ t.test('variables are filled in from the environment', async (t) => {
   const text = GOOD.replace('nodeName: node1', 'nodeName: ${NODE_NAME} # ${NOT_READ}')
   t.equal(parseConfig(text, 'agent.yaml', { NODE_NAME: 'worker-7' }).nodeName, 'worker-7')
   t.throws(() => parseConfig(text, 'agent.yaml', {}), { message: /uses \$\{NODE_NAME\}, which is not set/ })
+})
+
+t.test("the README's table of keys is that of the schema", async (t) => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
+  const table = /\n\| key \| meaning \|\n((?:\|.*\n)+)/.exec(readme)?.[1] ?? ''
+  const words = (text: string) => [...text.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? '')
+  const missing = [...KNOWN_KEYS].filter((key) => !new RegExp(`\\b${key}\\b`).test(words(table).join(' ')))
+  t.strictSame(missing, [], 'every key is told')
+  const told = [...table.matchAll(/^\| (.*?) \|/gm)].flatMap((row) => words(row[1] ?? ''))
+  const segments = told.flatMap((path) => path.replaceAll('[]', '').split('.'))
+  t.strictSame(
+    segments.filter((key) => !KNOWN_KEYS.has(key)),
+    [],
+    'and every key that is told exists',
+  )
 })
