@@ -28,7 +28,7 @@ export class EndedSockets {
       endsTcp,
       namespaces: () => network.facts().pods.flatMap((pod) => pod.namespace ?? []),
       isServing: (service, backend) => datapath.services.isServing(service, backend),
-      isPodGone: (address) => !isListed(sources, address),
+      listedAddresses: () => listedAddresses(sources),
       onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
     })
     const { problem } = this.#sockets.status
@@ -53,8 +53,8 @@ export class EndedSockets {
 }
 
 /** A pod leaves its slices when it is gone; one that only stopped being ready stays in them. */
-function isListed(sources: Sources, address: Address): boolean {
-  for (const slice of sources.slices.values())
-    if (slice.endpoints.some((endpoint) => endpoint.address === address)) return true
-  return false
+function listedAddresses({ slices }: Sources): Set<Address> {
+  const listed = new Set<Address>()
+  for (const { endpoints } of slices.values()) for (const { address } of endpoints) listed.add(address)
+  return listed
 }

@@ -45,7 +45,8 @@ export interface StaleSocketsOptions {
   /** Of the pods of this node; the node's own namespace is always looked at. */
   readonly namespaces: () => readonly PodNamespace[]
   readonly isServing: (service: FrontendKey, backend: BackendKey) => boolean
-  readonly isPodGone: (address: Address) => boolean
+  /** Addresses that still belong to pods; costly, hence asked for at most once a look, and only for TCP. */
+  readonly listedAddresses: () => ReadonlySet<Address>
   readonly onProblem: (action: string, error: unknown) => void
 }
 
@@ -62,6 +63,8 @@ export class StaleSockets {
   readonly #ended: Record<SocketProtocol, number> = { udp: 0, tcp: 0 }
   #problem: string | undefined
   #owesSecondLook = false
+  /** Of this look, once it was needed. */
+  #listed: ReadonlySet<Address> | undefined
 
   constructor(options: StaleSocketsOptions) {
     this.#options = options
@@ -97,6 +100,7 @@ export class StaleSockets {
     if (!lists) return
     if (this.#owesSecondLook) this.#rounds.requestIn(SECOND_LOOK_MS)
     this.#owesSecondLook = false
+    this.#listed = undefined
     const seen = new Set<bigint>()
     for (const namespace of [undefined, ...namespaces()]) {
       if (namespace !== undefined && seen.has(namespace.cookie)) continue
@@ -105,6 +109,7 @@ export class StaleSockets {
       if (endsTcp) await this.#look(lists.tcp, 'tcp', namespace)
       await setImmediate()
     }
+    this.#listed = undefined
   }
 
   async #look(
@@ -142,8 +147,14 @@ export class StaleSockets {
   }
 
   #isStale({ service, backend }: TranslatedSocket, protocol: SocketProtocol): boolean {
-    const { isServing, isPodGone } = this.#options
-    return !isServing(service, backend) && (protocol === 'udp' || isPodGone(backend.address))
+    return (
+      !this.#options.isServing(service, backend) && (protocol === 'udp' || this.#isPodGone(backend.address))
+    )
+  }
+
+  #isPodGone(address: Address): boolean {
+    this.#listed ??= this.#options.listedAddresses()
+    return !this.#listed.has(address)
   }
 
   async #end(diagnosis: SocketDiagnosis, socket: TranslatedSocket, protocol: SocketProtocol): Promise<void> {

@@ -12,7 +12,7 @@ import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
 import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
 import { StaleSockets } from '../../src/datapath/stale-sockets.ts'
-import { address, addressToBytes, type Family, formatAddress } from '../../src/model/address.ts'
+import { type Address, address, addressToBytes, type Family, formatAddress } from '../../src/model/address.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { TCP, UDP } from './packet.ts'
@@ -367,6 +367,7 @@ t.test('what is no Service is left alone', async (t) => {
 async function endStale(
   isServing: (backendPort: number) => boolean,
   endsTcp: boolean,
+  listed: readonly Address[] = [],
 ): Promise<StaleSockets> {
   const stale = new StaleSockets({
     lists: datapath.socketLists,
@@ -374,7 +375,7 @@ async function endStale(
     endsTcp,
     namespaces: () => [],
     isServing: (_, backend) => isServing(backend.port),
-    isPodGone: () => true,
+    listedAddresses: () => new Set(listed),
     onProblem: (action, error) => t.fail(`${action}: ${error}`),
   })
   await stale.look()
@@ -431,6 +432,12 @@ for (const [family, number] of families) {
       t.equal(living.broken, undefined, 'the kernel knows that the backend lives')
       const row = datapath.map('backends').lookup(u32(id)) ?? Buffer.alloc(0)
       const gone = { ...abi.decodeBackend(row), state: abi.BackendState.BACKEND_GONE }
+      const unready = await outlast(tcp, async () => {
+        datapath.map('backends').update(u32(id), abi.encodeBackend(gone))
+        t.match((await endStale(() => false, true, [address(LOOPBACK[family])])).status.ended, { tcp: 0 })
+      })
+      t.equal(unready.broken, undefined, 'a pod that still exists')
+      datapath.map('backends').update(u32(id), row)
       const ended = await outlast(tcp, async () => {
         datapath.map('backends').update(u32(id), abi.encodeBackend(gone))
         t.match((await endStale(() => false, true)).status.ended, { tcp: 1 })
