@@ -1,4 +1,4 @@
-// From a bare machine to a built checkout, then on to what was asked: `sandbox`, `test` or `build`.
+// From a bare machine to a built checkout, then on to what was asked: one of GOALS.
 // Runs on whatever Node is there, with no dependency: checks the machine, installs Debian packages without
 // starting their daemons, installs npm packages (Node 24 among them), builds, and hands over to Node 24.
 
@@ -22,6 +22,8 @@ const GOALS = {
   sandbox: (args) => handOver('tools/weir.mjs', ['sandbox', 'demo', ...args]),
   test: (args) => handOver('tools/run-tests.mjs', args),
   build: () => 0,
+  conformance: (args) => handOver('tools/conformance.mjs', args),
+  'test-kernels': (args) => handOver('tools/kernel-matrix.mjs', args),
   'bench-control': (args) => handOver('bench/control.ts', args),
 }
 

@@ -16,7 +16,7 @@ const page = join(root, 'CONFORMANCE.md')
 const MARKERS = ['<!-- table: written by npm run conformance -->', '<!-- end of table -->']
 /** `SVC-001`, or several: `SVC-001, SVC-002 …`. */
 const IDS = /^((?:[A-Z]{2,3}-\d{3})(?:, [A-Z]{2,3}-\d{3})*)\b/
-const ID_IN_SOURCE = /['"`](?:[A-Z]{2,3}-\d{3})(?:, [A-Z]{2,3}-\d{3})* /
+const ID_IN_SOURCE = /['"`]((?:[A-Z]{2,3}-\d{3})(?:, [A-Z]{2,3}-\d{3})*) /g
 
 /** @typedef {{passed: number, failed: string[], files: Set<string>}} Shown */
 
@@ -30,8 +30,24 @@ function testFiles(directory) {
 
 function filesWithIds() {
   return testFiles(join(root, 'test'))
-    .filter((path) => ID_IN_SOURCE.test(readFileSync(path, 'utf8')))
     .map((path) => relative(root, path))
+    .filter((path) => idsInSource(path).length > 0)
+}
+
+function idsInSource(file) {
+  const source = readFileSync(join(root, file), 'utf8')
+  return [...source.matchAll(ID_IN_SOURCE)].flatMap((match) => match[1].split(', '))
+}
+
+/** A file that broke off, or could not even begin, has not shown what its other tests would have: these rows fail. */
+function noteBroken(file, shown) {
+  for (const id of idsInSource(file)) {
+    const row = shown.get(id) ?? { passed: 0, failed: [], files: new Set() }
+    if (row.files.has(file)) continue
+    row.failed.push(`${file} broke off`)
+    row.files.add(file)
+    shown.set(id, row)
+  }
 }
 
 /** Collects results of tests named by ids from a whole run's TAP. @returns {{parser: Parser, shown: Map<string, Shown>}} */
@@ -46,7 +62,10 @@ function collect() {
 function follow(parser, file, shown) {
   parser.on('child', (child) => follow(child, file ?? child.name, shown))
   parser.on('assert', (point) => {
-    if (file === undefined) return
+    if (file === undefined) {
+      if (!point.ok && point.name.endsWith('.test.ts')) noteBroken(point.name, shown)
+      return
+    }
     const ids = IDS.exec(point.name)?.[1]
     if (ids === undefined || point.skip || point.todo) return
     for (const id of ids.split(', ')) {
