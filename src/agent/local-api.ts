@@ -4,6 +4,8 @@
 import { rmSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 
+const NOWHERE = { pathname: '', searchParams: new URLSearchParams() }
+
 /** What it returns, or resolves to, is sent as JSON. */
 export type LocalHandler = (query: URLSearchParams) => unknown
 
@@ -26,7 +28,8 @@ export async function serveLocalApi(
   handlers: Readonly<Record<string, LocalHandler>>,
 ): Promise<Server> {
   const server = createServer((request, response) => {
-    const { pathname: path, searchParams } = new URL(request.url ?? '/', 'http://agent')
+    // What is no URL (`//`) is no path either.
+    const { pathname: path, searchParams } = URL.parse(request.url ?? '/', 'http://agent') ?? NOWHERE
     const handler = Object.hasOwn(handlers, path) ? handlers[path] : undefined
     const known = Object.keys(handlers).join(', ')
     if (request.method !== 'GET' || !handler) {
