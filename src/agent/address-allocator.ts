@@ -24,6 +24,9 @@ import { serviceObject } from './report-problems.ts'
 /** Claims noted at a stretch. */
 const SLICE = 1000
 
+/** Services whose status the API server refuses (an admission policy, say) before a round breaks off: then it is likely to be us. */
+const REFUSALS_MAX = 100
+
 const LEASE = { namespace: 'kube-system', name: 'weir-address-allocator' }
 
 export interface AddressAllocatorOptions {
@@ -93,11 +96,26 @@ export class AddressAllocator {
     }
     for (const grant of this.#ledger.decide()) this.#unwritten.set(grant.service, grant)
     if (count >= SLICE) await setImmediate()
-    for (const [key, grant] of this.#unwritten) {
-      const service = services.get(key)
-      if (service && !this.#isAsWanted(service, grant)) await this.#write(service, grant)
-      this.#unwritten.delete(key)
+    await this.#writeAll()
+  }
+
+  /** A Service that is refused waits behind the others, and keeps none of them from its addresses. */
+  async #writeAll(): Promise<void> {
+    const refusals: unknown[] = []
+    for (const [key, grant] of [...this.#unwritten]) {
+      // Of a term that has ended meanwhile.
+      if (this.#unwritten.get(key) !== grant) continue
+      const service = this.#options.services.get(key)
+      try {
+        if (service && !this.#isAsWanted(service, grant)) await this.#write(service, grant)
+        this.#unwritten.delete(key)
+      } catch (error) {
+        if (!isKubeError(error, 'forbidden', 'invalid', 'conflict', 'server-error')) throw error
+        if (this.#unwritten.delete(key)) this.#unwritten.set(key, grant)
+        if (refusals.push(error) >= REFUSALS_MAX) break
+      }
     }
+    if (refusals.length > 0) throw refusals[0]
   }
 
   /** What is no pool's is not ours to take back. */
