@@ -138,8 +138,15 @@ export class Sysctls {
     for (const [name, entry] of Object.entries(this.#record))
       if (read(name) !== undefined) record[name] = entry
     for (const [name, value] of needed) {
-      const former = read(name)
-      if (former !== undefined && former !== value) record[name] ??= { former, set: value }
+      const before = read(name)
+      if (before === undefined || before === value) continue
+      const known = record[name]
+      // Another value than last time (ports reserved beside those of others): the uninstallation looks for what was set last.
+      if (known?.set !== value)
+        record[name] = {
+          former: known !== undefined && known.set === before ? known.former : before,
+          set: value,
+        }
     }
     if (JSON.stringify(record) !== JSON.stringify(this.#record)) {
       writeSysctlRecord(stateDirectory, record)

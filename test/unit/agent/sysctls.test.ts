@@ -113,6 +113,33 @@ t.test('former values survive restarts and come back, but not over what others s
   t.equal(values['net/ipv6/conf/all/forwarding'], '2', 'theirs now')
 })
 
+t.test(
+  'reserved ports that grow go back to what they were before us, or to what others made of them',
+  async (t) => {
+    for (const others of [undefined, '2000']) {
+      const { values, directory, access } = makeBed(t)
+      const reserved: Values = values
+      Object.assign(reserved, { 'net/ipv4/ip_local_port_range': '32768\t60999' })
+      reserved['net/ipv4/ip_local_reserved_ports'] = '1000'
+      const apply = (first: number) =>
+        new Sysctls({
+          ...access,
+          stateDirectory: directory,
+          snatPorts: { first, last: 50_999 },
+          onSet: () => {},
+          onProblem: () => {},
+        }).apply([UPLINK])
+      apply(50_500)
+      t.equal(reserved['net/ipv4/ip_local_reserved_ports'], '1000,50500-50999')
+      if (others !== undefined) reserved['net/ipv4/ip_local_reserved_ports'] = others
+      apply(50_000)
+      t.match(reserved['net/ipv4/ip_local_reserved_ports'], /50000-50999$/)
+      restoreSysctls(readSysctlRecord(directory), access, false)
+      t.equal(reserved['net/ipv4/ip_local_reserved_ports'], others ?? '1000')
+    }
+  },
+)
+
 t.test('OPS-007 killed before any write, the next process still knows what was before', async (t) => {
   const writes = Object.keys(needed({ ...base(), 'net/ipv4/conf/eth0.100/rp_filter': '1' })).length
   for (let fuse = 0; fuse < writes; fuse += 1) {
