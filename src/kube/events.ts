@@ -1,7 +1,8 @@
 // Events on the user's objects: how Weir says, where `kubectl get events` lists it, what it did or why it could not.
 //
 // One Event object per (object, reason, message); a repetition raises its count, as kubectl users expect. Losing an Event is
-// no failure of what it reports, so errors are only told to `onProblem`.
+// no failure of what it reports, so errors are only told to `onProblem`. Written one after another: a full table is told of on
+// thousands of objects at once, and the API server, and our watches on it, have other things to do.
 
 import { createHash } from 'node:crypto'
 import type { KubeClient } from './client.ts'
@@ -29,10 +30,14 @@ export type EventType = 'Normal' | 'Warning'
 const REPEAT_AFTER_MS = 300_000
 /** Bounds the memory of what was said; the oldest is forgotten first. */
 const REMEMBERED_MAX = 2000
+/** What comes while so many wait to be written is not written, and may be said again. */
+const WAITING_MAX = 1000
 
 export class EventRecorder {
   readonly #options: EventRecorderOptions
   readonly #said = new Map<string, number>()
+  #last: Promise<void> = Promise.resolve()
+  #waiting = 0
 
   constructor(options: EventRecorderOptions) {
     this.#options = options
@@ -45,11 +50,18 @@ export class EventRecorder {
     const nowMs = Date.now()
     if (nowMs - (this.#said.get(identity) ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return
     this.#said.delete(identity)
+    if (this.#waiting >= WAITING_MAX) return
     this.#said.set(identity, nowMs)
     const oldest = this.#said.keys().next().value
     if (this.#said.size > REMEMBERED_MAX && oldest !== undefined) this.#said.delete(oldest)
     const digest = createHash('sha256').update(identity).digest('hex').slice(0, 16)
-    this.#write(object, type, reason, message, `${object.name}.${digest}`).catch(this.#options.onProblem)
+    this.#waiting += 1
+    this.#last = this.#last
+      .then(() => this.#write(object, type, reason, message, `${object.name}.${digest}`))
+      .catch(this.#options.onProblem)
+      .finally(() => {
+        this.#waiting -= 1
+      })
   }
 
   async #write(
