@@ -35,22 +35,17 @@ async function expectLarge(bed: Bed, t: Test, vips: readonly string[]): Promise<
     t.equal(texts.filter((text) => text === message).length, texts.length, `6000 bytes by TCP through ${vip}`)
     const datagram = 'y'.repeat(2000)
     // The first ones are too long for the tunnel; they are lost, and their sender is told what fits.
+    let answered = 0
     await bed
-      .until('a datagram to be answered', async () => {
-        const asked = Array.from({ length: 6 }, () =>
+      .until('a round of datagrams to be answered', async () => {
+        const asked = Array.from({ length: 12 }, () =>
           bed.udp('client2', vip, 80, { message: `echo ${datagram}` }),
         )
-        return (await Promise.all(asked)).every(({ text }) => text === datagram)
+        answered = (await Promise.all(asked)).filter(({ text }) => text === datagram).length
+        return answered === 12
       })
       .catch(() => {})
-    const answers = await Promise.all(
-      Array.from({ length: 12 }, () => bed.udp('client2', vip, 80, { message: `echo ${datagram}` })),
-    )
-    t.equal(
-      answers.filter(({ text }) => text === datagram).length,
-      answers.length,
-      `2000 bytes by UDP through ${vip}`,
-    )
+    t.equal(answered, 12, `2000 bytes by UDP through ${vip}`)
   }
 }
 

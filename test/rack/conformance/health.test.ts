@@ -12,6 +12,7 @@ import { expectAnswerers, expectConnect } from './expect.ts'
 import { HTTP_PORT, LEAVING, pod, READY, service, slice } from './manifests.ts'
 
 /** A change that waits for twice this long is lag. */
+const WATCH_BACK_MS = 45_000
 const SYNC_SECONDS = 2
 const HEALTH_PORT = 10_256
 const METRICS_PORT = 10_249
@@ -333,6 +334,8 @@ t.test('OPS-003 the API server away: state is kept, and /livez stays healthy', a
   await bed.until(
     'the watch to be back',
     async () => (await metric(1, 'weir_api_watching{resource="services"}')) === 1,
+    // Tries are up to 15 s apart by then, and a list comes first.
+    WATCH_BACK_MS,
   )
   await bed.until(
     'node3, registered again, to be eligible',
