@@ -89,18 +89,71 @@ export interface Parts {
   readonly close: () => Promise<void>
 }
 
+/** What comes into being only when every source has synced, and what peers' sessions say. */
+interface Late {
+  loop?: ServiceLoop
+  allocator?: AddressAllocator
+  masquerade?: Masquerade
+  sockets?: EndedSockets
+  surroundings?: Surroundings
+  sessions: Sessions
+}
+
+type Ground = Awaited<ReturnType<typeof openGround>>
+
 async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
+  const late: Late = { sessions: new Map() }
+  const ground = await openGround(config, log, late)
+  const { datapath, network, sources } = ground
+  const surroundings = makeSurroundings(ground, late)
+  late.surroundings = surroundings
+  const served = servedFamilies(ground)
+  const routing = new Routing({ config, log, served, onSessions: (up) => takeSessions(late, up) })
+  const plan = planContext(config, sources.nodes)
+  const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
+  const upkeep = new Upkeep({
+    log,
+    present: () => new Set(network.devices().map(({ ifindex }) => ifindex)),
+    verify: (present) => datapath.verify(present),
+    onLost: () => late.loop?.networkChanged(),
+  })
+  const capacity = new CapacityWatch({
+    log,
+    flows: datapath.flows,
+    fills: () => datapath.fills(),
+    refusedFlows: () => datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
+    nowMs: Date.now,
+  })
+  const { drops, ring } = followDrops(datapath, log)
+  const early = { ring, upkeep, capacity, surroundings, monitoring, routing }
+  return {
+    datapath,
+    network,
+    sources,
+    routing,
+    loop: () => late.loop,
+    allocator: () => late.allocator,
+    masquerade: () => late.masquerade,
+    sockets: () => late.sockets,
+    upkeep,
+    capacity,
+    drops,
+    surroundings,
+    monitoring,
+    sessions: () => late.sessions,
+    begin: () => begin(ground, late, { plan, surroundings, monitoring, routing }),
+    close: () => closeAll(ground, late, early),
+  }
+}
+
+/** The kernel, the network and the API server as they are found; nothing is written yet but the programs' adoption. */
+async function openGround(config: AgentConfig, log: Logger, late: Late) {
   const netlink = new Netlink()
   const datapath = await openDatapath(config, netlink, log)
   log.info('datapath loaded; pinned state adopted')
-  let loop: ServiceLoop | undefined
-  let allocator: AddressAllocator | undefined
-  let masquerade: Masquerade | undefined
-  let sockets: EndedSockets | undefined
-  let surroundings: Surroundings | undefined
   const network = await openNetwork(config, netlink, log, () => {
-    loop?.networkChanged()
-    surroundings?.networkChanged()
+    late.loop?.networkChanged()
+    late.surroundings?.networkChanged()
   })
   const client = kubeClient(config)
   const events = new EventRecorder({
@@ -115,8 +168,12 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     log,
     startDelayMs: Math.random() * config.kubernetes.startSpreadSeconds * 1000,
   })
-  const nftables = new Nftables()
-  surroundings = new Surroundings({
+  return { config, log, netlink, nftables: new Nftables(), datapath, network, client, events, sources }
+}
+
+function makeSurroundings(ground: Ground, late: Late): Surroundings {
+  const { config, log, netlink, nftables, datapath, network, events, sources } = ground
+  return new Surroundings({
     stateDirectory: config.stateDirectory,
     nodeName: config.nodeName,
     snatPorts: config.datapath.snatPorts,
@@ -128,118 +185,101 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
         datapath,
         network,
         cgroup: config.datapath.cgroup,
-        served: () => loop?.served.values() ?? [],
+        served: () => late.loop?.served.values() ?? [],
         node: () => sources.nodes.get(config.nodeName),
         tunnelAddresses: Object.values(tunnelAddresses(config)).filter((one) => one !== undefined),
       }),
     onGone: ({ kind }) => {
       if (kind !== 'xdp-program') return
       datapath.reconsiderUplinks()
-      loop?.networkChanged()
+      late.loop?.networkChanged()
     },
     events,
     log,
   })
-  // Without its Node, other nodes do not know this one, and refuse what it tunnels: it must not attract clients.
-  const isMember = () => sources.nodes.get(config.nodeName) !== undefined
-  const served = () => {
+}
+
+/**
+ * The families whose addresses may be announced. Without its Node, other nodes do not know this one, and refuse what it
+ * tunnels: it must not attract clients.
+ */
+function servedFamilies({ config, datapath, network, sources }: Ground): () => ReadonlySet<Family> {
+  return () => {
     const { uplinks, gateways } = network.facts()
-    return new Set(isMember() && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
+    const isMember = sources.nodes.get(config.nodeName) !== undefined
+    return new Set(isMember && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
   }
-  let sessions: Sessions = new Map()
-  const onSessions = (established: ReadonlyMap<string, boolean>) => {
-    sessions = new Map(
-      [...established].flatMap(([text, isUp]) => {
-        const peer = parseAddress(text)
-        return peer === undefined ? [] : [[peer, isUp] as const]
-      }),
-    )
-    loop?.networkChanged()
-  }
-  const routing = new Routing({ config, log, served, onSessions })
-  const plan = planContext(config, sources.nodes)
-  const monitoring = new Monitoring({ config, sources, plan, events, log, served })
-  const begin = () => {
-    const { nodeName, pools } = config
-    const ended = new EndedSockets({
-      datapath,
-      network,
-      sources,
-      endsTcp: config.services.endTcpOfGonePods,
-      log,
-    })
-    sockets = ended
-    const onApplied = (served: Parameters<Routing['update']>[0]) => {
-      ended.applied()
-      surroundings.startLooking()
-      return routing.update(served)
-    }
-    loop = new ServiceLoop({
-      sessions: () => sessions,
-      plan,
-      sources,
-      datapath,
-      network,
-      events,
-      log,
-      observer: monitoring,
-      onApplied,
-    })
-    allocator = new AddressAllocator({ client, nodeName, pools, services: sources.services, events, log })
-    const { services, slices, nodes, serviceCidrs } = sources
-    masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
-    log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
-  }
-  const upkeep = new Upkeep({
-    log,
-    present: () => new Set(network.devices().map(({ ifindex }) => ifindex)),
-    verify: (present) => datapath.verify(present),
-    onLost: () => loop?.networkChanged(),
-  })
-  const capacity = new CapacityWatch({
-    log,
-    flows: datapath.flows,
-    fills: () => datapath.fills(),
-    refusedFlows: () => datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
-    nowMs: Date.now,
-  })
-  const { drops, ring } = followDrops(datapath, log)
-  const close = async () => {
-    upkeep.close()
-    capacity.close()
-    ring.stop()
-    surroundings.close()
-    await allocator?.close()
-    await masquerade?.close()
-    await loop?.close()
-    await sockets?.close()
-    monitoring.close()
-    await routing.close()
-    sources.close()
-    await network.close()
-    client.close()
-    nftables.close()
-    netlink.close()
-    datapath.close()
-  }
-  return {
+}
+
+function takeSessions(late: Late, established: ReadonlyMap<string, boolean>): void {
+  late.sessions = new Map(
+    [...established].flatMap(([text, isUp]) => {
+      const peer = parseAddress(text)
+      return peer === undefined ? [] : [[peer, isUp] as const]
+    }),
+  )
+  late.loop?.networkChanged()
+}
+
+interface BeginWith {
+  readonly plan: ReturnType<typeof planContext>
+  readonly surroundings: Surroundings
+  readonly monitoring: Monitoring
+  readonly routing: Routing
+}
+
+/** Every source has synced: from here on the kernel, BGP and the API server are told. */
+function begin(ground: Ground, late: Late, { plan, surroundings, monitoring, routing }: BeginWith): void {
+  const { config, log, datapath, network, client, events, sources } = ground
+  const { nodeName, pools } = config
+  const { services, slices, nodes, serviceCidrs } = sources
+  const endsTcp = config.services.endTcpOfGonePods
+  const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })
+  late.sockets = sockets
+  late.loop = new ServiceLoop({
+    sessions: () => late.sessions,
+    plan,
+    sources,
     datapath,
     network,
-    sources,
-    routing,
-    loop: () => loop,
-    allocator: () => allocator,
-    masquerade: () => masquerade,
-    sockets: () => sockets,
-    upkeep,
-    capacity,
-    drops,
-    surroundings,
-    monitoring,
-    sessions: () => sessions,
-    begin,
-    close,
-  }
+    events,
+    log,
+    observer: monitoring,
+    onApplied: (applied) => {
+      sockets.applied()
+      surroundings.startLooking()
+      return routing.update(applied)
+    },
+  })
+  late.allocator = new AddressAllocator({ client, nodeName, pools, services, events, log })
+  late.masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
+  log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
+}
+
+interface Early extends Omit<BeginWith, 'plan'> {
+  readonly ring: RingBuffer
+  readonly upkeep: Upkeep
+  readonly capacity: CapacityWatch
+}
+
+/** In the opposite order of how they came to be. */
+async function closeAll(ground: Ground, late: Late, early: Early): Promise<void> {
+  early.upkeep.close()
+  early.capacity.close()
+  early.ring.stop()
+  early.surroundings.close()
+  await late.allocator?.close()
+  await late.masquerade?.close()
+  await late.loop?.close()
+  await late.sockets?.close()
+  early.monitoring.close()
+  await early.routing.close()
+  ground.sources.close()
+  await ground.network.close()
+  ground.client.close()
+  ground.nftables.close()
+  ground.netlink.close()
+  ground.datapath.close()
 }
 
 const NS_PER_MS = 1_000_000n
