@@ -18,7 +18,7 @@ export interface PlacedPort {
 }
 
 interface Frontend {
-  readonly key: DesiredFrontend
+  readonly key: FrontendKey
   readonly id: number
   /** Ports that want this address and port; one of them owns it. */
   readonly claims: Map<string, DesiredPort>
@@ -55,10 +55,7 @@ export class FrontendClaims {
 
   /** Takes over what an earlier process left; it has no claim until a port makes one. */
   adopt(key: FrontendKey, value: FrontendValue): void {
-    const external = (value.flags & FrontendFlags.FRONTEND_EXTERNAL) !== 0
-    const frontend = { ...key, external, kind: external ? 'external-ip' : 'cluster-ip' } as const
-    const name = frontendName(frontend)
-    this.#frontends.set(name, { key: frontend, id: value.frontendId, claims: new Map(), value })
+    this.#frontends.set(frontendName(key), { key, id: value.frontendId, claims: new Map(), value })
   }
 
   /** What an earlier process wrote for the first of these that nobody has claimed since. */
@@ -151,7 +148,7 @@ export class FrontendClaims {
     const value: FrontendValue = {
       frontendId: frontend.id,
       serviceId,
-      flags: flagsOf(desired, frontend.key),
+      flags: flagsOf(desired, viewOf(desired, frontend.key)),
       affinityTicks: Math.ceil(desired.affinitySeconds / tickSeconds),
       portId: portIds.take(desired.portName, frontend.value?.portId),
       cluster: cluster.current,
@@ -192,6 +189,14 @@ function ownerOf(frontend: Frontend): DesiredPort | undefined {
 
 function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {
   return `${key.address} port ${key.port}/${key.protocol} belongs to the older Service ${owner.service}; change one of the two`
+}
+
+/** An address and port as its owner means it: a node port, a load balancer's address; another Service may mean another thing. */
+function viewOf(port: DesiredPort, key: FrontendKey): DesiredFrontend {
+  const name = frontendName(key)
+  const own = port.frontends.find((candidate) => frontendName(candidate) === name)
+  if (own) return own
+  throw new Error(`${port.id} owns ${name} without asking for it`)
 }
 
 /** Another node can answer in the name of an address only if it has it too; a node's own address is known to that node alone. */

@@ -40,7 +40,7 @@ export interface DesiredFrontend {
   readonly kind: FrontendKind
 }
 
-export function frontendName(frontend: DesiredFrontend): string {
+export function frontendName(frontend: Pick<DesiredFrontend, 'address' | 'port' | 'protocol'>): string {
   return `${frontend.address} ${frontend.port} ${frontend.protocol}`
 }
 

@@ -1,6 +1,7 @@
 // Addresses from outside: NodePorts, externalIPs, load-balancer addresses and hostPorts, and who may use them.
 
 import t from 'tap'
+import { startAgent } from '../../../src/sandbox/nodes.ts'
 import { kernelNextHops } from '../../../src/sandbox/proof/routes.ts'
 import { Bed } from './bed.ts'
 import { expectAnswerers, expectClientAddress, expectConnect } from './expect.ts'
@@ -77,7 +78,7 @@ t.test('EXT-006 an externalIP is served on nobody’s address', async (t) => {
 })
 
 t.test(
-  'EXT-007, EXT-008 source ranges: clients, pods and nodes alike, at the load-balancer address alone',
+  'EXT-001, EXT-007, EXT-008, SVC-021 source ranges: clients, pods and nodes alike, at the load-balancer address alone; agents replaced, all is as before',
   async (t) => {
     const [client] = bed.rack.plan.clients
     await bed.apply(
@@ -94,6 +95,16 @@ t.test(
     const { clusterIps, nodePorts } = await bed.serviceAddresses('ranged')
     await expectAnswerers(bed, t, 'default/caller', clusterIps, PODS)
     await expectAnswerers(bed, t, 'client2', loopbacks(3), PODS, { port: nodePorts['80/TCP'] ?? 0 })
+    for (const node of bed.rack.plan.nodes) await startAgent(bed.rack, node)
+    await bed.until('the agents to have synced again', async () => {
+      const states = await Promise.all(
+        bed.rack.plan.nodes.map(({ name }) => bed.agent<{ synced: boolean }>(name, '/v1/status')),
+      )
+      return states.every(({ synced }) => synced)
+    })
+    await expectConnect(bed, t, 'client2', vips, 'silent')
+    for (const node of [1, 2, 3])
+      await expectAnswerers(bed, t, 'client2', loopbacks(node), PODS, { port: nodePorts['80/TCP'] ?? 0 })
     await bed.patch('service', 'ranged', { spec: { loadBalancerSourceRanges: null } })
     await expectAnswerers(bed, t, 'client2', vips, PODS)
   },

@@ -298,6 +298,40 @@ t.test('the filter: set while a frontend or its rest lasts, across restarts too'
   t.equal(second.tables.frontendAddresses.rows.size, 1)
 })
 
+t.test(
+  'SVC-021 a new process means each address as its Service does: node ports, source ranges, loopbacks',
+  async (t) => {
+    const kinds = [
+      'cluster-ip',
+      'node-port',
+      'external-ip',
+      'load-balancer',
+      'host-port',
+      'loopback',
+    ] as const
+    const desired = port(web, [2, 3], {
+      sourceRanges: ['198.51.100.0/24' as Prefix],
+      frontends: kinds.map((kind, index) => ({
+        address: address(`203.0.113.${10 + index}`),
+        port: 80,
+        protocol: 'TCP',
+        external: kind !== 'cluster-ip',
+        kind,
+      })),
+    })
+    const first = setUp()
+    first.maps.apply(web, [desired])
+    const flags = () => desired.frontends.map((key) => first.tables.frontends.get(key)?.flags)
+    const before = flags()
+    t.equal(new Set(before).size, 5, 'an external and a cluster address differ, and so do the others')
+    const second = setUp(first.tables)
+    // Changed, so that every frontend is written.
+    second.maps.apply(web, [{ ...desired, affinitySeconds: 60 }])
+    second.maps.prune()
+    t.strictSame(flags(), before)
+  },
+)
+
 t.test('a full slot array is said, and the old table goes on serving', async (t) => {
   const { tables, maps } = setUp(memoryTables(300))
   maps.apply(web, [port(web, [2])])
