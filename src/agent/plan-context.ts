@@ -90,9 +90,12 @@ export function planContext(config: AgentConfig, nodes: Table<Node>): AgentPlanC
       const isAllowed = externalIPs.allow.some((prefix) => prefixContains(prefix, candidate))
       return isAllowed ? undefined : 'it is in none of the networks of services.externalIPs.allow'
     }
-    if (configured.has(candidate)) return "it is this node's own, a router's or an API server's"
+    // First of all by name, so that every node says the same.
     const owner = index.nodeOf(candidate)
-    return owner === undefined ? undefined : `it belongs to node ${owner} or its pods`
+    if (owner !== undefined) return `it belongs to node ${owner} or its pods`
+    return configured.has(candidate)
+      ? `node ${config.nodeName} knows it as a router's or an API server's`
+      : undefined
   }
   return {
     nodeName: config.nodeName,

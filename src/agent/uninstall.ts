@@ -34,7 +34,7 @@ export class UninstallError extends Error {
 /** @returns one line for each thing that was removed or put back, or would be */
 export async function uninstall(config: AgentConfig, isDryRun: boolean): Promise<string[]> {
   const { stateDirectory, datapath } = config
-  if (await answers(join(stateDirectory, 'agent.sock'))) {
+  if (!isDryRun && (await answers(join(stateDirectory, 'agent.sock')))) {
     throw new UninstallError(
       `the agent runs: it answers on ${join(stateDirectory, 'agent.sock')}. Mend: stop it first (kubectl delete daemonset weir, or systemctl stop)`,
     )

@@ -137,7 +137,7 @@ async function up(invocation: Invocation): Promise<number> {
   process.stdout.write(`\nRack ${rack.name} is up.\n`)
   if (!rack.fabricOnly) process.stdout.write(`  export KUBECONFIG=${rack.kubeconfig}\n`)
   process.stdout.write(
-    `  weir sandbox status${flag}\n  weir sandbox exec tor1${flag} -- vtysh -c 'show bgp summary'\n`,
+    `  npx weir sandbox status${flag}\n  npx weir sandbox exec tor1${flag} -- vtysh -c 'show bgp summary'\n`,
   )
   return 0
 }
@@ -194,7 +194,8 @@ async function breakLink({ name, operands, values }: Invocation): Promise<number
   const link = findLink(rack.plan, operands[0] ?? '')
   await (values.blackhole ? blackholeLink : cutLink)(link, rack.host)
   const what = values.blackhole ? 'now loses every frame, carrier stays' : 'is cut'
-  process.stdout.write(`${operands[0]} ${what}. 'weir sandbox heal ${operands[0]}' mends it.\n`)
+  const flag = name === RACK_NAME_DEFAULT ? '' : ` --name ${name}`
+  process.stdout.write(`${operands[0]} ${what}. 'npx weir sandbox heal ${operands[0]}${flag}' mends it.\n`)
   return 0
 }
 

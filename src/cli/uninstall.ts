@@ -12,7 +12,7 @@ programs, links, maps and their pins, the masquerade table, its state files; ker
 Refuses while the agent runs. What others attached, pinned or set since is left alone, and gobgpd goes on.
 
   --config FILE   the agent's configuration (YAML)
-  --dry-run       only say what would be removed
+  --dry-run       only say what would be removed; the agent may run
 `
 
 export const uninstallCommand: Command = {

@@ -417,6 +417,9 @@ t.test('OPS-009 uninstall refuses while the agent runs, and leaves the node as i
   // What belongs to others stays.
   await runIn(host, ['nft', 'add', 'table', 'ip', 'theirs'])
   t.teardown(() => runIn(host, ['nft', 'delete', 'table', 'ip', 'theirs']))
+  const preview = await uninstall('--dry-run')
+  t.equal(preview.status, 0, 'what would go can be seen while the agent runs')
+  t.match(preview.stdout, /Would remove/)
   const refused = await uninstall()
   t.equal(refused.status, 1)
   t.match(refused.stderr, /the agent runs.*stop it first/)
