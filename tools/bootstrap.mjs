@@ -15,8 +15,8 @@ const node = `${root}node_modules/.bin/node`
 const stampFile = `${root}node_modules/.weir-installed`
 const started = Date.now()
 
-/** Packages that only the tests look at. */
-const TEST_PACKAGES = ['golang-github-osrg-gobgp-dev']
+/** Packages that only one goal needs: the tests look at the messages of gobgpd; figures are held against iptables' rule sets too. */
+const PACKAGES_OF = { test: ['golang-github-osrg-gobgp-dev'], bench: ['iptables'] }
 
 const GOALS = {
   sandbox: (args) => handOver('tools/weir.mjs', ['sandbox', 'demo', ...args]),
@@ -24,6 +24,7 @@ const GOALS = {
   build: () => 0,
   conformance: (args) => handOver('tools/conformance.mjs', args),
   'test-kernels': (args) => handOver('tools/kernel-matrix.mjs', args),
+  bench: (args) => handOver('bench/run.ts', args),
   'bench-control': (args) => handOver('bench/control.ts', args),
 }
 
@@ -107,7 +108,7 @@ if (unmet.length > 0) refuse(unmet.join('\n'))
 process.stdout.write('Preparing this machine\n')
 step('Debian packages', () => {
   if (process.env.WEIR_SKIP_APT === '1') return 'skipped (WEIR_SKIP_APT=1)'
-  const installed = installMissingPackages(goal === 'test' ? TEST_PACKAGES : [])
+  const installed = installMissingPackages(PACKAGES_OF[goal] ?? [])
   return installed.length === 0 ? 'all there' : `installed ${installed.length}`
 })
 step('npm packages', installNpmPackages)

@@ -1,0 +1,6 @@
+// Every family of figures, in the order of the page. A new one is a folder with a family.ts, and a line here.
+
+import type { Family } from './frame/figure.ts'
+
+/** Loaded when asked for: each family brings programs, packets and namespaces of its own. */
+export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {}
