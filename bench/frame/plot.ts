@@ -1,4 +1,4 @@
-// A plot of one table: cost against size, a series a row, ours drawn full and peers' dashed, with the spread of the rounds.
+// A plot of one table: cost against size, a series a row, ours drawn full and peers’ dashed, with the spread of the rounds.
 
 import { parse, View } from 'vega'
 import { compile, type TopLevelSpec } from 'vega-lite'
@@ -74,7 +74,7 @@ function specification(plot: Plot, points: readonly Point[], unit: string): TopL
             field: 'whose',
             type: 'nominal',
             scale: { domain: ['ours', 'a peer’s'], range: [[], [6, 4]] },
-            legend: { title: null },
+            legend: { title: null, symbolType: 'stroke', symbolSize: 400 },
           },
         },
       },
