@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { FlowEntry } from '../datapath/flow-table.ts'
 import type { FlowNames } from '../datapath/maps.ts'
-import { parseAddress } from '../model/address.ts'
+import { endText, parseAddress } from '../model/address.ts'
 import { RequestError } from './local-api.ts'
 
 export interface FlowView {
@@ -130,9 +130,9 @@ function viewIfAskedFor(
     kind: entry.kind,
     state: entry.state,
     protocol,
-    client: endText(client),
-    frontend: frontend && endText(frontend),
-    backend: backend && endText(backend),
+    client: endText(client.address, client.port),
+    frontend: frontend && endText(frontend.address, frontend.port),
+    backend: backend && endText(backend.address, backend.port),
     idleSeconds: Math.round(entry.idleTicks * tickSeconds),
     snatPort: entry.snatPort === 0 ? undefined : entry.snatPort,
   }
@@ -151,8 +151,4 @@ function isAskedFor({ address, port }: FlowFilter, ends: readonly (End | undefin
       (address === undefined || end.address === address) &&
       (port === undefined || end.port === port),
   )
-}
-
-function endText({ address, port }: End): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

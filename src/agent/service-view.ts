@@ -1,6 +1,6 @@
 // Services as the local API shows them: what the plan says now, beside what the kernel holds.
 
-import type { ObjectKey } from '../model/service.ts'
+import type { ObjectKey, ServicePort } from '../model/service.ts'
 import type { DesiredBackend, DesiredPort } from '../services/desired.ts'
 import type { ServedService } from './service-loop.ts'
 
@@ -8,6 +8,8 @@ export interface ServiceSummary {
   readonly service: ObjectKey
   /** Addresses that the kernel holds now. */
   readonly held: readonly string[]
+  /** As `kubectl get services` writes them: `80/TCP`, `80:30080/TCP`. */
+  readonly ports: readonly string[]
   readonly usable: { readonly anywhere: number; readonly here: number }
   /** One sentence each with its mend; empty when all is as it should be. */
   readonly problems: readonly string[]
@@ -48,12 +50,16 @@ export interface PortView {
   readonly sourceRanges: readonly string[]
 }
 
-export interface ServiceDetail extends ServiceSummary {
+export interface ServiceDetail extends Omit<ServiceSummary, 'ports'> {
   readonly ports: readonly PortView[]
 }
 
 export function summarizeService({ service, held, usable, problems }: ServedService): ServiceSummary {
-  return { service: service.key, held, usable, problems }
+  return { service: service.key, held, ports: service.ports.map(portText), usable, problems }
+}
+
+function portText({ port, nodePort, protocol }: ServicePort): string {
+  return nodePort === 0 ? `${port}/${protocol}` : `${port}:${nodePort}/${protocol}`
 }
 
 /** @param desired the plan of this Service as of now */

@@ -2,6 +2,7 @@
 
 import type { Drop } from '../agent/drop-log.ts'
 import type { FlowView } from '../agent/flow-view.ts'
+import { endText } from '../model/address.ts'
 import { formatSeconds, formatTable } from '../model/text-table.ts'
 import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
@@ -84,15 +85,10 @@ export function formatDrops({ drops, counted }: DropAnswer): string {
     new Date(drop.timeMs).toISOString(),
     drop.reason,
     drop.protocol,
-    end(drop.source, drop.sourcePort),
-    end(drop.destination, drop.destinationPort),
+    endText(drop.source, drop.sourcePort),
+    endText(drop.destination, drop.destinationPort),
     drop.service ?? '',
   ])
   const table = formatTable(['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', 'SERVICE'], rows)
   return `${table}\n${counted > drops.length ? `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.\n` : ''}`
-}
-
-function end(address: string, port: number): string {
-  if (port === 0) return address
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

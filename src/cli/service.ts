@@ -9,7 +9,7 @@ import { didYouMean, parseOptions, UsageError } from './options.ts'
 const USAGE = `Usage: weir service list
        weir service show NAMESPACE/NAME
 
-  list             every Service of this node's kernel: addresses held, endpoints usable anywhere and here
+  list             every Service of this node's kernel: addresses held, ports, endpoints usable anywhere and here
   show             its frontends, endpoints and policies, port by port
 
 ${AGENT_OPTIONS_HELP}`
@@ -42,14 +42,15 @@ export const serviceCommand: Command = {
 export function formatServices(services: readonly ServiceSummary[]): string {
   const rows = [...services]
     .sort((a, b) => (a.service < b.service ? -1 : 1))
-    .map(({ service, held, usable, problems }) => [
+    .map(({ service, held, ports, usable, problems }) => [
       service,
       held.length > 0 ? held.join(' ') : '<none>',
+      ports.join(' '),
       String(usable.anywhere),
       String(usable.here),
       problems[0] ?? '',
     ])
-  return `${formatTable(['SERVICE', 'ADDRESSES', 'ENDPOINTS', 'HERE', 'PROBLEM'], rows)}\n`
+  return `${formatTable(['SERVICE', 'ADDRESSES', 'PORTS', 'ENDPOINTS', 'HERE', 'PROBLEM'], rows)}\n`
 }
 
 export function formatService({ service, usable, problems, ports }: ServiceDetail): string {

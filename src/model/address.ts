@@ -88,6 +88,12 @@ export function address(text: string): Address {
   return parsed
 }
 
+/** An end of a flow: `203.0.113.1:80`, `[2001:db8::1]:80`; port 0 is no port, and left out. */
+export function endText(address: string, port: number): string {
+  if (port === 0) return address
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
 /** The kernel's 16-byte form. */
 export function addressToBytes(value: Address): Uint8Array {
   if (isCanonicalIpv4(value)) return canonicalIpv4Bytes(value)

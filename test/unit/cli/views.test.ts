@@ -9,6 +9,7 @@ import { objectKey } from '../../../src/model/service.ts'
 const WEB = {
   service: objectKey('default', 'web'),
   held: ['10.96.0.7', '203.0.113.1'],
+  ports: ['80:30080/TCP', '53/UDP'],
   usable: { anywhere: 2, here: 1 },
   problems: [],
 }
@@ -23,9 +24,9 @@ t.test('Services: a row each, by name, with the first problem', async (t) => {
   t.equal(
     formatServices([WEB, full]),
     [
-      'SERVICE      ADDRESSES              ENDPOINTS  HERE  PROBLEM',
-      'a/full       <none>                 2          1     the table of slots is full; raise datapath.capacities.slots',
-      'default/web  10.96.0.7 203.0.113.1  2          1',
+      'SERVICE      ADDRESSES              PORTS                ENDPOINTS  HERE  PROBLEM',
+      'a/full       <none>                 80:30080/TCP 53/UDP  2          1     the table of slots is full; raise datapath.capacities.slots',
+      'default/web  10.96.0.7 203.0.113.1  80:30080/TCP 53/UDP  2          1',
       '',
     ].join('\n'),
   )
