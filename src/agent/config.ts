@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { familyOf, parseAddress, parsePrefix, prefixContains } from '../model/address.ts'
+import { nearMatches } from '../model/near-matches.ts'
 import { ANNOUNCEMENTS_MAX } from '../routing/guard.ts'
 import { masqueradePorts } from './masquerade-rules.ts'
 
@@ -248,7 +249,10 @@ export function parseConfig(
   }
   const result = configSchema.safeParse(document)
   if (result.success) return result.data
-  const lines = result.error.issues.map((issue) => `  ${describeIssue(issue)}`)
+  const { issues } = result.error
+  const lines = issues
+    .filter((issue) => !isMisspelt(issue, issues))
+    .map((issue) => `  ${describeIssue(issue)}`)
   throw new ConfigError('INVALID', `${source} is refused:\n${lines.join('\n')}`)
 }
 
@@ -284,6 +288,19 @@ function collectKeys(schema: unknown, into = new Set<string>()): Set<string> {
   return into
 }
 
+const nearKey = (key: string): string | undefined => nearMatches(key, [...KNOWN_KEYS], 1)[0]
+
+/** A required key that is not there because it is misspelt: the complaint about the unknown key says it all. */
+function isMisspelt(issue: z.core.$ZodIssue, issues: readonly z.core.$ZodIssue[]): boolean {
+  const parent = issue.path.slice(0, -1).join('.')
+  return issues.some(
+    (other) =>
+      other.code === 'unrecognized_keys' &&
+      other.path.join('.') === parent &&
+      other.keys.some((key) => nearKey(key) === issue.path.at(-1)),
+  )
+}
+
 function describeIssue(issue: z.core.$ZodIssue): string {
   const path = issue.path
     .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
@@ -293,7 +310,7 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   const hints = issue.keys.map((key) => {
     const mend = RETIRED_KEYS[[...issue.path, key].join('.')]
     if (mend !== undefined) return `'${key}' is no more: ${mend}`
-    const near = nearest(key, KNOWN_KEYS)
+    const near = nearKey(key)
     return near ? `unknown key '${key}' (did you mean '${near}'?)` : `unknown key '${key}'`
   })
   return `${where}: ${hints.join(', ')}`
@@ -301,29 +318,4 @@ function describeIssue(issue: z.core.$ZodIssue): string {
 
 const RETIRED_KEYS: Readonly<Record<string, string>> = {
   'datapath.mode': 'remove it, and say services.forwarding: dsr or snat',
-}
-
-const EDITS_FOR_A_HINT = 2
-
-function nearest(word: string, known: Iterable<string>): string | undefined {
-  let best: { name: string; edits: number } | undefined
-  for (const name of known) {
-    const edits = editDistance(word.toLowerCase(), name.toLowerCase())
-    if (edits <= EDITS_FOR_A_HINT && (!best || edits < best.edits)) best = { name, edits }
-  }
-  return best?.name
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j += 1) {
-      const replace = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replace, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

@@ -42,6 +42,12 @@ t.test('refusals', async (t) => {
   const cases: [string, string, string, RegExp][] = [
     ['a misspelt key', 'nodeName:', 'nodename:', /unknown key 'nodename' \(did you mean 'nodeName'\?\)/],
     [
+      'a misspelt required key, said once',
+      'nodeName:',
+      'nodename:',
+      /^[^\n]*refused:\n[^\n]*'nodename'[^\n]*$/,
+    ],
+    [
       'a nested misspelt key',
       'uplinks:',
       'uplinksz:',
