@@ -188,6 +188,14 @@ struct {
 	__type(value, struct metric);
 } metrics SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_SOCK_ENTRIES);
+	__uint(map_flags, BPF_F_MMAPABLE); /* begins on a page: an entry is a cache line */
+	__type(key, __u32);
+	__type(value, struct sock_entry);
+} sock_peers SEC(".maps");
+
 /* Freed with its socket; pinned so that a restarted agent's programs go on with it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -56,4 +56,10 @@ int weir_getpeername6(struct bpf_sock_addr *ctx)
 	return sock_show_service(ctx, IPV6);
 }
 
+SEC("cgroup/sock_release")
+int weir_sock_release(struct bpf_sock *ctx)
+{
+	return sock_forget(ctx);
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

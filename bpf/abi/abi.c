@@ -36,6 +36,7 @@ struct packet_event abi_packet_event;
 struct node_config abi_node_config;
 struct secret abi_secret;
 struct sock_reverse abi_sock_reverse;
+struct sock_entry abi_sock_entry;
 struct translated_socket abi_translated_socket;
 
 enum frontend_flags abi_frontend_flags;

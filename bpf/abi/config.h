@@ -33,6 +33,7 @@ enum map_version {
 	MAP_VERSION_NETNS_ENDPOINTS = 1,
 	MAP_VERSION_ANSWERS = 1,
 	MAP_VERSION_SCRATCH = 1,
+	MAP_VERSION_SOCK_PEERS = 1,
 };
 
 /* The one load-time constant `node_config`, present in every object. */

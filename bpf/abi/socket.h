@@ -10,6 +10,11 @@
 
 /* A resolver asks all its name servers (at most 3) from one unconnected socket; one to spare. */
 #define WEIR_SOCK_PEERS 4
+/* sock_peers: 4 MiB; a power of two. */
+#define WEIR_SOCK_ENTRIES (1 << 16)
+/* A socket's entry is the one that its cookie names, or one of the next: of 16 384 sockets one in
+ * 250 finds all taken, of 32 768 one in 16. */
+#define WEIR_SOCK_WINDOW 4
 
 struct sock_peer {
 	struct address service;
@@ -20,7 +25,30 @@ struct sock_peer {
 	__u32 table;	  /* base of the slots that had the backend when they were last asked */
 };
 
-/* sock_reverse: storage of one socket; places are taken in turn. */
+/* What a socket's entry says of its storage. */
+enum sock_storage {
+	SOCK_STORAGE_NONE = 0,
+	SOCK_STORAGE_OLDER =
+	    1, /* there is some; the last that the socket spoke to is in the entry */
+	SOCK_STORAGE_NEWER = 2, /* there is some, and the last is in there */
+};
+
+/*
+ * sock_peers[cookie % WEIR_SOCK_ENTRIES + 0…3]: a Service that a socket speaks to, from connect()
+ * or sendmsg() to close(). Cookies are given out in sequence, so sockets spread evenly. A cache
+ * line.
+ */
+struct sock_entry {
+	__u64 cookie; /* of the socket; 0: free */
+	struct sock_peer peer;
+	__u32 storage; /* enum sock_storage */
+	__u64 pad0;
+};
+
+/*
+ * sock_reverse: storage that the kernel hangs on one socket and frees with it, for those that speak
+ * to several Services or found no free entry; places are taken in turn.
+ */
 struct sock_reverse {
 	struct sock_peer peers[WEIR_SOCK_PEERS];
 	__u32 next;

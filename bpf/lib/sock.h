@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Service addresses translated at the socket: connect() and sendmsg() pick the backend once, and no
- * packet needs translation afterwards. The socket's storage remembers which Service it was, for
- * getpeername() and recvmsg(). Seen from inside the cluster: externalTrafficPolicy does not narrow.
+ * packet needs translation afterwards. Which Service it was is remembered until the socket is
+ * closed (lib/sock_memory.h), for getpeername() and recvmsg(). Seen from inside the cluster:
+ * externalTrafficPolicy does not narrow.
  *
  * A refusal is what a closed port is, ECONNREFUSED. What a packet would meet with silence (a Local
  * policy without an endpoint here, a source outside loadBalancerSourceRanges, an address that no
@@ -22,6 +23,7 @@
 #include <linux/in.h>
 #include "lib/affinity.h"
 #include "lib/lb.h"
+#include "lib/sock_memory.h"
 #include "lib/verdict.h"
 
 /* What a sock_addr program returns. */
@@ -69,13 +71,6 @@ static __always_inline int sock_refuse(enum verdict_reason reason, int error)
 	return SOCK_REFUSE;
 }
 
-static __always_inline bool is_peer_of(const struct sock_peer *peer,
-				       const struct sock_target *service)
-{
-	return peer->backend_id != 0 && peer->service_port == service->port &&
-	       address_is_equal(&peer->service, &service->address);
-}
-
 /* The same number may have gone to another backend meanwhile; the address tells. */
 static __always_inline bool is_peer_alive(const struct sock_peer *peer)
 {
@@ -103,67 +98,51 @@ static __always_inline bool is_peer_serving(struct sock_peer *peer, const struct
 	return true;
 }
 
-/* An unconnected UDP socket goes on with the backend that it has for this Service. */
-static __always_inline __u32 sock_find_earlier(struct sock_reverse *reverse,
+/* An unconnected UDP socket goes on with the backend that it has for this Service; 0: it has none.
+ */
+static __always_inline __u32 sock_find_earlier(const struct sock_memory *memory,
 					       const struct sock_target *service,
 					       const struct slot_range *range)
 {
-	struct sock_peer *peer = NULL;
+	struct sock_peer *peer = sock_find_service(memory, &service->address, service->port);
 
-#pragma unroll
-	for (int i = 0; i < WEIR_SOCK_PEERS; i++)
-		if (is_peer_of(&reverse->peers[i], service))
-			peer = &reverse->peers[i];
 	return peer && is_peer_serving(peer, range) ? peer->backend_id : 0;
 }
 
-/* The place of this Service, else the next in turn. */
-static __always_inline __u32 sock_choose_place(struct sock_reverse *reverse,
-					       const struct sock_target *service)
+/*
+ * Where to write that the socket speaks to this Service; NULL: the kernel gives no memory. What is
+ * in storage already stays there.
+ */
+static __always_inline struct sock_peer *sock_choose_memory(struct bpf_sock *sk,
+							    struct sock_memory *memory,
+							    const struct sock_target *service)
 {
-#pragma unroll
-	for (int i = 0; i < WEIR_SOCK_PEERS; i++)
-		if (is_peer_of(&reverse->peers[i], service))
-			return i;
-	return reverse->next++;
+	struct sock_reverse *reverse = memory->entry ? NULL : memory->reverse;
+	struct sock_peer *peer = NULL;
+
+	if (!reverse)
+		peer = sock_choose_entry(memory, &service->address, service->port);
+	if (peer)
+		return peer;
+	if (!reverse && sk)
+		reverse = sock_storage(sk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!reverse)
+		return NULL;
+	if (memory->entry)
+		memory->entry->storage = SOCK_STORAGE_NEWER;
+	return sock_choose_place(reverse, &service->address, service->port);
 }
 
-static __always_inline void sock_remember(struct sock_reverse *reverse,
-					  const struct sock_target *service,
+static __always_inline void sock_remember(struct sock_peer *peer, const struct sock_target *service,
 					  const struct backend *backend, __u32 backend_id,
 					  __u32 table)
 {
-	__u32 place = sock_choose_place(reverse, service) % WEIR_SOCK_PEERS;
-	struct sock_peer *peer = &reverse->peers[place];
-
 	peer->service = service->address;
 	peer->service_port = service->port;
 	peer->backend = backend->address;
 	peer->backend_port = backend->port;
 	peer->backend_id = backend_id;
 	peer->table = table;
-	reverse->last = place;
-}
-
-/* The Service on whose behalf the socket speaks to a backend; NULL: it does so on its own. */
-static __always_inline const struct sock_peer *
-sock_find_peer(const struct sock_reverse *reverse, const struct address *backend, __be16 port)
-{
-#pragma unroll
-	for (int i = 0; i < WEIR_SOCK_PEERS; i++) {
-		__u32 place = (reverse->last + i) % WEIR_SOCK_PEERS;
-		const struct sock_peer *peer = &reverse->peers[place];
-
-		if (peer->backend_id != 0 && peer->backend_port == port &&
-		    address_is_equal(&peer->backend, backend))
-			return peer;
-	}
-	return NULL;
-}
-
-static __always_inline struct sock_reverse *sock_storage(struct bpf_sock_addr *ctx, __u64 flags)
-{
-	return ctx->sk ? bpf_sk_storage_get(&sock_reverse, ctx->sk, NULL, flags) : NULL;
 }
 
 static __always_inline bool is_ipv4(const struct address *address)
@@ -197,7 +176,7 @@ static __always_inline int sock_judge_unknown(const struct sock_target *target, 
 		return SOCK_PROCEED;
 	if (filter_admits(&target->address) && frontend_find_catch_all(&target->address))
 		return sock_refuse(REASON_NO_SUCH_PORT, ECONNREFUSED);
-	if (is_unallocated(&target->address))
+	if (filter_admits_network(&target->address) && is_unallocated(&target->address))
 		return sock_refuse(REASON_UNALLOCATED_ADDRESS, EHOSTUNREACH);
 	return SOCK_PROCEED;
 }
@@ -217,11 +196,23 @@ static __always_inline const struct frontend *sock_find_frontend(struct bpf_sock
 	return frontend;
 }
 
+/*
+ * As good as random, at a third of the price of the kernel's random numbers: another one for each
+ * socket and each time.
+ */
+static __always_inline __u32 sock_draw(__u64 cookie)
+{
+	__u32 row = REASON_SOCKET;
+	const struct metric *metric = bpf_map_lookup_elem(&metrics, &row);
+
+	return hash_finish(cookie ^ (metric ? metric->packets << 32 : 0));
+}
+
 /* A backend for a new connection or a first datagram; 0: there is none. */
 static __always_inline __u32 sock_choose(const struct frontend *frontend,
-					 const struct address *client)
+					 const struct address *client, __u64 cookie)
 {
-	return choose_backend(frontend, range_from_inside(frontend), client, bpf_get_prandom_u32());
+	return choose_backend(frontend, range_from_inside(frontend), client, sock_draw(cookie));
 }
 
 static __always_inline int sock_judge_without_backend(const struct frontend *frontend)
@@ -239,29 +230,36 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 	const struct frontend *frontend;
 	const struct backend *backend;
 	struct sock_target target = {};
-	struct sock_reverse *reverse;
+	struct bpf_sock *sk = ctx->sk;
+	struct sock_memory memory = {};
 	struct address client = {};
+	struct sock_peer *peer;
 	__u32 backend_id = 0;
 
 	sock_read_target(ctx, &target, family);
 	frontend = sock_find_frontend(ctx, &target);
 	if (!frontend)
 		return sock_judge_unknown(&target, keeps_peer);
-	reverse = sock_storage(ctx, BPF_SK_STORAGE_GET_F_CREATE);
-	if (reverse && keeps_peer)
-		backend_id = sock_find_earlier(reverse, &target, range_from_inside(frontend));
+	/* Where a socket connects to now is all that it will be asked about, if it has an entry. */
+	if (keeps_peer)
+		sock_recall(&memory, sk, ctx);
+	else
+		sock_recall_entry(&memory, bpf_get_socket_cookie(ctx));
+	if (keeps_peer)
+		backend_id = sock_find_earlier(&memory, &target, range_from_inside(frontend));
 	if (!backend_id) {
 		if (frontend->affinity_ticks || frontend->flags & FRONTEND_SOURCE_RANGES)
 			sock_read_client(ctx, &target, &client);
 		if (!frontend_admits(frontend, &client))
 			return sock_refuse(REASON_SOURCE_RANGE, EHOSTUNREACH);
-		backend_id = sock_choose(frontend, &client);
+		backend_id = sock_choose(frontend, &client, memory.cookie);
 	}
 	backend = backend_find(backend_id);
 	if (!backend)
 		return sock_judge_without_backend(frontend);
-	if (reverse)
-		sock_remember(reverse, &target, backend, backend_id,
+	peer = sock_choose_memory(sk, &memory, &target);
+	if (peer)
+		sock_remember(peer, &target, backend, backend_id,
 			      range_from_inside(frontend)->base);
 	sock_write_target(ctx, &backend->address, backend->port, family);
 	count(REASON_SOCKET, 0);
@@ -271,16 +269,23 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 /* The address that the program is about to be shown: a backend's becomes the Service's. */
 static __always_inline int sock_show_service(struct bpf_sock_addr *ctx, const int family)
 {
-	struct sock_reverse *reverse = sock_storage(ctx, 0);
-	const struct sock_peer *peer;
+	struct bpf_sock *sk = ctx->sk;
 	struct sock_target shown = {};
+	struct sock_memory memory = {};
+	const struct sock_peer *peer;
 
-	if (!reverse)
-		return SOCK_PROCEED;
 	sock_read_target(ctx, &shown, family);
-	peer = sock_find_peer(reverse, &shown.address, shown.port);
+	sock_recall(&memory, sk, ctx);
+	peer = sock_find_backend(&memory, &shown.address, shown.port);
 	if (peer)
 		sock_write_target(ctx, &peer->service, peer->service_port, family);
+	return SOCK_PROCEED;
+}
+
+/* The last descriptor of a socket was closed. */
+static __always_inline int sock_forget(struct bpf_sock *ctx)
+{
+	sock_entry_free(bpf_get_socket_cookie(ctx));
 	return SOCK_PROCEED;
 }
 

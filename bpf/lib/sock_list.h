@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Connected sockets that the hooks of lib/sock.h translated, told to user space one row each: only
- * the socket's own storage knows that its peer is a backend on behalf of a Service, and not a pod
+ * what the socket remembers tells that its peer is a backend on behalf of a Service, and not a pod
  * that somebody connected to by its address. User space decides which of them to end, see
  * src/datapath/stale-sockets.ts.
  */
@@ -63,18 +63,18 @@ static __always_inline bool read_ends(struct translated_socket *row, struct sock
 static __always_inline void tell_translated(struct seq_file *seq, struct sock *sk, const bool all)
 {
 	struct translated_socket row = {};
-	const struct sock_reverse *reverse;
 	const struct sock_peer *peer;
+	struct sock_memory memory = {};
 
 	if (sk->__sk_common.skc_state != SOCKET_ESTABLISHED)
 		return;
-	reverse = bpf_sk_storage_get(&sock_reverse, sk, NULL, 0);
-	if (!reverse || !read_ends(&row, sk))
-		return;
-	peer = sock_find_peer(reverse, &row.backend, row.backend_port);
-	if (!peer || (!all && is_peer_alive(peer)))
+	if (!read_ends(&row, sk))
 		return;
 	row.cookie = bpf_get_socket_cookie(sk);
+	sock_recall(&memory, sk, sk);
+	peer = sock_find_backend(&memory, &row.backend, row.backend_port);
+	if (!peer || (!all && is_peer_alive(peer)))
+		return;
 	row.service = peer->service;
 	row.service_port = peer->service_port;
 	bpf_seq_write(seq, &row, sizeof(row));

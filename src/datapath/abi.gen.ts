@@ -197,6 +197,7 @@ export const MapVersion = {
   MAP_VERSION_NETNS_ENDPOINTS: 1,
   MAP_VERSION_ANSWERS: 1,
   MAP_VERSION_SCRATCH: 1,
+  MAP_VERSION_SOCK_PEERS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
@@ -1487,6 +1488,50 @@ export const SLOT_RANGE_LAYOUT: StructLayout = {
   fields: [
     { path: 'base', bitOffset: 0, bits: 32, type: 'u32' },
     { path: 'size', bitOffset: 32, bits: 32, type: 'u32' },
+  ],
+}
+
+export const SOCK_ENTRY_BYTES = 64
+
+export interface SockEntry {
+  readonly cookie: bigint
+  readonly peer: SockPeer
+  readonly storage: number
+}
+
+export function encodeSockEntry(value: SockEntry, buffer: Buffer = Buffer.alloc(SOCK_ENTRY_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 64)
+  buffer.writeBigUInt64LE(value.cookie, offset)
+  encodeSockPeer(value.peer, buffer, offset + 8)
+  buffer.writeUInt32LE(value.storage, offset + 52)
+  return buffer
+}
+
+export function decodeSockEntry(buffer: Buffer, offset = 0): SockEntry {
+  return {
+    cookie: buffer.readBigUInt64LE(offset),
+    peer: decodeSockPeer(buffer, offset + 8),
+    storage: buffer.readUInt32LE(offset + 52),
+  }
+}
+
+export const SOCK_ENTRY_LAYOUT: StructLayout = {
+  name: 'sock_entry',
+  sizeBytes: 64,
+  hash: 'df8f2d3a667b14a0',
+  fields: [
+    { path: 'cookie', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'peer', bitOffset: 64, bits: 352, type: 'struct' },
+    { path: 'peer.service', bitOffset: 64, bits: 128, type: 'struct' },
+    { path: 'peer.service.bytes', bitOffset: 64, bits: 128, type: 'u8[16]' },
+    { path: 'peer.backend', bitOffset: 192, bits: 128, type: 'struct' },
+    { path: 'peer.backend.bytes', bitOffset: 192, bits: 128, type: 'u8[16]' },
+    { path: 'peer.service_port', bitOffset: 320, bits: 16, type: 'be16' },
+    { path: 'peer.backend_port', bitOffset: 336, bits: 16, type: 'be16' },
+    { path: 'peer.backend_id', bitOffset: 352, bits: 32, type: 'u32' },
+    { path: 'peer.table', bitOffset: 384, bits: 32, type: 'u32' },
+    { path: 'storage', bitOffset: 416, bits: 32, type: 'u32' },
+    { path: 'pad0', bitOffset: 448, bits: 64, type: 'u64' },
   ],
 }
 

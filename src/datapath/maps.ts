@@ -147,6 +147,7 @@ export const LAYOUTS = {
   service_cidrs: { key: abi.CIDR_KEY_LAYOUT },
   fragments: { key: abi.FRAGMENT_KEY_LAYOUT, value: abi.FRAGMENT_PORTS_LAYOUT },
   netns_endpoints: { value: abi.NETNS_ENDPOINT_LAYOUT },
+  sock_peers: { value: abi.SOCK_ENTRY_LAYOUT },
   answers: { value: abi.ANSWER_COUNT_LAYOUT },
   secrets: { value: abi.SECRET_LAYOUT },
   metrics: { value: abi.METRIC_LAYOUT },

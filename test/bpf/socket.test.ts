@@ -11,8 +11,18 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
 import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
+import { datapathTables } from '../../src/datapath/maps.ts'
+import { ServiceCidrs } from '../../src/datapath/service-cidrs.ts'
 import { StaleSockets } from '../../src/datapath/stale-sockets.ts'
-import { type Address, address, addressToBytes, type Family, formatAddress } from '../../src/model/address.ts'
+import {
+  type Address,
+  address,
+  addressBits,
+  addressToBytes,
+  type Family,
+  formatAddress,
+  type Prefix,
+} from '../../src/model/address.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { TCP, UDP } from './packet.ts'
@@ -163,11 +173,11 @@ async function writeServices(family: Family, protocol: number, firstId: number):
   writeFrontend({ family, protocol, port: 30080, cluster, ...loopback })
 }
 
-const WHOLE_KEY_BITS = { range: 160, cidr: 128 } as const
+const RANGE_KEY_BITS = 160
 
 function admitSource(source: string, isAdmitted: boolean): void {
   const key = abi.encodeSourceRangeKey({
-    prefixBits: WHOLE_KEY_BITS.range,
+    prefixBits: RANGE_KEY_BITS,
     serviceId: SERVICE,
     source: addressToBytes(address(source)),
   })
@@ -202,10 +212,8 @@ const families = [
 ] as const
 
 t.before(async () => {
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    const cidr = { prefixBits: WHOLE_KEY_BITS.cidr, address: addressToBytes(address(UNALLOCATED[family])) }
-    datapath.map('service_cidrs').update(abi.encodeCidrKey(cidr), u32(1))
-  }
+  const nobodys = families.map(([family]) => `${UNALLOCATED[family]}/${addressBits(family)}` as Prefix)
+  new ServiceCidrs(datapathTables(datapath.map).serviceCidrs, filter).set(new Set(nobodys))
   await writeServices('ipv4', TCP, 4)
   await writeServices('ipv4', UDP, 8)
   await writeServices('ipv6', TCP, 12)
@@ -355,6 +363,37 @@ t.test('an IPv4 Service through an IPv6 socket', async (t) => {
     t.equal(report.error, undefined, kind)
     t.equal(report.answers[0]?.from, `::ffff:${VIP.ipv4} 80`, kind)
   }
+})
+
+/** The cookie of each entry of `sock_peers`: a cache line has eight words, and it is the first. */
+const entries = new BigUint64Array(datapath.map('sock_peers').mmap())
+const ENTRY_WORDS = abi.SOCK_ENTRY_BYTES / BigUint64Array.BYTES_PER_ELEMENT
+const takenEntries = () => entries.filter((cookie, word) => word % ENTRY_WORDS === 0 && cookie !== 0n).length
+
+t.test('a socket has an entry from connect() to close()', async (t) => {
+  t.equal(takenEntries(), 0, 'of all that went before')
+  const order = { kind: 'udp-connected', family: 4, host: VIP.ipv4, port: 80 } as const
+  await outlast(order, async () => t.equal(takenEntries(), 1))
+  await waitFor(async () => {
+    await tell({ kind: 'udp', family: 6, host: VIP.ipv6, port: 80 })
+    return takenEntries() === 0
+  })
+})
+
+t.test('a socket that finds all entries taken is remembered all the same', async (t) => {
+  const nobody = 2n ** 63n
+  for (let word = 0; word < entries.length; word += ENTRY_WORDS) entries[word] = nobody
+  t.teardown(() => entries.fill(0n))
+  for (const [family, number] of families)
+    for (const kind of ['tcp', 'udp', 'udp-connected'] as const) {
+      const { answers, peer } = await tell({ kind, family: number, host: VIP[family], port: 80 })
+      t.equal(answers[0]?.from, `${VIP[family]} 80`, `${family} ${kind}`)
+      if (kind !== 'udp') t.equal(peer, `${VIP[family]} 80`, 'getpeername')
+    }
+  t.ok(
+    entries.every((cookie, word) => word % ENTRY_WORDS !== 0 || cookie === nobody),
+    'nobody lost an entry',
+  )
 })
 
 t.test('what is no Service is left alone', async (t) => {

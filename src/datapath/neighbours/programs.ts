@@ -23,6 +23,7 @@ const SOCKET_HOOKS = [
   'cgroup_udp6_recvmsg',
   'cgroup_inet4_getpeername',
   'cgroup_inet6_getpeername',
+  'cgroup_inet_sock_release',
 ] as const
 
 interface Device {
