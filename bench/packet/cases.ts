@@ -1,0 +1,118 @@
+// What is measured: one case a kind of packet, each of which must be seen to take the path that its name says.
+
+import { FAMILIES, type Family } from '../../src/model/address.ts'
+import type { Kind } from './cluster.ts'
+import type { Hook } from './driver.ts'
+import type { Layout, Protocol } from './traffic.ts'
+
+/**
+ * established   a further packet of a client, its flow known
+ * new           a flow's first packet; with TCP a SYN
+ * reply         a backend's packet of a known flow: at the pod's device, or come back to the node that masqueraded
+ * foreign       nobody's: passed on; from outside, or (kind `local`) from a pod
+ * refused       from a source that the Service's ranges do not hold
+ */
+export type Phase = 'established' | 'new' | 'reply' | 'foreign' | 'refused'
+
+/**
+ * Policy judges packets to and from pods. The datapath has none yet, so there is nothing to switch: when it lands, `on` is a second
+ * value here, the bed writes identities and a policy set for its pods, and the cases of kind `local` are made for both.
+ */
+export type Policy = 'off'
+
+export interface Case {
+  /** What `--cases` of run.ts is matched with. */
+  readonly id: string
+  /** Without family: what the two families' figures have in common. */
+  readonly title: string
+  readonly phase: Phase
+  readonly kind: Kind
+  readonly family: Family
+  readonly protocol: Protocol
+  readonly policy: Policy
+  readonly flows: number
+  readonly layout: Layout
+  /** Whether the flow table has room, or every place was taken by an earlier flow. */
+  readonly table: 'room' | 'full'
+}
+
+export const FLOWS = { one: 1, few: 4096, many: 65_536, huge: 1 << 20 } as const
+
+const TITLES: Readonly<Record<Phase, Readonly<Partial<Record<Kind, string>>>>> = {
+  established: {
+    dsr: 'established, DSR to another node',
+    local: 'established, to a pod here',
+    snat: 'established, SNAT to another node',
+  },
+  new: {
+    dsr: 'new, DSR to another node',
+    local: 'new, to a pod here',
+    snat: 'new, SNAT to another node',
+    ranged: 'new, DSR, admitted by source range',
+  },
+  reply: {
+    local: "reply of a pod here, at the pod's device",
+    snat: 'reply to SNAT, at the uplink',
+  },
+  foreign: { dsr: 'not ours, at the uplink', local: "not ours, at a pod's device" },
+  refused: { ranged: 'dropped by source range' },
+}
+
+type Choice = Pick<Case, 'phase' | 'kind'> & Partial<Case>
+
+function makeCase(family: Family, choice: Choice): Case {
+  const protocol = choice.protocol ?? 'TCP'
+  const table = choice.table ?? 'room'
+  const flows = choice.flows ?? FLOWS.few
+  const layout = choice.layout ?? 'fixed'
+  const title = TITLES[choice.phase][choice.kind] ?? `${choice.phase}, ${choice.kind}`
+  const id = [choice.phase, choice.kind, family, protocol.toLowerCase(), flows, table, layout].join(' ')
+  return { policy: 'off', ...choice, id, title, family, protocol, flows, layout, table }
+}
+
+export function bothFamilies(choices: readonly Choice[]): Case[] {
+  return choices.flatMap((choice) => FAMILIES.map((family) => makeCase(family, choice)))
+}
+
+const KNOWN: readonly Choice[] = [
+  { phase: 'established', kind: 'dsr' },
+  { phase: 'established', kind: 'local' },
+  { phase: 'established', kind: 'snat' },
+  { phase: 'reply', kind: 'snat' },
+  { phase: 'reply', kind: 'local' },
+]
+const FRESH: readonly Choice[] = [
+  { phase: 'new', kind: 'dsr' },
+  { phase: 'new', kind: 'local' },
+  { phase: 'new', kind: 'snat' },
+]
+const STATELESS: readonly Choice[] = [
+  { phase: 'foreign', kind: 'dsr' },
+  { phase: 'foreign', kind: 'local' },
+  { phase: 'refused', kind: 'ranged' },
+]
+
+/** Known flows of a protocol, by how many there are. */
+export function knownFlows(protocol: Protocol, counts: readonly number[]): Case[] {
+  return bothFamilies(KNOWN.flatMap((choice) => counts.map((flows) => ({ ...choice, protocol, flows }))))
+}
+
+export function newFlows(protocol: Protocol, table: Case['table'], flows: number): Case[] {
+  const ranged: readonly Choice[] = table === 'room' ? [{ phase: 'new', kind: 'ranged' }] : []
+  return bothFamilies([...FRESH, ...ranged].map((choice) => ({ ...choice, protocol, table, flows })))
+}
+
+export function statelessPackets(): Case[] {
+  return bothFamilies(STATELESS)
+}
+
+/** What is taken again at every size of the cluster. */
+export function casesAtSize(layout: Layout, newCount: number): Case[] {
+  const known = KNOWN.map((choice) => ({ ...choice, layout }))
+  const fresh = FRESH.map((choice) => ({ ...choice, layout, flows: newCount }))
+  return bothFamilies(layout === 'fixed' ? [...known, ...fresh, ...STATELESS] : [...known, ...fresh])
+}
+
+export function hookOf({ phase, kind }: Pick<Case, 'phase' | 'kind'>): Hook {
+  return kind === 'local' && (phase === 'reply' || phase === 'foreign') ? 'tc' : 'xdp'
+}

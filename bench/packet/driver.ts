@@ -1,0 +1,103 @@
+// The program that feeds the ones under test with packets of many flows (driver.bpf.c), built and driven.
+
+import { spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { constants } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { BpfError, type BpfProgram, type LoadedObject, openObject } from '../../src/sys/libbpf-ts/index.ts'
+import { type PacketList, ROW_BYTES, TEMPLATE_BYTES } from './packet-list.ts'
+
+const PLAN_BYTES = TEMPLATE_BYTES + 6 * 4
+const CLANG_CANDIDATES = ['clang-19', 'clang-18', 'clang-16', 'clang']
+/** Signals end test runs early; one that never gets through is a fault. */
+const ATTEMPTS = 50
+
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+export type Hook = 'xdp' | 'tc'
+
+/** Compiles a program that is no part of the product, so the product's build does not make it. */
+export function compileBpf(source: string, object: string, flags: readonly string[] = []): void {
+  const include = `-I/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`
+  const common = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-std=gnu11', include]
+  for (const compiler of CLANG_CANDIDATES) {
+    const made = spawnSync(compiler, [...common, ...flags, '-c', source, '-o', object], { encoding: 'utf8' })
+    if (made.status === 0) return
+    if (made.error === undefined)
+      throw new Error(`${compiler} could not compile ${source}:\n${made.stderr.slice(0, 4000)}`)
+  }
+  throw new Error(`no clang found to compile ${source}. Mend: apt-get install clang-19`)
+}
+
+/** A test run was ended early by a signal, so not all its packets were sent. */
+class Interrupted extends Error {}
+
+export class Driver {
+  readonly #object: LoadedObject
+  readonly #list: Uint8Array
+  #data: Uint8Array = new Uint8Array()
+
+  constructor() {
+    mkdirSync(`${ROOT}build/bench`, { recursive: true })
+    const object = `${ROOT}build/bench/packet_driver.bpf.o`
+    compileBpf(`${ROOT}bench/packet/driver.bpf.c`, object)
+    this.#object = openObject(object).load()
+    this.#list = new Uint8Array(this.#object.map('list').mmap())
+  }
+
+  close(): void {
+    this.#object.close()
+  }
+
+  /** The program that does nothing, of a hook. */
+  idle(hook: Hook): BpfProgram {
+    return this.#object.program(`idle_${hook}`)
+  }
+
+  /** What feeds the program under test: itself what the kernel's run statistics count. */
+  feeder(hook: Hook): BpfProgram {
+    return this.#object.program(`drive_${hook}`)
+  }
+
+  /** From the first packet on, through this program. */
+  select(hook: Hook, program: BpfProgram, packets: PacketList): void {
+    const fd = Buffer.alloc(4)
+    fd.writeUInt32LE(program.fd)
+    this.#object.map(`${hook}_under_test`).update(Buffer.alloc(4), fd)
+    this.#list.set(packets.rows.subarray(0, packets.count * ROW_BYTES))
+    this.#writePlan(packets)
+    this.#data = packets.template
+  }
+
+  /** @returns nanoseconds a packet, the driver's own among them. */
+  run(hook: Hook, runs: number): number {
+    return this.runOnce(hook, runs).durationNs
+  }
+
+  /** Verdict and bytes of the last packet. @throws Interrupted */
+  runOnce(hook: Hook, runs: number): { durationNs: number; returnValue: number; dataOut: Buffer } {
+    try {
+      return this.feeder(hook).testRun({ data: this.#data, repeat: runs, dataOutBytes: 1024 })
+    } catch (error) {
+      if (error instanceof BpfError && error.errno === constants.errno.EINTR) throw new Interrupted()
+      throw error
+    }
+  }
+
+  #writePlan({ template, count, family, protocol }: PacketList): void {
+    const plan = Buffer.alloc(PLAN_BYTES)
+    plan.set(template.subarray(0, TEMPLATE_BYTES))
+    const words = [template.length, count, family === 'ipv6' ? 1 : 0, protocol === 'UDP' ? 1 : 0, 0, 0]
+    for (const [index, word] of words.entries()) plan.writeUInt32LE(word, TEMPLATE_BYTES + index * 4)
+    this.#object.map('plans').update(Buffer.alloc(4), plan)
+  }
+}
+
+/** Does it again from its beginning when a signal ended a test run in it. */
+export function untilWhole<Result>(attempt: () => Result): Result {
+  for (let attempts = 1; ; attempts += 1)
+    try {
+      return attempt()
+    } catch (error) {
+      if (!(error instanceof Interrupted) || attempts === ATTEMPTS) throw error
+    }
+}
