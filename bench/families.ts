@@ -3,4 +3,6 @@
 import type { Family } from './frame/figure.ts'
 
 /** Loaded when asked for: each family brings programs, packets and namespaces of its own. */
-export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {}
+export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {
+  socket: async () => (await import('./socket/family.ts')).socketFamily,
+}
