@@ -28,13 +28,11 @@ export interface BackendPlacing {
   readonly placeAgain?: (value: BackendValue) => BackendPlacement
 }
 
-/** Best first. */
-const STATES: readonly BackendStateName[] = ['active', 'terminating', 'gone']
-
-interface Row {
+/** How many list it in each state. */
+interface Row extends Record<BackendStateName, number> {
   readonly id: number
-  /** How many list it in each state, and in all. */
-  readonly says: Record<BackendStateName, number>
+  readonly name: string
+  /** How many list it in all. */
   references: number
   /** Whether `backend_ids` leads here, as far as this process knows. */
   isNamed: boolean
@@ -48,7 +46,7 @@ export class BackendRows {
   readonly #place: (backend: DesiredBackend) => BackendPlacement
   readonly #placeAgain: (value: BackendValue) => BackendPlacement
   readonly #rows = new Map<string, Row>()
-  readonly #names = new Map<number, string>()
+  readonly #byId: (Row | undefined)[] = []
   readonly #filter: FrontendFilter
   readonly #lingering = new Set<Row>()
   /** Numbers of rows whose address the filter holds. */
@@ -82,8 +80,7 @@ export class BackendRows {
     for (const [id, value] of this.#backends.entries()) {
       const name = backendName(value)
       this.#pool.claim(id)
-      this.#rows.set(name, { id, says: nobody(), references: 0, isNamed: false, value })
-      this.#names.set(id, name)
+      this.#add(id, name, value)
       this.#holdAddress(id, value)
     }
     for (const [key, id] of [...this.#ids.entries()]) this.#adoptKey(key, id)
@@ -98,16 +95,15 @@ export class BackendRows {
 
   /** Adds a reference. @returns the number, or undefined when `backends` is full */
   acquire(backend: DesiredBackend): number | undefined {
-    const name = backendName(backend)
-    const row = this.#rows.get(name) ?? this.#create(backend, name)
+    const row = this.#rows.get(backend.name) ?? this.#create(backend)
     if (!row) return undefined
     if (row.references === 0) this.#pool.claim(row.id)
     this.#lingering.delete(row)
-    row.says[backend.state] += 1
+    row[backend.state] += 1
     try {
       this.#refresh(row, backend)
     } catch (error) {
-      row.says[backend.state] -= 1
+      row[backend.state] -= 1
       throw error
     }
     row.references += 1
@@ -116,7 +112,7 @@ export class BackendRows {
 
   /** Writes the row anew where its state or placement differs. */
   update(backend: DesiredBackend): void {
-    const row = this.#rows.get(backendName(backend))
+    const row = this.#rows.get(backend.name)
     if (row) this.#refresh(row, backend)
   }
 
@@ -141,11 +137,10 @@ export class BackendRows {
 
   /** Drops a reference that was added in the same state; after the last one the row rests. */
   release(backend: DesiredBackend, nowMs: number): void {
-    const name = backendName(backend)
-    const row = this.#rows.get(name)
-    if (!row || row.says[backend.state] === 0)
-      throw new RangeError(`backend ${name} has no reference to drop`)
-    row.says[backend.state] -= 1
+    const row = this.#rows.get(backend.name)
+    if (!row || row[backend.state] === 0)
+      throw new RangeError(`backend ${backend.name} has no reference to drop`)
+    row[backend.state] -= 1
     row.references -= 1
     if (row.references === 0) this.#rest(row, nowMs)
     else this.#write(row, { ...row.value, state: bestOf(row) })
@@ -160,14 +155,13 @@ export class BackendRows {
   /** Forgets the rows whose rest is over and that no flow names. */
   wake(nowMs: number, isNamed: (id: number) => boolean): void {
     for (const id of this.#pool.wake(nowMs, isNamed)) {
-      const name = this.#names.get(id)
-      const row = name === undefined ? undefined : this.#rows.get(name)
+      const row = this.#byId[id]
       if (row) this.#unname(row)
       this.#backends.set(id, undefined)
-      this.#names.delete(id)
-      const address = this.#rows.get(name ?? '')?.value.address
-      if (this.#held.delete(id) && address !== undefined) this.#filter.release(address)
-      if (name !== undefined) this.#rows.delete(name)
+      this.#byId[id] = undefined
+      if (!row) continue
+      if (this.#held.delete(id)) this.#filter.release(row.value.address)
+      this.#rows.delete(row.name)
     }
   }
 
@@ -190,20 +184,18 @@ export class BackendRows {
     this.#filter.hold(value.address)
   }
 
-  #create(backend: DesiredBackend, name: string): Row | undefined {
+  #create({ name, address, port, protocol }: DesiredBackend): Row | undefined {
     const id = this.#pool.take()
     if (id === undefined) return undefined
-    const { address, port, protocol } = backend
-    const row: Row = {
-      id,
-      says: nobody(),
-      references: 0,
-      isNamed: false,
-      // Differs from anything wanted, so that the first update writes it.
-      value: { address, port, protocol, state: 'gone', isLocal: false, nexthopId: 0, nodeId: 0 },
-    }
+    // Differs from anything wanted, so that the first update writes it.
+    const value = { address, port, protocol, state: 'gone', isLocal: false, nexthopId: 0, nodeId: 0 } as const
+    return this.#add(id, name, value)
+  }
+
+  #add(id: number, name: string, value: BackendValue): Row {
+    const row: Row = { id, name, active: 0, terminating: 0, gone: 0, references: 0, isNamed: false, value }
     this.#rows.set(name, row)
-    this.#names.set(id, name)
+    this.#byId[id] = row
     return row
   }
 
@@ -235,12 +227,10 @@ function isByStack({ isLocal, nexthopId }: BackendPlacement): boolean {
   return isLocal && nexthopId === NexthopRow.NEXTHOP_NONE
 }
 
-function nobody(): Record<BackendStateName, number> {
-  return { active: 0, terminating: 0, gone: 0 }
-}
-
-function bestOf({ says }: Row): BackendStateName {
-  return STATES.find((state) => says[state] > 0) ?? 'gone'
+/** The best that anybody says. */
+function bestOf(row: Row): BackendStateName {
+  if (row.active > 0) return 'active'
+  return row.terminating > 0 ? 'terminating' : 'gone'
 }
 
 function equalValues(a: BackendValue, b: BackendValue): boolean {

@@ -18,10 +18,11 @@ export interface PlacedPort {
 }
 
 interface Frontend {
+  readonly name: string
   readonly key: FrontendKey
   readonly id: number
-  /** Ports that want this address and port; one of them owns it. */
-  readonly claims: Map<string, DesiredPort>
+  /** Ports that want this address and port, each once; one of them owns it. Nearly always one. */
+  claims: readonly DesiredPort[]
   value: FrontendValue | undefined
 }
 
@@ -39,6 +40,8 @@ export interface FrontendClaimsOptions {
 export class FrontendClaims {
   readonly #options: FrontendClaimsOptions
   readonly #frontends = new Map<string, Frontend>()
+  /** How many an earlier process left and nobody has claimed. */
+  #unclaimed = 0
 
   constructor(options: FrontendClaimsOptions) {
     this.#options = options
@@ -55,14 +58,19 @@ export class FrontendClaims {
 
   /** Takes over what an earlier process left; it has no claim until a port makes one. */
   adopt(key: FrontendKey, value: FrontendValue): void {
-    this.#frontends.set(frontendName(key), { key, id: value.frontendId, claims: new Map(), value })
+    const name = frontendName(key)
+    this.#frontends.set(name, { name, key, id: value.frontendId, claims: NO_CLAIMS, value })
+    this.#unclaimed += 1
   }
 
   /** What an earlier process wrote for the first of these that nobody has claimed since. */
   adoptedValue(frontends: readonly DesiredFrontend[]): FrontendValue | undefined {
-    return frontends
-      .map((frontend) => this.#frontends.get(frontendName(frontend)))
-      .find((frontend) => frontend?.claims.size === 0)?.value
+    if (this.#unclaimed === 0) return undefined
+    for (const { name } of frontends) {
+      const frontend = this.#frontends.get(name)
+      if (frontend?.claims.length === 0) return frontend.value
+    }
+    return undefined
   }
 
   /** The port that has this address and port; undefined when nobody does. */
@@ -73,25 +81,27 @@ export class FrontendClaims {
 
   /** @returns false: the table is full */
   claim(key: DesiredFrontend, port: PlacedPort): boolean {
-    const name = frontendName(key)
-    let frontend = this.#frontends.get(name)
+    let frontend = this.#frontends.get(key.name)
     if (!frontend) {
       const id = this.#options.rows.take(key.address)
       if (id === undefined) return false
-      frontend = { key, id, claims: new Map(), value: undefined }
-      this.#frontends.set(name, frontend)
-    }
-    frontend.claims.set(port.desired.id, port.desired)
+      frontend = { name: key.name, key, id, claims: NO_CLAIMS, value: undefined }
+      this.#frontends.set(key.name, frontend)
+    } else if (frontend.claims.length === 0) this.#unclaimed -= 1
+    frontend.claims = withClaim(frontend.claims, port.desired)
     if (ownerOf(frontend)?.id === port.desired.id) this.#write(frontend, port)
     return true
   }
 
   /** One sentence for each address and port that another Service has. */
   conflictsOf(port: DesiredPort): string[] {
-    return port.frontends.flatMap((key) => {
-      const owner = key.port === 0 ? undefined : this.ownerOf(key)
-      return owner && owner.service !== port.service ? [describeConflict(key, owner)] : []
-    })
+    const conflicts: string[] = []
+    for (const key of port.frontends) {
+      const frontend = key.port === 0 ? undefined : this.#frontends.get(key.name)
+      const owner = frontend && ownerOf(frontend)
+      if (owner && owner.service !== port.service) conflicts.push(describeConflict(key, owner))
+    }
+    return conflicts
   }
 
   /**
@@ -104,12 +114,12 @@ export class FrontendClaims {
     portId: string,
     placed: (portId: string) => PlacedPort | undefined,
   ): ObjectKey | undefined {
-    const name = frontendName(key)
-    const frontend = this.#frontends.get(name)
-    if (!frontend?.claims.delete(portId)) return undefined
+    const frontend = this.#frontends.get(key.name)
+    if (!frontend?.claims.some(({ id }) => id === portId)) return undefined
+    frontend.claims = frontend.claims.filter(({ id }) => id !== portId)
     const heir = ownerOf(frontend)
     if (!heir) {
-      this.#drop(name, frontend)
+      this.#drop(frontend)
       return undefined
     }
     const tables = placed(heir.id)
@@ -120,26 +130,28 @@ export class FrontendClaims {
   /** Writes what a port owns anew: its tables are others now. */
   rewrite(port: PlacedPort): void {
     for (const key of port.desired.frontends) {
-      const frontend = this.#frontends.get(frontendName(key))
+      const frontend = this.#frontends.get(key.name)
       if (frontend && ownerOf(frontend)?.id === port.desired.id) this.#write(frontend, port)
     }
   }
 
   /** Addresses that these ports have in the kernel. */
   heldBy(desired: readonly DesiredPort[]): Address[] {
-    const held = new Set<Address>()
+    const held: Address[] = []
     for (const port of desired) {
-      for (const key of port.frontends) {
-        const frontend = this.#frontends.get(frontendName(key))
-        if (key.port !== 0 && frontend?.value && ownerOf(frontend)?.id === port.id) held.add(key.address)
+      for (const { name, address, port: number } of port.frontends) {
+        if (number === 0 || held.includes(address)) continue
+        const frontend = this.#frontends.get(name)
+        if (frontend?.value && ownerOf(frontend)?.id === port.id) held.push(address)
       }
     }
-    return [...held]
+    return held
   }
 
   /** What an earlier process left and nobody claims goes. */
   prune(): void {
-    for (const [name, frontend] of this.#frontends) if (frontend.claims.size === 0) this.#drop(name, frontend)
+    for (const frontend of this.#frontends.values()) if (frontend.claims.length === 0) this.#drop(frontend)
+    this.#unclaimed = 0
   }
 
   #write(frontend: Frontend, { desired, cluster, local }: PlacedPort): void {
@@ -148,7 +160,7 @@ export class FrontendClaims {
     const value: FrontendValue = {
       frontendId: frontend.id,
       serviceId,
-      flags: flagsOf(desired, viewOf(desired, frontend.key)),
+      flags: flagsOf(desired, viewOf(desired, frontend)),
       affinityTicks: Math.ceil(desired.affinitySeconds / tickSeconds),
       portId: portIds.take(desired.portName, frontend.value?.portId),
       cluster: cluster.current,
@@ -165,22 +177,29 @@ export class FrontendClaims {
     frontend.value = value
   }
 
-  #drop(name: string, frontend: Frontend): void {
+  #drop(frontend: Frontend): void {
     const { table, rows, nowMs } = this.#options
     table.delete(frontend.key)
-    this.#frontends.delete(name)
+    this.#frontends.delete(frontend.name)
     // Replies of flows that began before still name the row; it is cleared after the grace period.
     rows.rest(frontend.id, frontend.key.address, nowMs())
   }
 }
 
+const NO_CLAIMS: readonly DesiredPort[] = []
+
+/** A port that claims again stays where it was. */
+function withClaim(claims: readonly DesiredPort[], port: DesiredPort): readonly DesiredPort[] {
+  const index = claims.findIndex(({ id }) => id === port.id)
+  return index < 0 ? [...claims, port] : claims.with(index, port)
+}
+
 /** A ClusterIP is its Service's own, whoever names it as an external address; else the older Service has it. */
 function ownerOf(frontend: Frontend): DesiredPort | undefined {
-  if (frontend.claims.size === 1) return frontend.claims.values().next().value
-  const name = frontendName(frontend.key)
+  if (frontend.claims.length < 2) return frontend.claims[0]
   const isExternal = (port: DesiredPort) =>
-    port.frontends.find((candidate) => frontendName(candidate) === name)?.external ?? true
-  const order = [...frontend.claims.values()].sort(
+    port.frontends.find(({ name }) => name === frontend.name)?.external ?? true
+  const order = [...frontend.claims].sort(
     (a, b) =>
       Number(isExternal(a)) - Number(isExternal(b)) || a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
   )
@@ -192,9 +211,8 @@ function describeConflict(key: DesiredFrontend, owner: DesiredPort): string {
 }
 
 /** An address and port as its owner means it: a node port, a load balancer's address; another Service may mean another thing. */
-function viewOf(port: DesiredPort, key: FrontendKey): DesiredFrontend {
-  const name = frontendName(key)
-  const own = port.frontends.find((candidate) => frontendName(candidate) === name)
+function viewOf(port: DesiredPort, { name }: Frontend): DesiredFrontend {
+  const own = port.frontends.find((candidate) => candidate.name === name)
   if (own) return own
   throw new Error(`${port.id} owns ${name} without asking for it`)
 }

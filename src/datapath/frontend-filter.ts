@@ -4,18 +4,20 @@
 // Service's packets from slipping by: hold before the first row of an address is written, let go after the last one's rest.
 // The map lives on across restarts, its counts do not: `settle` clears what nobody holds once everything found was held.
 
-import { type Address, addressToBytes } from '../model/address.ts'
+import { ADDRESS_BYTES, type Address, addressToBytes } from '../model/address.ts'
 import { AbiConstant } from './abi.gen.ts'
 
 /** WEIR_FILTER_MULTIPLIER of bpf/abi/service.h; BTF carries no unsigned 32-bit macros. */
 const MULTIPLIER = 0x9e3779b1
 const WORD_BITS = 32
+const scratch = new Uint8Array(ADDRESS_BYTES)
 const FILTER_WORDS = AbiConstant.FILTER_BITS / WORD_BITS
 
 /** Number of an address's bit, as bpf/abi/service.h defines it. */
 export function filterBit(address: Address): number {
-  const bytes = Buffer.from(addressToBytes(address))
-  const folded = [0, 4, 8, 12].reduce((word, at) => word ^ bytes.readUInt32LE(at), 0)
+  const bytes = addressToBytes(address, scratch)
+  let folded = 0
+  for (let at = 0; at < ADDRESS_BYTES; at += 1) folded ^= (bytes[at] as number) << ((at % 4) * 8)
   return Math.imul(folded, MULTIPLIER) >>> 16
 }
 

@@ -1,6 +1,6 @@
 // Rows of the kernel's tables: our own types to the bytes of the generated codecs and back.
 
-import { type Address, addressToBytes, formatAddress, type Prefix } from '../model/address.ts'
+import { ADDRESS_BYTES, type Address, addressToBytes, formatAddress, type Prefix } from '../model/address.ts'
 import type { Protocol } from '../model/service.ts'
 import * as abi from './abi.gen.ts'
 import type {
@@ -27,27 +27,39 @@ function protocolName(number: number): ProtocolName {
 
 /** Our type to the map's bytes and back. */
 export interface Codec<T> {
-  readonly encode: (value: T) => Buffer
+  /** @param into where to, from `offset` on; fresh memory when absent */
+  readonly encode: (value: T, into?: Buffer, offset?: number) => Buffer
   readonly decode: (bytes: Buffer) => T
 }
 
+/** The bytes of one address, for an encoder that copies them at once: they stand until the next call. */
+function bytesOf(value: Address): Uint8Array {
+  return addressToBytes(value, scratch)
+}
+
+const scratch = new Uint8Array(ADDRESS_BYTES)
+
 export const indexCodec: Codec<number> = {
-  encode: (value) => {
-    const bytes = Buffer.allocUnsafe(4)
-    bytes.writeUInt32LE(value)
-    return bytes
+  encode: (value, into = Buffer.allocUnsafe(4), offset = 0) => {
+    into.writeUInt32LE(value, offset)
+    return into
   },
   decode: (bytes) => bytes.readUInt32LE(),
 }
 
 export const addressCodec: Codec<Address> = {
-  encode: (value) => Buffer.from(addressToBytes(value)),
+  encode: (value, into = Buffer.alloc(ADDRESS_BYTES), offset = 0) => {
+    into.set(bytesOf(value), offset)
+    return into
+  },
   decode: (bytes) => formatAddress(bytes),
 }
 
 export const frontendKeyCodec: Codec<FrontendKey> = {
-  encode: ({ address, port, protocol }) =>
-    abi.encodeFrontendKey({ address: addressToBytes(address), port, protocol: PROTOCOL_NUMBERS[protocol] }),
+  encode: ({ address, port, protocol }, into, offset) => {
+    const key = { address: bytesOf(address), port, protocol: PROTOCOL_NUMBERS[protocol] }
+    return abi.encodeFrontendKey(key, into, offset)
+  },
   decode: (bytes) => {
     const { address, port, protocol } = abi.decodeFrontendKey(bytes)
     return { address: formatAddress(address), port, protocol: protocolName(protocol) }
@@ -55,18 +67,15 @@ export const frontendKeyCodec: Codec<FrontendKey> = {
 }
 
 export const frontendCodec: Codec<FrontendValue> = {
-  encode: (value) => abi.encodeFrontend(value),
+  encode: (value, into, offset) => abi.encodeFrontend(value, into, offset),
   decode: (bytes) => abi.decodeFrontend(bytes),
 }
 
 export const frontendAddressCodec: Codec<FrontendAddressValue> = {
-  encode: ({ address, port, protocol, serviceId }) =>
-    abi.encodeFrontendAddress({
-      address: addressToBytes(address),
-      port,
-      protocol: PROTOCOL_NUMBERS[protocol],
-      serviceId,
-    }),
+  encode: ({ address, port, protocol, serviceId }, into, offset) => {
+    const row = { address: bytesOf(address), port, protocol: PROTOCOL_NUMBERS[protocol], serviceId }
+    return abi.encodeFrontendAddress(row, into, offset)
+  },
   decode: (bytes) => {
     const { address, port, protocol, serviceId } = abi.decodeFrontendAddress(bytes)
     return { address: formatAddress(address), port, protocol: protocolName(protocol), serviceId }
@@ -74,8 +83,10 @@ export const frontendAddressCodec: Codec<FrontendAddressValue> = {
 }
 
 export const backendKeyCodec: Codec<BackendKey> = {
-  encode: ({ address, port, protocol }) =>
-    abi.encodeBackendKey({ address: addressToBytes(address), port, protocol: PROTOCOL_NUMBERS[protocol] }),
+  encode: ({ address, port, protocol }, into, offset) => {
+    const key = { address: bytesOf(address), port, protocol: PROTOCOL_NUMBERS[protocol] }
+    return abi.encodeBackendKey(key, into, offset)
+  },
   decode: (bytes) => {
     const { address, port, protocol } = abi.decodeBackendKey(bytes)
     return { address: formatAddress(address), port, protocol: protocolName(protocol) as Protocol }
@@ -94,16 +105,18 @@ function backendState(number: number): BackendValue['state'] {
 }
 
 export const backendCodec: Codec<BackendValue> = {
-  encode: ({ address, port, protocol, state, isLocal, nexthopId, nodeId }) =>
-    abi.encodeBackend({
-      address: addressToBytes(address),
+  encode: ({ address, port, protocol, state, isLocal, nexthopId, nodeId }, into, offset) => {
+    const row = {
+      address: bytesOf(address),
       port,
       protocol: PROTOCOL_NUMBERS[protocol],
       state: BACKEND_STATES[state],
       flags: isLocal ? abi.BackendFlags.BACKEND_LOCAL : 0,
       nexthopId,
       nodeId,
-    }),
+    }
+    return abi.encodeBackend(row, into, offset)
+  },
   decode: (bytes) => {
     const row = abi.decodeBackend(bytes)
     return {
@@ -119,13 +132,13 @@ export const backendCodec: Codec<BackendValue> = {
 }
 
 export const nodeCodec: Codec<NodeValue> = {
-  encode: (value) => abi.encodeNode(value),
+  encode: (value, into, offset) => abi.encodeNode(value, into, offset),
   decode: (bytes) => abi.decodeNode(bytes),
 }
 
 export const endpointCodec: Codec<EndpointValue> = {
-  encode: ({ ifindex, nexthopId, podMac, hostMac }) =>
-    abi.encodeEndpoint({ ifindex, nexthopId, pod: podMac, host: hostMac }),
+  encode: ({ ifindex, nexthopId, podMac, hostMac }, into, offset) =>
+    abi.encodeEndpoint({ ifindex, nexthopId, pod: podMac, host: hostMac }, into, offset),
   decode: (bytes) => {
     const { ifindex, nexthopId, pod, host } = abi.decodeEndpoint(bytes)
     return { ifindex, nexthopId, podMac: pod, hostMac: host }
@@ -149,9 +162,13 @@ function triePrefix(bits: number, bytes: Uint8Array): Prefix {
 }
 
 export const sourceRangeCodec: Codec<SourceRangeKey> = {
-  encode: ({ serviceId, range }) => {
+  encode: ({ serviceId, range }, into, offset) => {
     const { bits, bytes } = trieKey(range)
-    return abi.encodeSourceRangeKey({ prefixBits: SERVICE_BITS + bits, serviceId, source: bytes })
+    return abi.encodeSourceRangeKey(
+      { prefixBits: SERVICE_BITS + bits, serviceId, source: bytes },
+      into,
+      offset,
+    )
   },
   decode: (bytes) => {
     const { prefixBits, serviceId, source } = abi.decodeSourceRangeKey(bytes)
@@ -160,9 +177,9 @@ export const sourceRangeCodec: Codec<SourceRangeKey> = {
 }
 
 export const cidrCodec: Codec<Prefix> = {
-  encode: (prefix) => {
+  encode: (prefix, into, offset) => {
     const { bits, bytes } = trieKey(prefix)
-    return abi.encodeCidrKey({ prefixBits: bits, address: bytes })
+    return abi.encodeCidrKey({ prefixBits: bits, address: bytes }, into, offset)
   },
   decode: (bytes) => {
     const { prefixBits, address } = abi.decodeCidrKey(bytes)
@@ -171,20 +188,21 @@ export const cidrCodec: Codec<Prefix> = {
 }
 
 export const cookieCodec: Codec<bigint> = {
-  encode: (value) => {
-    const bytes = Buffer.allocUnsafe(8)
-    bytes.writeBigUInt64LE(value)
-    return bytes
+  encode: (value, into = Buffer.allocUnsafe(8), offset = 0) => {
+    into.writeBigUInt64LE(value, offset)
+    return into
   },
   decode: (bytes) => bytes.readBigUInt64LE(),
 }
 
 export const netnsEndpointCodec: Codec<NetnsEndpointValue> = {
-  encode: ({ ipv4, ipv6 }) =>
-    abi.encodeNetnsEndpoint({
+  encode: ({ ipv4, ipv6 }, into, offset) => {
+    const row = {
       ipv4: ipv4 === undefined ? NO_ADDRESS : addressToBytes(ipv4),
       ipv6: ipv6 === undefined ? NO_ADDRESS : addressToBytes(ipv6),
-    }),
+    }
+    return abi.encodeNetnsEndpoint(row, into, offset)
+  },
   decode: (bytes) => {
     const { ipv4, ipv6 } = abi.decodeNetnsEndpoint(bytes)
     const known = (part: Uint8Array) => (part.every((byte) => byte === 0) ? undefined : formatAddress(part))
@@ -196,12 +214,12 @@ const NO_ADDRESS = new Uint8Array(16)
 const NO_MEMBER = { ifindex: 0, destination: new Uint8Array(6), source: new Uint8Array(6) }
 
 export const nexthopCodec: Codec<NexthopValue> = {
-  encode: ({ planned, via }) => {
+  encode: ({ planned, via }, into, offset) => {
     const members = membersOf(planned)
     const remote = planned.kind === 'tunnel' ? addressToBytes(planned.remote) : NO_ADDRESS
     const isIpv6 = planned.kind === 'tunnel' && planned.remote.includes(':')
     const takesRedirects = planned.kind === 'device' && planned.redirect
-    return abi.encodeNexthop({
+    const row = {
       kind: NEXTHOP_KINDS[planned.kind],
       flags:
         (isIpv6 ? abi.NexthopFlags.NEXTHOP_TUNNEL_IPV6 : 0) |
@@ -214,7 +232,8 @@ export const nexthopCodec: Codec<NexthopValue> = {
         { length: abi.AbiConstant.NEXTHOP_MEMBERS },
         (_, index) => members[index] ?? NO_MEMBER,
       ),
-    })
+    }
+    return abi.encodeNexthop(row, into, offset)
   },
   decode: (bytes) => {
     const row = abi.decodeNexthop(bytes)

@@ -49,15 +49,15 @@ function updateMany<Key, Value>(
 ): void {
   const { keySize, valueSize } = map.info
   for (let first = 0; first < entries.length; first += BATCH_ENTRIES) {
-    const part = entries.slice(first, first + BATCH_ENTRIES)
-    const keys = Buffer.allocUnsafe(part.length * keySize)
-    const values = Buffer.allocUnsafe(part.length * valueSize)
-    for (let index = 0; index < part.length; index += 1) {
-      const entry = part[index] as readonly [Key, Value]
-      keys.set(key.encode(entry[0]), index * keySize)
-      values.set(value.encode(entry[1]), index * valueSize)
+    const count = Math.min(BATCH_ENTRIES, entries.length - first)
+    const keys = Buffer.allocUnsafe(count * keySize)
+    const values = Buffer.allocUnsafe(count * valueSize)
+    for (let index = 0; index < count; index += 1) {
+      const entry = entries[first + index] as readonly [Key, Value]
+      key.encode(entry[0], keys, index * keySize)
+      value.encode(entry[1], values, index * valueSize)
     }
-    map.updateBatch(keys, values, part.length)
+    map.updateBatch(keys, values, count)
   }
 }
 

@@ -4,10 +4,10 @@
 // frontends (one atomic value), then what is no longer wanted. An address and port that two Services claim belongs to the
 // older one; the other's claim waits and says so.
 
-import type { Address } from '../model/address.ts'
+import type { Address, Prefix } from '../model/address.ts'
 import type { ObjectKey } from '../model/service.ts'
 import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
-import { backendName, frontendName } from '../services/desired.ts'
+import { backendName } from '../services/desired.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { type BackendPlacing, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
@@ -32,16 +32,18 @@ export interface ServiceStatus {
   readonly foundRoom: boolean
 }
 
-const NOTHING_OWED = { frontends: [], backends: [] } as const
+const NOTHING_OWED: Owed = { frontends: [], backends: [] }
 
 interface InstalledPort extends PlacedPort {
   /** Whether the plan is written in full; an attempt that failed is repeated. */
-  readonly isWritten: boolean
+  isWritten: boolean
   /** What the plans before had and this one has not let go of yet. */
-  readonly owed: {
-    readonly frontends: readonly DesiredFrontend[]
-    readonly backends: readonly DesiredBackend[]
-  }
+  owed: Owed
+}
+
+interface Owed {
+  readonly frontends: readonly DesiredFrontend[]
+  readonly backends: readonly DesiredBackend[]
 }
 
 export interface NamedByFlows {
@@ -74,8 +76,8 @@ export class ServiceMaps {
   readonly #flows: NamedByFlows
   readonly #frontends: FrontendClaims
   readonly #ports = new Map<string, InstalledPort>()
-  readonly #portsOf = new Map<ObjectKey, ReadonlySet<string>>()
-  readonly #portNamesOf = new Map<ObjectKey, ReadonlySet<string>>()
+  /** What each Service was last given. */
+  readonly #desiredOf = new Map<ObjectKey, readonly DesiredPort[]>()
   /** Ports whose table before a change still stands, and until when; in about that order. */
   readonly #expiring = new Map<string, number>()
   #foundRoom = true
@@ -129,17 +131,14 @@ export class ServiceMaps {
     const problems: string[] = []
     const heirs = new Set<ObjectKey>()
     this.#foundRoom = true
-    const wanted = new Set(desired.map((port) => port.id))
-    const ranges = new Set(desired.flatMap((port) => port.sourceRanges))
-    const serviceId = this.#serviceIds.take(
-      service,
-      this.#frontends.adoptedValue(desired.flatMap((port) => port.frontends))?.serviceId,
-    )
+    const ranges = rangesOf(desired)
+    const serviceId = this.#serviceIds.take(service, this.#adoptedServiceId(desired))
     if (!this.#sourceRanges.allow(serviceId, ranges))
       this.#noteNoRoom(service, 'the table of source ranges', 'sourceRanges', problems)
     // New ports first: a frontend that moves between two ports of its Service is never without one.
     for (const port of desired) this.#applyPort(port, problems, heirs)
-    for (const id of this.#portsOf.get(service) ?? []) if (!wanted.has(id)) this.#removePort(id, heirs)
+    for (const { id } of this.#desiredOf.get(service) ?? [])
+      if (!desired.some((port) => port.id === id)) this.#removePort(id, heirs)
     this.#sourceRanges.keep(serviceId, ranges)
     this.#keepNames(service, desired)
     heirs.delete(service)
@@ -160,7 +159,7 @@ export class ServiceMaps {
   isServing(service: FrontendKey, backend: BackendKey): boolean {
     if (!this.#backends.holds(backend)) return false
     const owner = this.#frontends.ownerOf(service)
-    return owner?.backends.some((known) => backendName(known) === backendName(backend)) ?? true
+    return owner?.backends.some(({ name }) => name === backendName(backend)) ?? true
   }
 
   /** Rewrites the placement of backends after nodes or pods moved; no slot changes. */
@@ -231,6 +230,14 @@ export class ServiceMaps {
     this.#frontendRows.adoptResting(this.#nowMs())
   }
 
+  #adoptedServiceId(desired: readonly DesiredPort[]): number | undefined {
+    for (const { frontends } of desired) {
+      const found = this.#frontends.adoptedValue(frontends)
+      if (found) return found.serviceId
+    }
+    return undefined
+  }
+
   #applyPort(port: DesiredPort, problems: string[], heirs: Set<ObjectKey>): void {
     const installed = this.#ports.get(port.id)
     if (installed?.isWritten && equalPlans(installed.desired, port)) {
@@ -251,10 +258,7 @@ export class ServiceMaps {
     }
     const local = this.#ranges.place(fillSlots(port, needsLocal ? port.local : [], ids), before.local, nowMs)
     if (!local) this.#noteNoRoom(port.id, 'the slot array', 'slots', problems)
-    const owed = {
-      frontends: [...(installed?.owed.frontends ?? []), ...(installed?.desired.frontends ?? [])],
-      backends: [...(installed?.owed.backends ?? []), ...(installed?.desired.backends ?? [])],
-    }
+    const owed = installed ? owedBy(installed) : NOTHING_OWED
     const next: InstalledPort = {
       desired: port,
       isWritten: false,
@@ -266,11 +270,11 @@ export class ServiceMaps {
     this.#noteExpiry(port.id, next)
     const isClaimed = this.#claimAll(next, problems)
     for (const frontend of owed.frontends) {
-      if (!port.frontends.some((kept) => frontendName(kept) === frontendName(frontend)))
-        this.#unclaim(frontend, port.id, heirs)
+      if (!port.frontends.some(({ name }) => name === frontend.name)) this.#unclaim(frontend, port.id, heirs)
     }
     // A port that found no room for all it wants is not finished: the next apply tries again.
-    this.#ports.set(port.id, { ...next, isWritten: isClaimed && local !== undefined, owed: NOTHING_OWED })
+    next.isWritten = isClaimed && local !== undefined
+    next.owed = NOTHING_OWED
     for (const backend of owed.backends) this.#backends.release(backend, nowMs)
     if (owed.backends.length > 0) this.#departures += 1
   }
@@ -323,7 +327,7 @@ export class ServiceMaps {
     for (const key of port.desired.frontends) {
       if (this.#frontends.claim(key, port)) continue
       isClaimed = false
-      this.#noteNoRoom(frontendName(key), 'the table of frontends', 'frontends', problems)
+      this.#noteNoRoom(key.name, 'the table of frontends', 'frontends', problems)
     }
     problems.push(...this.#frontends.conflictsOf(port.desired))
     return isClaimed
@@ -357,29 +361,44 @@ export class ServiceMaps {
   }
 
   #noteExpiry(id: string, port: InstalledPort): void {
+    if (port.cluster.before.size === 0 && port.local.before.size === 0) {
+      this.#expiring.delete(id)
+      return
+    }
     const untilMs = [port.cluster, port.local]
       .filter(({ before }) => before.size > 0)
       .reduce((least, { beforeUntilMs }) => Math.min(least, beforeUntilMs), Number.POSITIVE_INFINITY)
     if (this.#expiring.get(id) === untilMs) return
     this.#expiring.delete(id)
-    if (untilMs < Number.POSITIVE_INFINITY) this.#expiring.set(id, untilMs)
+    this.#expiring.set(id, untilMs)
   }
 
   /** Numbers of ports that the Service no longer has, and of the Service itself when it has none, are given back. */
   #keepNames(service: ObjectKey, desired: readonly DesiredPort[]): void {
     const nowMs = this.#nowMs()
-    const names = new Set(desired.map((port) => port.portName))
-    for (const name of this.#portNamesOf.get(service) ?? [])
-      if (!names.has(name)) this.#portIds.release(name, nowMs)
+    for (const { portName } of this.#desiredOf.get(service) ?? [])
+      if (!desired.some((port) => port.portName === portName)) this.#portIds.release(portName, nowMs)
     if (desired.length > 0) {
-      this.#portsOf.set(service, new Set(desired.map((port) => port.id)))
-      this.#portNamesOf.set(service, names)
+      this.#desiredOf.set(service, desired)
       return
     }
-    this.#portsOf.delete(service)
-    this.#portNamesOf.delete(service)
+    this.#desiredOf.delete(service)
     this.#serviceIds.release(service, nowMs)
   }
+}
+
+function owedBy({ owed, desired }: InstalledPort): Owed {
+  return {
+    frontends: [...owed.frontends, ...desired.frontends],
+    backends: [...owed.backends, ...desired.backends],
+  }
+}
+
+const NO_PREFIXES: ReadonlySet<Prefix> = new Set()
+
+function rangesOf(desired: readonly DesiredPort[]): ReadonlySet<Prefix> {
+  if (desired.every(({ sourceRanges }) => sourceRanges.length === 0)) return NO_PREFIXES
+  return new Set(desired.flatMap((port) => port.sourceRanges))
 }
 
 /** The age of a Service is no part of what is written. */

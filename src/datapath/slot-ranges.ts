@@ -2,7 +2,6 @@
 // second choice for flows that began under it, and is freed after the grace period.
 
 import type { DesiredBackend, DesiredPort } from '../services/desired.ts'
-import { backendName } from '../services/desired.ts'
 import { buildMaglevTable, tableSizeFor } from '../services/maglev.ts'
 import { type Extent, ExtentAllocator } from './extents.ts'
 
@@ -141,14 +140,13 @@ export function fillSlots(
   ids: readonly number[],
 ): Uint32Array {
   if (port.balancing === 'list') return Uint32Array.from(members, (index) => ids[index] ?? 0)
-  const chosen = members.map((index) => {
-    const backend = port.backends[index] as DesiredBackend
-    return { name: backendName(backend), weight: backend.weight }
-  })
+  const chosen = members.map((index) => port.backends[index] as DesiredBackend)
   const size = tableSizeFor(chosen.length)
   if (draft.length < size) draft = new Uint32Array(size)
-  const table = buildMaglevTable(chosen, size, draft)
-  for (let slot = 0; slot < table.length; slot += 1)
-    table[slot] = ids[members[table[slot] as number] as number] ?? 0
-  return table
+  return buildMaglevTable(
+    chosen,
+    size,
+    draft,
+    members.map((index) => ids[index] ?? 0),
+  )
 }

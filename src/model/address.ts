@@ -62,8 +62,8 @@ function isCanonicalIpv4(text: string): boolean {
 }
 
 /** @param text as `isCanonicalIpv4` takes it */
-function canonicalIpv4Bytes(text: string): Uint8Array {
-  const bytes = new Uint8Array(ADDRESS_BYTES)
+function writeCanonicalIpv4(text: string, bytes: Uint8Array): Uint8Array {
+  bytes.fill(0, 0, 10)
   bytes[10] = 0xff
   bytes[11] = 0xff
   let at = IPV4_OFFSET
@@ -94,12 +94,13 @@ export function endText(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 
-/** The kernel's 16-byte form. */
-export function addressToBytes(value: Address): Uint8Array {
-  if (isCanonicalIpv4(value)) return canonicalIpv4Bytes(value)
+/** The kernel's 16-byte form. @param into where to; fresh memory when absent */
+export function addressToBytes(value: Address, into: Uint8Array = new Uint8Array(ADDRESS_BYTES)): Uint8Array {
+  if (isCanonicalIpv4(value)) return writeCanonicalIpv4(value, into)
   const bytes = parseAddressBytes(value)
   if (!bytes) throw new TypeError(`not an IP address: '${value}'`)
-  return bytes
+  into.set(bytes)
+  return into
 }
 
 /** Canonical text of the kernel's 16-byte form. */

@@ -1,10 +1,11 @@
 // The endpoints of one Service port, gathered from its slices: once each, placed on a node, in an order of their own.
 
 import type { Address, Family } from '../model/address.ts'
-import type { Endpoint, EndpointSlice, ServicePort } from '../model/service.ts'
+import type { Endpoint, EndpointSlice, ServicePort, SlicePort } from '../model/service.ts'
+import { backendName } from './desired.ts'
 
 export interface Candidate {
-  /** Address and port: what makes it one endpoint, and the order of all. */
+  /** Its `backendName`: what makes it one endpoint, and the order of all. */
   readonly name: string
   readonly address: Address
   readonly port: number
@@ -34,29 +35,39 @@ export function gatherCandidates(
   nodeName: string,
   nodeOf: (address: Address) => string | undefined,
 ): Candidate[] {
-  const byName = new Map<string, Candidate>()
+  const found: Candidate[] = []
   for (const slice of slices) {
     for (const port of slice.ports) {
       if (port.name !== name || port.protocol !== protocol) continue
-      for (const endpoint of slice.endpoints) {
-        const candidate = toCandidate(endpoint, port.port, slice.weight, nodeOf)
-        const known = byName.get(candidate.name)
-        if (known === undefined || isBetterCopy(candidate, known, nodeName))
-          byName.set(candidate.name, candidate)
-      }
+      for (const endpoint of slice.endpoints) found.push(toCandidate(endpoint, port, slice.weight, nodeOf))
     }
   }
-  return [...byName.values()].sort((a, b) => compareText(a.name, b.name))
+  found.sort((a, b) => compareText(a.name, b.name))
+  return onlyBest(found, nodeName)
+}
+
+/** One of each name. @param sorted copies beside each other, in the order of their slices */
+function onlyBest(sorted: Candidate[], nodeName: string): Candidate[] {
+  let count = 0
+  for (const candidate of sorted) {
+    const known = sorted[count - 1]
+    if (known?.name !== candidate.name) {
+      sorted[count] = candidate
+      count += 1
+    } else if (isBetterCopy(candidate, known, nodeName)) sorted[count - 1] = candidate
+  }
+  sorted.length = count
+  return sorted
 }
 
 function toCandidate(
   { address, nodeName, ready, serving, terminating, forZones, forNodes }: Endpoint,
-  port: number,
+  { port, protocol }: SlicePort,
   weight: number,
   nodeOf: (address: Address) => string | undefined,
 ): Candidate {
   return {
-    name: `${address} ${port}`,
+    name: backendName({ address, port, protocol }),
     address,
     port,
     nodeName: nodeName ?? nodeOf(address),

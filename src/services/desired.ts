@@ -7,6 +7,8 @@ import type { Forwarding, ObjectKey, Protocol } from '../model/service.ts'
 export type BackendStateName = 'active' | 'terminating' | 'gone'
 
 export interface DesiredBackend {
+  /** Its `backendName`, made once. */
+  readonly name: string
   readonly address: Address
   readonly port: number
   readonly protocol: Protocol
@@ -21,6 +23,10 @@ export function backendName(backend: { address: Address; port: number; protocol:
   return `${backend.address} ${backend.port} ${backend.protocol}`
 }
 
+export function makeBackend(named: Omit<DesiredBackend, 'name'>): DesiredBackend {
+  return { ...named, name: backendName(named) }
+}
+
 /** Where the address comes from. `loopback` (a node port on 127.0.0.1 or ::1) is for sockets of the node alone. */
 export type FrontendKind =
   | 'cluster-ip'
@@ -31,6 +37,8 @@ export type FrontendKind =
   | 'loopback'
 
 export interface DesiredFrontend {
+  /** Its `frontendName`, made once. */
+  readonly name: string
   readonly address: Address
   /** 0 catches the ports that no Service defines on this address. */
   readonly port: number
@@ -42,6 +50,16 @@ export interface DesiredFrontend {
 
 export function frontendName(frontend: Pick<DesiredFrontend, 'address' | 'port' | 'protocol'>): string {
   return `${frontend.address} ${frontend.port} ${frontend.protocol}`
+}
+
+export function makeFrontend(
+  address: Address,
+  port: number,
+  protocol: DesiredFrontend['protocol'],
+  kind: FrontendKind,
+): DesiredFrontend {
+  const name = frontendName({ address, port, protocol })
+  return { name, address, port, protocol, external: kind !== 'cluster-ip', kind }
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { type Address, type Family, familyOf, type Prefix, prefixContains } from '../model/address.ts'
 import type { Service, ServicePort } from '../model/service.ts'
-import type { DesiredFrontend, FrontendKind } from './desired.ts'
+import { type DesiredFrontend, type FrontendKind, makeFrontend } from './desired.ts'
 
 /** What the frontends of a node depend on, besides the Service. */
 export interface FrontendContext {
@@ -58,7 +58,7 @@ export function frontendsOf(
 ): { inside: DesiredFrontend[]; outside: DesiredFrontend[] } {
   const outside: DesiredFrontend[] = []
   const add = (kind: FrontendKind, list: readonly Address[], number: number) => {
-    for (const address of list) outside.push({ address, port: number, protocol, external: true, kind })
+    for (const address of list) outside.push(makeFrontend(address, number, protocol, kind))
   }
   add('external-ip', addresses.external, port)
   add('load-balancer', addresses.loadBalancer, port)
@@ -67,13 +67,7 @@ export function frontendsOf(
       add(isLoopback(address) ? 'loopback' : 'node-port', [address], nodePort)
   }
   return {
-    inside: addresses.cluster.map((address) => ({
-      address,
-      port,
-      protocol,
-      external: false,
-      kind: 'cluster-ip',
-    })),
+    inside: addresses.cluster.map((address) => makeFrontend(address, port, protocol, 'cluster-ip')),
     outside,
   }
 }

@@ -5,7 +5,7 @@
 
 import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
 import type { HostPort, LocalPod, ObjectKey } from '../model/service.ts'
-import type { DesiredFrontend, DesiredPort } from './desired.ts'
+import { type DesiredPort, makeBackend, makeFrontend } from './desired.ts'
 import { isLoopback } from './frontends.ts'
 
 export interface HostPortContext {
@@ -73,16 +73,12 @@ function planOne(
     isRandom: false,
     forwarding: 'dsr',
     sourceRanges: [],
-    frontends: addresses.map(
-      (address): DesiredFrontend => ({
-        address,
-        port: hostPort,
-        protocol,
-        external: true,
-        kind: isLoopback(address) ? 'loopback' : 'host-port',
-      }),
+    frontends: addresses.map((address) =>
+      makeFrontend(address, hostPort, protocol, isLoopback(address) ? 'loopback' : 'host-port'),
     ),
-    backends: [{ address: target, port: containerPort, protocol, nodeName, state: 'active', weight: 1 }],
+    backends: [
+      makeBackend({ address: target, port: containerPort, protocol, nodeName, state: 'active', weight: 1 }),
+    ],
     cluster: [0],
     local: [0],
     anyEndpoint: true,

@@ -3,7 +3,14 @@
 import { type Address, FAMILIES, type Family } from '../model/address.ts'
 import type { EndpointSlice, Forwarding, Protocol, Service, ServicePort } from '../model/service.ts'
 import { type Candidate, gatherCandidates, slicesOf } from './candidates.ts'
-import type { BackendStateName, Balancing, DesiredBackend, DesiredFrontend, DesiredPort } from './desired.ts'
+import {
+  type BackendStateName,
+  type Balancing,
+  type DesiredBackend,
+  type DesiredFrontend,
+  type DesiredPort,
+  makeFrontend,
+} from './desired.ts'
 import {
   addressesOf,
   type FrontendContext,
@@ -164,8 +171,8 @@ function describePort({
 }
 
 function toBackend(candidate: Candidate, protocol: Protocol): DesiredBackend {
-  const { address, port, nodeName, weight } = candidate
-  return { address, port, protocol, nodeName, state: stateOf(candidate, protocol), weight }
+  const { name, address, port, nodeName, weight } = candidate
+  return { name, address, port, protocol, nodeName, state: stateOf(candidate, protocol), weight }
 }
 
 /**
@@ -190,7 +197,7 @@ function planUndefinedPorts(
 ): void {
   const add = (address: Address, kind: DesiredFrontend['kind']) => {
     const id = `${service.key} undefined-ports ${address}`
-    const frontend = { address, port: 0, protocol: 'ANY', external: kind !== 'cluster-ip', kind } as const
+    const frontend = makeFrontend(address, 0, 'ANY', kind)
     into.push({
       ...REFUSING,
       id,

@@ -5,7 +5,7 @@ import { GatheredTables } from '../../../src/datapath/gathered-tables.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
-import type { DesiredPort } from '../../../src/services/desired.ts'
+import { type DesiredPort, makeBackend, makeFrontend } from '../../../src/services/desired.ts'
 import { memoryTables } from './memory-tables.ts'
 
 const port = (service: ObjectKey, vip: Address, lasts: readonly number[]): DesiredPort => ({
@@ -17,15 +17,17 @@ const port = (service: ObjectKey, vip: Address, lasts: readonly number[]): Desir
   isRandom: false,
   forwarding: 'dsr',
   sourceRanges: [],
-  frontends: [{ address: vip, port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' }],
-  backends: lasts.map((last) => ({
-    address: address(`10.244.1.${last}`),
-    port: 8080,
-    protocol: 'TCP',
-    nodeName: 'a',
-    state: 'active',
-    weight: 1,
-  })),
+  frontends: [makeFrontend(vip, 80, 'TCP', 'cluster-ip')],
+  backends: lasts.map((last) =>
+    makeBackend({
+      address: address(`10.244.1.${last}`),
+      port: 8080,
+      protocol: 'TCP',
+      nodeName: 'a',
+      state: 'active',
+      weight: 1,
+    }),
+  ),
   cluster: lasts.map((_, index) => index),
   local: [],
   anyEndpoint: lasts.length > 0,

@@ -8,7 +8,12 @@ import type { PodDevice, Uplink } from '../../../src/datapath/nexthop-plan.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
-import type { DesiredBackend, DesiredPort } from '../../../src/services/desired.ts'
+import {
+  type DesiredBackend,
+  type DesiredPort,
+  makeBackend,
+  makeFrontend,
+} from '../../../src/services/desired.ts'
 import { nodeRow } from '../model/rows.ts'
 import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
@@ -32,14 +37,14 @@ const podAddress = (pod: number) => address(`10.244.1.${pod}`)
 const nodeOf = (pod: number) => (pod % 2 === 0 ? HERE : pod % 4 === 1 ? 'b' : 'c')
 
 function backendOf(pod: number): DesiredBackend {
-  return {
+  return makeBackend({
     address: podAddress(pod),
     port: 8080,
     protocol: 'TCP',
     nodeName: nodeOf(pod),
     state: 'active',
     weight: 1,
-  }
+  })
 }
 
 function portsOf(service: ObjectKey, pods: readonly number[]): DesiredPort[] {
@@ -54,7 +59,7 @@ function portsOf(service: ObjectKey, pods: readonly number[]): DesiredPort[] {
       isRandom: false,
       forwarding: 'dsr',
       sourceRanges: [],
-      frontends: [{ address: vip, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+      frontends: [makeFrontend(vip, 80, 'TCP', 'load-balancer')],
       backends: pods.map(backendOf),
       cluster: pods.map((_, index) => index),
       local: [],

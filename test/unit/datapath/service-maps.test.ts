@@ -8,7 +8,12 @@ import { filterBit } from '../../../src/datapath/frontend-filter.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address, type Prefix, parsePrefix } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
-import type { DesiredBackend, DesiredPort } from '../../../src/services/desired.ts'
+import {
+  type DesiredBackend,
+  type DesiredPort,
+  makeBackend,
+  makeFrontend,
+} from '../../../src/services/desired.ts'
 import { tableSizeFor } from '../../../src/services/maglev.ts'
 import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
@@ -16,14 +21,15 @@ const VIP = address('203.0.113.1')
 const VIP6 = address('2001:db8:113::1')
 const CLUSTER_IP = address('10.96.0.10')
 
-const backend = (last: number, state: DesiredBackend['state'] = 'active'): DesiredBackend => ({
-  address: address(`10.244.1.${last}`),
-  port: 8080,
-  protocol: 'TCP',
-  nodeName: last % 2 === 0 ? 'a' : 'b',
-  state,
-  weight: 1,
-})
+const backend = (last: number, state: DesiredBackend['state'] = 'active'): DesiredBackend =>
+  makeBackend({
+    address: address(`10.244.1.${last}`),
+    port: 8080,
+    protocol: 'TCP',
+    nodeName: last % 2 === 0 ? 'a' : 'b',
+    state,
+    weight: 1,
+  })
 
 const port = (
   service: ObjectKey,
@@ -39,8 +45,8 @@ const port = (
   forwarding: 'dsr',
   sourceRanges: [],
   frontends: [
-    { address: CLUSTER_IP, port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' },
-    { address: VIP, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' },
+    makeFrontend(CLUSTER_IP, 80, 'TCP', 'cluster-ip'),
+    makeFrontend(VIP, 80, 'TCP', 'load-balancer'),
   ],
   backends: lasts.map((last) => backend(last)),
   cluster: lasts.map((_, index) => index),
@@ -194,7 +200,7 @@ t.test('a removed endpoint of UDP, or to which there is no way any more, is gone
   hasWay = false
   maps.refreshPlacement(() => false)
   t.equal(tables.backends.rows.get(id)?.state, 'gone', 'its pod is gone')
-  const udp = { ...backend(4), protocol: 'UDP' } as const
+  const udp = makeBackend({ ...backend(4), protocol: 'UDP' })
   maps.apply(web, [{ ...port(web, [2]), backends: [udp], cluster: [0] }])
   const udpId = tables.backendIds.get(udp) ?? -1
   maps.apply(web, [port(web, [2])])
@@ -225,7 +231,7 @@ t.test('a deleted Service leaves nothing, after the grace period', async (t) => 
 t.test('two Services that claim one address and port: the older has it, the other inherits it', async (t) => {
   const { tables, maps } = setUp()
   const other = objectKey('shop', 'other')
-  const claim = [{ address: VIP, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' } as const]
+  const claim = [makeFrontend(VIP, 80, 'TCP', 'load-balancer')]
   const younger = maps.apply(other, [port(other, [5], { frontends: claim, createdMs: 9 })])
   t.strictSame(younger.held, [VIP])
   maps.apply(web, [port(web, [2])])
@@ -246,9 +252,7 @@ t.test(
     first.maps.apply(web, [port(web, [2, 3])])
     first.maps.apply(old, [
       port(old, [7], {
-        frontends: [
-          { address: address('10.96.0.99'), port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' },
-        ],
+        frontends: [makeFrontend(address('10.96.0.99'), 80, 'TCP', 'cluster-ip')],
       }),
     ])
     const { tables } = first
@@ -282,15 +286,11 @@ t.test('the filter: set while a frontend or its rest lasts, across restarts too'
   t.equal(second.tables.frontendAddresses.rows.size, 2, 'resting rows are adopted')
   t.equal(bitOf(second.tables, VIP), 1)
   const other = objectKey('shop', 'other')
-  const elsewhere = {
-    address: address('203.0.113.9'),
-    port: 80,
-    protocol: 'TCP',
-    external: true,
-    kind: 'load-balancer',
-  } as const
+  const elsewhere = { address: address('203.0.113.9'), port: 80, protocol: 'TCP' } as const
   const resting = [...second.tables.frontendAddresses.rows.keys()]
-  second.maps.apply(other, [port(other, [5], { frontends: [elsewhere] })])
+  second.maps.apply(other, [
+    port(other, [5], { frontends: [makeFrontend(elsewhere.address, 80, 'TCP', 'load-balancer')] }),
+  ])
   const id = second.tables.frontends.get(elsewhere)?.frontendId ?? 0
   t.notOk(resting.includes(id), 'a number that replies still name goes to nobody else')
   second.advance(60_000)
@@ -311,13 +311,9 @@ t.test(
     ] as const
     const desired = port(web, [2, 3], {
       sourceRanges: ['198.51.100.0/24' as Prefix],
-      frontends: kinds.map((kind, index) => ({
-        address: address(`203.0.113.${10 + index}`),
-        port: 80,
-        protocol: 'TCP',
-        external: kind !== 'cluster-ip',
-        kind,
-      })),
+      frontends: kinds.map((kind, index) =>
+        makeFrontend(address(`203.0.113.${10 + index}`), 80, 'TCP', kind),
+      ),
     })
     const first = setUp()
     first.maps.apply(web, [desired])
@@ -356,9 +352,7 @@ t.test('one of two tables that does not fit gives nothing away', async (t) => {
   const other = objectKey('shop', 'other')
   maps.apply(other, [
     port(other, [7], {
-      frontends: [
-        { address: address('203.0.113.9'), port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' },
-      ],
+      frontends: [makeFrontend(address('203.0.113.9'), 80, 'TCP', 'load-balancer')],
     }),
   ])
   const again = maps.apply(web, [both([2, 3])])
@@ -386,7 +380,7 @@ t.test('OPS-013 a frontend that found no room is said, and written once there is
   maps.apply(web, [port(web, [2])])
   const other = objectKey('shop', 'other')
   const key = { address: address('203.0.113.9'), port: 80, protocol: 'TCP' } as const
-  const desired = [port(other, [7], { frontends: [{ ...key, external: true, kind: 'load-balancer' }] })]
+  const desired = [port(other, [7], { frontends: [makeFrontend(key.address, 80, 'TCP', 'load-balancer')] })]
   const status = maps.apply(other, desired)
   t.equal(status.foundRoom, false)
   t.match(status.problems, [
@@ -402,9 +396,7 @@ t.test('OPS-013 a frontend that found no room is said, and written once there is
 t.test('a ClusterIP cannot be taken by an older Service that names it as an external address', async (t) => {
   const { tables, maps } = setUp()
   const thief = objectKey('shop', 'thief')
-  const claim = [
-    { address: CLUSTER_IP, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' } as const,
-  ]
+  const claim = [makeFrontend(CLUSTER_IP, 80, 'TCP', 'load-balancer')]
   maps.apply(thief, [port(thief, [5], { frontends: claim, createdMs: 0 })])
   maps.apply(web, [port(web, [2], { createdMs: 9 })])
   t.strictSame(reached(tables, { address: CLUSTER_IP, port: 80, protocol: 'TCP' }), ['10.244.1.2'])
@@ -429,7 +421,7 @@ t.test('any sequence of changes ends where a fresh start would, and every moment
         const vip = address(`203.0.113.${10 + step.service}`)
         const planOf = (service: ObjectKey, lasts: readonly number[], at: Address) =>
           port(service, lasts, {
-            frontends: [{ address: at, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+            frontends: [makeFrontend(at, 80, 'TCP', 'load-balancer')],
           })
         if (step.restart) {
           state = setUp(state.tables)
@@ -485,9 +477,7 @@ t.test('Services that differ about an endpoint: its row says the best of them', 
   const say = (service: ObjectKey, address4: string, said: DesiredBackend['state'] | undefined) =>
     maps.apply(service, [
       port(service, [], {
-        frontends: [
-          { address: address(address4), port: 80, protocol: 'TCP', external: false, kind: 'cluster-ip' },
-        ],
+        frontends: [makeFrontend(address(address4), 80, 'TCP', 'cluster-ip')],
         backends: said === undefined ? [] : [backend(2, said)],
       }),
     ])
@@ -509,13 +499,7 @@ t.test('Services that differ about an endpoint: its row says the best of them', 
 t.test('EXT-012 a node’s own address is never answered for by another node', async (t) => {
   const { tables, maps } = setUp()
   const kinds = ['cluster-ip', 'external-ip', 'load-balancer', 'node-port', 'host-port', 'loopback'] as const
-  const frontends = kinds.map((kind, index) => ({
-    address: address(`10.0.0.${index + 1}`),
-    port: 80,
-    protocol: 'TCP' as const,
-    external: kind !== 'cluster-ip',
-    kind,
-  }))
+  const frontends = kinds.map((kind, index) => makeFrontend(address(`10.0.0.${index + 1}`), 80, 'TCP', kind))
   const answered = (forwarding: DesiredPort['forwarding']) => {
     maps.apply(web, [port(web, [2, 3], { frontends, forwarding })])
     return frontends
@@ -583,7 +567,7 @@ t.test('all frontends of a Service port share one number for affinity, also afte
       ...ipv4,
       id: `${web} 80/TCP ipv6`,
       family: 'ipv6',
-      frontends: [{ address: VIP6, port: 80, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+      frontends: [makeFrontend(VIP6, 80, 'TCP', 'load-balancer')],
     } as const
     return [ipv4, ipv6]
   }
@@ -595,7 +579,7 @@ t.test('all frontends of a Service port share one number for affinity, also afte
   t.same(ids(), [id, id, id])
   t.equal(tables.frontends.get(vipKey)?.affinityTicks, 10_800)
   const second = port(other, [2], {
-    frontends: [{ address: VIP, port: 81, protocol: 'TCP', external: true, kind: 'load-balancer' }],
+    frontends: [makeFrontend(VIP, 81, 'TCP', 'load-balancer')],
   })
   maps.apply(other, [second])
   t.not(tables.frontends.get({ ...vipKey, port: 81 })?.portId, id)
@@ -632,7 +616,7 @@ t.test('CT-003 a backend serves a Service as long as it lists it, if only for it
   t.ok(maps.departures > before)
   t.same([1, 2, 3].map(serves), [true, true, false])
   const elsewhere = { address: address('203.0.113.2'), port: 80, protocol: 'TCP' } as const
-  const frontends = [{ ...elsewhere, external: true, kind: 'load-balancer' }] as const
+  const frontends = [makeFrontend(elsewhere.address, 80, 'TCP', 'load-balancer')]
   maps.apply(other, [port(other, [3], { frontends })])
   t.notOk(serves(3), 'another Service has it, but not this one')
   t.ok(maps.isServing(elsewhere, backend(3)))

@@ -35,13 +35,33 @@ t.test('EXT-020 a pod’s host port is open on every address of its node', async
       [
         'hostPort shop/web-0 8080/TCP ipv4',
         'hostPort shop/web-0',
-        [{ address: '10.244.1.2', port: 80, protocol: 'TCP', nodeName: 'a', state: 'active', weight: 1 }],
+        [
+          {
+            name: '10.244.1.2 80 TCP',
+            address: '10.244.1.2',
+            port: 80,
+            protocol: 'TCP',
+            nodeName: 'a',
+            state: 'active',
+            weight: 1,
+          },
+        ],
         [0],
       ],
       [
         'hostPort shop/web-0 8080/TCP ipv6',
         'hostPort shop/web-0',
-        [{ address: 'fd00:244:1::2', port: 80, protocol: 'TCP', nodeName: 'a', state: 'active', weight: 1 }],
+        [
+          {
+            name: 'fd00:244:1::2 80 TCP',
+            address: 'fd00:244:1::2',
+            port: 80,
+            protocol: 'TCP',
+            nodeName: 'a',
+            state: 'active',
+            weight: 1,
+          },
+        ],
         [0],
       ],
     ],
