@@ -4,5 +4,6 @@ import type { Family } from './frame/figure.ts'
 
 /** Loaded when asked for: each family brings programs, packets and namespaces of its own. */
 export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {
+  control: async () => (await import('./control/family.ts')).controlFamily,
   socket: async () => (await import('./socket/family.ts')).socketFamily,
 }

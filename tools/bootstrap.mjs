@@ -25,7 +25,6 @@ const GOALS = {
   conformance: (args) => handOver('tools/conformance.mjs', args),
   'test-kernels': (args) => handOver('tools/kernel-matrix.mjs', args),
   bench: (args) => handOver('bench/run.ts', args),
-  'bench-control': (args) => handOver('bench/control.ts', args),
 }
 
 function refuse(sentence) {

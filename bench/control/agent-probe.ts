@@ -1,7 +1,7 @@
 // Loaded into the measured agent before its own code (node --import): tells, when asked over the IPC channel, how long its event
 // loop was ever held up, and what it cost. The agent itself is the real one and knows nothing of it.
 //
-//   in   { probe: 'reset' } or { probe: 'read' }
+//   in   { probe: 'reset', isSampling?, profileFile? } or { probe: 'read' }
 //   out  ProbeReading
 //
 // Two figures of one thing, for the machine's cores are shared: the wall-clock delay of a timer, which includes time in which
@@ -91,10 +91,21 @@ function read(): ProbeReading {
   }
 }
 
-process.on('message', ({ probe, isSampling }: { probe: 'reset' | 'read'; isSampling?: boolean }) => {
+interface Question {
+  readonly probe: 'reset' | 'read'
+  readonly isSampling?: boolean
+  /** Gets a CPU profile of what happens until the next question. */
+  readonly profileFile?: string
+}
+
+async function answer({ probe, isSampling, profileFile: file }: Question): Promise<void> {
   if (probe === 'reset') reset(isSampling ?? true)
   const reading = read()
-  void Promise.resolve(finishProfile?.()).then(() => process.send?.({ reading }))
-})
+  await finishProfile?.()
+  if (file !== undefined) await profile(file)
+  process.send?.({ reading })
+}
+
+process.on('message', (question: Question) => void answer(question))
 process.channel?.unref()
 reset(true)

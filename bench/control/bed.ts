@@ -17,7 +17,7 @@ import type { ApiProcessOptions, EndpointChange } from './api-process.ts'
 import { type ClusterSize, nodeAddress, nodeName, OWN_NODE, VIP_POOL } from './cluster.ts'
 
 const PORT = 16_443
-const GOBGPD = '/usr/bin/gobgpd'
+export const GOBGPD = '/usr/bin/gobgpd'
 const SAMPLE_MS = 20
 const PATIENCE_MS = 60_000
 /** pino's number. */
@@ -39,10 +39,15 @@ export interface MeasuredAgent {
   readonly pid: number
   /** Resolves with the first log line that says so; rejects when the agent ends before. */
   said(text: string): Promise<LogLine>
-  /** Starts the probe's figures anew. */
-  reset(isSampling: boolean): Promise<void>
+  /**
+   * Starts the probe's figures anew.
+   * @param profileFile gets a CPU profile of what happens until `read`
+   */
+  reset(isSampling: boolean, profileFile?: string): Promise<void>
   read(): Promise<ProbeReading & { readonly rssAnonPeakBytes: number }>
   rssAnonBytes(): number
+  /** How long its main thread has been ready to run while others had the cores. */
+  waitedMs(): number
   kill(): Promise<void>
 }
 
@@ -52,6 +57,7 @@ export class Bed {
   readonly #namespaces = [`weir-t${process.pid}bench`, `weir-t${process.pid}peer`] as const
   readonly #cgroup = `${cgroupMount()}/weir-test-bench-${process.pid}`
   readonly #children = new Set<ChildProcess>()
+  #closed: Promise<void> | undefined
 
   constructor() {
     this.pins = `${BPFFS_MOUNT}/weir-test-bench-${process.pid}`
@@ -112,7 +118,13 @@ export class Bed {
     this.#children.clear()
   }
 
-  async close(): Promise<void> {
+  /** Once: it may be asked for again. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
     await this.stopProcesses()
     for (const name of this.#namespaces) ip('netns', 'del', name)
     rmSync(this.pins, { recursive: true, force: true })
@@ -203,8 +215,8 @@ class AgentProcess implements MeasuredAgent {
     })
   }
 
-  async reset(isSampling: boolean): Promise<void> {
-    await this.#ask({ probe: 'reset', isSampling })
+  async reset(isSampling: boolean, profileFile?: string): Promise<void> {
+    await this.#ask({ probe: 'reset', isSampling, profileFile })
     this.#peakBytes = 0
   }
 
@@ -219,6 +231,11 @@ class AgentProcess implements MeasuredAgent {
     } catch {
       return 0
     }
+  }
+
+  /** Documentation/scheduler/sched-stats.rst: time on a processor, time waited for one, both in nanoseconds. */
+  waitedMs(): number {
+    return Number(readFileSync(`/proc/${this.pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6
   }
 
   async kill(): Promise<void> {
@@ -244,6 +261,13 @@ class AgentProcess implements MeasuredAgent {
     this.#warnings += 1
     if (this.#warnings <= WARNINGS_SHOWN) process.stderr.write(`agent: ${text.slice(0, 400)}\n`)
   }
+}
+
+/** Nothing where there is none. */
+export function gobgpdVersion(): Record<string, string> {
+  if (!existsSync(GOBGPD)) return {}
+  const text = execFileSync(GOBGPD, ['--version'], { encoding: 'utf8' })
+  return { gobgpd: text.trim().replace(/^gobgpd version /, '') }
 }
 
 function nextMessage<T>(child: ChildProcess, field: string): Promise<T> {

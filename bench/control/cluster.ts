@@ -15,12 +15,23 @@ export interface ClusterSize {
 
 type KubeObject = SnapshotContent['resources'][string][number]
 
+export const endpointsOf = ({ services, endpoints }: ClusterSize) => services * endpoints
+
+/** '10 000 Services × 10'; what is not the usual is said. */
+export function sizeName({ services, endpoints, nodes, external }: ClusterSize): string {
+  const text = (count: number) => count.toLocaleString('en').replaceAll(',', ' ')
+  const nodesText = nodes >= NODES_WORTH_TELLING ? `, ${text(nodes)} nodes` : ''
+  const externalText = external < 100 ? `, ${external} % external` : ''
+  return `${text(services)} Services × ${endpoints}${nodesText}${externalText}`
+}
+
 export const SERVICE_PORT = 80
 export const TARGET_PORT = 8080
 export const VIP_POOL = '10.112.0.0/14'
 /** The node whose agent is measured. */
 export const OWN_NODE = 0
 
+const NODES_WORTH_TELLING = 1000
 const NAMESPACES = 100
 const SLICE_ENDPOINTS_MAX = 100
 const IMAGES_PER_NODE = 20

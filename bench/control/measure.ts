@@ -1,13 +1,15 @@
 // One size of cluster, from an empty kernel to the figures of its table.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Effort } from '../frame/figure.ts'
 import type { EndpointChange } from './api-process.ts'
 import { Bed, type MeasuredAgent } from './bed.ts'
 import { type ClusterSize, isExternal } from './cluster.ts'
 import { KernelView } from './kernel-view.ts'
+import { type Percentiles, percentiles } from './percentiles.ts'
 
-export interface Figures {
-  readonly size: ClusterSize
+/** What one round finds. */
+export interface RoundFigures {
   /** From the first list request to a kernel that holds everything. */
   readonly syncMs: number
   /** Of that, after everything was in the agent's tables. */
@@ -23,46 +25,43 @@ export interface Figures {
   readonly churnLoopDelayMs: number
   readonly churnBusyMs: number
   readonly churnCpuPerChangeMs: number
+  /** Ready to run, but others had the cores. */
+  readonly churnWaitPerChangeMs: number
   /** All at once, in as many Services. */
-  readonly burst: Percentiles & { readonly changes: number }
+  readonly burst: Percentiles
   /** From the process's start, and from its first list request, with everything pinned already. */
   readonly adoptStartMs: number
   readonly adoptSyncMs: number
 }
 
-export interface Percentiles {
-  readonly p50: number
-  readonly p99: number
-  readonly max: number
-}
-
-export interface Effort {
+/** How much of it. */
+export interface Pains {
   readonly changes: number
   readonly burst: number
+  /** After a sync: what the garbage collector and the grace of a first batch still do. */
+  readonly settleMs: number
   readonly idleMs: number
-  readonly profileFile: string | undefined
+  /** CPU profiles of the agent go here. */
+  readonly profileFile?: string | undefined
 }
 
 const HELD = 'the kernel holds every Service'
-/** After a sync: what the garbage collector and the grace of a first batch still do. */
-const SETTLE_MS = 10_000
 /** Between single changes, so that each meets an agent at rest. */
 const CHANGE_PAUSE_MS = 8
 /** Discarded: the first changes find code that has not been compiled. */
 const WARM_UP = 50
 
-export async function measure(
+/** From an empty kernel to a restart of the agent. */
+export async function measureRound(
   size: ClusterSize,
-  effort: Effort,
-  say: (line: string) => void,
-): Promise<Figures> {
+  pains: Pains,
+  { say, defer }: Pick<Effort, 'say' | 'defer'>,
+): Promise<RoundFigures> {
   const bed = new Bed()
-  const stop = () => void bed.close().then(() => process.exit(1))
-  process.once('SIGINT', stop)
+  defer(() => bed.close())
   try {
-    return await measureOn(bed, size, effort, say)
+    return await measureOn(bed, size, pains, say)
   } finally {
-    process.off('SIGINT', stop)
     await bed.close()
   }
 }
@@ -70,12 +69,12 @@ export async function measure(
 async function measureOn(
   bed: Bed,
   size: ClusterSize,
-  effort: Effort,
+  pains: Pains,
   say: (line: string) => void,
-): Promise<Figures> {
+): Promise<RoundFigures> {
   const change = await bed.startApi(size)
   bed.startGobgpd()
-  const agent = bed.startAgent(effort.profileFile)
+  const agent = bed.startAgent(pains.profileFile)
   const synced = await agent.said('synced')
   const held = await agent.said(HELD)
   const sync = await agent.read()
@@ -83,21 +82,17 @@ async function measureOn(
   const kernel = new KernelView(bed.pins)
   try {
     assertHeld(kernel, size)
-    await sleep(SETTLE_MS)
-    const idlePercent = await idleness(agent, effort.idleMs)
+    await sleep(pains.settleMs)
+    const idlePercent = await idleness(agent, pains.idleMs)
     const rssIdleBytes = agent.rssAnonBytes()
     say(`  idle ${idlePercent.toFixed(2)} %, ${(rssIdleBytes / 1e6).toFixed(0)} MB`)
-    const flip = flipper()
-    const singles = await singleChanges({ kernel, apply: change, flip, size }, agent, effort.changes)
-    say(`  changes p50 ${singles.times.p50.toFixed(2)} ms, p99 ${singles.times.p99.toFixed(2)} ms`)
-    const burst = await manyChanges(
-      { kernel, apply: change, flip, size },
-      Math.min(effort.burst, size.services),
-    )
+    const scene = { kernel, apply: change, flip: flipper(), size }
+    const singles = await singleChanges(scene, agent, pains)
+    say(`  changes p50 ${singles.change.p50.toFixed(2)} ms, p99 ${singles.change.p99.toFixed(2)} ms`)
+    const burst = await manyChanges(scene, Math.min(pains.burst, size.services))
     await agent.kill()
-    const adopted = await adoption(bed, effort.profileFile && `${effort.profileFile}.restart`)
+    const adopted = await adoption(bed, pains.profileFile && `${pains.profileFile}.restart`)
     return {
-      size,
       syncMs: held.time - sync.firstRequestMs,
       tablesToMapsMs: held.time - synced.time,
       syncCpuMs: sync.cpuMs,
@@ -106,10 +101,7 @@ async function measureOn(
       rssIdleBytes,
       rssPeakBytes: sync.rssAnonPeakBytes,
       idlePercent,
-      change: singles.times,
-      churnLoopDelayMs: singles.loopDelayMs,
-      churnBusyMs: singles.busyMs,
-      churnCpuPerChangeMs: singles.cpuMs,
+      ...singles,
       burst,
       ...adopted,
     }
@@ -163,15 +155,24 @@ interface Scene {
   readonly size: ClusterSize
 }
 
+/** Single changes, one after another. */
 async function singleChanges(
   { kernel, apply, flip, size }: Scene,
   agent: MeasuredAgent,
-  count: number,
-): Promise<{ times: Percentiles; loopDelayMs: number; busyMs: number; cpuMs: number }> {
+  { changes, profileFile }: Pains,
+): Promise<
+  Pick<
+    RoundFigures,
+    'change' | 'churnLoopDelayMs' | 'churnBusyMs' | 'churnCpuPerChangeMs' | 'churnWaitPerChangeMs'
+  >
+> {
   const times: number[] = []
-  await agent.reset(true)
-  for (let index = 0; index < count + WARM_UP; index += 1) {
-    if (index === WARM_UP) await agent.reset(true)
+  let waitedBeforeMs = 0
+  for (let index = 0; index < changes + WARM_UP; index += 1) {
+    if (index === WARM_UP) {
+      await agent.reset(true, profileFile && `${profileFile}.changes`)
+      waitedBeforeMs = agent.waitedMs()
+    }
     const service = (index * 7919) % size.services
     const before = new Map([[service, kernel.frontend(service)]])
     const told = apply([flip(service, index % size.endpoints)])
@@ -180,19 +181,19 @@ async function singleChanges(
     if (index >= WARM_UP) times.push(Number(seenNs - sentNs) / 1e6)
     await sleep(CHANGE_PAUSE_MS)
   }
+  const waitedMs = agent.waitedMs() - waitedBeforeMs
   const { loopDelayMaxMs, busyStretchMaxMs, cpuMs } = await agent.read()
   return {
-    times: percentiles(times),
-    loopDelayMs: loopDelayMaxMs,
-    busyMs: busyStretchMaxMs,
-    cpuMs: cpuMs / count,
+    change: percentiles(times),
+    churnLoopDelayMs: loopDelayMaxMs,
+    churnBusyMs: busyStretchMaxMs,
+    churnCpuPerChangeMs: cpuMs / changes,
+    churnWaitPerChangeMs: waitedMs / changes,
   }
 }
 
-async function manyChanges(
-  { kernel, apply, flip, size }: Scene,
-  count: number,
-): Promise<Percentiles & { changes: number }> {
+/** As many Services changed at once. */
+async function manyChanges({ kernel, apply, flip, size }: Scene, count: number): Promise<Percentiles> {
   const services = Array.from({ length: count }, (_, index) => (index * 7919 + 1) % size.services)
   const endpoint = size.endpoints - 1
   const before = new Map(services.map((service) => [service, kernel.frontend(service)]))
@@ -202,7 +203,7 @@ async function manyChanges(
   const times = services.map(
     (service, index) => Number((seen.get(service) ?? 0n) - (sent[index] ?? 0n)) / 1e6,
   )
-  return { ...percentiles(times), changes: count }
+  return percentiles(times)
 }
 
 async function adoption(
@@ -214,11 +215,4 @@ async function adoption(
   const { firstRequestMs } = await agent.read()
   await agent.kill()
   return { adoptStartMs: held.time - agent.startedMs, adoptSyncMs: held.time - firstRequestMs }
-}
-
-function percentiles(values: readonly number[]): Percentiles {
-  const sorted = [...values].sort((a, b) => a - b)
-  const at = (share: number) =>
-    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-  return { p50: at(0.5), p99: at(0.99), max: at(1) }
 }
