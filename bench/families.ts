@@ -4,6 +4,7 @@ import type { Family } from './frame/figure.ts'
 
 /** Loaded when asked for: each family brings programs, packets and namespaces of its own. */
 export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {
-  control: async () => (await import('./control/family.ts')).controlFamily,
+  packet: async () => (await import('./packet/family.ts')).packetFamily,
   socket: async () => (await import('./socket/family.ts')).socketFamily,
+  control: async () => (await import('./control/family.ts')).controlFamily,
 }

@@ -42,12 +42,18 @@ export interface BedOptions {
   readonly services: number
   /** Directory of compiled objects; undefined: this checkout's. */
   readonly objects: string | undefined
-  /** Entries of tables; what is absent is as shipped. */
-  readonly capacities: DatapathSettings['capacities']
+  /** What differs from the settings as shipped. */
+  readonly settings: Partial<DatapathSettings>
 }
 
-/** What a hundred thousand Services need: every size is then measured with maps of the same shape. */
-export const CAPACITIES_AT_SIZE = { frontends: 1 << 20, slots: 1 << 26, backends: 1 << 19 } as const
+/**
+ * What a hundred thousand Services need: every size is then measured with maps of the same shape. And ports for flows that are spread
+ * over the six endpoints that ten Services have of a kind.
+ */
+export const SETTINGS_AT_SIZE: Partial<DatapathSettings> = {
+  capacities: { frontends: 1 << 20, slots: 1 << 26, backends: 1 << 19 },
+  snatPorts: { first: 10_000, last: 65_535 },
+}
 
 export class Bed {
   readonly options: BedOptions
@@ -63,7 +69,7 @@ export class Bed {
       bpffs: `/sys/fs/bpf/${name}`,
       objects: options.objects,
       redirectsOnly: false,
-      settings: { ...DEFAULT_SETTINGS, capacities: options.capacities },
+      settings: { ...DEFAULT_SETTINGS, ...options.settings },
       tunnelAddresses: { ipv4: addressIn('ipv4', 'node', 0), ipv6: addressIn('ipv6', 'node', 0) },
     }
     this.datapath = loadDatapath(this.loadOptions)

@@ -70,7 +70,7 @@ function makeCase(family: Family, choice: Choice): Case {
   return { policy: 'off', ...choice, id, title, family, protocol, flows, layout, table }
 }
 
-export function bothFamilies(choices: readonly Choice[]): Case[] {
+function bothFamilies(choices: readonly Choice[]): Case[] {
   return choices.flatMap((choice) => FAMILIES.map((family) => makeCase(family, choice)))
 }
 
@@ -107,10 +107,16 @@ export function statelessPackets(): Case[] {
 }
 
 /** What is taken again at every size of the cluster. */
-export function casesAtSize(layout: Layout, newCount: number): Case[] {
-  const known = KNOWN.map((choice) => ({ ...choice, layout }))
-  const fresh = FRESH.map((choice) => ({ ...choice, layout, flows: newCount }))
+export function casesAtSize(layout: Layout): Case[] {
+  const flows = layout === 'fixed' ? FLOWS.few : FLOWS.many
+  const known = KNOWN.map((choice) => ({ ...choice, layout, flows }))
+  const fresh = FRESH.map((choice) => ({ ...choice, layout, flows: FLOWS.many }))
   return bothFamilies(layout === 'fixed' ? [...known, ...fresh, ...STATELESS] : [...known, ...fresh])
+}
+
+/** Whether its flow is in the table when the packet comes. */
+export function isKnown({ phase }: Pick<Case, 'phase'>): boolean {
+  return phase === 'established' || phase === 'reply'
 }
 
 export function hookOf({ phase, kind }: Pick<Case, 'phase' | 'kind'>): Hook {

@@ -1,16 +1,22 @@
 // One case once: its flows put back, a look at all of them, the timed packets, and the driver alone with the same packets.
 
+import { summarize } from '../frame/statistics.ts'
 import { type Case, FLOWS, hookOf } from './cases.ts'
-import { untilWhole } from './driver.ts'
+import { type Hook, untilWhole } from './driver.ts'
 import { type PacketList, reordered, scrambled } from './packet-list.ts'
 import type { Populations } from './population.ts'
 
-/** Packets of a timed run; new flows have as many as the case has flows. */
+/** Packets of a timed run; new flows have as many as the case has flows, in one run, for their state begins anew each time. */
 export interface Runs {
+  /** Of a sample's runs the median counts: what disturbs the machine comes in bursts. */
+  readonly repeats: number
   readonly known: number
   readonly idle: number
 }
-export const FULL_RUNS: Runs = { known: 300_000, idle: 200_000 }
+export const FULL_RUNS: Runs = { repeats: 5, known: 70_000, idle: 40_000 }
+export const QUICK_RUNS: Runs = { repeats: 3, known: 40_000, idle: 40_000 }
+/** Even of one flow: the program's code has to be in the caches too. */
+const WARM_PACKETS_MIN = 1000
 
 /** A look at every flow in another order than that of measuring: the first packet of a tick costs more, and is not what is meant. */
 const WARM_ORDER = 0x7f4a7c15
@@ -28,21 +34,31 @@ export function prepare(of: Case, populations: Populations): Prepared {
   return { of, populations, packets, warm }
 }
 
-/** Nanoseconds a packet, the driver's taken off. */
-export function measureOnce({ of, populations, packets, warm }: Prepared, runs: Runs): number {
+/** What so many packets through the selected program cost each, in whatever is measured. */
+export type Meter = (hook: Hook, packets: number) => number
+
+/** A packet's cost, the driver's taken off. @param meter nanoseconds by the kernel's own count when absent */
+export function measureOnce(prepared: Prepared, runs: Runs, meter?: Meter): number {
+  const { of, populations, packets, warm } = prepared
   const hook = hookOf(of)
   const { driver } = populations
   const program = populations.program(hook)
+  const measure = meter ?? ((at, count) => driver.run(at, count))
   return untilWhole(() => {
     populations.restore(of)
     if (warm) {
       driver.select(hook, program, warm)
-      driver.run(hook, Math.max(warm.count, 1000))
+      driver.run(hook, Math.max(warm.count, WARM_PACKETS_MIN))
     }
+    const repeated = (repeats: number, count: number) =>
+      summarize(Array.from({ length: repeats }, () => measure(hook, count))).median
     driver.select(hook, program, packets)
-    const gross = driver.run(hook, of.phase === 'new' ? packets.count : Math.max(runs.known, packets.count))
+    const gross =
+      of.phase === 'new'
+        ? measure(hook, packets.count)
+        : repeated(runs.repeats, Math.max(runs.known, packets.count))
     driver.select(hook, driver.idle(hook), packets)
     driver.run(hook, Math.min(packets.count, FLOWS.few))
-    return gross - driver.run(hook, runs.idle)
+    return gross - repeated(runs.repeats, runs.idle)
   })
 }

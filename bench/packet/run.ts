@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util'
 import { interleave, type Measurement } from '../frame/interleave.ts'
 import { summarize } from '../frame/statistics.ts'
 import { UndoStack } from '../frame/undo.ts'
-import { Bed } from './bed.ts'
+import { Bed, SETTINGS_AT_SIZE } from './bed.ts'
 import { type Case, casesAtSize, FLOWS, knownFlows, newFlows, statelessPackets } from './cases.ts'
 import { Driver } from './driver.ts'
 import { FULL_RUNS, measureOnce, prepare } from './measure.ts'
@@ -29,7 +29,7 @@ const { values } = parseArgs({
 })
 
 function allCases(): Case[] {
-  if (values.layout === 'spread') return casesAtSize('spread', FLOWS.many)
+  if (values.layout === 'spread') return casesAtSize('spread')
   const known = (['TCP', 'UDP'] as const).flatMap((protocol) =>
     knownFlows(protocol, [FLOWS.one, FLOWS.few, FLOWS.many]),
   )
@@ -54,7 +54,7 @@ async function compare(cases: readonly Case[], undo: UndoStack): Promise<void> {
   const sizes = values.services.split(',').map(Number)
   for (const services of sizes) {
     const beds = contestants.map((objects) => {
-      const bed = new Bed({ services, objects, capacities: {} })
+      const bed = new Bed({ services, objects, settings: SETTINGS_AT_SIZE })
       undo.push(() => bed.close())
       return new Populations(bed, driver)
     })

@@ -12,6 +12,7 @@ import { TC, XDP } from '../../test/bpf/world.ts'
 import { TO_ROUTER, toPod } from './bed.ts'
 import { type Case, FLOWS, hookOf } from './cases.ts'
 import { addressIn, numberIn, numberOf, SERVICE_PORT } from './cluster.ts'
+import type { Accesses, CountedPrograms } from './counted-programs.ts'
 import { untilWhole } from './driver.ts'
 import type { PacketList } from './packet-list.ts'
 import type { Populations } from './population.ts'
@@ -144,4 +145,30 @@ function expectedOf(of: Case, populations: Populations, sent: Frame, known: Know
     .from(addressIn('ipv4', 'node', 0), known.dataOut.readUInt16BE(34))
     .to(addressIn('ipv4', 'node', backend.nodeId), 6081)
   return { verdict: XDP.TX, out: tunnelled.link(TO_ROUTER) }
+}
+
+/** An established packet may ask for its frontend when it is the flow's first of a second. */
+const FRONTENDS_OF_KNOWN_MAX = 0.05
+
+/** What the same sources count of a pass over all packets. @throws when a known flow was judged, or a new one was not */
+export function countAccesses(of: Case, populations: Populations, programs: CountedPrograms): Accesses {
+  const { driver } = populations
+  const hook = hookOf(of)
+  const packets = populations.packets(of)
+  const counted = untilWhole(() => {
+    populations.restore(of)
+    driver.select(hook, programs.program(hook), packets)
+    // Renews the entries, which is not what is counted.
+    if (of.phase !== 'new') driver.run(hook, packets.count)
+    return programs.count(hook, packets.count, () => void driver.run(hook, packets.count))
+  })
+  if (of.phase === 'established' && counted.frontends > FRONTENDS_OF_KNOWN_MAX)
+    throw new Error(
+      `${of.id}: ${counted.frontends} frontends were looked up a packet, though its flow is known`,
+    )
+  if (of.phase === 'new' && counted.frontends < 1)
+    throw new Error(
+      `${of.id}: ${counted.frontends} frontends were looked up a packet, though its flow is new`,
+    )
+  return counted
 }
