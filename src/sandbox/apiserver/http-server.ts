@@ -116,7 +116,7 @@ export class HttpFront {
       answer = errorResponse(error)
     }
     if (outgoing.destroyed) {
-      answer.stream?.({ write: () => true, end: () => undefined })()
+      answer.stream?.({ write: () => true, whenReady: () => undefined, end: () => undefined })()
       return
     }
     for (const [name, value] of Object.entries(answer.headers)) outgoing.setHeader(name, value)
@@ -129,12 +129,14 @@ export class HttpFront {
 
   #stream(outgoing: ServerResponse, start: NonNullable<ApiResponse['stream']>): void {
     outgoing.flushHeaders()
-    // What a watch begins with is as large as the cluster, and no sign of a client that does not read.
-    let beginningBytes = Number.POSITIVE_INFINITY
     const sink: LineSink = {
-      write: (line) => {
-        outgoing.write(line)
-        return outgoing.writableLength < maxBufferedBytes + beginningBytes
+      write: (lines) => {
+        outgoing.write(lines)
+        return outgoing.writableLength < maxBufferedBytes
+      },
+      whenReady: (next) => {
+        if (outgoing.writableNeedDrain) outgoing.once('drain', next)
+        else setImmediate(next)
       },
       end: () => {
         this.#streams.delete(end)
@@ -148,10 +150,6 @@ export class HttpFront {
     }
     stop = start(sink)
     if (outgoing.writableEnded) return
-    beginningBytes = outgoing.writableLength
-    outgoing.once('drain', () => {
-      beginningBytes = 0
-    })
     this.#streams.add(end)
     outgoing.on('close', () => {
       this.#streams.delete(end)

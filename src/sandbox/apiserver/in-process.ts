@@ -64,10 +64,11 @@ export class InProcessClient {
       throw new StatusError(400, 'BadRequest', `${path} is not a watch; add watch=true to the query`)
     await new Promise<void>((resolve) => {
       const stop = stream({
-        write: (line) => {
-          onEvent(JSON.parse(line) as InProcessWatchEvent)
+        write: (lines) => {
+          for (const line of lines.trimEnd().split('\n')) onEvent(JSON.parse(line) as InProcessWatchEvent)
           return true
         },
+        whenReady: setImmediate,
         end: resolve,
       })
       const abort = (): void => {

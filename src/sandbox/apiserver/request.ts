@@ -17,9 +17,11 @@ export interface ApiRequest {
   readonly user: User | undefined
 }
 
-/** Where a stream's lines go. `write` returns false when the client reads too slowly; the stream then ends. */
+/** Where a stream's lines go, one or several at a time. `write` returns false when the client reads too slowly; the stream then ends. */
 export interface LineSink {
-  write(line: string): boolean
+  write(lines: string): boolean
+  /** Calls back when more may be written without piling up, never at once; not at all when the client has gone. */
+  whenReady(next: () => void): void
   end(): void
 }
 

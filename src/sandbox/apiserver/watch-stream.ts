@@ -11,6 +11,11 @@ const defaultTimeoutSeconds = (): number => 1800 + Math.floor(Math.random() * 18
 /** A client that does not read is cut off when this much waits for it in memory; it resumes from its last resourceVersion. */
 export const maxBufferedBytes = 32 * 1024 * 1024
 
+/** Of what a watch begins with, which may be as large as the cluster, so much is written at a time. */
+const pieceChars = 64 * 1024
+/** Changes that come before the beginning is out wait for it; a client that reads too slowly for so many is cut off. */
+const maxWaitingEvents = 100_000
+
 /** Serialised objects are shared between watches: with many clients on one kind, an event is encoded once. */
 const encoded = new WeakMap<KubeObject, string>()
 
@@ -35,7 +40,8 @@ export const streamWatch = (
   query: URLSearchParams,
   shaping: () => Shaping,
 ): ((sink: LineSink) => () => void) => {
-  const pending: WatchEvent[] = []
+  let pending: WatchEvent[] = []
+  let beginning = Number.POSITIVE_INFINITY
   let sink: LineSink | undefined
   let sentColumns = false
   let stopped = false
@@ -58,29 +64,48 @@ export const streamWatch = (
   const handle: WatchHandle = watcher.watch(kind, namespace, query, {
     event: (event) => {
       if (stopped) return
-      if (!sink) pending.push(event)
-      else if (!sink.write(lineOf(event))) stop(true)
+      if (sink) {
+        if (!sink.write(lineOf(event))) stop(true)
+      } else if (pending.push(event) > beginning + maxWaitingEvents) stop(true)
     },
   })
 
+  let end = (): void => undefined
   const stop = (closesSink: boolean): void => {
     if (stopped) return
     stopped = true
+    pending = []
     clearTimeout(timer)
     handle.stop()
-    if (closesSink) sink?.end()
+    if (closesSink) end()
+  }
+
+  /** Lets others have their turn between pieces, and the client read one while the next is made. */
+  const sendWaiting = (given: LineSink, from: number): void => {
+    if (stopped) return
+    let next = from
+    let piece = ''
+    while (next < pending.length && piece.length < pieceChars) {
+      piece += lineOf(pending[next] as WatchEvent)
+      next += 1
+    }
+    if (piece !== '' && !given.write(piece)) stop(true)
+    else if (next < pending.length) given.whenReady(() => sendWaiting(given, next))
+    else {
+      pending = []
+      sink = given
+    }
   }
 
   return (given) => {
-    sink = given
-    for (const event of pending.splice(0)) if (!stopped && !given.write(lineOf(event))) stop(true)
-    if (!stopped) {
-      timer = setTimeout(() => {
-        handle.bookmark()
-        stop(true)
-      }, timeoutOf(query) * 1000)
-      timer.unref()
-    }
+    end = () => given.end()
+    beginning = pending.length
+    timer = setTimeout(() => {
+      handle.bookmark()
+      stop(true)
+    }, timeoutOf(query) * 1000)
+    timer.unref()
+    sendWaiting(given, 0)
     return () => stop(false)
   }
 }

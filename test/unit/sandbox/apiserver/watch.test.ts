@@ -153,6 +153,16 @@ t.test('ten thousand objects are listed and watched', async (t) => {
   const events = await watch.until(bigCount + 1)
   t.match(events[bigCount], { type: 'DELETED', object: { metadata: { name: 'map-7' } } })
   watch.close()
+  const meanwhile = await api.watch('/api/v1/namespaces/big/configmaps?watch=1')
+  await meanwhile.until(1)
+  await api.send('DELETE', '/api/v1/namespaces/big/configmaps/map-8')
+  const all = await meanwhile.until(bigCount)
+  t.ok(
+    all.slice(0, bigCount - 1).every(({ type }) => type === 'ADDED'),
+    'a change waits for the end of what the watch begins with',
+  )
+  t.match(all[bigCount - 1], { type: 'DELETED', object: { metadata: { name: 'map-8' } } })
+  meanwhile.close()
 })
 
 t.test(
