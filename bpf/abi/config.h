@@ -36,6 +36,19 @@ enum map_version {
 	MAP_VERSION_SOCK_PEERS = 1,
 };
 
+/* The words of one key of the tuple hashes (lib/hash.h), by what they are added to. */
+enum hash_word {
+	HASH_WORD_PORTS = 0, /* and the protocol */
+	HASH_WORD_IPV4 = 2,  /* both addresses */
+	HASH_WORD_SOURCE = 4,
+	HASH_WORD_DESTINATION = 8,
+	HASH_WORD_COUNT = 12,
+};
+
+struct hash_key {
+	__u32 words[HASH_WORD_COUNT];
+};
+
 /* The one load-time constant `node_config`, present in every object. */
 struct node_config {
 	struct address tunnel_ipv4; /* outer source of what we tunnel; :: when the node has none */
@@ -43,6 +56,7 @@ struct node_config {
 	__u64 host_netns_cookie; /* loopback node ports are for sockets of this namespace alone */
 	__u64 flow_secret[2]; /* key of the flow table's hash; kept in `secrets` so that a restart
 				 reads the same */
+	struct hash_key flow_keys[2]; /* the same stretched to the words that are added */
 	__u32 node_id;
 	__u32 tick_shift;     /* a flow's tick is 2^this jiffies; 0: WEIR_FLOW_TICK_JIFFIES_SHIFT */
 	__u32 flow_set_mask;  /* sets in `flows` (a power of two) less one; 0: WEIR_FLOW_SETS - 1 */

@@ -100,7 +100,7 @@ static __always_inline __u32 choose_backend(const struct frontend *frontend,
 /* The same on all nodes for one client, whatever its port. */
 static __always_inline __u32 client_hash(const struct address *client)
 {
-	return hash_finish(nh_address(client, HASH_FIXED_KEY, 0x1d8e4e27c47d124fULL));
+	return hash_finish(nh_address(client, KEY_FIXED, HASH_WORD_SOURCE));
 }
 
 /* Equal on all nodes for one flow, unless it is to be random. */

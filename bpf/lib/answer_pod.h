@@ -8,9 +8,10 @@
 #define WEIR_LIB_ANSWER_POD_H
 
 #include "lib/deliver.h"
+#include "lib/rewrite.h"
 #include "lib/track.h"
 
-/* Moves the flow's states, and names the frontend in scratch->rewrite. False: it has just gone. */
+/* Moves the flow's states, and names the frontend in scratch->ends. False: it has just gone. */
 static __always_inline bool turn_answer(struct scratch *scratch, const struct packet *packet,
 					const int family)
 {
@@ -21,8 +22,8 @@ static __always_inline bool turn_answer(struct scratch *scratch, const struct pa
 	frontend = find_answered(packet, &scratch->mate_id, &hit);
 	if (!frontend)
 		return false;
-	scratch->rewrite.source = frontend->address;
-	scratch->rewrite.source_port = frontend->port;
+	scratch->ends.source = frontend->address;
+	scratch->ends.source_port = frontend->port;
 	follow_reply(packet, &hit, &packet->tuple.destination, packet->tuple.destination_port,
 		     frontend, family);
 	return true;
@@ -57,8 +58,7 @@ static __always_inline int answer_pod(ctx_t *ctx, const struct packet *packet, c
 		return answer_time_exceeded(ctx, packet, family);
 	if (member && is_too_big(ctx, packet, nexthop))
 		return answer_too_big(ctx, packet, nexthop->mtu, family);
-	scratch->rewrite.hops = member != NULL;
-	if (!rewrite_packet(ctx, packet, &scratch->rewrite, REWRITE_SOURCE, family))
+	if (!rewrite_ends(ctx, packet, &scratch->ends, member != NULL, REWRITE_SOURCE, family))
 		return drop(packet, REASON_MALFORMED);
 	if (!member) {
 		count_packet(packet, REASON_PASSED_TO_STACK);

@@ -2,12 +2,12 @@
 /*
  * The order in which a packet is judged.
  *
- *   1. Its flow is known and the backend still there: follow it. The first packet of a TCP
- *      connection skips this, for ports are re-used.
+ *   1. Its flow is known and the backend still there: follow it (lib/follow.h). The first packet of
+ *      a TCP connection skips this, for ports are re-used.
  *   2. Its destination is a frontend: the client's backend by affinity, else that of its hash (from
  *      outside), or the one that the entry node chose (from a tunnel). No backend: refuse when none
  *      is anywhere, else drop.
- *   3. It is an ICMP error about a packet of a flow: to the end that it is for.
+ *   3. It is an ICMP error about a packet of a flow: to the end that it is for (lib/icmp_relay.h).
  *   4. Its address is a Service's, its port is not: refuse. Ping is answered; other ICMP is
  *      dropped, for the stack would send it out again by the default route.
  *   5. No Service has its address, a ServiceCIDR does: drop. Else pass.
@@ -17,11 +17,8 @@
 #define WEIR_LIB_BALANCE_H
 
 #include "lib/affinity.h"
-#include "lib/answer_pod.h"
 #include "lib/deliver.h"
 #include "lib/echo.h"
-#include "lib/fragment.h"
-#include "lib/icmp_relay.h"
 #include "lib/masquerade.h"
 #include "lib/second_choice.h"
 #include "lib/track.h"
@@ -123,15 +120,18 @@ static __always_inline bool is_drawn(const struct packet *packet, const struct f
 	       (!packet->is_tunnelled || packet->is_tunnelled == TUNNELLED_UNCHOSEN);
 }
 
-static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct flow_id *id,
-				 const int family)
+/* scratch->id is the packet's flow, and knows it not, or no longer. */
+static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, const int family)
 {
+	struct scratch *scratch = scratch_find();
 	const struct frontend *frontend = frontend_find(
 	    &packet->tuple.destination, packet->tuple.destination_port, packet->tuple.protocol);
 	const struct backend *backend;
 	enum verdict_reason reason;
 	struct choice choice;
 
+	if (!scratch)
+		return VERDICT_ABORTED;
 	if (!frontend || frontend->flags & FRONTEND_SOCKET_ONLY)
 		return judge_unknown_port(ctx, packet, family);
 	if (is_from_service(packet))
@@ -149,65 +149,13 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet, const struct
 		return judge_without_backend(ctx, packet, frontend, family);
 	choice.kind = packet->second_id == choice.backend_id ? FLOW_TO_REMOTE
 							     : way_to_backend(frontend, backend);
-	reason = track_family(packet, id, &choice, family);
+	reason = track_family(packet, &scratch->id, &choice, family);
 	if (reason != REASON_UNSPECIFIED)
 		return drop(packet, reason);
-	if (choice.kind == FLOW_TO_REMOTE_SNAT)
-		return masquerade(ctx, packet, choice.backend_id, choice.snat_port, family);
-	return deliver_family(ctx, packet, choice.backend_id, family);
-}
-
-/* A client's half of a flow that may come by an uplink. What came through a tunnel is passed on
- * once: two nodes that disagree must not play ball with it. */
-static __always_inline bool may_follow(const struct packet *packet, const struct flow_hit *hit)
-{
-	if (hit->kind == FLOW_TO_LOCAL)
-		return true;
-	if (hit->kind == FLOW_TO_REMOTE)
-		return packet->is_tunnelled <= TUNNELLED_CHOSEN;
-	return hit->kind == FLOW_TO_REMOTE_SNAT && !packet->is_tunnelled;
-}
-
-/* A node that left takes its next hop along: its flows are judged afresh at once, even while some
- * endpoint list still names it. */
-static __always_inline bool is_reachable(const struct flow_hit *hit)
-{
-	const struct backend *backend = backend_find(hit->index);
-
-	return backend && (hit->kind != FLOW_TO_REMOTE || backend->nexthop_id != NEXTHOP_NONE);
-}
-
-/* False: no flow that binds this packet; it is judged anew. */
-static __always_inline bool follow(ctx_t *ctx, struct packet *packet, struct flow_hit *hit,
-				   int *verdict, const int family)
-{
-	if (hit->kind == FLOW_SNAT_REPLY && !packet->is_tunnelled) {
-		*verdict = unmasquerade(ctx, packet, family);
-		return true;
-	}
-	if (hit->kind == FLOW_REPLY && hit->flags & FLOW_CLIENT_IS_LOCAL && !packet->is_tunnelled)
-		return bring_answer(ctx, packet, verdict, family);
-	if (!may_follow(packet, hit) || !is_reachable(hit) || !follow_forward(packet, hit, family))
-		return false;
-	if (packet->is_tunnelled && hit->kind == FLOW_TO_REMOTE)
-		packet->second_id = hit->index;
-	*verdict = hit->kind == FLOW_TO_REMOTE_SNAT
-		       ? masquerade(ctx, packet, hit->index, hit->snat_port, family)
-		       : deliver_family(ctx, packet, hit->index, family);
-	return true;
-}
-
-static __always_inline int balance(ctx_t *ctx, struct packet *packet, const int family)
-{
-	struct flow_hit hit;
-	struct flow_id id = {};
-	int verdict;
-
-	flow_identify(&id, &packet->tuple, family);
-	if (!is_first_packet(packet) && flow_find(&id, &hit) &&
-	    follow(ctx, packet, &hit, &verdict, family))
-		return verdict;
-	return judge(ctx, packet, &id, family);
+	if (choice.kind != FLOW_TO_REMOTE_SNAT)
+		return deliver_family(ctx, packet, choice.backend_id, family);
+	masquerade_as(scratch, backend, choice.snat_port, family);
+	return route_out_family(ctx, packet, REASON_TO_REMOTE_SNAT, family);
 }
 
 /* Ours by its address but impossible to balance: answered or dropped here, or the default route
@@ -234,17 +182,13 @@ static __always_inline int judge_by_address(ctx_t *ctx, struct packet *packet, e
 	return answer_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0, family);
 }
 
-static __always_inline int judge_packet(ctx_t *ctx, struct packet *packet, const int family)
+/* What no flow binds. */
+static __always_inline int judge(ctx_t *ctx, struct packet *packet, const int family)
 {
 	enum parsed parsed = packet->parsed;
-	int verdict;
 
-	if (parsed == PARSED_FRAGMENT)
-		parsed = fragment_resolve(ctx, packet);
 	if (parsed == PARSED_PORTS)
-		return balance(ctx, packet, family);
-	if (parsed == PARSED_ICMP && relay_error(ctx, packet, &verdict, family))
-		return verdict;
+		return judge_new(ctx, packet, family);
 	if (parsed == PARSED_ICMP && packet->is_tunnelled)
 		return drop(packet, REASON_ICMP_UNANSWERED);
 	if (parsed == PARSED_FOREIGN)

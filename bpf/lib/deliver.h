@@ -70,7 +70,7 @@ static __always_inline bool translate_to_backend(ctx_t *ctx, const struct packet
 						 const int family)
 {
 	const struct rewrite to = {
-	    .destination = backend->address,
+	    .destination = &backend->address,
 	    .destination_port = backend->port,
 	    .hops = hops,
 	};
@@ -106,8 +106,8 @@ static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packe
 					  const int family)
 {
 	const struct nexthop *tunnel = nexthop_find(backend->nexthop_id);
-	__u32 hash = path_hash(tuple_hash(&packet->tuple, family));
 	const struct nexthop_member *member = NULL;
+	__u32 hash = path_hash(tuple_hash(&packet->tuple, family));
 	const struct nexthop *group;
 	bool is_done;
 

@@ -93,10 +93,6 @@ static __always_inline __u8 tunnel_protocol(const int family)
 static __always_inline void tunnel_write_ipv4(struct iphdr *ip, const struct packet *packet,
 					      const struct nexthop *tunnel, const int family)
 {
-	/* Read in place: a copy would lie on the stack. */
-	const volatile address_word *source =
-	    (const volatile address_word *)&node_config.tunnel_ipv4;
-
 	ip->version = 4;
 	ip->ihl = sizeof(*ip) / 4;
 	ip->tos = packet->traffic_class & DSCP_MASK;
@@ -106,7 +102,7 @@ static __always_inline void tunnel_write_ipv4(struct iphdr *ip, const struct pac
 	ip->ttl = TUNNEL_TTL;
 	ip->protocol = tunnel_protocol(family);
 	ip->check = 0;
-	ip->saddr = source[3];
+	ip->saddr = address_to_ipv4(own_address(IPV4));
 	ip->daddr = address_to_ipv4(&tunnel->remote);
 	ip->check = csum_finish(csum_add_words(0, ip, sizeof(*ip) / 4));
 }
@@ -114,18 +110,13 @@ static __always_inline void tunnel_write_ipv4(struct iphdr *ip, const struct pac
 static __always_inline void tunnel_write_ipv6(struct ipv6hdr *ip, const struct packet *packet,
 					      const struct nexthop *tunnel, const int family)
 {
-	const volatile address_word *source =
-	    (const volatile address_word *)&node_config.tunnel_ipv6;
-	address_word *written = (address_word *)&ip->saddr;
 	__u32 traffic_class = packet->traffic_class & DSCP_MASK;
 
 	*(__be32 *)ip = bpf_htonl(IPV6_VERSION << 28 | traffic_class << 20);
 	ip->payload_len = bpf_htons(tunnel_bytes() + packet->ip_bytes);
 	ip->nexthdr = tunnel_protocol(family);
 	ip->hop_limit = TUNNEL_TTL;
-#pragma unroll
-	for (int i = 0; i < ADDRESS_WORDS; i++)
-		written[i] = source[i];
+	address_to_ipv6(&ip->saddr, own_address(IPV6));
 	address_to_ipv6(&ip->daddr, &tunnel->remote);
 }
 
@@ -166,9 +157,7 @@ static __always_inline bool encapsulate(ctx_t *ctx, const struct packet *packet,
 
 static __always_inline bool is_to_tunnel_address(const struct packet *packet, const int family)
 {
-	struct address ours = family == IPV4 ? node_config.tunnel_ipv4 : node_config.tunnel_ipv6;
-
-	return address_is_equal(&packet->tuple.destination, &ours);
+	return address_is_equal(&packet->tuple.destination, own_address(family));
 }
 
 /* Was this packet sent to our end of a tunnel? The port first: it alone rules out nearly all. */

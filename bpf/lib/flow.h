@@ -61,20 +61,24 @@ static __always_inline void flow_place_in_set(struct flow_id *id, __u64 hash)
 	id->set = hash_finish(hash ^ node_config.flow_secret[1]) & mask;
 }
 
-/* A function of its own because its sums would fill its callers' stacks. */
-GLOBAL_FUNCTION int flow_identify_ipv6(struct flow_id *id, const struct tuple *tuple)
+static __always_inline void flow_place_ipv6(struct flow_id *id, const struct tuple *tuple)
 {
 	__u64 first, second;
 
-	if (!id || !tuple)
-		return 0;
-	first = nh_tuple(tuple, node_config.flow_secret[0], IPV6);
-	second = nh_tuple(tuple, node_config.flow_secret[1], IPV6);
+	first = nh_tuple(tuple, KEY_SECRET, IPV6);
+	second = nh_tuple(tuple, KEY_SECRET_2, IPV6);
 	id->key[0] = first;
 	id->key[1] = first >> 32;
 	id->key[2] = second;
 	id->key[3] = second >> 32;
 	flow_place_in_set(id, first);
+}
+
+/* A function of its own because its sums would fill its callers' stacks. */
+GLOBAL_FUNCTION int flow_identify_ipv6(struct flow_id *id, const struct tuple *tuple)
+{
+	if (id && tuple)
+		flow_place_ipv6(id, tuple);
 	return 0;
 }
 
@@ -84,7 +88,7 @@ static __always_inline void flow_identify_ipv4(struct flow_id *id, const struct 
 	id->key[1] = address_to_ipv4(&tuple->destination);
 	id->key[2] = tuple_ports(tuple);
 	id->key[3] = tuple->protocol << 8 | IPV4;
-	flow_place_in_set(id, nh_tuple(tuple, node_config.flow_secret[0], IPV4));
+	flow_place_in_set(id, nh_tuple(tuple, KEY_SECRET, IPV4));
 }
 
 static __always_inline void flow_identify(struct flow_id *id, const struct tuple *tuple,
@@ -94,6 +98,16 @@ static __always_inline void flow_identify(struct flow_id *id, const struct tuple
 		flow_identify_ipv4(id, tuple);
 	else
 		flow_identify_ipv6(id, tuple);
+}
+
+/* The same without a call, which costs more than all else that it does: for every packet. */
+static __always_inline void flow_identify_inline(struct flow_id *id, const struct tuple *tuple,
+						 const int family)
+{
+	if (family == IPV4)
+		flow_identify_ipv4(id, tuple);
+	else
+		flow_place_ipv6(id, tuple);
 }
 
 static __always_inline bool flow_has_key(const volatile struct flow *flow, const struct flow_id *id)

@@ -37,7 +37,7 @@ static __always_inline void filter_hold(const struct address *address)
 		__sync_fetch_and_or(bits, 1ULL << bit % 64);
 }
 
-/* As scratch->rewrite says, back into the device that it came from. */
+/* As scratch->ends says, back into the device that it came from. */
 static __always_inline int turn_back(ctx_t *ctx, const struct packet *packet,
 				     enum verdict_reason reason, const int family)
 {
@@ -50,9 +50,8 @@ static __always_inline int turn_back(ctx_t *ctx, const struct packet *packet,
 	way.ifindex = endpoint->ifindex;
 	way.destination = endpoint->pod;
 	way.source = endpoint->host;
-	scratch->rewrite.hops = packet->ttl > 1;
-	if (!rewrite_packet(ctx, packet, &scratch->rewrite, REWRITE_SOURCE | REWRITE_DESTINATION,
-			    family) ||
+	if (!rewrite_ends(ctx, packet, &scratch->ends, packet->ttl > 1,
+			  REWRITE_SOURCE | REWRITE_DESTINATION, family) ||
 	    !ctx_write_link(ctx, &way))
 		return drop(packet, REASON_MALFORMED);
 	count_packet(packet, reason);
@@ -76,16 +75,39 @@ static __always_inline int turn_back_family(ctx_t *ctx, const struct packet *pac
 			      : turn_back_ipv6(ctx, packet, reason);
 }
 
+/* An answer to this node's address and a port of a masqueraded flow, turned in scratch->ends. */
+static __always_inline bool turn_own_answer(const struct packet *packet, const int family)
+{
+	struct scratch *scratch = scratch_find();
+	struct flow_hit hit;
+
+	if (!scratch)
+		return false;
+	flow_identify(&scratch->mate_id, &packet->tuple, family);
+	return flow_find(&scratch->mate_id, &hit) && hit.kind == FLOW_SNAT_REPLY &&
+	       turn_snat_reply(scratch, packet, &hit, family);
+}
+
+GLOBAL_FUNCTION int turn_own_answer_ipv4(const struct packet *packet)
+{
+	return packet && turn_own_answer(packet, IPV4);
+}
+
+GLOBAL_FUNCTION int turn_own_answer_ipv6(const struct packet *packet)
+{
+	return packet && turn_own_answer(packet, IPV6);
+}
+
 /* The answer of a pod that is its own backend. False: it is none. */
 static __always_inline bool is_own_answer(const struct packet *packet, const int family)
 {
-	struct scratch *scratch = scratch_find();
+	const struct scratch *scratch = scratch_find();
 
 	if (!scratch || !is_to_snat_port(packet, family))
 		return false;
-	if (!(family == IPV4 ? turn_snat_reply_ipv4(packet) : turn_snat_reply_ipv6(packet)))
+	if (!(family == IPV4 ? turn_own_answer_ipv4(packet) : turn_own_answer_ipv6(packet)))
 		return false;
-	return address_is_equal(&scratch->rewrite.destination, &packet->tuple.source);
+	return address_is_equal(&scratch->ends.destination, &packet->tuple.source);
 }
 
 static __always_inline int send_from_pod(ctx_t *ctx, const struct packet *packet,
@@ -98,16 +120,16 @@ static __always_inline int send_from_pod(ctx_t *ctx, const struct packet *packet
 		return drop(packet, REASON_UNKNOWN_BACKEND);
 	if (choice->kind == FLOW_TO_LOCAL)
 		return deliver_here(ctx, packet, backend, family);
-	scratch->rewrite.destination = backend->address;
-	scratch->rewrite.destination_port = backend->port;
+	scratch->ends.destination = backend->address;
+	scratch->ends.destination_port = backend->port;
 	if (choice->kind == FLOW_TO_REMOTE_SNAT) {
-		scratch->rewrite.source = snat_address(family);
-		scratch->rewrite.source_port = choice->snat_port;
+		scratch->ends.source = *own_address(family);
+		scratch->ends.source_port = choice->snat_port;
 		return turn_back_family(ctx, packet, REASON_TO_LOCAL, family);
 	}
 	filter_hold(&packet->tuple.source);
-	scratch->rewrite.source = packet->tuple.source;
-	scratch->rewrite.source_port = packet->tuple.source_port;
+	scratch->ends.source = packet->tuple.source;
+	scratch->ends.source_port = packet->tuple.source_port;
 	return route_out_family(ctx, packet, REASON_TO_REMOTE_PLAIN, family);
 }
 

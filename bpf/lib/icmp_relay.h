@@ -96,7 +96,7 @@ static __always_inline enum error_way error_follow(struct scratch *scratch,
 	case FLOW_TO_REMOTE_SNAT:
 		if (!error_to_backend(&scratch->quoted, hit->index))
 			return ERROR_UNKNOWN;
-		scratch->quoted.after.destination = snat_address(family);
+		scratch->quoted.after.destination = *own_address(family);
 		scratch->quoted.after.destination_port = hit->snat_port;
 		return ERROR_ROUTED;
 	default:
@@ -215,9 +215,11 @@ GLOBAL_FUNCTION int error_deliver_ipv6(ctx_t *ctx, const struct packet *packet, 
 	return packet ? error_deliver(ctx, packet, way, IPV6) : VERDICT_ABORTED;
 }
 
-/* False: no error that this node can bring anywhere. */
-static __always_inline bool relay_error(ctx_t *ctx, struct packet *packet, int *verdict,
-					const int family)
+/* What relay_error() says of a packet that is no error, or none that this node can bring anywhere.
+ */
+#define NOT_RELAYED -3 /* also NOT_FOLLOWED */
+
+static __always_inline int relay_error(ctx_t *ctx, struct packet *packet, const int family)
 {
 	const struct scratch *scratch = scratch_find();
 	enum error_way way;
@@ -226,13 +228,22 @@ static __always_inline bool relay_error(ctx_t *ctx, struct packet *packet, int *
 	packet->tuple.destination_port = 0;
 	way = family == IPV4 ? error_trace_ipv4(ctx, packet) : error_trace_ipv6(ctx, packet);
 	if (way == ERROR_UNKNOWN || !scratch)
-		return false;
+		return NOT_RELAYED;
 	if (way == ERROR_BY_TUNNEL)
-		*verdict = deliver_family(ctx, packet, scratch->error_backend_id, family);
-	else
-		*verdict = family == IPV4 ? error_deliver_ipv4(ctx, packet, way)
-					  : error_deliver_ipv6(ctx, packet, way);
-	return true;
+		return deliver_family(ctx, packet, scratch->error_backend_id, family);
+	return family == IPV4 ? error_deliver_ipv4(ctx, packet, way)
+			      : error_deliver_ipv6(ctx, packet, way);
+}
+
+/* Functions of their own because judge() and what is below this would exceed the stack together. */
+GLOBAL_FUNCTION int relay_error_ipv4(ctx_t *ctx, struct packet *packet)
+{
+	return packet ? relay_error(ctx, packet, IPV4) : VERDICT_ABORTED;
+}
+
+GLOBAL_FUNCTION int relay_error_ipv6(ctx_t *ctx, struct packet *packet)
+{
+	return packet ? relay_error(ctx, packet, IPV6) : VERDICT_ABORTED;
 }
 
 #endif

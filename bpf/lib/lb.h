@@ -9,7 +9,22 @@
 #define WEIR_LIB_LB_H
 
 #include "lib/address.h"
+#include "lib/packet.h"
 #include "maps.h"
+
+extern const volatile struct node_config node_config;
+
+/* This node's own: what it tunnels from and masquerades as. Read in place, for a copy would lie on
+ * the stack; what the compiler must not know is that the object file has zeros there. */
+static __always_inline const struct address *own_address(const int family)
+{
+	const struct address *own =
+	    (const struct address *)(family == IPV4 ? &node_config.tunnel_ipv4
+						    : &node_config.tunnel_ipv6);
+
+	OPAQUE(own);
+	return own;
+}
 
 /*
  * Keys are copied to the stack: up to 6.1 the verifier takes no map key from memory that a global

@@ -58,7 +58,7 @@ static __always_inline bool translate_from_backend(ctx_t *ctx, const struct pack
 						   bool is_sent, const int family)
 {
 	const struct rewrite to = {
-	    .source = frontend->address,
+	    .source = &frontend->address,
 	    .source_port = frontend->port,
 	    .hops = is_sent,
 	};

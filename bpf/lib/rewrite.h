@@ -8,15 +8,17 @@
 #define WEIR_LIB_REWRITE_H
 
 #include "lib/ctx.h"
+#include "lib/scratch.h"
 
 /* Which end of the packet: a compile-time parameter. */
 #define REWRITE_SOURCE	    1
 #define REWRITE_DESTINATION 2
 
-/* An end that the caller does not name is not read. */
+/* An end that the caller does not name is not read. Addresses are left where they are until they
+ * are written: copies would fill the stack. */
 struct rewrite {
-	struct address source;
-	struct address destination;
+	const struct address *source;
+	const struct address *destination;
 	__be16 source_port;
 	__be16 destination_port;
 	__u32 hops; /* what to take off the TTL; 0 when the host's own routing will do it */
@@ -27,5 +29,21 @@ struct rewrite {
 #else
 #include "lib/rewrite_xdp.h"
 #endif
+
+/* The same to ends that were written down. */
+static __always_inline bool rewrite_ends(ctx_t *ctx, const struct packet *packet,
+					 const struct ends *to, __u32 hops, const int ends,
+					 const int family)
+{
+	const struct rewrite rewrite = {
+	    .source = &to->source,
+	    .destination = &to->destination,
+	    .source_port = to->source_port,
+	    .destination_port = to->destination_port,
+	    .hops = hops,
+	};
+
+	return rewrite_packet(ctx, packet, &rewrite, ends, family);
+}
 
 #endif

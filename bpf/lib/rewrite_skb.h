@@ -102,9 +102,9 @@ static __always_inline bool write_source(ctx_t *ctx, const struct packet *packet
 					 const struct rewrite *to, const int family)
 {
 	bool is_written = family == IPV4
-			      ? write_address_ipv4(ctx, packet, &packet->tuple.source, &to->source,
+			      ? write_address_ipv4(ctx, packet, &packet->tuple.source, to->source,
 						   offsetof(struct iphdr, saddr))
-			      : write_address_ipv6(ctx, packet, &packet->tuple.source, &to->source,
+			      : write_address_ipv6(ctx, packet, &packet->tuple.source, to->source,
 						   offsetof(struct ipv6hdr, saddr));
 
 	return is_written && write_port(ctx, packet, packet->tuple.source_port, to->source_port,
@@ -116,9 +116,9 @@ static __always_inline bool write_destination(ctx_t *ctx, const struct packet *p
 {
 	bool is_written =
 	    family == IPV4 ? write_address_ipv4(ctx, packet, &packet->tuple.destination,
-						&to->destination, offsetof(struct iphdr, daddr))
+						to->destination, offsetof(struct iphdr, daddr))
 			   : write_address_ipv6(ctx, packet, &packet->tuple.destination,
-						&to->destination, offsetof(struct ipv6hdr, daddr));
+						to->destination, offsetof(struct ipv6hdr, daddr));
 
 	return is_written && write_port(ctx, packet, packet->tuple.destination_port,
 					to->destination_port, offsetof(struct udphdr, dest));

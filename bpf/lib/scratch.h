@@ -15,7 +15,6 @@
 
 #include "lib/flow.h"
 #include "lib/lb.h"
-#include "lib/rewrite.h"
 
 /* As an ICMP error quotes it, and as it is quoted after translation. */
 struct quoted {
@@ -25,16 +24,26 @@ struct quoted {
 	__u32 l4_offset;
 };
 
+/* Source and destination that a packet gets. */
+struct ends {
+	struct address source;
+	struct address destination;
+	__be16 source_port;
+	__be16 destination_port;
+};
+
 struct scratch {
 	/* lib/uplink.h: the packet at hand */
 	struct packet packet;
+	/* lib/follow.h: its flow */
+	struct flow_id id;
 	/* lib/track.h, lib/snat.h: the entry of the other direction */
 	struct tuple mate_tuple;
 	struct flow_id mate_id;
 	struct flow_data data;
 	struct flow_detail detail;
 	/* lib/masquerade.h: what the packet becomes */
-	struct rewrite rewrite;
+	struct ends ends;
 	/* what another node chose for a tunnelled packet, and what it would have before a change */
 	struct backend_key chosen;
 	struct backend_key second;

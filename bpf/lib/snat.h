@@ -25,30 +25,22 @@
 /* A prime, so that its steps come by every port of a range that it does not divide. */
 #define SNAT_STEP 1009
 
-static __always_inline struct address snat_address(const int family)
-{
-	return family == IPV4 ? node_config.tunnel_ipv4 : node_config.tunnel_ipv6;
-}
-
 /* Cheap first: nearly every packet fails at its port. */
 static __always_inline bool is_to_snat_port(const struct packet *packet, const int family)
 {
 	__u16 port = bpf_ntohs(packet->tuple.destination_port);
-	struct address ours;
 
 	if (!node_config.snat_port_first || port < node_config.snat_port_first ||
 	    port > node_config.snat_port_last)
 		return false;
-	ours = snat_address(family);
-	return address_is_equal(&packet->tuple.destination, &ours);
+	return address_is_equal(&packet->tuple.destination, own_address(family));
 }
 
 /* Of packets without a port in sight: fragments of answers, and errors about what was sent. */
 static __always_inline bool is_to_snat_address(const struct packet *packet, const int family)
 {
-	struct address ours = snat_address(family);
-
-	return node_config.snat_port_first && address_is_equal(&packet->tuple.destination, &ours);
+	return node_config.snat_port_first &&
+	       address_is_equal(&packet->tuple.destination, own_address(family));
 }
 
 static __always_inline void tuple_of_snat_reply(struct tuple *reply, const struct backend *backend,
@@ -56,7 +48,7 @@ static __always_inline void tuple_of_snat_reply(struct tuple *reply, const struc
 {
 	reply->source = backend->address;
 	reply->source_port = backend->port;
-	reply->destination = snat_address(family);
+	reply->destination = *own_address(family);
 	reply->destination_port = snat_port;
 	reply->protocol = protocol;
 }

@@ -9,20 +9,38 @@
 #define WEIR_LIB_UPLINK_H
 
 #include "lib/balance.h"
+#include "lib/follow.h"
+#include "lib/fragment.h"
+#include "lib/icmp_relay.h"
 #include "lib/unfinished.h"
 
 /* Set by user space that keeps frontend_filter; without it every packet is looked up. */
 extern const volatile __u8 uses_frontend_filter;
 
-/* One copy per family, called for packets from outside and for what came out of a tunnel. */
+/* One copy per family, for packets from outside and for what came out of a tunnel. */
 GLOBAL_FUNCTION int judge_ipv4(ctx_t *ctx, struct packet *packet)
 {
-	return packet ? judge_packet(ctx, packet, IPV4) : VERDICT_ABORTED;
+	return packet ? judge(ctx, packet, IPV4) : VERDICT_ABORTED;
 }
 
 GLOBAL_FUNCTION int judge_ipv6(ctx_t *ctx, struct packet *packet)
 {
-	return packet ? judge_packet(ctx, packet, IPV6) : VERDICT_ABORTED;
+	return packet ? judge(ctx, packet, IPV6) : VERDICT_ABORTED;
+}
+
+static __always_inline int balance(ctx_t *ctx, struct packet *packet, struct scratch *scratch,
+				   const int family)
+{
+	int verdict = NOT_FOLLOWED;
+
+	if (packet->parsed == PARSED_PORTS)
+		verdict = follow(ctx, packet, scratch, family);
+	else if (packet->parsed == PARSED_ICMP)
+		verdict =
+		    family == IPV4 ? relay_error_ipv4(ctx, packet) : relay_error_ipv6(ctx, packet);
+	if (verdict != NOT_FOLLOWED)
+		return verdict;
+	return family == IPV4 ? judge_ipv4(ctx, packet) : judge_ipv6(ctx, packet);
 }
 
 static __always_inline bool may_be_masqueraded(const struct packet *packet, const int family)
@@ -123,7 +141,10 @@ static __always_inline int receive_from_uplink(ctx_t *ctx)
 	} else if (packet->parsed == PARSED_PORTS && is_unfinished(ctx, packet)) {
 		return VERDICT_PASS;
 	}
-	return family == IPV4 ? judge_ipv4(ctx, packet) : judge_ipv6(ctx, packet);
+	if (packet->parsed == PARSED_FRAGMENT)
+		packet->parsed = fragment_resolve(ctx, packet);
+	return family == IPV4 ? balance(ctx, packet, scratch, IPV4)
+			      : balance(ctx, packet, scratch, IPV6);
 }
 
 #endif

@@ -1042,6 +1042,35 @@ export const FRONTEND_KEY_LAYOUT: StructLayout = {
   ],
 }
 
+export const HASH_KEY_BYTES = 48
+
+export interface HashKey {
+  readonly words: readonly number[]
+}
+
+export function encodeHashKey(value: HashKey, buffer: Buffer = Buffer.alloc(HASH_KEY_BYTES), offset = 0): Buffer {
+  checkCount(value.words.length, 12, 'HashKey.words')
+  for (let i = 0; i < 12; i += 1) {
+    buffer.writeUInt32LE((value.words[i] as number), offset + i * 4)
+  }
+  return buffer
+}
+
+export function decodeHashKey(buffer: Buffer, offset = 0): HashKey {
+  return {
+    words: Array.from({ length: 12 }, (_, i) => buffer.readUInt32LE(offset + i * 4)),
+  }
+}
+
+export const HASH_KEY_LAYOUT: StructLayout = {
+  name: 'hash_key',
+  sizeBytes: 48,
+  hash: '510b0c9bdfac64aa',
+  fields: [
+    { path: 'words', bitOffset: 0, bits: 384, type: 'u32[12]' },
+  ],
+}
+
 export const MAC_ADDRESS_BYTES = 6
 
 export type MacAddress = Uint8Array
@@ -1253,13 +1282,14 @@ export const NODE_LAYOUT: StructLayout = {
   ],
 }
 
-export const NODE_CONFIG_BYTES = 88
+export const NODE_CONFIG_BYTES = 184
 
 export interface NodeConfig {
   readonly tunnelIpv4: Uint8Array
   readonly tunnelIpv6: Uint8Array
   readonly hostNetnsCookie: bigint
   readonly flowSecret: readonly bigint[]
+  readonly flowKeys: readonly HashKey[]
   readonly nodeId: number
   readonly tickShift: number
   readonly flowSetMask: number
@@ -1273,7 +1303,7 @@ export interface NodeConfig {
 }
 
 export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 88)
+  buffer.fill(0, offset, offset + 184)
   writeBytes(value.tunnelIpv4, 16, 'NodeConfig.tunnelIpv4', buffer, offset)
   writeBytes(value.tunnelIpv6, 16, 'NodeConfig.tunnelIpv6', buffer, offset + 16)
   buffer.writeBigUInt64LE(value.hostNetnsCookie, offset + 32)
@@ -1281,16 +1311,20 @@ export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.allo
   for (let i = 0; i < 2; i += 1) {
     buffer.writeBigUInt64LE((value.flowSecret[i] as bigint), offset + 40 + i * 8)
   }
-  buffer.writeUInt32LE(value.nodeId, offset + 56)
-  buffer.writeUInt32LE(value.tickShift, offset + 60)
-  buffer.writeUInt32LE(value.flowSetMask, offset + 64)
-  buffer.writeUInt32LE(value.redirectsOnly, offset + 68)
-  buffer.writeUInt16LE(value.snatPortFirst, offset + 72)
-  buffer.writeUInt16LE(value.snatPortLast, offset + 74)
-  buffer.writeUInt16LE(value.mssIpv4, offset + 76)
-  buffer.writeUInt16LE(value.mssIpv6, offset + 78)
-  buffer.writeUInt8(value.tunnelKind, offset + 80)
-  buffer.writeUInt8(value.perPacket, offset + 81)
+  checkCount(value.flowKeys.length, 2, 'NodeConfig.flowKeys')
+  for (let i = 0; i < 2; i += 1) {
+    encodeHashKey((value.flowKeys[i] as HashKey), buffer, offset + 56 + i * 48)
+  }
+  buffer.writeUInt32LE(value.nodeId, offset + 152)
+  buffer.writeUInt32LE(value.tickShift, offset + 156)
+  buffer.writeUInt32LE(value.flowSetMask, offset + 160)
+  buffer.writeUInt32LE(value.redirectsOnly, offset + 164)
+  buffer.writeUInt16LE(value.snatPortFirst, offset + 168)
+  buffer.writeUInt16LE(value.snatPortLast, offset + 170)
+  buffer.writeUInt16LE(value.mssIpv4, offset + 172)
+  buffer.writeUInt16LE(value.mssIpv6, offset + 174)
+  buffer.writeUInt8(value.tunnelKind, offset + 176)
+  buffer.writeUInt8(value.perPacket, offset + 177)
   return buffer
 }
 
@@ -1300,23 +1334,24 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
     tunnelIpv6: readBytes(buffer, offset + 16, 16),
     hostNetnsCookie: buffer.readBigUInt64LE(offset + 32),
     flowSecret: [buffer.readBigUInt64LE(offset + 40), buffer.readBigUInt64LE(offset + 40 + 8)],
-    nodeId: buffer.readUInt32LE(offset + 56),
-    tickShift: buffer.readUInt32LE(offset + 60),
-    flowSetMask: buffer.readUInt32LE(offset + 64),
-    redirectsOnly: buffer.readUInt32LE(offset + 68),
-    snatPortFirst: buffer.readUInt16LE(offset + 72),
-    snatPortLast: buffer.readUInt16LE(offset + 74),
-    mssIpv4: buffer.readUInt16LE(offset + 76),
-    mssIpv6: buffer.readUInt16LE(offset + 78),
-    tunnelKind: buffer.readUInt8(offset + 80),
-    perPacket: buffer.readUInt8(offset + 81),
+    flowKeys: [decodeHashKey(buffer, offset + 56), decodeHashKey(buffer, offset + 56 + 48)],
+    nodeId: buffer.readUInt32LE(offset + 152),
+    tickShift: buffer.readUInt32LE(offset + 156),
+    flowSetMask: buffer.readUInt32LE(offset + 160),
+    redirectsOnly: buffer.readUInt32LE(offset + 164),
+    snatPortFirst: buffer.readUInt16LE(offset + 168),
+    snatPortLast: buffer.readUInt16LE(offset + 170),
+    mssIpv4: buffer.readUInt16LE(offset + 172),
+    mssIpv6: buffer.readUInt16LE(offset + 174),
+    tunnelKind: buffer.readUInt8(offset + 176),
+    perPacket: buffer.readUInt8(offset + 177),
   }
 }
 
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
-  sizeBytes: 88,
-  hash: '0e2a617c8b58199b',
+  sizeBytes: 184,
+  hash: 'ecfff84d955e0315',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -1324,18 +1359,20 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'tunnel_ipv6.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
     { path: 'host_netns_cookie', bitOffset: 256, bits: 64, type: 'u64' },
     { path: 'flow_secret', bitOffset: 320, bits: 128, type: 'u64[2]' },
-    { path: 'node_id', bitOffset: 448, bits: 32, type: 'u32' },
-    { path: 'tick_shift', bitOffset: 480, bits: 32, type: 'u32' },
-    { path: 'flow_set_mask', bitOffset: 512, bits: 32, type: 'u32' },
-    { path: 'redirects_only', bitOffset: 544, bits: 32, type: 'u32' },
-    { path: 'snat_port_first', bitOffset: 576, bits: 16, type: 'u16' },
-    { path: 'snat_port_last', bitOffset: 592, bits: 16, type: 'u16' },
-    { path: 'mss_ipv4', bitOffset: 608, bits: 16, type: 'u16' },
-    { path: 'mss_ipv6', bitOffset: 624, bits: 16, type: 'u16' },
-    { path: 'tunnel_kind', bitOffset: 640, bits: 8, type: 'u8' },
-    { path: 'per_packet', bitOffset: 648, bits: 8, type: 'u8' },
-    { path: 'pad0', bitOffset: 656, bits: 16, type: 'u16' },
-    { path: 'pad1', bitOffset: 672, bits: 32, type: 'u32' },
+    { path: 'flow_keys', bitOffset: 448, bits: 768, type: 'struct[2]' },
+    { path: 'flow_keys[0].words', bitOffset: 448, bits: 384, type: 'u32[12]' },
+    { path: 'node_id', bitOffset: 1216, bits: 32, type: 'u32' },
+    { path: 'tick_shift', bitOffset: 1248, bits: 32, type: 'u32' },
+    { path: 'flow_set_mask', bitOffset: 1280, bits: 32, type: 'u32' },
+    { path: 'redirects_only', bitOffset: 1312, bits: 32, type: 'u32' },
+    { path: 'snat_port_first', bitOffset: 1344, bits: 16, type: 'u16' },
+    { path: 'snat_port_last', bitOffset: 1360, bits: 16, type: 'u16' },
+    { path: 'mss_ipv4', bitOffset: 1376, bits: 16, type: 'u16' },
+    { path: 'mss_ipv6', bitOffset: 1392, bits: 16, type: 'u16' },
+    { path: 'tunnel_kind', bitOffset: 1408, bits: 8, type: 'u8' },
+    { path: 'per_packet', bitOffset: 1416, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 1424, bits: 16, type: 'u16' },
+    { path: 'pad1', bitOffset: 1440, bits: 32, type: 'u32' },
   ],
 }
 

@@ -26,6 +26,7 @@ import { kernelHertz } from '../sys/libc/clock.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import * as abi from './abi.gen.ts'
 import type { UplinkPrograms } from './attach.ts'
+import { stretchHashKey } from './hash-key.ts'
 import { LAYOUTS, type MapName } from './maps.ts'
 import { MapPins, secretPin } from './upgrade/map-pins.ts'
 import { Migration, type Moved } from './upgrade/migration.ts'
@@ -242,11 +243,13 @@ function loadOne(options: LoadOptions, file: string, config: Buffer, pins: MapPi
 export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: LoadOptions): Buffer {
   const none = new Uint8Array(16)
   const { ipv4, ipv6 } = tunnelAddresses
+  const flowSecret = readSecret(bpffs)
   return abi.encodeNodeConfig({
     tunnelIpv4: ipv4 === undefined ? none : addressToBytes(ipv4),
     tunnelIpv6: ipv6 === undefined ? none : addressToBytes(ipv6),
     hostNetnsCookie: networkNamespaceCookie(),
-    flowSecret: readSecret(bpffs),
+    flowSecret,
+    flowKeys: flowSecret.map(stretchHashKey),
     nodeId: 0,
     tickShift: tickShift(),
     flowSetMask: Math.max(0, (entriesOf('flows', settings) ?? 0) - 1),

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
+import { stretchHashKey } from '../../src/datapath/hash-key.ts'
 import { address, addressToBytes } from '../../src/model/address.ts'
 import { type LoadedObject, openObject } from '../../src/sys/libbpf-ts/index.ts'
 import { frame, TCP, type TcpFlag } from './packet.ts'
@@ -26,12 +27,15 @@ function u32(value: number): Buffer {
   return bytes
 }
 
+const SECRET = [0x0123456789abcdefn, 0xfedcba9876543210n]
+
 function nodeConfig(sets: number): Buffer {
   return abi.encodeNodeConfig({
     tunnelIpv4: addressToBytes(address('10.255.0.1')),
     tunnelIpv6: new Uint8Array(16),
     hostNetnsCookie: 0n,
-    flowSecret: [0x0123456789abcdefn, 0xfedcba9876543210n],
+    flowSecret: SECRET,
+    flowKeys: SECRET.map(stretchHashKey),
     nodeId: 0,
     tickShift: 0,
     flowSetMask: sets - 1,

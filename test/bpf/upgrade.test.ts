@@ -7,7 +7,7 @@ import * as abi from '../../src/datapath/abi.gen.ts'
 import { DEFAULT_SETTINGS, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
 import { conversion } from '../../src/datapath/upgrade/conversions.ts'
 import { copyFlows, type FlowTable } from '../../src/datapath/upgrade/flow-copy.ts'
-import { setOfFlow } from '../../src/datapath/upgrade/flow-place.ts'
+import { placeFlows } from '../../src/datapath/upgrade/flow-place.ts'
 import { attachTcx, BpfMap, makePinDirectory, supportsTcx } from '../../src/sys/libbpf-ts/index.ts'
 import { enterOwnNetworkNamespace } from '../unit/sys/libbpf-ts/fixture.ts'
 import { TCP, UDP } from './packet.ts'
@@ -43,16 +43,13 @@ t.test('the place of a flow is computed as the programs compute it', async (t) =
       for (const port of [80, 81])
         world.datapath.uplink.xdp.testRun({ data: world.request(family, protocol, port).bytes() })
   const words = new Uint32Array(world.map('flows').mmap())
+  const setOf = placeFlows(flowSecret, abi.AbiConstant.FLOW_SETS)
   let seen = 0
   for (let entry = 0; entry * FLOW_WORDS < words.length; entry += 1) {
     if (words[entry * FLOW_WORDS] === 0) continue
     seen += 1
     const key = words.subarray(entry * FLOW_WORDS + 2, entry * FLOW_WORDS + 6)
-    t.equal(
-      setOfFlow(key, flowSecret, abi.AbiConstant.FLOW_SETS),
-      Math.floor(entry / abi.AbiConstant.FLOW_WAYS),
-      `entry ${entry}`,
-    )
+    t.equal(setOf(key), Math.floor(entry / abi.AbiConstant.FLOW_WAYS), `entry ${entry}`)
   }
   t.ok(seen >= 12, `${seen} entries: forward ones, and replies where the backend is here`)
 })
@@ -106,7 +103,7 @@ t.test('flows move to a table of another size, and none that is there is touched
   const small = memoryTable(64)
   const keys = Array.from({ length: 100 }, (_, flow) => [0x0a00_0001, 0xcb00_7101, 40_000 + flow, 0x0604])
   for (const [flow, key] of keys.entries()) {
-    const set = setOfFlow(Uint32Array.from(key), secret, small.sets)
+    const set = placeFlows(secret, small.sets)(Uint32Array.from(key))
     for (let way = 0; way < abi.AbiConstant.FLOW_WAYS; way += 1) {
       const at = (set * abi.AbiConstant.FLOW_WAYS + way) * FLOW_WORDS
       if (small.words[at] !== 0) continue
@@ -133,7 +130,7 @@ t.test('flows move to a table of another size, and none that is there is touched
       const at = entry * FLOW_WORDS
       if (target.words[at] === 0) continue
       const key = target.words.subarray(at + 2, at + 6)
-      t.equal(setOfFlow(key, secret, sets), Math.floor(entry / abi.AbiConstant.FLOW_WAYS))
+      t.equal(placeFlows(secret, sets)(key), Math.floor(entry / abi.AbiConstant.FLOW_WAYS))
       t.equal(
         (target.words[at] ?? 0) & 0xff_ffff,
         (abi.FlowState.FLOW_ESTABLISHED << 20) | 77,

@@ -3,7 +3,7 @@
 // programs on the new table know better.
 
 import { AbiConstant, FLOW_BYTES, FLOW_DETAIL_BYTES, FlowState } from '../abi.gen.ts'
-import { setOfFlow } from './flow-place.ts'
+import { placeFlows } from './flow-place.ts'
 
 const WAYS = AbiConstant.FLOW_WAYS
 const WORDS = FLOW_BYTES / 4
@@ -68,12 +68,13 @@ class Entries {
 export function copyFlows(from: FlowTable, to: FlowTable, secret: readonly bigint[]): FlowCopy {
   const source = new Entries(from)
   const target = new Entries(to)
+  const setOf = placeFlows(secret, target.sets)
   let copied = 0
   let lost = 0
   for (let entry = 0; entry < source.sets * WAYS; entry += 1) {
     if (source.state(entry) <= FlowState.FLOW_BUSY) continue
     const key = source.key(entry)
-    const set = source.sets === target.sets ? Math.floor(entry / WAYS) : setOfFlow(key, secret, target.sets)
+    const set = source.sets === target.sets ? Math.floor(entry / WAYS) : setOf(key)
     const place = findPlace(target, set, key)
     if (place === 'there') continue
     if (place !== undefined && write(source, entry, target, place)) copied += 1
