@@ -1,4 +1,6 @@
-// The kernel's tick. Its configuration (/boot, /proc/config.gz) is often out of a container's sight; the coarse clocks advance
+// The kernel's tick, and what a thread has used of its CPU.
+//
+// The tick: its configuration (/boot, /proc/config.gz) is often out of a container's sight; the coarse clocks advance
 // once a tick, and tell everybody so.
 
 import { succeed } from './errors.ts'
@@ -9,6 +11,12 @@ const clockGetres = libc.func('int clock_getres(int clock, void *resolution)') a
   resolution: Buffer,
 ) => number
 
+const clockGettime = libc.func('int clock_gettime(int clock, void *time)') as (
+  clock: number,
+  time: Buffer,
+) => number
+
+const CLOCK_THREAD_CPUTIME_ID = 3
 const CLOCK_MONOTONIC_COARSE = 6
 /** sizeof(struct timespec) where time_t has 64 bits. */
 const TIMESPEC_BYTES = 16
@@ -19,4 +27,11 @@ export function kernelHertz(): number {
   const resolution = Buffer.alloc(TIMESPEC_BYTES)
   succeed(clockGetres(CLOCK_MONOTONIC_COARSE, resolution), 'ask how often the kernel ticks')
   return Math.round(NANOSECONDS / Number(resolution.readBigInt64LE(8)))
+}
+
+/** CPU time of the calling thread, to the nanosecond; /proc tells it as of the last tick. */
+export function threadCpuNs(): number {
+  const time = Buffer.alloc(TIMESPEC_BYTES)
+  succeed(clockGettime(CLOCK_THREAD_CPUTIME_ID, time), 'ask for the CPU time of this thread')
+  return Number(time.readBigInt64LE(0)) * NANOSECONDS + Number(time.readBigInt64LE(8))
 }
