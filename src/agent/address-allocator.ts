@@ -94,9 +94,22 @@ export class AddressAllocator {
       count += 1
       if (count % SLICE === 0) await setImmediate()
     }
-    for (const grant of this.#ledger.decide()) this.#unwritten.set(grant.service, grant)
-    if (count >= SLICE) await setImmediate()
+    const isLarge = count >= SLICE
+    for (const grant of await this.#decide(isLarge)) this.#unwritten.set(grant.service, grant)
+    if (isLarge) await setImmediate()
     await this.#writeAll()
+  }
+
+  async #decide(isLarge: boolean): Promise<readonly AddressGrant[]> {
+    const ledger = this.#ledger
+    const steps = ledger.decideInSteps()
+    for (;;) {
+      const step = steps.next()
+      if (step.done) return step.value
+      if (isLarge) await setImmediate()
+      // A new term began in the pause.
+      if (ledger !== this.#ledger) return []
+    }
   }
 
   /** A Service that is refused waits behind the others, and keeps none of them from its addresses. */

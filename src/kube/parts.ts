@@ -35,6 +35,10 @@ export function readProtocol(
   return known
 }
 
+export function notAnAddress(field: string, text: string): Problem {
+  return problemAt(field, text, 'is not an IP address; write one')
+}
+
 /** The addresses of a list; entries that are absent or empty are no mistake. */
 export function readAddresses(
   field: (index: number) => string,
@@ -45,7 +49,7 @@ export function readAddresses(
   for (const [index, text] of texts.entries()) {
     if (text === undefined || text === '') continue
     const parsed = parseAddress(text)
-    if (parsed === undefined) problems.push(problemAt(field(index), text, 'is not an IP address; write one'))
+    if (parsed === undefined) problems.push(notAnAddress(field(index), text))
     else addresses.push(parsed)
   }
   return addresses

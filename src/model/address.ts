@@ -244,19 +244,34 @@ export function prefixParts(prefix: Prefix): PrefixParts {
   return { family, length, first, last: first + (1n << BigInt(addressBits(family) - length)) - 1n }
 }
 
+/** Prefixes taken apart lately: a configuration's few are asked about every address there is. */
+const parted = new Map<Prefix, PrefixParts>()
+const PARTED_MAX = 1024
+
+function rememberedParts(prefix: Prefix): PrefixParts {
+  const known = parted.get(prefix)
+  if (known) return known
+  if (parted.size >= PARTED_MAX) parted.clear()
+  const made = prefixParts(prefix)
+  parted.set(prefix, made)
+  return made
+}
+
 export function prefixContains(prefix: Prefix, candidate: Address): boolean {
-  const parts = prefixParts(prefix)
+  const parts = rememberedParts(prefix)
   if (parts.family !== familyOf(candidate)) return false
   const value = addressToNumber(candidate)
   return value >= parts.first && value <= parts.last
 }
 
+const scratch = new Uint8Array(ADDRESS_BYTES)
+const scratchView = new DataView(scratch.buffer)
+
 /** The address as a number of its own family: 32 or 128 bits. */
 export function addressToNumber(value: Address): bigint {
-  const bytes = addressToBytes(value)
-  const view = new DataView(bytes.buffer, bytes.byteOffset)
-  if (familyOf(value) === 'ipv4') return BigInt(view.getUint32(IPV4_OFFSET))
-  return (view.getBigUint64(0) << 64n) | view.getBigUint64(8)
+  addressToBytes(value, scratch)
+  if (familyOf(value) === 'ipv4') return BigInt(scratchView.getUint32(IPV4_OFFSET))
+  return (scratchView.getBigUint64(0) << 64n) | scratchView.getBigUint64(8)
 }
 
 /** Inverse of `addressToNumber`. */

@@ -90,15 +90,27 @@ export class AddressLedger {
 
   /** @returns a grant for every claim that was decided; compare with `held` to see what must be written */
   decide(): AddressGrant[] {
+    const steps = this.decideInSteps()
+    for (;;) {
+      const step = steps.next()
+      if (step.done) return step.value
+    }
+  }
+
+  /** The same, for ten thousand claims, with pauses in which others may run; no claim may be set in them. */
+  *decideInSteps(): Generator<undefined, AddressGrant[]> {
     const services = this.#contenders()
+    yield
     const before = new Map(services.map((service) => [service, this.#granted.get(service)]))
     for (const service of services) this.#release(service)
+    yield
     const claims = services
       .flatMap((service) => this.#claims.get(service) ?? [])
       .sort((a, b) => a.createdMs - b.createdMs || (a.service < b.service ? -1 : 1))
     // First everybody keeps what is rightly theirs, only then are fresh addresses drawn: a new Service never gets an
     // address that one further down the list already answers on.
     const kept = new Map(claims.map((claim) => [claim.service, this.#keepHeld(claim)]))
+    yield
     return claims.map((claim) => this.#grant(claim, kept.get(claim.service), before.get(claim.service)))
   }
 
