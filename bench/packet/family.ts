@@ -134,7 +134,7 @@ function countAll({ effort }: Ground, ready: readonly Ready[]): Map<Case, Access
   const programs = new CountedPrograms(first.populations.bed)
   effort.defer(() => programs.close())
   for (const { of, populations } of ready) {
-    if (isKnown(of) && of.flows !== FLOWS.few) continue
+    if ((isKnown(of) && of.flows !== FLOWS.few) || of.layout === 'spread') continue
     counted.set(of, countAccesses(of, populations, programs))
   }
   return counted
@@ -180,6 +180,8 @@ async function measure(effort: Effort): Promise<Measured> {
     cost.push(...makeReady(ground, huge, hugeCases()))
   }
   const atSize = readyAtSizes(ground)
+  const largest = atSize.filter(({ services }) => services === effort.services.at(-1))
+  const accessesAtSize = countAll(ground, largest)
   effort.say(`timing ${cost.length + atSize.length} kinds of packets, ${effort.rounds} rounds`)
   const sampled = await sampleAll(ground, [...cost, ...atSize], runs)
   const [costs, sizes] = [sampled.slice(0, cost.length), sampled.slice(cost.length)]
@@ -193,7 +195,8 @@ async function measure(effort: Effort): Promise<Measured> {
       ...costFigures(costs),
       ...familyFigures(costs),
       ...sizeFigures(sizes),
-      ...accessFigures(accesses),
+      ...accessFigures(accesses, least),
+      ...accessFigures(accessesAtSize, effort.services.at(-1) ?? least),
       ...sizesOfPrograms(main.bed),
       ...byStatistics,
       ...byHardware.figures,

@@ -107,12 +107,12 @@ export const PLOTS: readonly Plot[] = [
 ]
 
 /** Counted, not timed: the same every time. */
-export function accessFigures(counted: ReadonlyMap<Case, Accesses>): Figure[] {
+export function accessFigures(counted: ReadonlyMap<Case, Accesses>, services: number): Figure[] {
   return [...counted].flatMap(([of, { arrays, calls, writes }]) => {
     const { column } = placeOf(of)
     const row = `${rowOf(of)}, ${column}`
     const figure = (name: string, value: number): Figure => ({
-      table: 'Accesses to maps by a packet',
+      table: `Accesses to maps by a packet, ${servicesText(services)}`,
       row,
       column: name,
       unit: '',

@@ -150,18 +150,15 @@ function expectedOf(of: Case, populations: Populations, sent: Frame, known: Know
 /** An established packet may ask for its frontend when it is the flow's first of a second. */
 const FRONTENDS_OF_KNOWN_MAX = 0.05
 
+/** A second that begins between two passes makes each flow's packet its first of it, which looks up more: the least is the usual. */
+const COUNTED_PASSES = 3
+
 /** What the same sources count of a pass over all packets. @throws when a known flow was judged, or a new one was not */
 export function countAccesses(of: Case, populations: Populations, programs: CountedPrograms): Accesses {
-  const { driver } = populations
-  const hook = hookOf(of)
-  const packets = populations.packets(of)
-  const counted = untilWhole(() => {
-    populations.restore(of)
-    driver.select(hook, programs.program(hook), packets)
-    // Renews the entries, which is not what is counted.
-    if (of.phase !== 'new') driver.run(hook, packets.count)
-    return programs.count(hook, packets.count, () => void driver.run(hook, packets.count))
-  })
+  const passes = Array.from({ length: COUNTED_PASSES }, () =>
+    untilWhole(() => countOnce(of, populations, programs)),
+  )
+  const counted = passes.reduce((least, pass) => (sumOf(pass) < sumOf(least) ? pass : least))
   if (of.phase === 'established' && counted.frontends > FRONTENDS_OF_KNOWN_MAX)
     throw new Error(
       `${of.id}: ${counted.frontends} frontends were looked up a packet, though its flow is known`,
@@ -171,4 +168,17 @@ export function countAccesses(of: Case, populations: Populations, programs: Coun
       `${of.id}: ${counted.frontends} frontends were looked up a packet, though its flow is new`,
     )
   return counted
+}
+
+const sumOf = ({ arrays, calls }: Accesses) => arrays + calls
+
+function countOnce(of: Case, populations: Populations, programs: CountedPrograms): Accesses {
+  const { driver } = populations
+  const hook = hookOf(of)
+  const packets = populations.packets(of)
+  populations.restore(of)
+  driver.select(hook, programs.program(hook), packets)
+  // Renews the entries, which is not what is counted.
+  if (of.phase !== 'new') driver.run(hook, packets.count)
+  return programs.count(hook, packets.count, () => void driver.run(hook, packets.count))
 }
