@@ -83,14 +83,14 @@ export class BackendRows {
       this.#add(id, name, value)
       this.#holdAddress(id, value)
     }
-    for (const [key, id] of [...this.#ids.entries()]) this.#adoptKey(key, id)
-  }
-
-  /** A process killed between two writes leaves a row without its key, or a key that leads elsewhere. */
-  #adoptKey(key: BackendKey, id: number): void {
-    const row = this.#rows.get(backendName(key))
-    if (row?.id === id) row.isNamed = true
-    else this.#ids.delete(key)
+    const astray: BackendKey[] = []
+    for (const [key, id] of this.#ids.entries()) {
+      const row = this.#byId[id]
+      if (row && isSame(row.value, key) && this.#rows.get(row.name) === row) row.isNamed = true
+      else astray.push(key)
+    }
+    // A process killed between two writes leaves a row without its key, or a key that leads elsewhere.
+    for (const key of astray) this.#ids.delete(key)
   }
 
   /** Adds a reference. @returns the number, or undefined when `backends` is full */
@@ -221,6 +221,10 @@ export class BackendRows {
     if (row.isNamed) this.#ids.delete(row.value)
     row.isNamed = false
   }
+}
+
+function isSame(a: BackendKey, b: BackendKey): boolean {
+  return a.address === b.address && a.port === b.port && a.protocol === b.protocol
 }
 
 function isByStack({ isLocal, nexthopId }: BackendPlacement): boolean {

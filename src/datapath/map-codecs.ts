@@ -20,9 +20,12 @@ import type { SourceRangeKey } from './source-ranges.ts'
 const PROTOCOL_NUMBERS = { ANY: 0, TCP: 6, UDP: 17, SCTP: 132 } as const
 type ProtocolName = keyof typeof PROTOCOL_NUMBERS
 
+const PROTOCOL_NAMES: ReadonlyMap<number, ProtocolName> = new Map(
+  Object.entries(PROTOCOL_NUMBERS).map(([name, number]) => [number, name as ProtocolName]),
+)
+
 function protocolName(number: number): ProtocolName {
-  const found = Object.entries(PROTOCOL_NUMBERS).find(([, value]) => value === number)
-  return (found?.[0] ?? 'ANY') as ProtocolName
+  return PROTOCOL_NAMES.get(number) ?? 'ANY'
 }
 
 /** Our type to the map's bytes and back. */
