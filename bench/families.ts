@@ -6,5 +6,6 @@ import type { Family } from './frame/figure.ts'
 export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {
   packet: async () => (await import('./packet/family.ts')).packetFamily,
   socket: async () => (await import('./socket/family.ts')).socketFamily,
+  tcp: async () => (await import('./tcp/family.ts')).tcpFamily,
   control: async () => (await import('./control/family.ts')).controlFamily,
 }

@@ -1,0 +1,171 @@
+// TCP connections of a real client to pods, through what users run today and through Weir.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import type { Bound, Effort, Family, Figure, Measured, Plot } from '../frame/figure.ts'
+import { numberText } from '../frame/grid.ts'
+import { interleave } from '../frame/interleave.ts'
+import { ratio } from '../frame/statistics.ts'
+import { CONTESTANTS, isOurs, type Lane, makeLanes, type Name } from './lanes.ts'
+import type { Taken } from './load.ts'
+
+/** nft takes minutes for more. */
+const SERVICES_MAX = 10_000
+const AT_ONCE = 64
+
+/** What a client does, and how often in one go. */
+const LOADS = {
+  short: { kind: 'short', count: 6000, atOnce: AT_ONCE },
+  kept: { kind: 'kept', count: 20_000, atOnce: AT_ONCE },
+  alone: { kind: 'short', count: 800, atOnce: 1 },
+} as const
+type LoadName = keyof typeof LOADS
+const QUICK_SHARE = 2
+
+const TABLES = {
+  rate: `Short connections a second, ${AT_ONCE} at once`,
+  rateRatio: 'Short connections a second, Weir by the others',
+  core: 'Short connections per second of processor time',
+  coreRatio: 'Short connections per second of processor time, against iptables and nftables mode',
+  alone: 'Latency of connect and request, one connection at a time, median',
+  aloneTail: 'Latency of connect and request, one connection at a time, 99th percentile',
+  busy: `Latency of connect and request, ${AT_ONCE} at once, median`,
+  busyTail: `Latency of connect and request, ${AT_ONCE} at once, 99th percentile`,
+  kept: `Requests a second over ${AT_ONCE} kept connections`,
+  keptCore: 'Requests per second of processor time, over kept connections',
+} as const
+
+const PLOTS: readonly Plot[] = [
+  { table: TABLES.rate, file: 'tcp-short', abscissa: 'Services', scale: 'linear' },
+  { table: TABLES.core, file: 'tcp-short-per-core', abscissa: 'Services', scale: 'linear' },
+  { table: TABLES.alone, file: 'tcp-latency', abscissa: 'Services', scale: 'linear' },
+]
+
+const RIVALS = ['iptables', 'nftables'] as const
+/** Connections a second that Weir makes of a rival's, at least. */
+const BARS: Readonly<Record<(typeof RIVALS)[number], Readonly<Record<number, number>>>> = {
+  iptables: { 10: 1.4, 1000: 1.65, 10000: 3 },
+  nftables: { 10: 1.35, 1000: 1.4, 10000: 1.4 },
+}
+
+type Results = Readonly<Record<LoadName, ReadonlyMap<Lane, readonly Taken[]>>>
+
+async function takeAll(effort: Effort, lanes: readonly Lane[], load: LoadName): Promise<Map<Lane, Taken[]>> {
+  const { kind, count, atOnce } = LOADS[load]
+  const taken = new Map<Lane, Taken[]>(lanes.map((lane) => [lane, []]))
+  const share = effort.isQuick ? QUICK_SHARE : 1
+  const take = async (lane: Lane) => {
+    const one = await lane.load.take(kind, count / share, atOnce)
+    taken.get(lane)?.push(one)
+    return one.perSecond
+  }
+  effort.say(`${effort.rounds} rounds of ${lanes.length}: ${load}`)
+  await interleave(new Map(lanes.map((lane) => [lane, () => take(lane)])), effort.rounds)
+  return taken
+}
+
+const column = (services: number) => ({ column: `${numberText(services)} Services`, x: services })
+
+/** A row for each contestant. */
+function tableOf(
+  table: string,
+  unit: string,
+  taken: ReadonlyMap<Lane, readonly Taken[]>,
+  pick: (one: Taken) => number,
+): Figure[] {
+  return [...taken].map(([{ name, services }, samples]) => ({
+    table,
+    row: CONTESTANTS[name],
+    ...column(services),
+    unit,
+    samples: samples.map(pick),
+    isPeer: !isOurs(name),
+  }))
+}
+
+/** Ours and the ceiling by each rival, the same round's figures by each other. */
+function ratiosOf(
+  table: string,
+  names: readonly Name[],
+  rates: readonly Figure[],
+  boundOf: (name: Name, rival: (typeof RIVALS)[number], services: number) => Bound | undefined,
+): Figure[] {
+  return RIVALS.flatMap((rival) =>
+    names.flatMap((name) =>
+      rates
+        .filter(({ row }) => row === CONTESTANTS[name])
+        .flatMap((figure): Figure[] => {
+          const services = figure.x ?? 0
+          const other = rates.find(({ row, x }) => row === CONTESTANTS[rival] && x === services)
+          if (other === undefined) return []
+          const bound = boundOf(name, rival, services)
+          const row = `${CONTESTANTS[name]}, by ${CONTESTANTS[rival]}`
+          const place = { table, row, ...column(services), ...(bound && { bound }) }
+          return [{ ...ratio(figure, other, place), isPeer: !isOurs(name) }]
+        }),
+    ),
+  )
+}
+
+function barOf(name: Name, rival: (typeof RIVALS)[number], services: number): Bound | undefined {
+  const must = BARS[rival][services]
+  return isOurs(name) && must !== undefined ? { sense: 'at least', must } : undefined
+}
+
+function figuresOf({ short, kept, alone }: Results): Figure[] {
+  const perCore = ({ cpuUs }: Taken) => 1e6 / cpuUs
+  const rates = tableOf(TABLES.rate, '/s', short, ({ perSecond }) => perSecond)
+  const core = tableOf(TABLES.core, '/s', short, perCore)
+  const judged: readonly Name[] = ['xdp', 'tc', 'socket', 'plain']
+  return [
+    ...rates,
+    ...ratiosOf(TABLES.rateRatio, judged, rates, barOf),
+    ...core,
+    ...ratiosOf(TABLES.coreRatio, judged, core, () => undefined),
+    ...tableOf(TABLES.alone, 'µs', alone, ({ p50Us }) => p50Us),
+    ...tableOf(TABLES.aloneTail, 'µs', alone, ({ p99Us }) => p99Us),
+    ...tableOf(TABLES.busy, 'µs', short, ({ p50Us }) => p50Us),
+    ...tableOf(TABLES.busyTail, 'µs', short, ({ p99Us }) => p99Us),
+    ...tableOf(TABLES.kept, '/s', kept, ({ perSecond }) => perSecond),
+    ...tableOf(TABLES.keptCore, '/s', kept, perCore),
+  ]
+}
+
+async function measure(effort: Effort): Promise<Measured> {
+  const directory = mkdtempSync(`${tmpdir()}/weir-tests-${process.pid}-`)
+  effort.defer(() => rmSync(directory, { recursive: true, force: true }))
+  const sizes = effort.services.filter((services) => services <= SERVICES_MAX)
+  const lanes = await makeLanes(effort, directory, sizes)
+  const results = {
+    short: await takeAll(effort, lanes, 'short'),
+    alone: await takeAll(effort, lanes, 'alone'),
+    kept: await takeAll(effort, lanes, 'kept'),
+  }
+  const left = effort.services.filter((services) => services > SERVICES_MAX)
+  const remarks = left.map(
+    (services) =>
+      `${numberText(services)} Services are left out: loading the rival rule sets would take hours.`,
+  )
+  return { figures: figuresOf(results), plots: PLOTS, remarks, versions: {} }
+}
+
+export const tcpFamily: Family = {
+  name: 'tcp',
+  title: 'TCP connections, end to end',
+  about: `A client, a node and pods in network namespaces joined by veth, one bed for each contestant and number of Services. A client and a server, written in C with
+epoll, make connections of a request (64 bytes) and an answer (128 bytes): *short* ones, which the server closes, and *kept* ones, over which
+request follows request. The client is on the first processor and the server on the last; what the node does to a packet is done by the processor of its sender.
+Connections go to all Services with a load-balancer address and endpoints here (32 of 64, spread evenly among all), in scattered order.
+Latency runs from before connect() until the answer was read.
+
+The rule sets are kube-proxy's; externalTrafficPolicy is Local, so nothing is masqueraded. Weir serves the same Services in XDP or at tc of the uplink. *At the socket* the
+client is a pod in a cgroup with Weir's hooks; its packets are forwarded as they are, past Weir's programs at the devices. Plain forwarding to the pods' own
+addresses is **the ceiling of this bed**: most of a connection's time goes into the two ends' own stacks, which no contestant makes shorter. The ratios therefore understate what a
+node gains, and no contestant that forwards by the stack can rise above a rival further than plain forwarding does.
+
+Processor time is that of client, server and the kernel's ksoftirqd of both processors, and moves little when other work shares them; rates by the wall clock do. XDP is not
+at its best here: a packet from a socket is no frame of a NIC, and the veth driver first copies each into a page of its own, about a microsecond that a NIC does not take.
+Checksum offload is off at both ends, as frames from a NIC have complete checksums. Connections that are over leave conntrack after 10 seconds instead of 120, or a run would
+fill its table.`,
+  measure,
+}

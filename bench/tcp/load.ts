@@ -1,0 +1,103 @@
+// The TCP client and server of tcp_load.c, asked one measurement after another.
+
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { type Bed, CLIENT_ADDRESS } from '../bed/topology.ts'
+import { compile } from '../frame/compile.ts'
+
+/** The way to the server is the client's processor's work, the way back the server's. */
+const CLIENT_CPU = 0
+const SERVER_CPU = cpus().length - 1
+const SOURCE = fileURLToPath(new URL('./tcp_load.c', import.meta.url))
+
+/** Addresses that the client speaks from, the bed's first: connections that are over block their ports for a minute. */
+export const SOURCES = 16
+
+export interface LoadPlace {
+  readonly bed: Bed
+  /** That the client is in; undefined: it does not matter. */
+  readonly cgroup: string | undefined
+  /** A file of lines "address port". */
+  readonly targets: string
+  /** Where the server listens: "first-last". */
+  readonly ports: string
+}
+
+export interface Taken {
+  /** Connections (short) or requests (kept) a second. */
+  readonly perSecond: number
+  /** Processor time of client, server and the node's ksoftirqd, microseconds each. */
+  readonly cpuUs: number
+  readonly p50Us: number
+  readonly p99Us: number
+}
+
+export class Load {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>
+  readonly #lines: AsyncIterator<string>
+
+  constructor({ bed, cgroup, targets, ports }: LoadPlace) {
+    const script = '[ -z "$1" ] || echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
+    const client = [String(CLIENT_CPU), bed.path('client')]
+    const server = [String(SERVER_CPU), bed.path('backend'), ports]
+    const program = [compile(SOURCE), ...client, ...server, targets, CLIENT_ADDRESS, String(SOURCES)]
+    const argv = ['-c', script, 'sh', cgroup ?? '', ...program]
+    this.#child = spawn('sh', argv, { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+  }
+
+  async take(kind: 'short' | 'kept', count: number, atOnce: number): Promise<Taken> {
+    const softirqBefore = softirqNs()
+    const words = (await this.#ask(`${kind} ${count} ${atOnce}`, 'done')).split(' ').map(Number)
+    const softirq = softirqNs() - softirqBefore
+    const [wall = 0, client = 0, server = 0, p50 = 0, p99 = 0] = words
+    return {
+      perSecond: (count * 1e9) / wall,
+      cpuUs: (client + server + softirq) / count / 1000,
+      p50Us: p50 / 1000,
+      p99Us: p99 / 1000,
+    }
+  }
+
+  /** What getpeername() says of a connection to the first target. */
+  shown(): Promise<string> {
+    return this.#ask('shown', 'peer')
+  }
+
+  async close(): Promise<void> {
+    this.#child.stdin.end()
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
+  }
+
+  async #ask(order: string, answer: string): Promise<string> {
+    this.#child.stdin.write(`${order}\n`)
+    const { value, done } = await this.#lines.next()
+    if (done !== true && value.startsWith(`${answer} `)) return value.slice(answer.length + 1)
+    throw new Error(`tcp_load, asked '${order}': ${done === true ? 'it ended' : value}`)
+  }
+}
+
+/** Run time of the kernel's threads for packets that no task carries further itself. */
+function softirqNs(): number {
+  softirqThreads ??= readdirSync('/proc').filter((entry) => {
+    const name = /^\d+$/.test(entry) ? readOrEmpty(`/proc/${entry}/comm`) : ''
+    return name === `ksoftirqd/${CLIENT_CPU}\n` || name === `ksoftirqd/${SERVER_CPU}\n`
+  })
+  const runNs = softirqThreads.map((pid) => Number(readOrEmpty(`/proc/${pid}/schedstat`).split(' ')[0] ?? 0))
+  return runNs.reduce((sum, ns) => sum + ns, 0)
+}
+
+let softirqThreads: string[] | undefined
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
