@@ -37,7 +37,7 @@ export interface Sources {
 
 /** When a slice was triggered counts only beside a change of what it holds. */
 function equalSlices(a: EndpointSlice, b: EndpointSlice): boolean {
-  return equalRows({ ...a, triggeredAtMs: 0 }, { ...b, triggeredAtMs: 0 })
+  return equalRows(a, b, 'triggeredAtMs')
 }
 
 export interface SourcesOptions {

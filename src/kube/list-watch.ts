@@ -13,8 +13,8 @@
 // projected as they are parsed, so what nobody reads is garbage at once, and handed over in slices, between which others get
 // their turn.
 
-import { clearTimeout as clearTimer, setTimeout as setTimer } from 'node:timers'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { ChangeBatch } from './change-batch.ts'
 import type { KubeClient } from './client.ts'
 import { isKubeError, KubeError } from './errors.ts'
 import { listPages } from './list-pages.ts'
@@ -78,10 +78,18 @@ interface Known<Row> {
   row: Row
 }
 
-/** None: what one turn of the event loop brings is a batch. Bursts gather in sockets while a batch is worked on. */
+/** How far the body of a watch has been read. */
+interface Reading<Row> {
+  /** What a streamed list has brought; undefined: it is whole, or there is none. */
+  listed: Map<string, Known<Row>> | undefined
+  lines: number
+  workedMs: number
+}
+
+/** None: what one piece of a watch brings is a batch. Bursts gather in sockets while a batch is worked on. */
 const BATCH_MS = 0
-/** A batch larger than this is handed over at once, so that a flood does not pile up, nor a slice of a list take long. */
-const BATCH_MAX_CHANGES = 500
+/** While a list streams in, others get their turn after so much work: a socket may hold megabytes. */
+const LIST_STRETCH_MS = 5
 const INACTIVITY_MS = 90_000
 /** A streamed list flows; a server that pauses so long in it does not know when to say that it is whole. */
 const LIST_INACTIVITY_MS = 10_000
@@ -112,9 +120,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   readonly #options: ListWatchOptions<T, Row>
   readonly #known = new Map<string, Known<Row>>()
   readonly #abort = new AbortController()
-  #pending: Change<Row>[] = []
-  #batchTimer: ReturnType<typeof setTimer> | undefined
-  #batchImmediate: ReturnType<typeof setImmediate> | undefined
+  readonly #batch: ChangeBatch<Row>
   #isSynced = false
   #streamsLists: boolean
   /** The newest version ever seen. */
@@ -126,6 +132,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
   constructor(options: ListWatchOptions<T, Row>) {
     this.#options = options
+    this.#batch = new ChangeBatch(options.onChanges, options.batchMs ?? BATCH_MS)
     this.#streamsLists = options.streamsLists ?? true
     this.synced = new Promise((resolve, reject) => {
       this.#resolveSynced = resolve
@@ -148,8 +155,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     if (this.state.phase === 'closed') return
     this.state.phase = 'closed'
     this.#abort.abort()
-    this.#clearBatchTimer()
-    this.#pending = []
+    this.#batch.drop()
     this.#rejectSynced(
       new KubeError('aborted', `${this.#options.resource.plural}: closed before the first list`),
     )
@@ -232,22 +238,22 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
       if (before?.uid === now.uid && before.resourceVersion === now.resourceVersion) continue
       if (before !== undefined && before.uid !== now.uid) this.#forget(key)
       this.#store(key, now)
-      if (this.#pending.length >= BATCH_MAX_CHANGES) await this.#handOverSlice()
+      if (this.#batch.isFull) await this.#handOverSlice()
     }
     for (const key of this.#known.keys()) {
       if (listed.has(key)) continue
       this.#forget(key)
-      if (this.#pending.length >= BATCH_MAX_CHANGES) await this.#handOverSlice()
+      if (this.#batch.isFull) await this.#handOverSlice()
     }
     if (this.#abort.signal.aborted) return
     this.state.resourceVersion = version
-    this.#flush()
+    this.#batch.flush()
     this.#isSynced = true
     this.#resolveSynced()
   }
 
   async #handOverSlice(): Promise<void> {
-    this.#flush()
+    this.#batch.flush()
     await nextTurn()
   }
 
@@ -257,38 +263,48 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     this.state.phase = withList ? 'listing' : 'watching'
     const openedMs = Date.now()
     const response = await this.#openWatch(withList)
-    let listed = withList ? new Map<string, Known<Row>>() : undefined
-    let lines = 0
-    let isSilent = false
-    const reading = readLines(response, {
+    const reading: Reading<Row> = { listed: withList ? new Map() : undefined, lines: 0, workedMs: 0 }
+    const end = await readLines(response, {
       what: plural,
-      inactivityMs: () => this.#options.inactivityMs ?? (listed ? LIST_INACTIVITY_MS : INACTIVITY_MS),
-      onSilence: () => {
-        isSilent = true
-      },
+      inactivityMs: () => this.#options.inactivityMs ?? (reading.listed ? LIST_INACTIVITY_MS : INACTIVITY_MS),
+      onLines: (lines) => this.#takeLines(lines, reading),
     })
-    for await (const piece of reading) {
-      for (const line of piece) {
-        if (this.#abort.signal.aborted) return
-        const event = parseEvent<T>(line, plural)
-        if (listed === undefined) this.#apply(event)
-        else if (this.#isListEnd(event, listed)) {
-          await this.#takeOver(listed, event.object.metadata.resourceVersion ?? '0')
-          listed = undefined
-          this.state.phase = 'watching'
-        }
-        lines += 1
-        if (listed !== undefined) continue
-        this.state.failures = 0
-        this.state.lastError = undefined
-      }
-    }
-    if (listed !== undefined) throw new KubeError('interrupted', `${plural}: a streamed list without end`)
+    if (reading.listed !== undefined)
+      throw new KubeError('interrupted', `${plural}: a streamed list without end`)
     // Quiet or dead, nobody can tell: opening anew costs little, and finds the next server if this one is gone. But a server that
     // ends each watch at once would be asked in a tight loop.
-    if (!isSilent && lines === 0 && Date.now() - openedMs < 1000)
+    if (end !== 'silence' && reading.lines === 0 && Date.now() - openedMs < 1000)
       throw new KubeError('interrupted', `${plural}: the server ended the watch at once`)
     this.state.failures = 0
+  }
+
+  /** @returns what reading must wait for, if anything */
+  #takeLines(lines: readonly string[], reading: Reading<Row>): Promise<void> | undefined {
+    const startedMs = performance.now()
+    for (let index = 0; index < lines.length; index += 1) {
+      if (this.#abort.signal.aborted) return undefined
+      const event = parseEvent<T>(lines[index] as string, this.#options.resource.plural)
+      reading.lines += 1
+      const { listed } = reading
+      if (listed === undefined) {
+        this.#apply(event)
+        this.state.failures = 0
+        this.state.lastError = undefined
+      } else if (this.#isListEnd(event, listed)) return this.#endList(event, lines.slice(index + 1), reading)
+    }
+    reading.workedMs += performance.now() - startedMs
+    if (reading.listed === undefined || reading.workedMs < LIST_STRETCH_MS) return undefined
+    reading.workedMs = 0
+    return nextTurn()
+  }
+
+  async #endList(end: WatchEvent<T>, more: readonly string[], reading: Reading<Row>): Promise<void> {
+    await this.#takeOver(reading.listed ?? new Map(), end.object.metadata.resourceVersion ?? '0')
+    reading.listed = undefined
+    this.state.phase = 'watching'
+    this.state.failures = 0
+    this.state.lastError = undefined
+    await this.#takeLines(more, reading)
   }
 
   async #openWatch(withList: boolean) {
@@ -372,26 +388,8 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   }
 
   #queue(change: Change<Row>): void {
-    this.#pending.push(change)
-    if (!this.#isSynced) return
-    const batchMs = this.#options.batchMs ?? BATCH_MS
-    if (this.#pending.length >= BATCH_MAX_CHANGES) this.#flush()
-    else if (batchMs > 0) this.#batchTimer ??= setTimer(() => this.#flush(), batchMs)
-    else this.#batchImmediate ??= setImmediate(() => this.#flush())
-  }
-
-  #clearBatchTimer(): void {
-    if (this.#batchTimer !== undefined) clearTimer(this.#batchTimer)
-    if (this.#batchImmediate !== undefined) clearImmediate(this.#batchImmediate)
-    this.#batchTimer = undefined
-    this.#batchImmediate = undefined
-  }
-
-  #flush(): void {
-    this.#clearBatchTimer()
-    const changes = this.#pending
-    this.#pending = []
-    if (changes.length > 0) this.#options.onChanges(changes)
+    this.#batch.add(change)
+    if (this.#isSynced) this.#batch.schedule()
   }
 }
 

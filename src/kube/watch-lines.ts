@@ -13,15 +13,13 @@ export interface LineOptions {
   readonly what: string
   /** Without a byte for this long the reading ends; asked whenever it matters. */
   readonly inactivityMs: () => number
-  readonly onSilence: () => void
+  /** Given the whole lines of each piece as it comes. What it throws, or rejects with, ends the reading. */
+  readonly onLines: (lines: readonly string[]) => Promise<void> | undefined
 }
 
-/** Ends with the body, or after a silence; throws KubeError when the connection breaks. */
-export async function* readLines(
-  response: IncomingMessage,
-  { what, inactivityMs, onSilence }: LineOptions,
-): AsyncGenerator<string[]> {
-  let rest = ''
+/** Resolves with what ended it; rejects with KubeError when the connection breaks. */
+export async function readLines(response: IncomingMessage, options: LineOptions): Promise<'end' | 'silence'> {
+  const { what, inactivityMs } = options
   let isSilent = false
   let lastMs = performance.now()
   let timer: ReturnType<typeof setTimer>
@@ -32,24 +30,63 @@ export async function* readLines(
     else timer = setTimer(check, leftMs + 1)
   }
   timer = setTimer(check, inactivityMs())
-  response.setEncoding('utf8')
   try {
-    for await (const chunk of response as AsyncIterable<string>) {
+    const end = await consume(response, options, () => {
       lastMs = performance.now()
+    })
+    if (end.isWhole) return 'end'
+    if (!isSilent) throw new KubeError('interrupted', `${what}: the watch broke`, { cause: end.cause })
+    return 'silence'
+  } finally {
+    clearTimer(timer)
+  }
+}
+
+/**
+ * Lines are handed over in the very turn in which their bytes come: an async iterator would cost a change several more. Resolves
+ * when the body is over and all that came of it has been worked on.
+ */
+function consume(
+  response: IncomingMessage,
+  { what, onLines }: LineOptions,
+  onBytes: () => void,
+): Promise<{ readonly isWhole: boolean; readonly cause?: unknown }> {
+  let rest = ''
+  let working: Promise<void> | undefined
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown) => {
+      reject(error)
+      response.destroy()
+    }
+    const finish = (isWhole: boolean, cause?: unknown) => {
+      const settle = () => resolve({ isWhole, cause })
+      if (working) working.then(settle, fail)
+      else settle()
+    }
+    const take = (chunk: string) => {
+      onBytes()
       const parts = (rest + chunk).split('\n')
       rest = parts.pop() ?? ''
       if (rest.length > MAX_LINE_CHARS)
         throw new KubeError('bad-response', `${what}: a watch event without end`)
       const lines = parts.filter((line) => line.trim() !== '')
-      if (lines.length > 0) yield lines
+      working = lines.length > 0 ? onLines(lines) : undefined
+      if (working === undefined) return
+      response.pause()
+      working.then(() => response.resume(), fail)
     }
-  } catch (error) {
-    if (error instanceof KubeError) throw error
-    if (!isSilent) throw new KubeError('interrupted', `${what}: the watch broke`, { cause: error })
-    onSilence()
-  } finally {
-    clearTimer(timer)
-  }
+    response.setEncoding('utf8')
+    response.on('data', (chunk: string) => {
+      try {
+        take(chunk)
+      } catch (error) {
+        fail(error)
+      }
+    })
+    response.on('end', () => finish(true))
+    response.on('error', (cause) => finish(false, cause))
+    response.on('close', () => finish(false))
+  })
 }
 
 export interface WatchEvent<T> {

@@ -68,12 +68,16 @@ export class Table<Row> {
     const previous = this.#rows.get(key)
     if (previous !== undefined) {
       if (this.#equals(previous, row)) return false
-      this.#unindex(key, previous)
     }
     this.#rows.set(key, row)
     for (const [index, values] of this.#indexers) {
-      for (const value of values(row)) {
-        const keys = this.#indexes.get(index) as Map<string, Set<string>>
+      const keys = this.#indexes.get(index) as Map<string, Set<string>>
+      const now = values(row)
+      const before = previous === undefined ? NOWHERE : values(previous)
+      // Nearly always a row changes in what it is not found by.
+      if (isSame(before, now)) continue
+      for (const value of before) removeFrom(keys, value, key)
+      for (const value of now) {
         const found = keys.get(value)
         if (found) found.add(key)
         else keys.set(value, new Set([key]))
@@ -103,11 +107,7 @@ export class Table<Row> {
   #unindex(key: string, row: Row): void {
     for (const [index, values] of this.#indexers) {
       const keys = this.#indexes.get(index) as Map<string, Set<string>>
-      for (const value of values(row)) {
-        const found = keys.get(value)
-        found?.delete(key)
-        if (found?.size === 0) keys.delete(value)
-      }
+      for (const value of values(row)) removeFrom(keys, value, key)
     }
   }
 
@@ -115,6 +115,18 @@ export class Table<Row> {
     this.#revision += 1
     for (const reader of this.#readers) reader.mark(key)
   }
+}
+
+const NOWHERE: readonly string[] = []
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((value, place) => value === b[place])
+}
+
+function removeFrom(keys: Map<string, Set<string>>, value: string, key: string): void {
+  const found = keys.get(value)
+  found?.delete(key)
+  if (found?.size === 0) keys.delete(value)
 }
 
 class Reader implements ChangeReader {

@@ -132,6 +132,8 @@ export class HttpFront {
     const sink: LineSink = {
       write: (lines) => {
         outgoing.write(lines)
+        // Node holds a chunk back until whoever made the change has had his answer.
+        outgoing.socket?.uncork()
         return outgoing.writableLength < maxBufferedBytes
       },
       whenReady: (next) => {

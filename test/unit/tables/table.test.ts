@@ -22,6 +22,8 @@ t.test('indexes follow rows that change and go', async (t) => {
   t.equal(table.find('service', 'web').length, 2)
   table.set('a', { service: 'db', size: 1 })
   t.strictSame(table.find('service', 'web'), [{ service: 'web', size: 2 }])
+  table.set('b', { service: 'web', size: 3 })
+  t.strictSame(table.find('service', 'web'), [{ service: 'web', size: 3 }], 'as it is now')
   table.delete('b')
   t.strictSame(table.find('service', 'web'), [])
   t.throws(() => table.find('color', 'red'), /no index 'color'/)
