@@ -205,7 +205,7 @@ function makeSurroundings(ground: Ground, late: Late): Surroundings {
  */
 function servedFamilies({ config, datapath, network, sources }: Ground): () => ReadonlySet<Family> {
   return () => {
-    const { uplinks, gateways } = network.facts()
+    const { uplinks, gateways } = network.waysOut()
     const isMember = sources.nodes.get(config.nodeName) !== undefined
     return new Set(isMember && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
   }

@@ -31,6 +31,8 @@ const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
 const ROOM_RETRY_MS = 10_000
+/** Graces are a minute; whether one ends a second later matters to nobody. */
+const RETIRE_STEP_MS = 1000
 /** A round gives way to health answers, watches and timers after this much work at a stretch. */
 const STRETCH_MS = 10
 /** From so many objects on, rows are written together: for fewer the gathering costs more than it saves. */
@@ -146,7 +148,7 @@ export class ServiceLoop {
       this.#options.log.info({ services: this.#served.size }, 'the kernel holds every Service')
     }
     const dueMs = this.#options.datapath.retire()
-    if (dueMs !== undefined) this.#rounds.requestIn(Math.max(0, dueMs - Date.now()))
+    if (dueMs !== undefined) this.#rounds.requestIn(retireIn(dueMs, Date.now()))
     if (this.#again.size > 0) this.#rounds.request()
     const waits = [
       ...this.#waitingForRoom.values(),
@@ -308,6 +310,11 @@ export class ServiceLoop {
   #waitForRoom(key: ObjectKey): void {
     this.#waitingForRoom.set(key, Date.now() + ROOM_RETRY_MS)
   }
+}
+
+/** What is left over goes on at once; what is not due yet comes with others, for each round of its own would keep a change waiting. */
+function retireIn(dueMs: number, nowMs: number): number {
+  return dueMs <= nowMs ? 0 : Math.max(RETIRE_STEP_MS, dueMs - nowMs)
 }
 
 const HOST_PORT_OWNER = hostPortOwner('' as ObjectKey)

@@ -22,6 +22,8 @@ import { SourceRanges } from './source-ranges.ts'
 
 /** How long freed numbers and the tables before a change stay as they were. */
 const GRACE_MS = 60_000
+/** Thousands that changed together are due together: each writes its frontends anew, and a round gives way between some. */
+const EXPIRED_AT_ONCE = 64
 
 export interface ServiceStatus {
   /** Addresses (VIPs and ClusterIPs) of this Service that the kernel holds now. */
@@ -197,11 +199,13 @@ export class ServiceMaps {
     this.#portIds.releaseUnclaimed(nowMs)
   }
 
-  /** Does what time has made due. @returns when to call again; undefined when nothing waits */
+  /** Does what time has made due, or a part of it. @returns when to call again; undefined when nothing waits */
   retire(): number | undefined {
     const nowMs = this.#nowMs()
+    let expired = 0
     for (const [id, untilMs] of this.#expiring) {
-      if (untilMs > nowMs) break
+      if (untilMs > nowMs || expired === EXPIRED_AT_ONCE) break
+      expired += 1
       const port = this.#ports.get(id)
       if (!port) this.#expiring.delete(id)
       else this.#expirePort(id, port, nowMs)

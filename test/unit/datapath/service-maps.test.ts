@@ -228,6 +228,25 @@ t.test('a deleted Service leaves nothing, after the grace period', async (t) => 
   t.strictSame(maps.usage, { frontends: 0, backends: 0, slots: 0, sourceRanges: 0 })
 })
 
+t.test('tables that thousands of changes left behind go a part at a time', async (t) => {
+  const { tables, maps, advance } = setUp()
+  const services = Array.from({ length: 150 }, (_, index) => objectKey('shop', `s${index}`))
+  const planned = (service: ObjectKey, index: number, lasts: readonly number[]) => {
+    const own = makeFrontend(address(`203.0.114.${index}`), 80, 'TCP', 'load-balancer')
+    return port(service, lasts, { frontends: [own], balancing: 'list' })
+  }
+  for (const lasts of [[2, 3], [2]])
+    for (const [index, service] of services.entries()) maps.apply(service, [planned(service, index, lasts)])
+  const withBefore = () =>
+    [...tables.frontends.rows.values()].filter(([, { clusterBefore }]) => clusterBefore.size > 0).length
+  t.equal(withBefore(), 150)
+  const due = advance(60_000)
+  t.ok(withBefore() > 0 && withBefore() < 150, 'some')
+  t.ok(due !== undefined && due <= 60_000, 'the others are due')
+  for (let rounds = 0; rounds < 4; rounds += 1) maps.retire()
+  t.equal(withBefore(), 0)
+})
+
 t.test('two Services that claim one address and port: the older has it, the other inherits it', async (t) => {
   const { tables, maps } = setUp()
   const other = objectKey('shop', 'other')
