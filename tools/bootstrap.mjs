@@ -15,8 +15,8 @@ const node = `${root}node_modules/.bin/node`
 const stampFile = `${root}node_modules/.weir-installed`
 const started = Date.now()
 
-/** Packages that only one goal needs: the tests look at the messages of gobgpd; figures are held against iptables' rule sets, and forget its connections. */
-const PACKAGES_OF = { test: ['golang-github-osrg-gobgp-dev'], bench: ['iptables', 'conntrack'] }
+/** Packages that only one goal needs: the tests look at the messages of gobgpd; figures are held against iptables' rule sets too. */
+const PACKAGES_OF = { test: ['golang-github-osrg-gobgp-dev'], bench: ['iptables'] }
 
 const GOALS = {
   sandbox: (args) => handOver('tools/weir.mjs', ['sandbox', 'demo', ...args]),

@@ -6,6 +6,7 @@ import { iptablesJumps, iptablesSync, endpointChain as sepChain } from '../rival
 import { nftablesChange, nftablesFull, endpointChain as nftEndpointChain } from '../rivals/nftables.ts'
 import type { ProxiedService } from '../rivals/service.ts'
 import { PROXIED_NODE } from './cluster.ts'
+import { forgetConnections } from './conntrack.ts'
 import { type Bed, sysctl } from './topology.ts'
 import { WeirNode, type WeirOptions } from './weir-node.ts'
 
@@ -34,6 +35,12 @@ function timed(action: () => void): number {
   return Number(process.hrtime.bigint() - begun) / MILLION
 }
 
+async function timedLong(action: () => Promise<void>): Promise<number> {
+  const begun = process.hrtime.bigint()
+  await action()
+  return Number(process.hrtime.bigint() - begun) / MILLION
+}
+
 /** Without one endpoint, in a list of its own. */
 function without(services: readonly ProxiedService[], place: number) {
   const whole = services[place]
@@ -57,21 +64,19 @@ function prepareConntrack(bed: Bed): void {
   })
 }
 
-const forgetConntrack = (bed: Bed) => void bed.run('node', ['conntrack', '-F'])
-
-export function iptablesMode(bed: Bed, services: readonly ProxiedService[]): Contestant {
-  const restore = (text: string) =>
-    void bed.run('node', ['iptables-restore', '-w', '5', '--noflush', '--counters'], text)
+export async function iptablesMode(bed: Bed, services: readonly ProxiedService[]): Promise<Contestant> {
+  const command = ['iptables-restore', '-w', '5', '--noflush', '--counters']
+  const restore = (text: string) => void bed.run('node', command, text)
   const full = iptablesSync(services, PROXIED_NODE)
   restore(iptablesJumps())
-  const loadMs = timed(() => restore(full))
+  const loadMs = await timedLong(() => bed.runLong('node', command, full))
   prepareConntrack(bed)
   return {
     title: 'iptables mode',
     isPeer: true,
     bed,
     loadMs,
-    forget: () => forgetConntrack(bed),
+    forget: () => forgetConnections(bed),
     changeEndpoint: (place) => {
       const { whole, reduced, gone, list } = without(services, place)
       const out = iptablesSync(list, PROXIED_NODE, [reduced], [sepChain(whole, gone)])
@@ -82,17 +87,18 @@ export function iptablesMode(bed: Bed, services: readonly ProxiedService[]): Con
   }
 }
 
-export function nftablesMode(bed: Bed, services: readonly ProxiedService[]): Contestant {
-  const load = (text: string) => void bed.run('node', ['nft', '-f', '-'], text)
+export async function nftablesMode(bed: Bed, services: readonly ProxiedService[]): Promise<Contestant> {
+  const command = ['nft', '-f', '-']
+  const load = (text: string) => void bed.run('node', command, text)
   const full = nftablesFull(services, PROXIED_NODE)
-  const loadMs = timed(() => load(full))
+  const loadMs = await timedLong(() => bed.runLong('node', command, full))
   prepareConntrack(bed)
   return {
     title: 'nftables mode',
     isPeer: true,
     bed,
     loadMs,
-    forget: () => forgetConntrack(bed),
+    forget: () => forgetConnections(bed),
     changeEndpoint: (place) => {
       const { whole, reduced, gone } = without(services, place)
       const out = nftablesChange([reduced], PROXIED_NODE, [nftEndpointChain(whole, gone)])

@@ -8,7 +8,7 @@
 //
 // Devices that a frame may be redirected to have NAPI (GRO on), as a NIC has. Names carry the pid, so a killed run's are found.
 
-import { execFileSync, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { deleteNamespace } from '../../src/sandbox/host.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
@@ -50,6 +50,8 @@ export interface Bed {
   inside<T>(host: Host, action: () => T): T
   /** Runs a command there and gives its output; throws with its complaint. */
   run(host: Host, argv: readonly string[], input?: string): string
+  /** The same for what takes long: meanwhile signals are heard, and close() ends it. */
+  runLong(host: Host, argv: readonly string[], input: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -58,13 +60,16 @@ export function makeBed(name: string, wayOut: WayOut): Bed {
   const namespace = (host: Host) => `weir-t${process.pid}${name}-${host}`
   const path = (host: Host) => `/run/netns/${namespace(host)}`
   const hosts = ['client', 'node', 'backend'] as const
+  const children = new Set<ChildProcess>()
   const bed: Bed = {
     name,
     wayOut,
     path,
     inside: (host, action) => withNetworkNamespace(path(host), action),
     run: (host, argv, input) => runIn(path(host), argv, input),
+    runLong: (host, argv, input) => runLongIn(path(host), argv, input, children),
     close: async () => {
+      await Promise.all([...children].map(end))
       for (const host of hosts) await deleteNamespace(namespace(host))
     },
   }
@@ -88,6 +93,37 @@ function runIn(path: string, argv: readonly string[], input = ''): string {
   if (child.status === 0) return child.stdout
   const why = child.error?.message ?? child.stderr.slice(0, COMPLAINT_SHOWN)
   throw new Error(`'${argv.join(' ')}' failed in ${path}: ${why}`)
+}
+
+async function runLongIn(
+  path: string,
+  argv: readonly string[],
+  input: string,
+  children: Set<ChildProcess>,
+): Promise<void> {
+  const child = spawn('nsenter', [`--net=${path}`, '--', ...argv], { stdio: ['pipe', 'ignore', 'pipe'] })
+  children.add(child)
+  let complaint = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (complaint.length < COMPLAINT_SHOWN) complaint += text
+  })
+  // One that ended early does not read on; its status tells.
+  child.stdin.on('error', () => {})
+  child.stdin.end(input)
+  const status = await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code, signal) => resolve(code ?? signal))
+  })
+  children.delete(child)
+  if (status === 0) return
+  throw new Error(`'${argv.join(' ')}' failed in ${path} (${status}): ${complaint.slice(0, COMPLAINT_SHOWN)}`)
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
 }
 
 function linkAll(bed: Bed, namespace: (host: Host) => string): void {

@@ -67,7 +67,7 @@ async function makeLane(
   const bed = makeBed(`tcp${name}${services.length}`, 'n0')
   effort.defer(() => bed.close())
   addSources(bed)
-  const { node, cgroup } = setUp(effort, name, bed, services)
+  const { node, cgroup } = await setUp(effort, name, bed, services)
   const reached = services.filter(({ isLocal, loadBalancerIp }) => isLocal && loadBalancerIp !== undefined)
   writeFileSync(file, reached.flatMap((service) => targetsOf(name, service)).join(''))
   const ports = reached.flatMap(({ endpoints }) => endpoints.map(({ port }) => port))
@@ -104,14 +104,18 @@ interface SetUp {
   readonly cgroup?: string
 }
 
-function setUp(effort: Effort, name: Name, bed: Bed, services: readonly BenchService[]): SetUp {
+async function setUp(
+  effort: Effort,
+  name: Name,
+  bed: Bed,
+  services: readonly BenchService[],
+): Promise<SetUp> {
   if (name === 'plain') {
     plainForwarding(bed)
     return {}
   }
   if (name === 'iptables' || name === 'nftables') {
-    if (name === 'iptables') iptablesMode(bed, services)
-    else nftablesMode(bed, services)
+    await (name === 'iptables' ? iptablesMode(bed, services) : nftablesMode(bed, services))
     bed.inside('node', () => sysctl('net/netfilter/nf_conntrack_tcp_timeout_time_wait', TIME_WAIT_SECONDS))
     return {}
   }
