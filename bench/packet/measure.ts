@@ -6,7 +6,7 @@ import { type Hook, untilWhole } from './driver.ts'
 import { type PacketList, reordered, scrambled } from './packet-list.ts'
 import type { Populations } from './population.ts'
 
-/** Packets of a timed run; new flows have as many as the case has flows, in one run, for their state begins anew each time. */
+/** Packets of a timed run; of new flows the runs share all that there are. */
 export interface Runs {
   /** Of a sample's runs the median counts: what disturbs the machine comes in bursts. */
   readonly repeats: number
@@ -53,10 +53,9 @@ export function measureOnce(prepared: Prepared, runs: Runs, meter?: Meter): numb
     const repeated = (repeats: number, count: number) =>
       summarize(Array.from({ length: repeats }, () => measure(hook, count))).median
     driver.select(hook, program, packets)
-    const gross =
-      of.phase === 'new'
-        ? measure(hook, packets.count)
-        : repeated(runs.repeats, Math.max(runs.known, packets.count))
+    // New flows go on through their list, each packet once.
+    const count = of.phase === 'new' ? Math.floor(packets.count / runs.repeats) : runs.known
+    const gross = repeated(runs.repeats, count)
     driver.select(hook, driver.idle(hook), packets)
     driver.run(hook, Math.min(packets.count, FLOWS.few))
     return gross - repeated(runs.repeats, runs.idle)
