@@ -64,7 +64,8 @@ export class Bed {
 
   constructor(options: BedOptions) {
     this.options = options
-    const name = `weir-bench-packet-${process.pid}-${randomBytes(4).toString('hex')}`
+    // Found by this name, and taken away, when this process was killed: tools/test-leftovers.ts.
+    const name = `weir-test-packet-${randomBytes(4).toString('hex')}-${process.pid}`
     this.loadOptions = {
       bpffs: `/sys/fs/bpf/${name}`,
       objects: options.objects,

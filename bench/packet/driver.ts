@@ -1,7 +1,7 @@
 // The program that feeds the ones under test with packets of many flows (driver.bpf.c), built and driven.
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { BpfError, type BpfProgram, type LoadedObject, openObject } from '../../src/sys/libbpf-ts/index.ts'
@@ -19,9 +19,14 @@ export type Hook = 'xdp' | 'tc'
 export function compileBpf(source: string, object: string, flags: readonly string[] = []): void {
   const include = `-I/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`
   const common = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-std=gnu11', include]
+  // Written beside and renamed, for another run may be loading it.
+  const part = `${object}.part${process.pid}`
   for (const compiler of CLANG_CANDIDATES) {
-    const made = spawnSync(compiler, [...common, ...flags, '-c', source, '-o', object], { encoding: 'utf8' })
-    if (made.status === 0) return
+    const made = spawnSync(compiler, [...common, ...flags, '-c', source, '-o', part], { encoding: 'utf8' })
+    if (made.status === 0) {
+      renameSync(part, object)
+      return
+    }
     if (made.error === undefined)
       throw new Error(`${compiler} could not compile ${source}:\n${made.stderr.slice(0, 4000)}`)
   }

@@ -2,6 +2,7 @@
 // cluster.
 
 import { readFileSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import { stayOnOneProcessor } from '../../src/sys/libc/processors.ts'
 import type { Effort, Family, Figure, Measured } from '../frame/figure.ts'
 import { interleave, type Measurement } from '../frame/interleave.ts'
@@ -43,6 +44,9 @@ packets that policy has judged; there is no policy yet, so they are judged by no
 Accesses to maps are counted by the same sources built with counters in them, on the same tables; what is told of established flows
 is then also proof that no frontend was looked up.`
 
+/** Test runs never wait, so without a turn of the event loop nobody could interrupt them. */
+const turn = () => setImmediate()
+
 interface Ground {
   readonly effort: Effort
   readonly driver: Driver
@@ -61,16 +65,23 @@ function openBed({ effort, driver }: Ground, options: BedOptions): Populations {
 }
 
 /** Checks that packets take their path, before any of them is timed. */
-function makeReady({ remarks }: Ground, populations: Populations, cases: readonly Case[]): Ready[] {
+async function makeReady(
+  { remarks }: Ground,
+  populations: Populations,
+  cases: readonly Case[],
+): Promise<Ready[]> {
   const { services } = populations.bed.options
-  return cases.map((of) => {
+  const ready: Ready[] = []
+  for (const of of cases) {
+    await turn()
     const unplaced = verify(of, populations)
     if (unplaced > UNPLACED_TOLD)
       remarks.push(
         `${of.id}, ${services} Services: ${(unplaced * 100).toFixed(1)} % of the flows found no place in the flow table.`,
       )
-    return { ...prepare(of, populations), services }
-  })
+    ready.push({ ...prepare(of, populations), services })
+  }
+  return ready
 }
 
 /** Less is what hashing into sets of four brings about at any fill. */
@@ -109,20 +120,23 @@ function sizeCases(effort: Effort): Case[] {
 }
 
 /** The same kinds of packets in clusters of every size; what will be divided by each other next to each other. */
-function readyAtSizes(ground: Ground): Ready[] {
+async function readyAtSizes(ground: Ground): Promise<Ready[]> {
   const { effort } = ground
   const cases = sizeCases(effort)
-  const bySize = effort.services.map((services) => {
+  const bySize: Ready[][] = []
+  for (const services of effort.services) {
     effort.say(`writing ${services} Services`)
     const bed = openBed(ground, { services, objects: undefined, settings: SETTINGS_AT_SIZE })
-    return makeReady(ground, bed, cases)
-  })
+    bySize.push(await makeReady(ground, bed, cases))
+  }
   return cases.flatMap((_, index) => bySize.flatMap((ready) => ready[index] ?? []))
 }
 
 /** Every case of every cluster in turns. */
 async function sampleAll({ effort }: Ground, ready: readonly Ready[], runs: Runs): Promise<Sampled[]> {
-  const measurements = new Map<Ready, Measurement>(ready.map((one) => [one, () => measureOnce(one, runs)]))
+  const measurements = new Map<Ready, Measurement>(
+    ready.map((one) => [one, () => turn().then(() => measureOnce(one, runs))]),
+  )
   const samples = await interleave(measurements, effort.rounds)
   return ready.map((one) => ({ of: one.of, services: one.services, samples: samples.get(one) ?? [] }))
 }
@@ -168,7 +182,7 @@ async function measure(effort: Effort): Promise<Measured> {
 
   effort.say(`${least} Services, tables as shipped: checking that packets take their paths`)
   const main = openBed(ground, { services: least, objects: undefined, settings: {} })
-  const cost = makeReady(ground, main, mainCases(effort))
+  const cost = await makeReady(ground, main, mainCases(effort))
   const accesses = countAll(ground, cost)
   if (!effort.isQuick) {
     effort.say(`the same with ${flowsText(FLOWS.huge)}`)
@@ -177,9 +191,9 @@ async function measure(effort: Effort): Promise<Measured> {
       objects: undefined,
       settings: { capacities: { flows: HUGE_TABLE } },
     })
-    cost.push(...makeReady(ground, huge, hugeCases()))
+    cost.push(...(await makeReady(ground, huge, hugeCases())))
   }
-  const atSize = readyAtSizes(ground)
+  const atSize = await readyAtSizes(ground)
   const largest = atSize.filter(({ services }) => services === effort.services.at(-1))
   const accessesAtSize = countAll(ground, largest)
   effort.say(`timing ${cost.length + atSize.length} kinds of packets, ${effort.rounds} rounds`)

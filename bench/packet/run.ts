@@ -7,6 +7,7 @@
 // the first the one that the others are divided by; without it this checkout's build is measured alone. Builds must agree with this checkout
 // about the layout of maps.
 
+import { setImmediate } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { interleave, type Measurement } from '../frame/interleave.ts'
 import { summarize } from '../frame/statistics.ts'
@@ -64,7 +65,9 @@ async function compare(cases: readonly Case[], undo: UndoStack): Promise<void> {
         const unplaced = verify(of, populations)
         if (unplaced > 0) say(`${of.id}: ${(unplaced * 100).toFixed(2)} % of the flows found no place`)
         const prepared = prepare(of, populations)
-        measurements.set(`${of.id}/${index}`, () => measureOnce(prepared, FULL_RUNS))
+        measurements.set(`${of.id}/${index}`, () =>
+          setImmediate().then(() => measureOnce(prepared, FULL_RUNS)),
+        )
       }
     const measured = await interleave(measurements, Number(values.rounds))
     say(`\n${services} Services; ns a packet net of the driver, median [lowest–highest]`)
