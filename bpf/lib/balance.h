@@ -132,6 +132,9 @@ static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, const in
 
 	if (!scratch)
 		return VERDICT_ABORTED;
+	/* Its entry was looked for already, and its details come as late as that did. */
+	if (!is_first_packet(packet))
+		flow_fetch(&scratch->id);
 	if (!frontend || frontend->flags & FRONTEND_SOCKET_ONLY)
 		return judge_unknown_port(ctx, packet, family);
 	if (is_from_service(packet))
@@ -142,7 +145,7 @@ static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, const in
 	choice.frontend_id = frontend->frontend_id;
 	choice.is_drawn = is_drawn(packet, frontend);
 	choice.backend_id = choose_family(packet, frontend, family);
-	if (!is_first_packet(packet))
+	if (may_have_state_elsewhere(packet))
 		choice.backend_id = settle_choice(packet, frontend, choice.backend_id, family);
 	backend = backend_find(choice.backend_id);
 	if (!backend)

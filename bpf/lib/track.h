@@ -62,14 +62,20 @@ static __always_inline void tuple_of_reply(struct tuple *reply, const struct tup
 	reply->protocol = forward->protocol;
 }
 
+/* Where a flow's REPLY entry is: scratch->mate_id. */
+static __always_inline void identify_reply(struct scratch *scratch, const struct tuple *forward,
+					   const struct backend *backend, const int family)
+{
+	tuple_of_reply(&scratch->mate_tuple, forward, backend);
+	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+}
+
+/* scratch->mate_id says where. */
 static __always_inline bool track_reply(struct scratch *scratch, const struct tuple *forward,
-					const struct backend *backend, __u32 frontend_id,
-					enum flow_state state, const int family)
+					__u32 frontend_id, enum flow_state state)
 {
 	struct flow_data *data = &scratch->data;
 
-	tuple_of_reply(&scratch->mate_tuple, forward, backend);
-	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
 	detail_fill(&data->detail, forward, frontend_id);
 	data->index = frontend_id;
 	data->kind = FLOW_REPLY;
@@ -86,22 +92,17 @@ static __always_inline bool track_reply(struct scratch *scratch, const struct tu
  * anybody would take an established flow's place.
  */
 static __always_inline bool hold_reply(struct scratch *scratch, const struct packet *packet,
-				       const struct backend *backend, __u32 frontend_id,
-				       const int family)
+				       __u32 frontend_id)
 {
 	enum flow_state state = events_of_client(packet);
 	struct flow_hit hit;
 
-	if (!is_first_packet(packet)) {
-		tuple_of_reply(&scratch->mate_tuple, &packet->tuple, backend);
-		flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
-		if (flow_find(&scratch->mate_id, &hit) && hit.kind == FLOW_REPLY &&
-		    hit.index == frontend_id) {
-			flow_touch(&hit, state);
-			return true;
-		}
+	if (!is_first_packet(packet) && flow_find(&scratch->mate_id, &hit) &&
+	    hit.kind == FLOW_REPLY && hit.index == frontend_id) {
+		flow_touch(&hit, state);
+		return true;
 	}
-	return track_reply(scratch, &packet->tuple, backend, frontend_id, state, family);
+	return track_reply(scratch, &packet->tuple, frontend_id, state);
 }
 
 /*
@@ -122,8 +123,12 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 
 	if (!backend || !scratch)
 		return REASON_FLOW_SET_FULL;
-	if (has_reply_entry(choice->kind) &&
-	    !hold_reply(scratch, packet, backend, choice->frontend_id, family))
+	if (has_reply_entry(choice->kind)) {
+		identify_reply(scratch, &packet->tuple, backend, family);
+		flow_fetch(&scratch->mate_id);
+	}
+	flow_fetch(id);
+	if (has_reply_entry(choice->kind) && !hold_reply(scratch, packet, choice->frontend_id))
 		return REASON_FLOW_SET_FULL;
 	data = &scratch->data;
 	detail_fill(&data->detail, &packet->tuple, choice->frontend_id);
@@ -160,14 +165,13 @@ static __always_inline void refresh_reply(const struct packet *packet, __u32 bac
 
 	if (!backend || !scratch)
 		return;
-	tuple_of_reply(&scratch->mate_tuple, &packet->tuple, backend);
-	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+	identify_reply(scratch, &packet->tuple, backend, family);
 	frontend = frontend_find(&packet->tuple.destination, packet->tuple.destination_port,
 				 packet->tuple.protocol);
 	if (flow_find(&scratch->mate_id, &hit) && !is_taken_over(&hit, frontend))
 		flow_touch(&hit, state);
 	else if (frontend)
-		track_reply(scratch, &packet->tuple, backend, frontend->frontend_id, state, family);
+		track_reply(scratch, &packet->tuple, frontend->frontend_id, state);
 }
 
 GLOBAL_FUNCTION int track_new_flow_ipv4(const struct packet *packet, const struct flow_id *id,
