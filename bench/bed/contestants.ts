@@ -2,7 +2,7 @@
 // same Services, and tells how long its kernel took to be programmed.
 
 import type { BpfLink } from '../../src/sys/libbpf-ts/index.ts'
-import { iptablesJumps, iptablesSync, endpointChain as sepChain } from '../rivals/iptables.ts'
+import { iptablesChange, iptablesFull, endpointChain as sepChain } from '../rivals/iptables.ts'
 import { nftablesChange, nftablesFull, endpointChain as nftEndpointChain } from '../rivals/nftables.ts'
 import type { ProxiedService } from '../rivals/service.ts'
 import { PROXIED_NODE } from './cluster.ts'
@@ -65,11 +65,10 @@ function prepareConntrack(bed: Bed): void {
 }
 
 export async function iptablesMode(bed: Bed, services: readonly ProxiedService[]): Promise<Contestant> {
-  const command = ['iptables-restore', '-w', '5', '--noflush', '--counters']
-  const restore = (text: string) => void bed.run('node', command, text)
-  const full = iptablesSync(services, PROXIED_NODE)
-  restore(iptablesJumps())
-  const loadMs = await timedLong(() => bed.runLong('node', command, full))
+  const restore = (text: string) =>
+    void bed.run('node', ['iptables-restore', '--noflush', '--counters'], text)
+  const full = iptablesFull(services, PROXIED_NODE)
+  const loadMs = await timedLong(() => bed.runLong('node', ['iptables-restore'], full))
   prepareConntrack(bed)
   return {
     title: 'iptables mode',
@@ -79,8 +78,8 @@ export async function iptablesMode(bed: Bed, services: readonly ProxiedService[]
     forget: () => forgetConnections(bed),
     changeEndpoint: (place) => {
       const { whole, reduced, gone, list } = without(services, place)
-      const out = iptablesSync(list, PROXIED_NODE, [reduced], [sepChain(whole, gone)])
-      const back = iptablesSync(services, PROXIED_NODE, [whole])
+      const out = iptablesChange(list, PROXIED_NODE, [reduced], [sepChain(whole, gone)])
+      const back = iptablesChange(services, PROXIED_NODE, [whole])
       return [timed(() => restore(out)), timed(() => restore(back))]
     },
     close: () => {},

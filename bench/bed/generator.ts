@@ -155,12 +155,12 @@ export class Generator {
   }
 
   /** The last frame that a sink took while these packets were sent. */
-  sample(bed: Bed, packets: number): { window: Window; frame: Buffer } {
+  sample(bed: Bed, packets: number, again?: () => void): { window: Window; frame: Buffer } {
     const map = this.#object.map('samples')
     const wanted = Buffer.alloc(map.valueBytes)
     wanted.writeUInt32LE(1)
     map.update(ZERO, wanted)
-    const window = this.send(bed, packets)
+    const window = this.send(bed, packets, again)
     const row = map.lookup(ZERO) ?? wanted
     map.update(ZERO, Buffer.alloc(map.valueBytes))
     return { window, frame: row.subarray(8, 8 + Math.min(row.readUInt32LE(4), row.length - 8)) }

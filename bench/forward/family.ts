@@ -18,7 +18,7 @@ sets are written as it writes them (\`bench/rivals\`) and loaded by \`iptables-r
 Weir's agent, does not run meanwhile. Conntrack has room for all flows, does not time them out, and does not check checksums (a NIC has).
 A *new* flow is one packet of a tuple never seen, in tables emptied before each window; *flow table full*: every place is taken by earlier flows.
 
-Programming is what the kernel takes for all Services, and for one endpoint out and in again: \`iptables-restore --noflush\`, \`nft -f\`, and Weir's
-planner and map writes; making objects or text is not in it.`,
+Programming is the time for all Services (\`iptables-restore\` into empty tables, one \`nft -f\`, Weir's planner and map writes), and for one
+endpoint taken out and put back (\`iptables-restore --noflush\`, which names every Service again, as kube-proxy does); making objects or text is not in it.`,
   measure,
 }

@@ -49,8 +49,12 @@ export function verify(
     throw new Error(`${contestant.title}, ${contestant.bed.name}, packets ${side}: ${why}`)
   }
   generator.select(traffic)
-  const before = contestant.node?.counted() ?? {}
-  const { window, frame } = generator.sample(contestant.bed, PACKETS)
+  let before: Record<string, number> = {}
+  const read = () => {
+    before = contestant.node?.counted() ?? {}
+  }
+  read()
+  const { window, frame } = generator.sample(contestant.bed, PACKETS, read)
   if (delivered(window) !== PACKETS) fail(`of ${PACKETS} came ${JSON.stringify(window.counts)}`)
   const wrong = wrongWith(frame, expectedOf(side, way))
   if (wrong !== undefined) fail(`${wrong} (${frame.toString('hex')})`)

@@ -49,7 +49,7 @@ t.test('iptables: chains are named by the hash of what they are for', async (t) 
 })
 
 t.test('iptables: the nat table, line by line', async (t) => {
-  const text = iptables.iptablesSync([inside], NODE)
+  const text = iptables.iptablesChange([inside], NODE, [inside])
   const [, nat = ''] = text.split('*nat\n')
   t.same(linesOf(nat), [
     ':KUBE-SERVICES - [0:0]',
@@ -73,7 +73,7 @@ t.test('iptables: the nat table, line by line', async (t) => {
 })
 
 t.test('iptables: the filter table', async (t) => {
-  const filter = linesOf(iptables.iptablesSync([local], NODE).split('*nat')[0] ?? '')
+  const filter = linesOf(iptables.iptablesChange([local], NODE, [local]).split('*nat')[0] ?? '')
   t.same(filter.slice(-6), [
     '-A KUBE-FIREWALL -m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP',
     '-A KUBE-NODEPORTS -m comment --comment "ns2/svc2:p80 health check node port" -m tcp -p tcp --dport 30000 -j ACCEPT',
@@ -84,8 +84,24 @@ t.test('iptables: the filter table', async (t) => {
   ])
 })
 
+t.test('iptables: how packets get into the chains', async (t) => {
+  const lines = linesOf(iptables.iptablesFull([inside], NODE))
+  const chain = (name: string) => lines.filter((line) => line.startsWith(`-I ${name} `)).reverse()
+  const targets = (name: string) => chain(name).map((line) => /-j (\S+)/.exec(line)?.[1])
+  t.same(targets('FORWARD'), [
+    'KUBE-PROXY-FIREWALL',
+    'KUBE-FORWARD',
+    'KUBE-SERVICES',
+    'KUBE-EXTERNAL-SERVICES',
+  ])
+  t.same(targets('PREROUTING'), ['KUBE-SERVICES'])
+  t.same(targets('POSTROUTING'), ['KUBE-POSTROUTING'])
+  const isForNew = chain('FORWARD').map((line) => line.includes('--ctstate NEW'))
+  t.same(isForNew, [true, false, true, true])
+})
+
 t.test('iptables: from a load-balancer address', async (t) => {
-  const rules = linesOf(iptables.iptablesSync(ALL, NODE)).filter((line) => line.startsWith('-A KUBE-EXT'))
+  const rules = linesOf(iptables.iptablesFull(ALL, NODE)).filter((line) => line.startsWith('-A KUBE-EXT'))
   const [ofLocal, ofSpread] = [iptables.serviceChain('EXT', local), iptables.serviceChain('EXT', spread)]
   const for2 = 'for ns2/svc2:p80 external destinations"'
   t.same(rules, [
@@ -107,15 +123,15 @@ t.test('iptables: each endpoint gets its share, and large clusters no comments',
     })),
   })
   const chances = (text: string) => [...text.matchAll(/--probability (\S+)/g)].map(([, chance]) => chance)
-  t.same(chances(iptables.iptablesSync([spread], NODE)), ['0.5000000000'])
-  const text = iptables.iptablesSync([many], NODE)
+  t.same(chances(iptables.iptablesFull([spread], NODE)), ['0.5000000000'])
+  const text = iptables.iptablesFull([many], NODE)
   t.same(chances(text).slice(-3), ['0.2500000000', '0.3333333333', '0.5000000000'])
   t.notMatch(text, /-> 10\.1\./)
   t.match(text, /--comment "ns3\/svc3:p80 cluster IP"/, 'only those of endpoints')
 })
 
 t.test('iptables: every jump leads to a chain that is there', async (t) => {
-  const text = iptables.iptablesJumps() + iptables.iptablesSync(ALL, NODE)
+  const text = iptables.iptablesFull(ALL, NODE)
   const chains = new Set([...text.matchAll(/^:(\S+)/gm)].map(([, chain]) => chain))
   const targets = [...text.matchAll(/-j (KUBE-\S+)/g)].map(([, chain]) => chain)
   t.same(
@@ -125,7 +141,7 @@ t.test('iptables: every jump leads to a chain that is there', async (t) => {
 })
 
 t.test('iptables: a change writes the dispatch of all and the chains of what changed', async (t) => {
-  const text = iptables.iptablesSync(ALL, NODE, [spread], ['KUBE-SEP-GONE'])
+  const text = iptables.iptablesChange(ALL, NODE, [spread], ['KUBE-SEP-GONE'])
   t.match(text, `:${iptables.serviceChain('SVC', spread)} - [0:0]`)
   t.notMatch(text, `:${iptables.serviceChain('SVC', inside)} - [0:0]`)
   t.match(text, `-d 172.30.0.41 --dport 80 -j ${iptables.serviceChain('SVC', inside)}`)
@@ -217,6 +233,6 @@ t.test('nftables: nothing leads to a chain before it is there', async (t) => {
 
 t.test('a Local Service without an endpoint on the node is refused', async (t) => {
   const nowhere = { ...local, endpoints: local.endpoints.map((one) => ({ ...one, isLocal: false })) }
-  t.throws(() => iptables.iptablesSync([nowhere], NODE), /ns2\/svc2:p80 has no endpoint on the node/)
+  t.throws(() => iptables.iptablesFull([nowhere], NODE), /ns2\/svc2:p80 has no endpoint on the node/)
   t.throws(() => nftables.nftablesFull([nowhere], NODE), /ns2\/svc2:p80/)
 })
