@@ -2,6 +2,9 @@
 /*
  * Iterators over the sockets of the network namespace that a reader opened them in: which of them
  * were translated. The work is in lib/sock_list.h.
+ *
+ * Everything that needs the kernel's own types is here, for the datapath can do without this
+ * object.
  */
 #include "maps.h"
 #include "lib/sock_list.h"
@@ -42,6 +45,14 @@ int weir_list_tcp(struct bpf_iter__tcp *ctx)
 	if (sk)
 		tell_translated(ctx->meta->seq, (struct sock *)sk, false);
 	return 0;
+}
+
+/* For user space, which tells the hooks of weir_sock.bpf.c: those do without the kernel's types. */
+SEC("syscall")
+int weir_kernel_socket_bit(void *ctx)
+{
+	(void)ctx;
+	return kernel_socket_bit();
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

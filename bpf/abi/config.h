@@ -71,7 +71,8 @@ struct node_config {
 	__u8 per_packet;  /* pods' packets to frontends are balanced at their device too, not at the
 			     socket alone; SCTP always is */
 	__u16 pad0;
-	__u32 pad1;
+	__u32 kernel_socket_bit; /* of the kernel's struct sock, which says that it made the socket
+				    itself; 0: unknown. See lib/sock_memory.h */
 };
 
 /* A second load-time constant of the XDP object: `uses_frontend_filter` (0: look up every packet).

@@ -121,7 +121,7 @@ static __always_inline struct sock_peer *sock_choose_memory(struct bpf_sock *sk,
 	struct sock_peer *peer = NULL;
 
 	if (!reverse)
-		peer = sock_choose_entry(memory, &service->address, service->port);
+		peer = sock_choose_entry(sk, memory, &service->address, service->port);
 	if (peer)
 		return peer;
 	if (!reverse && sk)

@@ -9,6 +9,7 @@
 #define WEIR_LIB_SOCK_LIST_H
 
 #include <linux/in6.h>
+#include <bpf/bpf_core_read.h>
 #include "lib/sock.h"
 
 #define AF_INET4	   2
@@ -31,6 +32,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u8 sk_kern_sock : 1;
 } KERNEL_STRUCT;
 
 struct seq_file;
@@ -38,6 +40,17 @@ struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
 } KERNEL_STRUCT;
+
+/* The number of the bit that is_kernels_own() in lib/sock_memory.h reads; 0: there is none. */
+static __always_inline __u32 kernel_socket_bit(void)
+{
+	struct sock *sk = NULL;
+
+	if (!bpf_core_field_exists(sk->sk_kern_sock))
+		return 0;
+	return __CORE_RELO(sk, sk_kern_sock, BYTE_OFFSET) * 8 + 63 -
+	       __CORE_RELO(sk, sk_kern_sock, LSHIFT_U64);
+}
 
 static __always_inline void read_address6(struct address *address, const struct in6_addr *kernel)
 {

@@ -9,15 +9,18 @@
  * Most sockets speak to one Service, and it is in the table. What has no place there (a second
  * Service, a window of entries that others have) is in storage, so nothing is forgotten for want of
  * room. An entry belongs to the socket whose cookie it has: that socket's system calls alone write
- * there, and its close() frees it (cgroup/sock_release). Two threads that use one socket at once
- * may mix up its Services, as in storage; two sockets never meet, for an entry is taken by
- * compare-and-exchange.
+ * there, and its close() frees it (cgroup/sock_release). Of sockets that the kernel made for itself
+ * (MPTCP's subflows, mounts) no hook tells the end, so those have storage alone. Two threads that
+ * use one socket at once may mix up its Services, as in storage; two sockets never meet, for an
+ * entry is taken by compare-and-exchange.
  */
 #ifndef WEIR_LIB_SOCK_MEMORY_H
 #define WEIR_LIB_SOCK_MEMORY_H
 
 #include "lib/address.h"
 #include "maps.h"
+
+extern const volatile struct node_config node_config;
 
 struct sock_memory {
 	__u64 cookie;
@@ -58,6 +61,22 @@ static __always_inline struct sock_entry *sock_entry_take(__u64 cookie)
 		return entry;
 	}
 	return NULL;
+}
+
+/*
+ * Is it the kernel's own? The bit's place is not the same in all kernels and is told by user space
+ * (weir_kernel_socket_bit in weir_iter.bpf.c); where it is unknown this is dead code, which the
+ * verifier does not look at. Only TCP is told: kernels rarely connect() UDP.
+ */
+static __always_inline bool is_kernels_own(struct bpf_sock *sk)
+{
+	const __u32 bit = node_config.kernel_socket_bit;
+	const __u8 *kernel;
+
+	if (!bit || !sk)
+		return false;
+	kernel = (const __u8 *)bpf_skc_to_tcp_sock(sk);
+	return kernel && kernel[bit / 8] >> bit % 8 & 1;
 }
 
 /* Two threads may each have taken an entry for one socket. */
@@ -167,14 +186,16 @@ sock_choose_place(struct sock_reverse *reverse, const struct address *service, _
 }
 
 /* The socket's entry, if it has none yet or one for this Service: the last it spoke to. */
-static __always_inline struct sock_peer *
-sock_choose_entry(struct sock_memory *memory, const struct address *service, __be16 port)
+static __always_inline struct sock_peer *sock_choose_entry(struct bpf_sock *sk,
+							   struct sock_memory *memory,
+							   const struct address *service,
+							   __be16 port)
 {
 	struct sock_entry *entry = memory->entry;
 
 	if (entry && !is_peer_of(&entry->peer, service, port))
 		return NULL;
-	if (!entry)
+	if (!entry && !is_kernels_own(sk))
 		entry = sock_entry_take(memory->cookie);
 	if (!entry)
 		return NULL;

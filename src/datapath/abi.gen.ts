@@ -1300,6 +1300,7 @@ export interface NodeConfig {
   readonly mssIpv6: number
   readonly tunnelKind: number
   readonly perPacket: number
+  readonly kernelSocketBit: number
 }
 
 export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
@@ -1325,6 +1326,7 @@ export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.allo
   buffer.writeUInt16LE(value.mssIpv6, offset + 174)
   buffer.writeUInt8(value.tunnelKind, offset + 176)
   buffer.writeUInt8(value.perPacket, offset + 177)
+  buffer.writeUInt32LE(value.kernelSocketBit, offset + 180)
   return buffer
 }
 
@@ -1345,13 +1347,14 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
     mssIpv6: buffer.readUInt16LE(offset + 174),
     tunnelKind: buffer.readUInt8(offset + 176),
     perPacket: buffer.readUInt8(offset + 177),
+    kernelSocketBit: buffer.readUInt32LE(offset + 180),
   }
 }
 
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
   sizeBytes: 184,
-  hash: 'ecfff84d955e0315',
+  hash: '5b1020d50ba0cdc2',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -1372,7 +1375,7 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'tunnel_kind', bitOffset: 1408, bits: 8, type: 'u8' },
     { path: 'per_packet', bitOffset: 1416, bits: 8, type: 'u8' },
     { path: 'pad0', bitOffset: 1424, bits: 16, type: 'u16' },
-    { path: 'pad1', bitOffset: 1440, bits: 32, type: 'u32' },
+    { path: 'kernel_socket_bit', bitOffset: 1440, bits: 32, type: 'u32' },
   ],
 }
 

@@ -161,7 +161,10 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     objects.push(tc)
     const uplinkTc = loadOne(options, OBJECT_FILES.uplinkTc, config, pins)
     objects.push(uplinkTc)
-    const socket = loadOne(options, OBJECT_FILES.socket, config, pins)
+    const iterators = loadIterators(options, config, pins, objects)
+    const { lists: socketLists, problem: noSocketLists, kernelSocketBit } = iterators
+    const socketConfig = abi.encodeNodeConfig({ ...abi.decodeNodeConfig(config), kernelSocketBit })
+    const socket = loadOne(options, OBJECT_FILES.socket, socketConfig, pins)
     objects.push(socket)
     const map = (name: string) => {
       const owner = objects.find((object) => object.maps.has(name))
@@ -169,7 +172,6 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     }
     for (const [name, layout] of Object.entries(LAYOUTS))
       if (name !== 'secrets') checkMapLayout(map(name), layout)
-    const { lists: socketLists, problem: noSocketLists } = loadSocketLists(options, config, pins, objects)
     const migration = new Migration(pins, map, abi.decodeNodeConfig(config).flowSecret)
     const moved = migration.copy()
     const secret = BpfMap.openPinned(secretPin(options.bpffs))
@@ -205,20 +207,21 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
 }
 
 /** The one object that the datapath can do without: kernels may lack iterators, or the types of their own structures. */
-function loadSocketLists(
+function loadIterators(
   options: LoadOptions,
   config: Buffer,
   pins: MapPins,
   objects: LoadedObject[],
-): { readonly lists?: SocketLists; readonly problem?: string } {
+): { readonly lists?: SocketLists; readonly problem?: string; readonly kernelSocketBit: number } {
   try {
     const object = loadOne(options, OBJECT_FILES.iterators, config, pins)
     objects.push(object)
     const open = (name: string) => new BpfIterator(object.program(name))
-    return { lists: { udp: open('weir_list_udp'), tcp: open('weir_list_tcp') } }
+    const kernelSocketBit = object.program('weir_kernel_socket_bit').testRun({ repeat: 0 }).returnValue
+    return { lists: { udp: open('weir_list_udp'), tcp: open('weir_list_tcp') }, kernelSocketBit }
   } catch (error) {
     if (!(error instanceof BpfError)) throw error
-    return { problem: error.message }
+    return { problem: error.message, kernelSocketBit: 0 }
   }
 }
 
@@ -260,6 +263,7 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
     mssIpv6: settings.mss.ipv6,
     tunnelKind: abi.TunnelKind[settings.tunnel === 'ipip' ? 'TUNNEL_IPIP' : 'TUNNEL_GENEVE'],
     perPacket: settings.perPacket ? 1 : 0,
+    kernelSocketBit: 0,
   })
 }
 

@@ -2,10 +2,11 @@
 
 import { createSocket } from 'node:dgram'
 import type { EventEmitter } from 'node:events'
-import { connect } from 'node:net'
+import { connect, Socket } from 'node:net'
+import { openSocket, SOCK_STREAM } from '../../src/sys/libc/sockets.ts'
 
 export interface SocketOrder {
-  readonly kind: 'tcp' | 'udp' | 'udp-connected'
+  readonly kind: 'tcp' | 'mptcp' | 'udp' | 'udp-connected'
   readonly family: 4 | 6
   readonly host: string
   readonly port: number
@@ -30,6 +31,8 @@ export interface SocketReport {
 }
 
 const DEADLINE_MS = 3000
+const IPPROTO_MPTCP = 262
+const ADDRESS_FAMILIES = { 4: 2, 6: 10 } as const
 /** What the kernel said of a socket before the test says "enough" has arrived by then. */
 const LINGER_MS = 50
 
@@ -42,9 +45,16 @@ function outlast(socket: EventEmitter): Promise<string | undefined> {
   })
 }
 
-function overTcp({ host, port, family, stays }: SocketOrder): Promise<SocketReport> {
+function connectTcp({ kind, host, port, family }: SocketOrder): Socket {
+  if (kind === 'tcp') return connect({ host, port, family })
+  const fd = openSocket(ADDRESS_FAMILIES[family], SOCK_STREAM, IPPROTO_MPTCP)
+  return new Socket({ fd }).connect({ host, port })
+}
+
+function overTcp(order: SocketOrder): Promise<SocketReport> {
+  const { stays } = order
   return new Promise((resolve) => {
-    const socket = connect({ host, port, family })
+    const socket = connectTcp(order)
     socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('timeout')))
     socket.once('error', (error: NodeJS.ErrnoException) =>
       resolve({ error: error.code ?? error.message, answers: [] }),
@@ -112,5 +122,5 @@ function overUdp({
 
 process.on('message', async (order: SocketOrder | 'enough') => {
   if (order === 'enough') return
-  process.send?.(await (order.kind === 'tcp' ? overTcp(order) : overUdp(order)))
+  process.send?.(await (order.kind.endsWith('tcp') ? overTcp(order) : overUdp(order)))
 })

@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -378,6 +378,17 @@ t.test('a socket has an entry from connect() to close()', async (t) => {
     await tell({ kind: 'udp', family: 6, host: VIP.ipv6, port: 80 })
     return takenEntries() === 0
   })
+})
+
+/** MPTCP's subflows, which the kernel connects, and whose end no hook tells. */
+t.test("a connection of the kernel's own sockets takes no entry", async (t) => {
+  if (!existsSync('/proc/sys/net/mptcp/enabled')) return t.comment('this kernel has no MPTCP')
+  for (const [family, number] of families) {
+    const before = takenEntries()
+    const { answers } = await tell({ kind: 'mptcp', family: number, host: VIP[family], port: 80 })
+    t.match(answers[0]?.text, /^backend/, `${family}: it is translated`)
+    t.equal(takenEntries(), before)
+  }
 })
 
 t.test('a socket that finds all entries taken is remembered all the same', async (t) => {
