@@ -41,7 +41,7 @@ struct {
 /* A bit for every address that frontends or translated flows have; see abi/service.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, WEIR_FILTER_BITS / 64);
+	__uint(max_entries, WEIR_FILTER_ALL_BITS / 64);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, __u64);

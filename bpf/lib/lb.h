@@ -64,14 +64,18 @@ static __always_inline __u32 filter_fold(const struct address *address)
 	       address_get_word(address, 2) ^ address_get_word(address, 3);
 }
 
-static __always_inline __u32 filter_bit(__u32 folded)
+static __always_inline __u32 filter_upper_bits(__u32 folded, __u32 count)
 {
-	return folded * WEIR_FILTER_MULTIPLIER >> 16;
+	return (folded ^ folded >> 16) * WEIR_FILTER_MULTIPLIER >> (32 - count);
 }
 
-static __always_inline bool filter_has(__u32 folded)
+static __always_inline __u32 filter_bit(__u32 folded)
 {
-	__u32 bit = filter_bit(folded);
+	return filter_upper_bits(folded, WEIR_FILTER_ORDER);
+}
+
+static __always_inline bool filter_has(__u32 bit)
+{
 	__u32 row = bit / 64;
 	const __u64 *bits = bpf_map_lookup_elem(&frontend_filter, &row);
 
@@ -81,7 +85,12 @@ static __always_inline bool filter_has(__u32 folded)
 /* False: certainly no frontend has this address. */
 static __always_inline bool filter_admits(const struct address *address)
 {
-	return filter_has(filter_fold(address));
+	return filter_has(filter_bit(filter_fold(address)));
+}
+
+static __always_inline bool filter_has_network(__u32 folded)
+{
+	return filter_has(WEIR_FILTER_BITS + filter_upper_bits(folded, WEIR_FILTER_NETWORK_ORDER));
 }
 
 /* False: certainly no ServiceCIDR has this address; its network of a fixed length is in the filter
@@ -92,8 +101,9 @@ static __always_inline bool filter_admits_network(const struct address *address)
 
 	if (address_get_word(address, 2) == mapped && !address_get_word(address, 0) &&
 	    !address_get_word(address, 1))
-		return filter_has(mapped ^ (address_get_word(address, 3) & bpf_htonl(0xffff0000)));
-	return filter_has(address_get_word(address, 0) ^ address_get_word(address, 1));
+		return filter_has_network(mapped ^
+					  (address_get_word(address, 3) & bpf_htonl(0xffff0000)));
+	return filter_has_network(address_get_word(address, 0) ^ address_get_word(address, 1));
 }
 
 /* Inside a ServiceCIDR; asked when no frontend has the address. */

@@ -11,19 +11,28 @@ import { AbiConstant } from './abi.gen.ts'
 const MULTIPLIER = 0x9e3779b1
 const WORD_BITS = 32
 const scratch = new Uint8Array(ADDRESS_BYTES)
-const FILTER_WORDS = AbiConstant.FILTER_BITS / WORD_BITS
+const FILTER_WORDS = AbiConstant.FILTER_ALL_BITS / WORD_BITS
 
 /** Number of an address's bit, as bpf/abi/service.h defines it. */
 export function filterBit(address: Address): number {
+  return upperBits(address, AbiConstant.FILTER_ORDER)
+}
+
+/** The same of a network, told by its first address. */
+export function networkBit(network: Address): number {
+  return AbiConstant.FILTER_BITS + upperBits(network, AbiConstant.FILTER_NETWORK_ORDER)
+}
+
+function upperBits(address: Address, count: number): number {
   const bytes = addressToBytes(address, scratch)
   let folded = 0
   for (let at = 0; at < ADDRESS_BYTES; at += 1) folded ^= (bytes[at] as number) << ((at % 4) * 8)
-  return Math.imul(folded, MULTIPLIER) >>> 16
+  return Math.imul(folded ^ (folded >>> 16), MULTIPLIER) >>> (WORD_BITS - count)
 }
 
 export class FrontendFilter {
   readonly #words: Uint32Array
-  readonly #holders = new Uint32Array(AbiConstant.FILTER_BITS)
+  readonly #holders = new Uint32Array(AbiConstant.FILTER_ALL_BITS)
 
   /** @param words the mapped array; on a little-endian machine bit b lies in bit b % 32 of 32-bit word b / 32 */
   constructor(words: Uint32Array) {
@@ -33,14 +42,28 @@ export class FrontendFilter {
   }
 
   hold(address: Address): void {
-    const bit = filterBit(address)
+    this.#hold(filterBit(address))
+  }
+
+  holdNetwork(network: Address): void {
+    this.#hold(networkBit(network))
+  }
+
+  release(address: Address): void {
+    this.#release(filterBit(address), address)
+  }
+
+  releaseNetwork(network: Address): void {
+    this.#release(networkBit(network), network)
+  }
+
+  #hold(bit: number): void {
     this.#holders[bit] = (this.#holders[bit] ?? 0) + 1
     const word = bit >>> 5
     this.#words[word] = (this.#words[word] ?? 0) | (1 << (bit % WORD_BITS))
   }
 
-  release(address: Address): void {
-    const bit = filterBit(address)
+  #release(bit: number, address: Address): void {
     const holders = this.#holders[bit] ?? 0
     if (holders === 0) throw new RangeError(`the filter does not hold ${address}`)
     this.#holders[bit] = holders - 1

@@ -27,11 +27,14 @@ export function filterNetworks(prefix: Prefix): Address[] | undefined {
 
 export class ServiceCidrs {
   readonly #rows: KernelHash<Prefix, number>
-  readonly #filter: Pick<FrontendFilter, 'hold' | 'release'>
+  readonly #filter: Pick<FrontendFilter, 'holdNetwork' | 'releaseNetwork'>
   readonly #held = new Map<Prefix, readonly Address[]>()
 
   /** Adopts what an earlier process wrote; it stays until `set`. */
-  constructor(rows: KernelHash<Prefix, number>, filter: Pick<FrontendFilter, 'hold' | 'release'>) {
+  constructor(
+    rows: KernelHash<Prefix, number>,
+    filter: Pick<FrontendFilter, 'holdNetwork' | 'releaseNetwork'>,
+  ) {
     this.#rows = rows
     this.#filter = filter
     for (const [prefix] of rows.entries()) this.#hold(prefix)
@@ -43,7 +46,7 @@ export class ServiceCidrs {
       if (prefixes.has(prefix)) continue
       this.#rows.delete(prefix)
       this.#held.delete(prefix)
-      for (const network of networks) this.#filter.release(network)
+      for (const network of networks) this.#filter.releaseNetwork(network)
     }
     return [...prefixes].filter((prefix) => !this.#held.has(prefix) && !this.#add(prefix))
   }
@@ -54,7 +57,7 @@ export class ServiceCidrs {
       this.#rows.set(prefix, 1)
       return true
     } catch (error) {
-      for (const network of this.#held.get(prefix) ?? []) this.#filter.release(network)
+      for (const network of this.#held.get(prefix) ?? []) this.#filter.releaseNetwork(network)
       this.#held.delete(prefix)
       if (error instanceof BpfError && error.code === 'full') return false
       throw error
@@ -64,7 +67,7 @@ export class ServiceCidrs {
   #hold(prefix: Prefix): boolean {
     const networks = filterNetworks(prefix)
     if (networks === undefined) return false
-    for (const network of networks) this.#filter.hold(network)
+    for (const network of networks) this.#filter.holdNetwork(network)
     this.#held.set(prefix, networks)
     return true
   }

@@ -14,7 +14,7 @@ const MULTIPLIER = 0x9e3779b1
 function bitOf(value: Address): number {
   const bytes = Buffer.from(addressToBytes(value))
   const folded = [0, 4, 8, 12].reduce((word, at) => word ^ bytes.readUInt32LE(at), 0)
-  return Math.imul(folded, MULTIPLIER) >>> 16
+  return Math.imul(folded ^ (folded >>> 16), MULTIPLIER) >>> 11
 }
 
 const path = fileURLToPath(new URL('../../build/bpf/weir_xdp.bpf.o', import.meta.url))

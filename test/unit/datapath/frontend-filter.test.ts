@@ -2,10 +2,10 @@
 
 import t from 'tap'
 import { AbiConstant } from '../../../src/datapath/abi.gen.ts'
-import { FrontendFilter, filterBit } from '../../../src/datapath/frontend-filter.ts'
+import { FrontendFilter, filterBit, networkBit } from '../../../src/datapath/frontend-filter.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 
-const words = () => new Uint32Array(AbiConstant.FILTER_BITS / 32)
+const words = () => new Uint32Array(AbiConstant.FILTER_ALL_BITS / 32)
 /** As the programs read it: bit b is bit b % 64 of the little-endian 64-bit word b / 64. */
 const isSet = (bits: Uint32Array, of: Address) => {
   const bit = filterBit(of)
@@ -15,11 +15,12 @@ const isSet = (bits: Uint32Array, of: Address) => {
 const VIP = address('203.0.113.10')
 const VIP6 = address('2001:db8:113::10')
 
-/** Another address with the same bit. */
+/** Another address with the same bit: of four million some have it. */
 function sharer(of: Address): Address {
-  for (let last = 0; last < 1 << 20; last += 1) {
+  const bit = filterBit(of)
+  for (let last = 0; last < 1 << 22; last += 1) {
     const candidate = address(`10.${last >> 16}.${(last >> 8) & 255}.${last & 255}`)
-    if (filterBit(candidate) === filterBit(of)) return candidate
+    if (filterBit(candidate) === bit) return candidate
   }
   throw new Error('no address shares the bit')
 }
@@ -70,4 +71,18 @@ t.test('a new process keeps what it holds and clears what nobody does', async (t
 
 t.test('a map of another size is refused', async (t) => {
   t.throws(() => new FrontendFilter(new Uint32Array(8)), /npm run build/)
+})
+
+t.test('networks have bits of their own', async (t) => {
+  const bits = words()
+  const filter = new FrontendFilter(bits)
+  const network = address('10.96.0.0')
+  filter.holdNetwork(network)
+  t.notOk(isSet(bits, network), 'not the bit of an address')
+  t.ok(networkBit(network) >= AbiConstant.FILTER_BITS)
+  filter.settle()
+  t.notOk(bits.every((word) => word === 0))
+  filter.releaseNetwork(network)
+  t.ok(bits.every((word) => word === 0))
+  t.throws(() => filter.releaseNetwork(network), /does not hold/)
 })

@@ -122,7 +122,7 @@ export function memoryTables(slots = 1 << 16, rows = 1 << 12, frontends = rows) 
     journal,
     frontends: new FrontendHash('frontends', journal),
     frontendAddresses: new MemoryArray<FrontendAddressValue>('frontend_addresses', journal, frontends),
-    filter: new Uint32Array(AbiConstant.FILTER_BITS / 32),
+    filter: new Uint32Array(AbiConstant.FILTER_ALL_BITS / 32),
     slots: new Uint32Array(slots),
     backends: new MemoryArray<BackendValue>('backends', journal, rows),
     backendIds: new BackendHash('backend_ids', journal),

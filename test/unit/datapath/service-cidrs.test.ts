@@ -9,10 +9,10 @@ const prefix = (text: string): Prefix => parseNetwork(text) ?? ('' as Prefix)
 
 class Holders {
   readonly held = new Map<Address, number>()
-  hold(address: Address): void {
+  holdNetwork(address: Address): void {
     this.held.set(address, (this.held.get(address) ?? 0) + 1)
   }
-  release(address: Address): void {
+  releaseNetwork(address: Address): void {
     const left = (this.held.get(address) ?? 0) - 1
     if (left === 0) this.held.delete(address)
     else this.held.set(address, left)
