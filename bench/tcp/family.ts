@@ -2,6 +2,7 @@
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { versionsOfRivals } from '../forward/versions.ts'
 import type { Bound, Effort, Family, Figure, Measured, Plot } from '../frame/figure.ts'
 import { numberText } from '../frame/grid.ts'
 import { interleave } from '../frame/interleave.ts'
@@ -146,7 +147,7 @@ async function measure(effort: Effort): Promise<Measured> {
     (services) =>
       `${numberText(services)} Services are left out: loading the rival rule sets would take hours.`,
   )
-  return { figures: figuresOf(results), plots: PLOTS, remarks, versions: {} }
+  return { figures: figuresOf(results), plots: PLOTS, remarks, versions: versionsOfRivals() }
 }
 
 export const tcpFamily: Family = {
