@@ -85,7 +85,8 @@ function cpioMember(name, mode, content, number) {
 function buildInitramfs() {
   const runner = join(work, 'runner')
   const cases = join(work, 'cases')
-  run('cc', ['-O2', '-Wall', '-static', 'test/bpf/kernel_runner.c', '-o', runner, '-lbpf', '-lelf', '-lz'])
+  const flags = ['-O2', '-Wall', '-static', '-Ibpf']
+  run('cc', [...flags, 'test/bpf/kernel_runner.c', '-o', runner, '-lbpf', '-lelf', '-lz'])
   run(process.execPath, ['test/bpf/kernel-cases.ts', cases])
   const files = [
     ['init', 0o100755, readFileSync(runner)],

@@ -4,7 +4,7 @@
  * recorded packet cases (see kernel-cases.ts for the file), prints a line for each, and powers off.
  * Static and plain, for there is nothing else in the machine.
  *
- *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_sock.bpf.o /weir_iter.bpf.o /cases
+ *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_iter.bpf.o /weir_sock.bpf.o /cases
  *
  * The last line is `RESULT passed N failed M`; without it the kernel did not come that far.
  */
@@ -13,6 +13,7 @@
 #include <bpf/libbpf.h>
 #include <linux/btf.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,10 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include "abi/config.h"
 
 #define OBJECTS	   5
+#define ITERATORS  3
 #define FIELDS_MAX 5
 #define OUT_BYTES  12000
 
@@ -38,8 +41,8 @@ struct record {
 };
 
 static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o", "/weir_tc.bpf.o",
-						  "/weir_uplink_tc.bpf.o", "/weir_sock.bpf.o",
-						  "/weir_iter.bpf.o"};
+						  "/weir_uplink_tc.bpf.o", "/weir_iter.bpf.o",
+						  "/weir_sock.bpf.o"};
 static struct bpf_object *objects[OBJECTS];
 static unsigned passed, failed;
 
@@ -80,8 +83,10 @@ static bool record_read(struct record *record, const unsigned char **at, const u
 	return true;
 }
 
-/* Finds a constant through the object's BTF: its data section and its offset there. */
-static void constant_set(struct bpf_object *object, const char *name, const struct field *value)
+/* Finds a constant through the object's BTF: its data section and its offset there. Writes it from
+ * a byte of it on. */
+static void constant_set(struct bpf_object *object, const char *name, size_t from,
+			 const struct field *value)
 {
 	const struct btf *btf = bpf_object__btf(object);
 	struct bpf_map *map;
@@ -106,8 +111,9 @@ static void constant_set(struct bpf_object *object, const char *name, const stru
 			const struct btf_type *at = btf__type_by_id(btf, variable->type);
 
 			if (strcmp(btf__name_by_offset(btf, at->name_off), name) == 0 &&
-			    variable->size == value->bytes)
-				memcpy(changed + variable->offset, value->start, value->bytes);
+			    from + value->bytes <= variable->size)
+				memcpy(changed + variable->offset + from, value->start,
+				       value->bytes);
 		}
 		bpf_map__set_initial_value(map, changed, bytes);
 		free(changed);
@@ -125,6 +131,26 @@ static struct bpf_map *map_find(const char *name, int objects_loaded)
 	return NULL;
 }
 
+/* What the iterators' object knows of the kernel's types, told to those that are loaded after it;
+ * as src/datapath/load.ts does. */
+static void kernel_types_tell(struct bpf_object *object)
+{
+	struct bpf_program *program =
+	    objects[ITERATORS]
+		? bpf_object__find_program_by_name(objects[ITERATORS], "weir_kernel_socket_bit")
+		: NULL;
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+	struct field bit = {sizeof(options.retval), (const unsigned char *)&options.retval};
+	int error;
+
+	if (!program || objects[ITERATORS] == object)
+		return;
+	error = bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+	judge(!error && options.retval, "a socket of the kernel's own is told by bit %u",
+	      options.retval);
+	constant_set(object, "node_config", offsetof(struct node_config, kernel_socket_bit), &bit);
+}
+
 /* The objects share maps by name, as by their pins on a node. */
 static bool object_load(int number, const unsigned char *cases, const unsigned char *end)
 {
@@ -138,8 +164,9 @@ static bool object_load(int number, const unsigned char *cases, const unsigned c
 	objects[number] = object;
 	while (record_read(&record, &at, end))
 		if (record.kind == 'K')
-			constant_set(object, (const char *)record.fields[0].start,
+			constant_set(object, (const char *)record.fields[0].start, 0,
 				     &record.fields[1]);
+	kernel_types_tell(object);
 	bpf_object__for_each_map(map, object)
 	{
 		struct bpf_map *known = map_find(bpf_map__name(map), number);
