@@ -17,6 +17,8 @@ export interface PlacedPort {
   readonly local: RangePair
 }
 
+type Placed = (portId: string) => PlacedPort | undefined
+
 interface Frontend {
   readonly name: string
   readonly key: FrontendKey
@@ -79,8 +81,12 @@ export class FrontendClaims {
     return frontend && ownerOf(frontend)
   }
 
-  /** @returns false: the table is full */
-  claim(key: DesiredFrontend, port: PlacedPort): boolean {
+  /**
+   * @param placed the tables of a port by its id, for who has it in place of this one
+   * @param others takes the Service that lost it to this port, or has it now because this port has changed
+   * @returns false: the table is full
+   */
+  claim(key: DesiredFrontend, port: PlacedPort, placed: Placed, others: Set<ObjectKey>): boolean {
     let frontend = this.#frontends.get(key.name)
     if (!frontend) {
       const id = this.#options.rows.take(key.address)
@@ -88,8 +94,13 @@ export class FrontendClaims {
       frontend = { name: key.name, key, id, claims: NO_CLAIMS, value: undefined }
       this.#frontends.set(key.name, frontend)
     } else if (frontend.claims.length === 0) this.#unclaimed -= 1
+    const before = ownerOf(frontend)
     frontend.claims = withClaim(frontend.claims, port.desired)
-    if (ownerOf(frontend)?.id === port.desired.id) this.#write(frontend, port)
+    const owner = ownerOf(frontend) ?? port.desired
+    const isOwn = owner.id === port.desired.id
+    if (before && before.id !== owner.id) others.add(isOwn ? before.service : owner.service)
+    if (isOwn) this.#write(frontend, port)
+    else this.#writeFor(owner, frontend, placed)
     return true
   }
 
@@ -109,22 +120,25 @@ export class FrontendClaims {
    * @param placed the tables of a port by its id, for the next in line
    * @returns the Service that has it from now on; undefined when nobody does
    */
-  unclaim(
-    key: DesiredFrontend,
-    portId: string,
-    placed: (portId: string) => PlacedPort | undefined,
-  ): ObjectKey | undefined {
+  unclaim(key: DesiredFrontend, portId: string, placed: Placed): ObjectKey | undefined {
     const frontend = this.#frontends.get(key.name)
     if (!frontend?.claims.some(({ id }) => id === portId)) return undefined
-    frontend.claims = frontend.claims.filter(({ id }) => id !== portId)
-    const heir = ownerOf(frontend)
+    const claims = frontend.claims.filter(({ id }) => id !== portId)
+    const heir = ownerOf({ name: key.name, claims })
     if (!heir) {
       this.#drop(frontend)
       return undefined
     }
-    const tables = placed(heir.id)
-    if (tables) this.#write(frontend, tables)
+    // Before the claim goes: where the kernel refuses, the next attempt finds it.
+    this.#writeFor(heir, frontend, placed)
+    frontend.claims = claims
     return heir.service
+  }
+
+  #writeFor({ id }: DesiredPort, frontend: Frontend, placed: Placed): void {
+    const port = placed(id)
+    // One that asks for it no more, and could not say so yet, will when it is tried again.
+    if (port?.desired.frontends.some(({ name }) => name === frontend.name)) this.#write(frontend, port)
   }
 
   /** Writes what a port owns anew: its tables are others now. */
@@ -195,7 +209,7 @@ function withClaim(claims: readonly DesiredPort[], port: DesiredPort): readonly 
 }
 
 /** A ClusterIP is its Service's own, whoever names it as an external address; else the older Service has it. */
-function ownerOf(frontend: Frontend): DesiredPort | undefined {
+function ownerOf(frontend: Pick<Frontend, 'name' | 'claims'>): DesiredPort | undefined {
   if (frontend.claims.length < 2) return frontend.claims[0]
   const isExternal = (port: DesiredPort) =>
     port.frontends.find(({ name }) => name === frontend.name)?.external ?? true

@@ -17,7 +17,7 @@ import { FrontendRows } from './frontend-rows.ts'
 import type { BackendKey, BackendValue, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
 import { ServiceCidrs } from './service-cidrs.ts'
-import { fillSlots, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
+import { expire, fillSlots, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
 import { SourceRanges } from './source-ranges.ts'
 
 /** How long freed numbers and the tables before a change stay as they were. */
@@ -78,10 +78,12 @@ export class ServiceMaps {
   readonly #flows: NamedByFlows
   readonly #frontends: FrontendClaims
   readonly #ports = new Map<string, InstalledPort>()
-  /** What each Service was last given. */
+  /** What each Service was last given; while an attempt is not through, what it had before too. */
   readonly #desiredOf = new Map<ObjectKey, readonly DesiredPort[]>()
   /** Ports whose table before a change still stands, and until when; in about that order. */
   readonly #expiring = new Map<string, number>()
+  /** Services to be applied again because of one whose own attempt broke off: the next one tells. */
+  #heirs = new Set<ObjectKey>()
   #foundRoom = true
   #departures = 0
   #knowsAll = false
@@ -124,25 +126,27 @@ export class ServiceMaps {
 
   /**
    * Makes the kernel hold exactly `desired` for this Service. Idempotent.
-   * @returns its status, and other Services whose claims came into force and need `apply` again
+   * @returns its status, and other Services that gained or lost an address and port by it, and need `apply` again
    */
   apply(
     service: ObjectKey,
     desired: readonly DesiredPort[],
   ): ServiceStatus & { readonly heirs: ReadonlySet<ObjectKey> } {
     const problems: string[] = []
-    const heirs = new Set<ObjectKey>()
+    const heirs = this.#heirs
     this.#foundRoom = true
     const ranges = rangesOf(desired)
     const serviceId = this.#serviceIds.take(service, this.#adoptedServiceId(desired))
     if (!this.#sourceRanges.allow(serviceId, ranges))
       this.#noteNoRoom(service, 'the table of source ranges', 'sourceRanges', problems)
+    this.#begin(service, desired)
     // New ports first: a frontend that moves between two ports of its Service is never without one.
     for (const port of desired) this.#applyPort(port, problems, heirs)
     for (const { id } of this.#desiredOf.get(service) ?? [])
       if (!desired.some((port) => port.id === id)) this.#removePort(id, heirs)
     this.#sourceRanges.keep(serviceId, ranges)
     this.#keepNames(service, desired)
+    this.#heirs = new Set()
     heirs.delete(service)
     return { held: this.#frontends.heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
   }
@@ -244,7 +248,7 @@ export class ServiceMaps {
 
   #applyPort(port: DesiredPort, problems: string[], heirs: Set<ObjectKey>): void {
     const installed = this.#ports.get(port.id)
-    if (installed?.isWritten && equalPlans(installed.desired, port)) {
+    if (installed?.isWritten && equalRows(installed.desired, port)) {
       problems.push(...this.#frontends.conflictsOf(port))
       return
     }
@@ -272,7 +276,7 @@ export class ServiceMaps {
     }
     this.#ports.set(port.id, next)
     this.#noteExpiry(port.id, next)
-    const isClaimed = this.#claimAll(next, problems)
+    const isClaimed = this.#claimAll(next, problems, heirs)
     for (const frontend of owed.frontends) {
       if (!port.frontends.some(({ name }) => name === frontend.name)) this.#unclaim(frontend, port.id, heirs)
     }
@@ -326,10 +330,10 @@ export class ServiceMaps {
   }
 
   /** False: there was no room for some. */
-  #claimAll(port: InstalledPort, problems: string[]): boolean {
+  #claimAll(port: InstalledPort, problems: string[], heirs: Set<ObjectKey>): boolean {
     let isClaimed = true
     for (const key of port.desired.frontends) {
-      if (this.#frontends.claim(key, port)) continue
+      if (this.#frontends.claim(key, port, (id) => this.#ports.get(id), heirs)) continue
       isClaimed = false
       this.#noteNoRoom(key.name, 'the table of frontends', 'frontends', problems)
     }
@@ -346,22 +350,26 @@ export class ServiceMaps {
     const installed = this.#ports.get(id)
     if (!installed) return
     const nowMs = this.#nowMs()
+    const { frontends, backends } = owedBy(installed)
+    for (const frontend of frontends) this.#unclaim(frontend, id, heirs)
     this.#ports.delete(id)
-    for (const frontend of installed.desired.frontends) this.#unclaim(frontend, id, heirs)
     this.#ranges.free(installed.cluster, nowMs)
     this.#ranges.free(installed.local, nowMs)
-    for (const backend of installed.desired.backends) this.#backends.release(backend, nowMs)
+    for (const backend of backends) this.#backends.release(backend, nowMs)
     this.#departures += 1
   }
 
   #expirePort(id: string, port: InstalledPort, nowMs: number): void {
-    const cluster = this.#ranges.expire(port.cluster, nowMs)
-    const local = this.#ranges.expire(port.local, nowMs)
+    const cluster = expire(port.cluster, nowMs)
+    const local = expire(port.local, nowMs)
     if (cluster === port.cluster && local === port.local) return
     const next = { ...port, cluster, local }
+    // First of all: a range rests from when no frontend names it, and where the kernel refuses it stays due.
+    this.#frontends.rewrite(next)
     this.#ports.set(id, next)
     this.#noteExpiry(id, next)
-    this.#frontends.rewrite(next)
+    if (cluster !== port.cluster) this.#ranges.freeBefore(port.cluster, nowMs)
+    if (local !== port.local) this.#ranges.freeBefore(port.local, nowMs)
   }
 
   #noteExpiry(id: string, port: InstalledPort): void {
@@ -375,6 +383,15 @@ export class ServiceMaps {
     if (this.#expiring.get(id) === untilMs) return
     this.#expiring.delete(id)
     this.#expiring.set(id, untilMs)
+  }
+
+  /** An attempt that breaks off may leave a part of each: what the Service goes without in the end is found here. */
+  #begin(service: ObjectKey, desired: readonly DesiredPort[]): void {
+    const known = this.#desiredOf.get(service) ?? []
+    const fresh = desired.filter(
+      (port) => !known.some(({ id, portName }) => id === port.id && portName === port.portName),
+    )
+    if (fresh.length > 0) this.#desiredOf.set(service, [...known, ...fresh])
   }
 
   /** Numbers of ports that the Service no longer has, and of the Service itself when it has none, are given back. */
@@ -403,9 +420,4 @@ const NO_PREFIXES: ReadonlySet<Prefix> = new Set()
 function rangesOf(desired: readonly DesiredPort[]): ReadonlySet<Prefix> {
   if (desired.every(({ sourceRanges }) => sourceRanges.length === 0)) return NO_PREFIXES
   return new Set(desired.flatMap((port) => port.sourceRanges))
-}
-
-/** The age of a Service is no part of what is written. */
-function equalPlans(a: DesiredPort, b: DesiredPort): boolean {
-  return equalRows(a, a.createdMs === b.createdMs ? b : { ...b, createdMs: a.createdMs })
 }

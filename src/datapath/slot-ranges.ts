@@ -75,11 +75,9 @@ export class SlotRanges {
     return { current, before: previous.current, beforeUntilMs: nowMs + this.#beforeMs }
   }
 
-  /** Drops `before` when its time is over. @returns the pair itself when nothing changes */
-  expire(pair: RangePair, nowMs: number): RangePair {
-    if (pair.before.size === 0 || pair.beforeUntilMs > nowMs) return pair
+  /** To be called when no frontend names `before` any more. */
+  freeBefore(pair: RangePair, nowMs: number): void {
     this.#release(pair.before, nowMs)
-    return { current: pair.current, before: NO_RANGE, beforeUntilMs: 0 }
   }
 
   free(pair: RangePair, nowMs: number): void {
@@ -111,6 +109,12 @@ export class SlotRanges {
   #release(range: Extent, nowMs: number): void {
     if (range.size > 0) this.#extents.release(capacityOf(range), nowMs)
   }
+}
+
+/** Without `before` when its time is over. @returns the pair itself when nothing changes */
+export function expire(pair: RangePair, nowMs: number): RangePair {
+  if (pair.before.size === 0 || pair.beforeUntilMs > nowMs) return pair
+  return { current: pair.current, before: NO_RANGE, beforeUntilMs: 0 }
 }
 
 function roundUp(size: number): number {
