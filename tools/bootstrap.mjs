@@ -15,8 +15,10 @@ const node = `${root}node_modules/.bin/node`
 const stampFile = `${root}node_modules/.weir-installed`
 const started = Date.now()
 
-/** Packages that only one goal needs: the tests look at the messages of gobgpd; figures are held against iptables' rule sets too. */
-const PACKAGES_OF = { test: ['golang-github-osrg-gobgp-dev'], bench: ['iptables'] }
+/** What figures are held against (iptables) and what the benchmarks' client is compiled with. */
+const BENCH_PACKAGES = ['iptables', 'libc6-dev', 'binutils']
+/** Packages that only some goals need. The tests look at gobgpd's messages, and at every family of figures. */
+const PACKAGES_OF = { test: ['golang-github-osrg-gobgp-dev', ...BENCH_PACKAGES], bench: BENCH_PACKAGES }
 
 const GOALS = {
   sandbox: (args) => handOver('tools/weir.mjs', ['sandbox', 'demo', ...args]),
