@@ -31,6 +31,8 @@ const XDP_MD_BYTES = 24
 const INGRESS_IFINDEX_AT = 12
 const ZERO = Buffer.alloc(4)
 const ATTEMPTS = 20
+const SETTLE_MS = 20
+const SETTLE_LOOKS_MAX = 50
 /** Odd, and far from a power of two: flows are not visited in the order in which they began. */
 const MULTIPLIER = 0x9e3779b1
 /** See write_flow in traffic.bpf.c. */
@@ -150,8 +152,19 @@ export class Generator {
         return this.#sendOnce(bed, packets)
       } catch (error) {
         if (!(error instanceof Interrupted) || attempt === ATTEMPTS) throw error
+        this.#settle()
         again()
       }
+  }
+
+  /** What a window that was cut had still on its way would be counted in the next: on a busy machine ksoftirqd takes its time. */
+  #settle(): void {
+    for (let look = 1, before = this.#counts(); look <= SETTLE_LOOKS_MAX; look += 1) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLE_MS)
+      const now = this.#counts()
+      if (COUNTS.every((name) => now[name] === before[name])) return
+      before = now
+    }
   }
 
   /** The last frame that a sink took while these packets were sent. */
