@@ -161,8 +161,8 @@ Latency runs from before connect() until the answer was read.
 
 The rule sets are kube-proxy's; externalTrafficPolicy is Local, so nothing is masqueraded. Weir serves the same Services in XDP or at tc of the uplink. *At the socket* the
 client is a pod in a cgroup with Weir's hooks; its packets are forwarded as they are, past Weir's programs at the devices. Plain forwarding to the pods' own
-addresses is **the ceiling of this bed**: most of a connection's time goes into the two ends' own stacks, which no contestant makes shorter. The ratios therefore understate what a
-node gains, and no contestant that forwards by the stack can rise above a rival further than plain forwarding does.
+addresses is **the yardstick of this bed**: most of a connection's time goes into the two ends' own stacks, which no contestant makes shorter. The ratios therefore understate what a
+node gains; a bar above what plain forwarding reaches is out of reach here for whoever forwards by the stack, and what bypasses it can gain no more than the stack's part.
 
 Processor time is that of client, server and the kernel's ksoftirqd of both processors, and moves little when other work shares them; rates by the wall clock do. XDP is not
 at its best here: a packet from a socket is no frame of a NIC, and the veth driver first copies each into a page of its own, about a microsecond that a NIC does not take.
