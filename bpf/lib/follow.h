@@ -13,9 +13,6 @@
 #include "lib/masquerade.h"
 #include "lib/track.h"
 
-/* What is said of a packet that no flow binds: it is judged anew. */
-#define NOT_FOLLOWED -3
-
 /* A client's half of a flow that may come by an uplink. What came through a tunnel is passed on
  * once: two nodes that disagree must not play ball with it. */
 static __always_inline bool may_follow(const struct packet *packet, const struct flow_hit *hit)
@@ -53,11 +50,11 @@ static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct 
 	if (hit->kind == FLOW_SNAT_REPLY && !packet->is_tunnelled)
 		return follow_snat_reply(ctx, packet, scratch, hit, family);
 	if (hit->kind == FLOW_REPLY && hit->flags & FLOW_CLIENT_IS_LOCAL && !packet->is_tunnelled)
-		return bring_answer(ctx, packet, &verdict, family) ? verdict : NOT_FOLLOWED;
+		return bring_answer(ctx, packet, &verdict, family) ? verdict : NOT_BOUND;
 	backend = backend_find(hit->index);
 	if (!may_follow(packet, hit) || !is_reachable(backend, hit) ||
 	    !follow_forward(packet, hit, family))
-		return NOT_FOLLOWED;
+		return NOT_BOUND;
 	if (hit->kind == FLOW_TO_REMOTE_SNAT) {
 		masquerade_as(scratch, backend, hit->snat_port, family);
 		return route_out(ctx, packet, scratch, REASON_TO_REMOTE_SNAT, family);
@@ -77,7 +74,7 @@ static __always_inline int follow(ctx_t *ctx, struct packet *packet, struct scra
 
 	flow_identify_inline(&scratch->id, &packet->tuple, family);
 	if (is_first_packet(packet) || !flow_find(&scratch->id, &hit))
-		return NOT_FOLLOWED;
+		return NOT_BOUND;
 	return follow_hit(ctx, packet, scratch, &hit, family);
 }
 

@@ -215,10 +215,7 @@ GLOBAL_FUNCTION int error_deliver_ipv6(ctx_t *ctx, const struct packet *packet, 
 	return packet ? error_deliver(ctx, packet, way, IPV6) : VERDICT_ABORTED;
 }
 
-/* What relay_error() says of a packet that is no error, or none that this node can bring anywhere.
- */
-#define NOT_RELAYED -3 /* also NOT_FOLLOWED */
-
+/* NOT_BOUND: it is no error, or none that this node can bring anywhere. */
 static __always_inline int relay_error(ctx_t *ctx, struct packet *packet, const int family)
 {
 	const struct scratch *scratch = scratch_find();
@@ -228,7 +225,7 @@ static __always_inline int relay_error(ctx_t *ctx, struct packet *packet, const 
 	packet->tuple.destination_port = 0;
 	way = family == IPV4 ? error_trace_ipv4(ctx, packet) : error_trace_ipv6(ctx, packet);
 	if (way == ERROR_UNKNOWN || !scratch)
-		return NOT_RELAYED;
+		return NOT_BOUND;
 	if (way == ERROR_BY_TUNNEL)
 		return deliver_family(ctx, packet, scratch->error_backend_id, family);
 	return family == IPV4 ? error_deliver_ipv4(ctx, packet, way)

@@ -31,14 +31,14 @@ GLOBAL_FUNCTION int judge_ipv6(ctx_t *ctx, struct packet *packet)
 static __always_inline int balance(ctx_t *ctx, struct packet *packet, struct scratch *scratch,
 				   const int family)
 {
-	int verdict = NOT_FOLLOWED;
+	int verdict = NOT_BOUND;
 
 	if (packet->parsed == PARSED_PORTS)
 		verdict = follow(ctx, packet, scratch, family);
 	else if (packet->parsed == PARSED_ICMP)
 		verdict =
 		    family == IPV4 ? relay_error_ipv4(ctx, packet) : relay_error_ipv6(ctx, packet);
-	if (verdict != NOT_FOLLOWED)
+	if (verdict != NOT_BOUND)
 		return verdict;
 	return family == IPV4 ? judge_ipv4(ctx, packet) : judge_ipv6(ctx, packet);
 }

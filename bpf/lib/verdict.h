@@ -14,6 +14,9 @@
 #define EVENT_SAMPLE		 64
 #define EVENT_SAMPLE_ABOVE_BYTES (EVENTS_RING_BYTES / 4)
 
+/* Beside the verdicts of programs: no flow binds the packet, and it is judged anew. */
+#define NOT_BOUND -3
+
 static __always_inline void count(enum verdict_reason reason, __u64 bytes)
 {
 	__u32 row = reason;

@@ -87,12 +87,16 @@ export class AddressAllocator {
   async #round(): Promise<void> {
     if (!this.#election.isLeader) return
     const { services } = this.#options
+    const ledger = this.#ledger
     let count = 0
     for (const key of this.#changes.take() as ReadonlySet<ObjectKey>) {
       const service = services.get(key)
-      this.#ledger.set(key, service && claimOf(service))
+      ledger.set(key, service && claimOf(service))
       count += 1
-      if (count % SLICE === 0) await setImmediate()
+      if (count % SLICE !== 0) continue
+      await setImmediate()
+      // A new term began in the pause: it asked for a round of its own, which knows every claim.
+      if (ledger !== this.#ledger) return
     }
     const isLarge = count >= SLICE
     for (const grant of await this.#decide(isLarge)) this.#unwritten.set(grant.service, grant)
