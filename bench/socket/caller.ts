@@ -1,10 +1,7 @@
 // A process that makes system calls of sockets and tells what they cost: connect_loop.c, in a cgroup and a network namespace.
 
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { AskedProgram } from '../frame/asked-program.ts'
 import { compile } from '../frame/compile.ts'
 
 export type Action = 'fresh' | 'again' | 'life' | 'send'
@@ -27,41 +24,33 @@ export interface Place {
 }
 
 export class Caller {
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>
-  readonly #lines: AsyncIterator<string>
+  readonly #program: AskedProgram
 
   /** The shell enters the cgroup first: a socket belongs to the cgroup it was made in. */
   constructor({ cgroup, namespace, cpu }: Place) {
     const script = 'echo $$ > "$1/cgroup.procs" && exec nsenter --net="$2" "$3" "$4"'
     const argv = ['-c', script, 'sh', cgroup, namespace, compile(SOURCE), String(cpu)]
-    this.#child = spawn('sh', argv, { stdio: ['pipe', 'pipe', 'inherit'] })
-    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+    this.#program = new AskedProgram('connect_loop', ['sh', ...argv])
   }
 
   /** Whom to call from now on, a line "address port" each. */
   async aim(file: string): Promise<void> {
-    await this.#ask(`targets ${file}`, 'ok')
+    await this.#program.ask(`targets ${file}`, 'ok')
   }
 
   async call(action: Action, batches: number, sockets: number, first: number): Promise<Called> {
-    const [spent, calls] = (await this.#ask(`${action} ${batches} ${sockets} ${first}`, 'ns')).split(' ')
+    const [spent, calls] = (await this.#program.ask(`${action} ${batches} ${sockets} ${first}`, 'ns')).split(
+      ' ',
+    )
     return { ns: Number(spent) / sockets, calls: Number(calls) }
   }
 
   /** What getpeername() says of a socket that was connected to a target. */
   async shown(first: number): Promise<string> {
-    return this.#ask(`shown ${first}`, 'peer')
+    return this.#program.ask(`shown ${first}`, 'peer')
   }
 
-  async close(): Promise<void> {
-    this.#child.stdin.end()
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
-  }
-
-  async #ask(order: string, answer: string): Promise<string> {
-    this.#child.stdin.write(`${order}\n`)
-    const { value, done } = await this.#lines.next()
-    if (done !== true && value.startsWith(`${answer} `)) return value.slice(answer.length + 1)
-    throw new Error(`connect_loop, asked '${order}': ${done === true ? 'it ended' : value}`)
+  close(): Promise<void> {
+    return this.#program.close()
   }
 }

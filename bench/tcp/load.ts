@@ -1,13 +1,10 @@
 // The TCP client and server of tcp_load.c, asked one measurement after another.
 
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { createInterface } from 'node:readline'
-import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { type Bed, CLIENT_ADDRESS } from '../bed/topology.ts'
+import { AskedProgram } from '../frame/asked-program.ts'
 import { compile } from '../frame/compile.ts'
 
 /** The way to the server is the client's processor's work, the way back the server's. */
@@ -38,8 +35,7 @@ export interface Taken {
 }
 
 export class Load {
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>
-  readonly #lines: AsyncIterator<string>
+  readonly #program: AskedProgram
 
   constructor({ bed, cgroup, targets, ports }: LoadPlace) {
     const script = '[ -z "$1" ] || echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
@@ -47,13 +43,12 @@ export class Load {
     const server = [String(SERVER_CPU), bed.path('backend'), ports]
     const program = [compile(SOURCE), ...client, ...server, targets, CLIENT_ADDRESS, String(SOURCES)]
     const argv = ['-c', script, 'sh', cgroup ?? '', ...program]
-    this.#child = spawn('sh', argv, { stdio: ['pipe', 'pipe', 'inherit'] })
-    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+    this.#program = new AskedProgram('tcp_load', ['sh', ...argv])
   }
 
   async take(kind: 'short' | 'kept', count: number, atOnce: number): Promise<Taken> {
     const softirqBefore = softirqNs()
-    const words = (await this.#ask(`${kind} ${count} ${atOnce}`, 'done')).split(' ').map(Number)
+    const words = (await this.#program.ask(`${kind} ${count} ${atOnce}`, 'done')).split(' ').map(Number)
     const softirq = softirqNs() - softirqBefore
     const [wall = 0, client = 0, server = 0, p50 = 0, p99 = 0] = words
     return {
@@ -66,19 +61,11 @@ export class Load {
 
   /** What getpeername() says of a connection to the first target. */
   shown(): Promise<string> {
-    return this.#ask('shown', 'peer')
+    return this.#program.ask('shown', 'peer')
   }
 
-  async close(): Promise<void> {
-    this.#child.stdin.end()
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
-  }
-
-  async #ask(order: string, answer: string): Promise<string> {
-    this.#child.stdin.write(`${order}\n`)
-    const { value, done } = await this.#lines.next()
-    if (done !== true && value.startsWith(`${answer} `)) return value.slice(answer.length + 1)
-    throw new Error(`tcp_load, asked '${order}': ${done === true ? 'it ended' : value}`)
+  close(): Promise<void> {
+    return this.#program.close()
   }
 }
 
