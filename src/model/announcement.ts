@@ -2,6 +2,7 @@
 // the object that asked) and its attributes; the speaker adds a status. Prefixes are canonical CIDR text, so they serve as keys.
 
 import type { Family, Prefix } from './address.ts'
+import type { PeerExport } from './routing.ts'
 
 /** Where an announcement comes from: the node's own address, its pods' network, or a Service's VIP. */
 export type AnnouncementSource = 'loopback' | 'pod-cidr' | 'service'
@@ -15,6 +16,8 @@ export interface Announcement {
   readonly why: string
   /** RFC 1997 communities as `high:low` decimal text. */
   readonly communities?: readonly string[]
+  /** To whom, with which attributes; undefined: to every peer, with `communities` alone. */
+  readonly exports?: readonly PeerExport[]
 }
 
 /** Part of what the node may announce: networks inside `prefix` whose length lies in lengthMin..lengthMax. */

@@ -1,0 +1,158 @@
+// The internal model of routing: what one node should do, whichever source said it (the configuration file, kube-router's annotations,
+// Cilium's BGP kinds). Sources are translated to it; planner, speaker, BFD and command line know nothing else. Pure data.
+//
+// Everything is plain data that compares by content, so that two versions of it can be set against each other row by row.
+
+import type { Address, Family, Prefix } from './address.ts'
+
+/** What a route carries beside its prefix. Text is canonical, lists are sorted and without doubles. */
+export interface RouteAttributes {
+  /** RFC 1997, `high:low` in decimal; well-known names are translated where they are read. */
+  readonly communities: readonly string[]
+  /** RFC 8092, `global:local1:local2` in decimal. */
+  readonly largeCommunities: readonly string[]
+  /** Sent on iBGP sessions alone. */
+  readonly localPref?: number
+  readonly med?: number
+  /** How many times this node's ASN stands before the path once more; 0: not at all. */
+  readonly prepend: number
+}
+
+export const NO_ATTRIBUTES: RouteAttributes = { communities: [], largeCommunities: [], prepend: 0 }
+
+/** Attributes of one prefix for some peers; every peer stands in at most one export of a prefix. */
+export interface PeerExport {
+  /** Names of peers, sorted. */
+  readonly peers: readonly string[]
+  readonly attributes: RouteAttributes
+}
+
+export interface BgpTimers {
+  readonly holdSeconds: number
+  readonly keepaliveSeconds: number
+  readonly connectRetrySeconds: number
+}
+
+export interface GracefulRestart {
+  /** How long the peer keeps our routes while gobgpd is away. */
+  readonly restartSeconds: number
+  /** RFC 9494; undefined: not offered. */
+  readonly longLivedSeconds?: number
+}
+
+export interface BfdTimers {
+  /** Both what we would like to send at and the fastest we accept. */
+  readonly intervalMs: number
+  readonly multiplier: number
+}
+
+export interface ImportRules {
+  /** Networks inside `prefix` whose length lies in lengthMin..lengthMax. */
+  readonly prefixes: readonly { prefix: Prefix; family: Family; lengthMin: number; lengthMax: number }[]
+  /** Per peer; beyond it nothing more is taken, and an Event says so. */
+  readonly maxPrefixes: number
+}
+
+/** Where a password is read; its text never stands in a model, a log or an answer. */
+export type PasswordSource =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'secret'; readonly namespace: string; readonly name: string; readonly key: string }
+  /** From a source that holds it in clear, as kube-router's annotations do. */
+  | { readonly kind: 'inline'; readonly text: string }
+
+export interface BgpPeer {
+  /** The key: unique on the node. */
+  readonly name: string
+  /** Which object and key asked for it: `routing.peers[0]`, `CiliumBGPClusterConfig fabric`. */
+  readonly source: string
+  /** The peer's address, or the interface of an unnumbered session (RFC 8950 over link-local addresses). */
+  readonly remote:
+    | { readonly kind: 'address'; readonly address: Address }
+    | { readonly kind: 'interface'; readonly interface: string }
+  /** 'external': any ASN but ours; 'internal': ours. */
+  readonly asn: number | 'external' | 'internal'
+  /** What we call ourselves towards this peer, when it is not the node's ASN. */
+  readonly localAsn?: number
+  readonly port: number
+  readonly localAddress?: Address
+  readonly families: readonly Family[]
+  readonly password?: PasswordSource
+  readonly timers: BgpTimers
+  /** TTL of an eBGP session over several hops; undefined: one hop. */
+  readonly multihopTtl?: number
+  /** GTSM (RFC 5082): the least TTL accepted; 255 for a neighbour on the link. Never beside multihopTtl. */
+  readonly ttlSecurityMin?: number
+  readonly gracefulRestart?: GracefulRestart
+  readonly bfd?: BfdTimers
+  /** This node reflects routes to the peer. The id is 32 bits as a dotted quad. */
+  readonly reflectorClient?: { readonly clusterId: string }
+  /** Undefined: nothing is imported. */
+  readonly imports?: ImportRules
+}
+
+export type AnnounceKind = 'loopback' | 'pod-cidr' | 'cluster-ip' | 'external-ip' | 'load-balancer-ip'
+
+/** Kubernetes' LabelSelector, reduced to requirements; all must hold. Empty: everything. */
+export interface LabelSelector {
+  readonly requirements: readonly {
+    readonly key: string
+    readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'
+    readonly values: readonly string[]
+  }[]
+}
+
+/**
+ * What is announced to whom with which attributes. A prefix goes to a peer when any rule says so; the attributes of all rules that say
+ * so are joined: communities as a union, numbers by the last rule that has one.
+ */
+export interface AnnounceRule {
+  readonly source: string
+  readonly kinds: readonly AnnounceKind[]
+  /** Names of peers; undefined: every peer. */
+  readonly peers?: readonly string[]
+  /** Of Services; undefined: every Service. */
+  readonly services?: LabelSelector
+  readonly namespaces?: readonly string[]
+  /** Names of pools the address must come from; undefined: any. */
+  readonly pools?: readonly string[]
+  readonly families?: readonly Family[]
+  readonly attributes: RouteAttributes
+}
+
+/** A collector of RFC 7854. */
+export interface BmpStation {
+  readonly address: Address
+  readonly port: number
+}
+
+/** Routing of one node, resolved: selectors of nodes have been applied. */
+export interface NodeRouting {
+  readonly asn: number
+  readonly routerId: string
+  readonly loopbacks: readonly Prefix[]
+  readonly podCidrs: readonly Prefix[]
+  readonly peers: readonly BgpPeer[]
+  readonly rules: readonly AnnounceRule[]
+  readonly limits: {
+    /** Per family. */
+    readonly announcementsMax: number
+    /** Announcements and withdrawals a second, all families together; bursts up to a whole second's worth of ten. */
+    readonly changesPerSecond: number
+  }
+  readonly bmp: readonly BmpStation[]
+  readonly gates: {
+    /** `withdraw`: 2 s after the last endpoint of a Cluster Service; `keep`: never for want of endpoints. */
+    readonly withoutEndpoints: 'withdraw' | 'keep'
+    /** A VIP that comes back must have been servable this long. */
+    readonly holdDownMs: number
+  }
+  /** How routers are told that a draining node is to be left: always 65535:0 (RFC 8326), and these for routers that ignore it. */
+  readonly drain: { readonly med?: number; readonly prepend: number }
+}
+
+/** A draining node's mark on everything it announces. */
+export interface DrainMark {
+  readonly communities: readonly string[]
+  readonly med?: number
+  readonly prepend: number
+}
