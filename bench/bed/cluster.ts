@@ -110,11 +110,14 @@ export function benchNode(node: number): Node {
   return {
     name: otherNodeName(node),
     uid: otherNodeName(node),
+    labels: {},
     internalIps: { ipv4: address },
     addresses: [address],
     podCidrs: [`10.244.${node}.0/24` as Prefix],
     zone: undefined,
     isLeaving: false,
+    isCordoned: false,
+    asksToDrain: false,
   }
 }
 
@@ -126,6 +129,7 @@ export function modelOf(bench: BenchService): { service: Service; slices: Endpoi
   const service: Service = {
     key,
     uid: key,
+    labels: {},
     clusterIps: [bench.clusterIp as Address],
     externalIps: [],
     loadBalancerIps: vips,
@@ -139,6 +143,7 @@ export function modelOf(bench: BenchService): { service: Service; slices: Endpoi
     forwarding: undefined,
     balancing: 'maglev',
     topologyForExternal: false,
+    announcing: undefined,
     loadBalancerFamilies: [],
     isForeignBalancer: false,
     createdMs: 0,

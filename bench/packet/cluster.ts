@@ -114,6 +114,7 @@ function makeService(
   const service: Service = {
     key,
     uid: key,
+    labels: {},
     clusterIps: families.map((family) => addressIn(family, 'clusterIp', index)),
     externalIps: [],
     loadBalancerIps: families.map((family) => addressIn(family, 'vip', index)),
@@ -127,6 +128,7 @@ function makeService(
     forwarding: kind === 'snat' ? 'snat' : 'dsr',
     balancing: 'maglev',
     topologyForExternal: false,
+    announcing: undefined,
     loadBalancerFamilies: [],
     isForeignBalancer: false,
     createdMs: 0,
@@ -196,10 +198,13 @@ export function clusterNode(number: number): Node {
   return {
     name: `node-${number}`,
     uid: `node-${number}`,
+    labels: {},
     internalIps,
     addresses: Object.values(internalIps),
     podCidrs: [],
     zone: undefined,
     isLeaving: false,
+    isCordoned: false,
+    asksToDrain: false,
   }
 }

@@ -6,7 +6,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { familyOf, parseAddress, parsePrefix, prefixContains } from '../model/address.ts'
 import { nearMatches } from '../model/near-matches.ts'
-import { ANNOUNCEMENTS_MAX } from '../routing/guard.ts'
+import { ANNOUNCEMENTS_MAX } from '../model/routing.ts'
 import { masqueradePorts } from './masquerade-rules.ts'
 
 export class ConfigError extends Error {

@@ -2,25 +2,28 @@
 // nothing else listens.
 
 import { rmSync } from 'node:fs'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 
 const NOWHERE = { pathname: '', searchParams: new URLSearchParams() }
 
-/** What it returns, or resolves to, is sent as JSON. */
-export type LocalHandler = (query: URLSearchParams) => unknown
+/** A file somebody wants applied is far smaller. */
+const BODY_BYTES_MAX = 1 << 20
+
+/** What it returns, or resolves to, is sent as JSON. @param body of a POST; empty otherwise */
+export type LocalHandler = (query: URLSearchParams, body: string) => unknown
 
 /** Thrown by a handler: the query asks for what cannot be, or is not there. */
 export class RequestError extends Error {
   readonly code = 'BAD_REQUEST'
-  readonly status: 400 | 404
-  constructor(status: 400 | 404, message: string) {
+  readonly status: 400 | 404 | 409 | 503
+  constructor(status: RequestError['status'], message: string) {
     super(message)
     this.status = status
   }
 }
 
 /**
- * Serves `GET` of each path with the JSON of what its handler returns.
+ * Serves each path with the JSON of what its handler returns: `GET`, or `POST` where the key says so (`POST /v1/drain`).
  * @param socketPath an old socket there is replaced: its agent is gone, for the state directory belongs to one agent
  */
 export async function serveLocalApi(
@@ -30,14 +33,15 @@ export async function serveLocalApi(
   const server = createServer((request, response) => {
     // What is no URL (`//`) is no path either.
     const { pathname: path, searchParams } = URL.parse(request.url ?? '/', 'http://agent') ?? NOWHERE
-    const handler = Object.hasOwn(handlers, path) ? handlers[path] : undefined
+    const key = request.method === 'GET' ? path : `${request.method} ${path}`
+    const handler = Object.hasOwn(handlers, key) ? handlers[key] : undefined
     const known = Object.keys(handlers).join(', ')
-    if (request.method !== 'GET' || !handler) {
+    if (!handler) {
       send(response, 404, { error: `no such path; there are ${known}` })
       return
     }
-    Promise.resolve()
-      .then(() => handler(searchParams))
+    readBody(request)
+      .then((body) => handler(searchParams, body))
       .then(
         (value) => send(response, 200, value),
         (error: unknown) =>
@@ -58,6 +62,17 @@ export async function serveLocalApi(
     process.umask(mask)
   }
   return server
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const part of request) {
+    parts.push(part as Buffer)
+    bytes += (part as Buffer).length
+    if (bytes > BODY_BYTES_MAX) throw new RequestError(400, `more than ${BODY_BYTES_MAX} bytes were sent`)
+  }
+  return Buffer.concat(parts).toString()
 }
 
 function send(response: ServerResponse, status: number, value: unknown): void {

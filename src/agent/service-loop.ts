@@ -326,7 +326,18 @@ function podOf(key: ObjectKey): string | undefined {
 
 /** This node before the API server tells of it. */
 function unknownNode(name: string): Node {
-  return { name, uid: '', internalIps: {}, addresses: [], podCidrs: [], zone: undefined, isLeaving: false }
+  return {
+    name,
+    uid: '',
+    labels: {},
+    internalIps: {},
+    addresses: [],
+    podCidrs: [],
+    zone: undefined,
+    isLeaving: false,
+    isCordoned: false,
+    asksToDrain: false,
+  }
 }
 
 /** The best port decides: a VIP is worth announcing while any of its ports can be served. */

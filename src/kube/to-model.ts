@@ -68,6 +68,7 @@ export function toService(object: api.Service): Service | undefined {
   return {
     key: objectKey(metadata.namespace ?? '', metadata.name ?? ''),
     uid: metadata.uid ?? '',
+    labels: metadata.labels ?? {},
     clusterIps,
     externalIps: readAddresses(
       (index) => `spec.externalIPs[${index}]`,
@@ -87,6 +88,7 @@ export function toService(object: api.Service): Service | undefined {
         ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS)
         : 0,
     ...readAnnotations(metadata.annotations, problems),
+    announcing: undefined,
     loadBalancerFamilies: wantsLoadBalancer(spec) ? familiesOf(spec, clusterIps) : [],
     isForeignBalancer: (spec.loadBalancerClass ?? '') !== '',
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,

@@ -9,6 +9,9 @@ const LABEL_ZONE = 'topology.kubernetes.io/zone'
 /** Set by the cluster autoscaler on a node it is about to delete (KEP-3836). */
 const TAINT_LEAVING = 'ToBeDeletedByClusterAutoscaler'
 
+/** As a label or as a taint. */
+export const DRAIN_KEY = 'weir.network/drain'
+
 export function toNode(object: api.Node): Node {
   const { metadata, spec, status } = object
   const addressesOf = (...types: string[]): Address[] =>
@@ -21,6 +24,7 @@ export function toNode(object: api.Node): Node {
   return {
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
+    labels: metadata.labels ?? {},
     internalIps,
     addresses: [...new Set(addressesOf('InternalIP', 'ExternalIP'))],
     podCidrs: podCidrs.flatMap((text) => parseNetwork(text) ?? []),
@@ -28,6 +32,10 @@ export function toNode(object: api.Node): Node {
     isLeaving:
       metadata.deletionTimestamp !== undefined ||
       (spec?.taints ?? []).some((taint) => taint.key === TAINT_LEAVING),
+    isCordoned: spec?.unschedulable === true,
+    asksToDrain:
+      metadata.labels?.[DRAIN_KEY] !== undefined ||
+      (spec?.taints ?? []).some((taint) => taint.key === DRAIN_KEY),
   }
 }
 

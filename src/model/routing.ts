@@ -92,7 +92,7 @@ export interface BgpPeer {
 
 export type AnnounceKind = 'loopback' | 'pod-cidr' | 'cluster-ip' | 'external-ip' | 'load-balancer-ip'
 
-/** Kubernetes' LabelSelector, reduced to requirements; all must hold. Empty: everything. */
+/** Kubernetes' LabelSelector, reduced to requirements; all must hold (label-selector.ts). Empty: everything. */
 export interface LabelSelector {
   readonly requirements: readonly {
     readonly key: string
@@ -113,10 +113,71 @@ export interface AnnounceRule {
   /** Of Services; undefined: every Service. */
   readonly services?: LabelSelector
   readonly namespaces?: readonly string[]
-  /** Names of pools the address must come from; undefined: any. */
-  readonly pools?: readonly string[]
+  /** Names of pools the address must come from, or all of them; undefined: it may come from anywhere that the guard lets pass. */
+  readonly pools?: readonly string[] | 'all'
   readonly families?: readonly Family[]
   readonly attributes: RouteAttributes
+}
+
+/** What a source that says nothing about announcing means: everything that leads here, to every peer. No rules at all: nothing. */
+export const DEFAULT_RULES: readonly AnnounceRule[] = [
+  { source: 'default', kinds: ['loopback', 'pod-cidr'], attributes: NO_ATTRIBUTES },
+  { source: 'default', kinds: ['external-ip', 'load-balancer-ip'], pools: 'all', attributes: NO_ATTRIBUTES },
+]
+
+/** RFC 2439: each withdrawal adds to a VIP's penalty, which decays by half in `halfLifeMs`. */
+export interface FlapDamping {
+  readonly withdrawalPenalty: number
+  /** Above it the VIP is suppressed … */
+  readonly suppressThreshold: number
+  /** … until its penalty has fallen below this, … */
+  readonly reuseThreshold: number
+  readonly halfLifeMs: number
+  /** … but never for longer. */
+  readonly maxSuppressMs: number
+}
+
+/** Six withdrawals within a minute suppress (RFC 7196 asks for such patience), for three minutes unless they go on. */
+export const DAMPING_DEFAULT: FlapDamping = {
+  withdrawalPenalty: 1_000,
+  suppressThreshold: 5_000,
+  reuseThreshold: 750,
+  halfLifeMs: 60_000,
+  maxSuppressMs: 300_000,
+}
+
+export interface RoutingGates {
+  /** `withdraw`: 2 s after the last endpoint of a Cluster Service; `keep`: never for want of endpoints. */
+  readonly withoutEndpoints: 'withdraw' | 'keep'
+  /** A VIP that comes back after a withdrawal must have been servable this long. The first announcement waits for nothing. */
+  readonly holdDownMs: number
+  /** Undefined: no VIP is suppressed. */
+  readonly damping?: FlapDamping
+}
+
+export const GATES_DEFAULT: RoutingGates = {
+  withoutEndpoints: 'withdraw',
+  holdDownMs: 2_000,
+  damping: DAMPING_DEFAULT,
+}
+
+export interface DrainSettings {
+  /** Routers are told by 65535:0 (RFC 8326), and by these where they ignore it. */
+  readonly med?: number
+  readonly prepend: number
+  /** Traffic counts as gone after this long without any. */
+  readonly quietMs: number
+  /** VIPs are withdrawn after this long, gone or not. */
+  readonly timeoutMs: number
+}
+
+export const DRAIN_DEFAULT: DrainSettings = { prepend: 0, quietMs: 2_000, timeoutMs: 120_000 }
+
+/** Most routers are told a maximum-prefix; passing it makes them drop the session, and with it every VIP. */
+export const ANNOUNCEMENTS_MAX = 1_000
+export const LIMITS_DEFAULT: NodeRouting['limits'] = {
+  announcementsMax: ANNOUNCEMENTS_MAX,
+  changesPerSecond: 1_000,
 }
 
 /** A collector of RFC 7854. */
@@ -133,6 +194,8 @@ export interface NodeRouting {
   readonly podCidrs: readonly Prefix[]
   readonly peers: readonly BgpPeer[]
   readonly rules: readonly AnnounceRule[]
+  /** Networks beside the pools whose single addresses may be announced for Services: those of ClusterIPs, and of externalIPs. */
+  readonly serviceNetworks: readonly Prefix[]
   readonly limits: {
     /** Per family. */
     readonly announcementsMax: number
@@ -140,14 +203,8 @@ export interface NodeRouting {
     readonly changesPerSecond: number
   }
   readonly bmp: readonly BmpStation[]
-  readonly gates: {
-    /** `withdraw`: 2 s after the last endpoint of a Cluster Service; `keep`: never for want of endpoints. */
-    readonly withoutEndpoints: 'withdraw' | 'keep'
-    /** A VIP that comes back must have been servable this long. */
-    readonly holdDownMs: number
-  }
-  /** How routers are told that a draining node is to be left: always 65535:0 (RFC 8326), and these for routers that ignore it. */
-  readonly drain: { readonly med?: number; readonly prepend: number }
+  readonly gates: RoutingGates
+  readonly drain: DrainSettings
 }
 
 /** A draining node's mark on everything it announces. */

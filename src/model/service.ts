@@ -1,6 +1,7 @@
 // Services, endpoints, nodes and pods as the planners see them: parsed, defaulted, and free of Kubernetes types.
 
 import type { Address, Family, Prefix } from './address.ts'
+import type { AnnounceKind, RouteAttributes, RoutingGates } from './routing.ts'
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP'
 
@@ -35,9 +36,22 @@ export interface ServicePort {
   readonly nodePort: number
 }
 
+/** What a Service's annotations say about its announcements, beside the rules. */
+export interface ServiceAnnouncing {
+  /** Joined with those of the rules; its numbers win. */
+  readonly attributes: RouteAttributes
+  /** Names of peers: only these, of those that the rules allow; undefined: all of them. */
+  readonly peers: readonly string[] | undefined
+  /** kube-router's service.advertise.*: to every external peer whatever the rules say, or to none. Absent: as the rules say. */
+  readonly advertise: Readonly<Partial<Record<AnnounceKind, boolean>>>
+  /** undefined: as the node does it. */
+  readonly withoutEndpoints: RoutingGates['withoutEndpoints'] | undefined
+}
+
 export interface Service {
   readonly key: ObjectKey
   readonly uid: string
+  readonly labels: Readonly<Record<string, string>>
   readonly clusterIps: readonly Address[]
   readonly externalIps: readonly Address[]
   /** What the datapath serves: from status, entries with ipMode Proxy left out, only while the type is LoadBalancer. */
@@ -59,6 +73,8 @@ export interface Service {
   readonly balancing: 'maglev' | 'random'
   /** Topology hints narrow what clients outside get, too. */
   readonly topologyForExternal: boolean
+  /** undefined: it says nothing. */
+  readonly announcing: ServiceAnnouncing | undefined
   /** Set when this Service asks for a load-balancer address from us, with the families it wants one in. */
   readonly loadBalancerFamilies: readonly Family[]
   /** Another implementation's class: its status is never ours to write. */
@@ -102,6 +118,7 @@ export interface EndpointSlice {
 export interface Node {
   readonly name: string
   readonly uid: string
+  readonly labels: Readonly<Record<string, string>>
   /** First InternalIP of each family: where its tunnels end. */
   readonly internalIps: Readonly<Partial<Record<Family, Address>>>
   /** Every InternalIP and ExternalIP. */
@@ -111,6 +128,10 @@ export interface Node {
   readonly zone: string | undefined
   /** It is being deleted, or the cluster autoscaler is about to: load balancers should stop sending new connections. */
   readonly isLeaving: boolean
+  /** `spec.unschedulable`: somebody cordoned it. */
+  readonly isCordoned: boolean
+  /** It has the label or the taint `weir.network/drain`; together with a cordon that is the wish that its traffic goes elsewhere. */
+  readonly asksToDrain: boolean
 }
 
 export interface HostPort {

@@ -4,9 +4,8 @@
 
 import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
 import type { AllowedPrefix, Announcement, RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
+import { ANNOUNCEMENTS_MAX } from '../model/routing.ts'
 
-/** Most routers are told a maximum-prefix; passing it makes them drop the session, and with it every VIP. */
-export const ANNOUNCEMENTS_MAX = 1_000
 const COMMUNITIES_MAX = 32
 
 export interface GuardLimits {

@@ -308,11 +308,14 @@ t.test('nodes: the first InternalIP of each family, every address, zone and tain
     {
       name: 'node1',
       uid: 'u1',
+      labels: { 'topology.kubernetes.io/zone': 'rack-a' },
       internalIps: { ipv4: '10.255.0.1', ipv6: 'fd00:255::1' },
       addresses: ['198.51.100.1', '10.255.0.1', 'fd00:255::1', '10.255.0.99'],
       podCidrs: ['10.244.1.0/24'],
       zone: 'rack-a',
       isLeaving: true,
+      isCordoned: false,
+      asksToDrain: false,
     },
   )
   const deleted = { name: 'gone', deletionTimestamp: '2026-01-01T00:00:00Z' }
@@ -320,12 +323,20 @@ t.test('nodes: the first InternalIP of each family, every address, zone and tain
   t.strictSame(toNode({ metadata: { name: 'bare' } }), {
     name: 'bare',
     uid: '',
+    labels: {},
     internalIps: {},
     addresses: [],
     podCidrs: [],
     zone: undefined,
     isLeaving: false,
+    isCordoned: false,
+    asksToDrain: false,
   })
+  const drains = (node: api.Node) => toNode(node).asksToDrain
+  const taints = [{ key: 'weir.network/drain', effect: 'NoSchedule' as const }]
+  t.ok(drains({ metadata: { name: 'n', labels: { 'weir.network/drain': '' } } }), 'by its label')
+  t.ok(drains({ metadata: { name: 'n' }, spec: { taints } }), 'by its taint')
+  t.ok(toNode({ metadata: { name: 'n' }, spec: { unschedulable: true } }).isCordoned)
 })
 
 t.test('pods: their addresses, host ports, and whether they run', async (t) => {

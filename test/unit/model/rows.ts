@@ -14,6 +14,7 @@ export function serviceRow(overrides: Partial<Service> = {}): Service {
   return {
     key: objectKey('shop', 'web'),
     uid: 'uid-web',
+    labels: {},
     clusterIps: [address('10.96.0.10')],
     externalIps: [],
     loadBalancerIps: [],
@@ -27,6 +28,7 @@ export function serviceRow(overrides: Partial<Service> = {}): Service {
     forwarding: undefined,
     balancing: 'maglev',
     topologyForExternal: false,
+    announcing: undefined,
     loadBalancerFamilies: [],
     isForeignBalancer: false,
     createdMs: 1,
@@ -68,11 +70,14 @@ export function nodeRow(name: string, overrides: Partial<Node> = {}): Node {
   return {
     name,
     uid: `uid-${name}`,
+    labels: {},
     internalIps: {},
     addresses: Object.values(overrides.internalIps ?? {}),
     podCidrs: [],
     zone: undefined,
     isLeaving: false,
+    isCordoned: false,
+    asksToDrain: false,
     ...overrides,
   }
 }
