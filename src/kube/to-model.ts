@@ -24,6 +24,7 @@ import {
   readNetworks,
   readProtocol,
 } from './parts.ts'
+import { isServiceLocal, readAnnouncing } from './service-announcing.ts'
 
 /** Another proxy's Services and slices, and what belongs to headless ones, by label, whatever its value. */
 const LABELS_NOT_OURS = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']
@@ -55,7 +56,8 @@ export function toService(object: api.Service): Service | undefined {
   const problems: Problem[] = []
   const clusterIps = readAddresses((index) => `spec.clusterIPs[${index}]`, ipTexts, problems)
   const families = FAMILIES.filter((family) => clusterIps.some((ip) => familyOf(ip) === family))
-  const externalPolicy = policyOf(spec.externalTrafficPolicy)
+  const isLocal = isServiceLocal(metadata.annotations)
+  const externalPolicy = isLocal ? 'Local' : policyOf(spec.externalTrafficPolicy)
   const isBalanced = spec.type === 'LoadBalancer'
   if (isBalanced && spec.loadBalancerIP)
     problems.push(
@@ -81,14 +83,14 @@ export function toService(object: api.Service): Service | undefined {
       ? readNetworks('spec.loadBalancerSourceRanges', spec.loadBalancerSourceRanges, problems)
       : [],
     externalTrafficPolicy: externalPolicy,
-    internalTrafficPolicy: policyOf(spec.internalTrafficPolicy),
+    internalTrafficPolicy: isLocal ? 'Local' : policyOf(spec.internalTrafficPolicy),
     healthCheckNodePort: isBalanced && externalPolicy === 'Local' ? (spec.healthCheckNodePort ?? 0) : 0,
     affinitySeconds:
       spec.sessionAffinity === 'ClientIP'
         ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS)
         : 0,
     ...readAnnotations(metadata.annotations, problems),
-    announcing: undefined,
+    announcing: readAnnouncing(metadata.annotations, problems),
     loadBalancerFamilies: wantsLoadBalancer(spec) ? familiesOf(spec, clusterIps) : [],
     isForeignBalancer: (spec.loadBalancerClass ?? '') !== '',
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,

@@ -18,6 +18,9 @@ export interface RouteAttributes {
   readonly prepend: number
 }
 
+/** Routers drop paths of more than 255 ASNs, and many long before. */
+export const PREPEND_MAX = 255
+
 export const NO_ATTRIBUTES: RouteAttributes = { communities: [], largeCommunities: [], prepend: 0 }
 
 /** Attributes of one prefix for some peers; every peer stands in at most one export of a prefix. */
@@ -117,6 +120,8 @@ export interface AnnounceRule {
   readonly pools?: readonly string[] | 'all'
   readonly families?: readonly Family[]
   readonly attributes: RouteAttributes
+  /** It lets nothing out by itself: its attributes join those of the rules that do (attributes of a pool, for example). */
+  readonly isOnlyAttributes?: boolean
 }
 
 /** What a source that says nothing about announcing means: everything that leads here, to every peer. No rules at all: nothing. */
@@ -192,6 +197,8 @@ export interface NodeRouting {
   readonly routerId: string
   readonly loopbacks: readonly Prefix[]
   readonly podCidrs: readonly Prefix[]
+  /** Where gobgpd takes sessions from peers; undefined: it dials only. No addresses: all of the node's. */
+  readonly listen?: { readonly port: number; readonly addresses: readonly Address[] }
   readonly peers: readonly BgpPeer[]
   readonly rules: readonly AnnounceRule[]
   /** Networks beside the pools whose single addresses may be announced for Services: those of ClusterIPs, and of externalIPs. */

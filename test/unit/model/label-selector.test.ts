@@ -1,7 +1,7 @@
 // Label selectors: every operator, on a label that is there with a listed value, with another, and not at all.
 
 import t from 'tap'
-import { selectorMatches } from '../../../src/model/label-selector.ts'
+import { selectorMatches, serviceLabels, toSelector } from '../../../src/model/label-selector.ts'
 
 t.test('operators', async (t) => {
   const rows = [
@@ -28,4 +28,18 @@ t.test('all requirements must hold; none hold always', async (t) => {
   } as const
   t.notOk(selectorMatches(both, { tier: 'a' }), 'what every object inherits is no label')
   t.ok(selectorMatches(both, { tier: 'a', constructor: '' }))
+})
+
+t.test('selectors that mean the same are the same', async (t) => {
+  t.strictSame(
+    toSelector({ matchLabels: { b: '2', a: '1' } }),
+    toSelector({ matchLabels: { a: '1', b: '2' } }),
+  )
+  t.strictSame(toSelector({}), { requirements: [] })
+})
+
+t.test("a Service is found by Cilium's names for its namespace and name", async (t) => {
+  const selector = toSelector({ matchLabels: { 'io.kubernetes.service.namespace': 'shop' } })
+  t.ok(selectorMatches(selector, serviceLabels('shop/web', {})))
+  t.notOk(selectorMatches(selector, serviceLabels('other/web', {})))
 })
