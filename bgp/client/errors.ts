@@ -5,8 +5,10 @@ export type GobgpErrorCode =
   | 'UNAVAILABLE'
   /** It answered too late. */
   | 'TIMEOUT'
-  /** Something answers, but it does not speak the version 3 interface. */
+  /** Something answers, but it speaks neither the version 3 nor the version 4 interface. */
   | 'UNSUPPORTED_VERSION'
+  /** The version that answers cannot do it; nothing was sent. */
+  | 'UNSUPPORTED'
   /** gobgpd understood the request and refused it. */
   | 'REFUSED'
   /** Caught here, nothing was sent. */

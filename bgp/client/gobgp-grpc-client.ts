@@ -3,53 +3,47 @@
 // Whatever goes out is checked first (validate.ts), for gobgpd hardly checks. What version answers is found by asking, once per
 // connection; a dialect translates. Calls do not retry: whoever calls works in rounds and tries the round again.
 
+import { openDialect } from './calls.ts'
 import type { Dialect } from './dialect.ts'
-import { dialectV3 } from './dialect-v3.ts'
 import { GobgpError } from './errors.ts'
+import { parsePrefixOrAddress } from './prefix.ts'
 import { openTransport } from './transport.ts'
-import type { DaemonInfo, PathChanges, PeerEvent, PeerSettings, Policy, PrefixSet } from './types.ts'
-import {
-  checkDaemon,
-  checkPath,
-  checkPathPrefix,
-  checkPeer,
-  checkPolicy,
-  checkPrefixSet,
-  parseCommunity,
-} from './validate.ts'
+import type {
+  BmpStation,
+  DaemonInfo,
+  DaemonSettings,
+  DefinedSet,
+  NeighborSet,
+  PathChanges,
+  PeerRemote,
+  PeerReset,
+  PeerSettings,
+  Policy,
+  PolicyAssignment,
+} from './types.ts'
+import { checkPath, checkPathPrefix, parseCommunity, parseLargeCommunity } from './validate-path.ts'
+import { checkBmp, checkDaemon, checkPeer, checkReason, checkRemote } from './validate-peer.ts'
+import { checkAssignment, checkPolicy, checkSet } from './validate-policy.ts'
+import { VERSION_3 } from './version-3.ts'
 
 export type { GobgpErrorCode } from './errors.ts'
 export type { Family, Prefix } from './prefix.ts'
 export type * from './types.ts'
-export { GobgpError, parseCommunity }
+export { GobgpError, parseCommunity, parseLargeCommunity }
 
-type PassedOn = Pick<
-  Dialect,
-  'listOwnPaths' | 'listPeers' | 'deletePeer' | 'listPrefixSets' | 'listPolicies' | 'deletePolicy'
->
-
-export interface GobgpClient extends PassedOn, Pick<Dialect, 'setAssignment' | 'getAssignment'> {
-  /** Asks who answers. UNAVAILABLE when nobody does, UNSUPPORTED_VERSION when it is no gobgpd 3.x. */
+/** The dialect's calls, with their input checked (INVALID_*: nothing was sent), and these besides. */
+export interface GobgpClient extends Omit<Dialect, 'getDaemon' | 'startDaemon' | 'applyPaths'> {
+  /** Asks who answers. UNAVAILABLE when nobody does, UNSUPPORTED_VERSION when it is no gobgpd of version 3 or 4. */
   probe: () => Promise<DaemonInfo>
   /** As probe, but waits until somebody answers, with growing pauses. */
   waitUntilReady: (signal: AbortSignal) => Promise<DaemonInfo>
   /**
-   * Starts BGP in a gobgpd that has none, and refuses otherwise: a second start answers OK, empties the table and opens every policy
-   * while the sessions stay up.
+   * Starts BGP in a gobgpd that has none, and leaves one that has as it is: a second start answers OK, empties the table and opens every
+   * policy while the sessions stay up.
    */
-  startIfIdle: (settings: { asn: number; routerId: string }) => Promise<DaemonInfo>
+  startIfIdle: (settings: DaemonSettings) => Promise<DaemonInfo>
   /** All withdrawals, then all announcements, in batches. Idempotent in both directions. */
   applyPaths: (changes: PathChanges) => Promise<void>
-  addPeer: (peer: PeerSettings) => Promise<void>
-  /** Changed timers end the session. */
-  updatePeer: (peer: PeerSettings) => Promise<void>
-  /** Calls back for each peer once, then for each change; rejects when the stream ends (gobgpd died: UNAVAILABLE). */
-  watchPeers: (onEvent: (event: PeerEvent) => void, signal: AbortSignal) => Promise<never>
-  /** Creates the set when it is new. Paths already refused are not looked at again. */
-  addPrefixSetMembers: (set: PrefixSet) => Promise<void>
-  /** Withdraw the paths first: 3.10 does not take back what a narrower policy no longer allows. */
-  deletePrefixSetMembers: (set: PrefixSet) => Promise<void>
-  addPolicy: (policy: Policy) => Promise<void>
   close: () => void
 }
 
@@ -63,53 +57,113 @@ const READY_PAUSE_MAX_MS = 1_000
 
 export function openGobgpClient({ target }: ClientOptions): GobgpClient {
   const transport = openTransport(target)
-  const dialect = dialectV3(transport)
+  const dialect = openDialect(transport, VERSION_3)
+  return {
+    ...dialect,
+    ...checkedDaemonCalls(dialect),
+    ...checkedPeerCalls(dialect),
+    ...checkedPolicyCalls(dialect),
+    close: transport.close,
+  }
+}
+
+function checkedDaemonCalls(dialect: Dialect) {
   return {
     probe: dialect.getDaemon,
-    waitUntilReady: (signal) => waitUntilReady(dialect, signal),
-    startIfIdle: async (settings) => {
+    waitUntilReady: (signal: AbortSignal) => waitUntilReady(dialect, signal),
+    startIfIdle: async (settings: DaemonSettings) => {
       checkDaemon(settings)
       const daemon = await dialect.getDaemon()
       if (daemon.asn !== 0) return daemon
       await dialect.startDaemon(settings)
       return dialect.getDaemon()
     },
-    applyPaths: async ({ withdraw, announce }) => {
+    applyPaths: async ({ withdraw, announce }: PathChanges) => {
       const prefixes = withdraw.map(checkPathPrefix)
       const paths = announce.map((path) => ({ path, prefix: checkPath(path) }))
       await dialect.applyPaths(prefixes, paths)
     },
-    addPeer: async (peer) => {
+    addBmp: async (station: BmpStation) => {
+      checkBmp(station)
+      await dialect.addBmp(station)
+    },
+  }
+}
+
+function checkedPeerCalls(dialect: Dialect) {
+  return {
+    addPeer: async (peer: PeerSettings) => {
       checkPeer(peer)
       await dialect.addPeer(peer)
     },
-    updatePeer: async (peer) => {
+    updatePeer: async (peer: PeerSettings) => {
       checkPeer(peer)
       await dialect.updatePeer(peer)
     },
-    addPrefixSetMembers: async (set) => {
-      checkPrefixSet(set)
-      await dialect.addPrefixSetMembers(set)
+    deletePeer: async (remote: PeerRemote) => {
+      checkRemote(remote)
+      await dialect.deletePeer(remote)
     },
-    deletePrefixSetMembers: async (set) => {
-      checkPrefixSet(set)
-      await dialect.deletePrefixSetMembers(set)
+    resetPeer: async (remote: PeerRemote | undefined, reset: PeerReset) => {
+      if (remote) checkRemote(remote)
+      if (reset.kind === 'hard') checkReason(reset.reason ?? '')
+      await dialect.resetPeer(remote, reset)
     },
-    addPolicy: async (policy) => {
+    disablePeer: async (remote: PeerRemote, reason: string) => {
+      checkRemote(remote)
+      checkReason(reason)
+      await dialect.disablePeer(remote, reason)
+    },
+    enablePeer: async (remote: PeerRemote) => {
+      checkRemote(remote)
+      await dialect.enablePeer(remote)
+    },
+  }
+}
+
+function checkedPolicyCalls(dialect: Dialect) {
+  return {
+    addSetMembers: async (set: DefinedSet) => {
+      checkSet(set)
+      if (set.kind === 'neighbor' && set.members.length === 0) refuseEmpty(set.name)
+      await dialect.addSetMembers(set)
+    },
+    deleteSetMembers: async (set: DefinedSet) => {
+      checkSet(set)
+      if (set.kind === 'neighbor') await checkNotEmptied(dialect, set)
+      await dialect.deleteSetMembers(set)
+    },
+    addPolicy: async (policy: Policy) => {
       checkPolicy(policy)
+      await checkNeighborSets(dialect, policy)
       await dialect.addPolicy(policy)
     },
-    listOwnPaths: dialect.listOwnPaths,
-    listPeers: dialect.listPeers,
-    deletePeer: dialect.deletePeer,
-    watchPeers: dialect.watchPeers,
-    listPrefixSets: dialect.listPrefixSets,
-    listPolicies: dialect.listPolicies,
-    deletePolicy: dialect.deletePolicy,
-    setAssignment: dialect.setAssignment,
-    getAssignment: dialect.getAssignment,
-    close: transport.close,
+    setAssignment: async (assignment: PolicyAssignment) => {
+      checkAssignment(assignment)
+      await dialect.setAssignment(assignment)
+    },
   }
+}
+
+/** A statement over an empty neighbor set matches every peer. One that does not exist is refused by gobgpd itself. */
+async function checkNeighborSets(dialect: Dialect, policy: Policy): Promise<void> {
+  const named = policy.statements.flatMap(({ conditions }) => conditions.neighborSet ?? [])
+  if (named.length === 0) return
+  for (const { name, members } of await dialect.listSets('neighbor'))
+    if (members.length === 0 && named.includes(name)) refuseEmpty(name)
+}
+
+async function checkNotEmptied(dialect: Dialect, set: NeighborSet): Promise<void> {
+  const present = (await dialect.listSets('neighbor')).find(({ name }) => name === set.name)
+  const leaving = new Set(set.members.map((member) => parsePrefixOrAddress(member)?.text))
+  if (present && present.members.every((member) => leaving.has(member))) refuseEmpty(set.name)
+}
+
+function refuseEmpty(name: string): never {
+  throw new GobgpError(
+    'INVALID_POLICY',
+    `neighbor set ${name} would be empty, and so match every peer. Mend: give it a member, or delete its statements and then the set`,
+  )
 }
 
 async function waitUntilReady(dialect: Dialect, signal: AbortSignal): Promise<DaemonInfo> {

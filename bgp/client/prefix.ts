@@ -44,6 +44,12 @@ export function parsePrefix(text: string): Prefix | undefined {
   return { family: address.family, value: address.value, length, text: `${address.text}/${length}` }
 }
 
+/** An address as the prefix that holds it alone; a prefix as it is. Undefined when the text is neither. */
+export function parsePrefixOrAddress(text: string): Prefix | undefined {
+  const address = parseAddress(text)
+  return parsePrefix(address ? `${address.text}/${familyBits(address.family)}` : text)
+}
+
 function ipv4Value(text: string): bigint {
   return text.split('.').reduce((value, part) => (value << 8n) | BigInt(part), 0n)
 }

@@ -18,6 +18,9 @@ const CALL_TIMEOUT_MS = 20_000
 const RECONNECT_MIN_MS = 100
 const RECONNECT_MAX_MS = 2_000
 
+/** grpc-js takes 4 MiB, gobgpd sends 256: the first message of a watch holds the whole table, some 25 MB for 100 000 paths. */
+const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+
 type AnyMethod = { readonly name: string; readonly parent: { readonly typeName: string } }
 
 export interface Transport {
@@ -52,6 +55,7 @@ export function openTransport(target: string): Transport {
     'grpc.min_reconnect_backoff_ms': RECONNECT_MIN_MS,
     'grpc.max_reconnect_backoff_ms': RECONNECT_MAX_MS,
     'grpc.use_local_subchannel_pool': 1,
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
   })
   const deadline = () => ({ deadline: Date.now() + CALL_TIMEOUT_MS })
 

@@ -16,11 +16,11 @@ export interface PolicyFacts {
 
 /** Adds missing prefix-set members, then brings both directions' policies to what they must be; defaults reject. */
 export async function ensurePolicy(client: GobgpClient, { allowed }: PolicyFacts): Promise<void> {
-  const present = await client.listPrefixSets()
+  const present = await client.listSets('prefix')
   for (const set of desiredSets(allowed)) {
     const members = missingMembers(set, present)
     const exists = present.some(({ name }) => name === set.name)
-    if (members.length > 0 || !exists) await client.addPrefixSetMembers({ name: set.name, members })
+    if (members.length > 0 || !exists) await client.addSetMembers({ ...set, members })
   }
   await ensureAssignment(client, 'import', importPolicy)
   await ensureAssignment(client, 'export', exportPolicy)
@@ -32,15 +32,16 @@ export async function ensurePolicy(client: GobgpClient, { allowed }: PolicyFacts
  */
 export async function narrowPolicy(client: GobgpClient, { allowed }: PolicyFacts): Promise<void> {
   const desired = desiredSets(allowed)
-  for (const set of await client.listPrefixSets()) {
+  for (const set of await client.listSets('prefix')) {
     const wanted = desired.find(({ name }) => name === set.name)
     const members = wanted ? missingMembers(set, [wanted]) : []
-    if (members.length > 0) await client.deletePrefixSetMembers({ name: set.name, members })
+    if (members.length > 0) await client.deleteSetMembers({ ...set, members })
   }
 }
 
 function desiredSets(allowed: readonly AllowedPrefix[]): PrefixSet[] {
   return FAMILIES.map((family) => ({
+    kind: 'prefix',
     name: FAMILY_SETS[family].prefixSet,
     members: allowed.filter((row) => row.family === family),
   }))
@@ -57,7 +58,7 @@ function missingMembers(set: PrefixSet, others: readonly PrefixSet[]): PrefixSet
 
 function importPolicy(suffix: string): Policy {
   const name = LOCAL_ONLY_POLICY + suffix
-  return { name, statements: [{ name, localOnly: true, action: 'accept' }] }
+  return { name, statements: [{ name, conditions: { routeType: 'local' }, action: 'accept' }] }
 }
 
 function exportPolicy(suffix: string): Policy {
@@ -65,8 +66,7 @@ function exportPolicy(suffix: string): Policy {
     name: OWN_PREFIXES_POLICY + suffix,
     statements: FAMILIES.map((family) => ({
       name: FAMILY_SETS[family].exportStatement + suffix,
-      prefixSet: FAMILY_SETS[family].prefixSet,
-      localOnly: true,
+      conditions: { prefixSet: FAMILY_SETS[family].prefixSet, routeType: 'local' },
       action: 'accept',
     })),
   }
@@ -104,12 +104,7 @@ function sameStatements(left: Policy, right: Policy): boolean {
   const content = (policy: Policy) =>
     JSON.stringify(
       policy.statements
-        .map(({ prefixSet, localOnly, action, addCommunities }) => [
-          prefixSet ?? '',
-          localOnly,
-          action,
-          addCommunities ?? [],
-        ])
+        .map(({ conditions, changes = {}, action }) => JSON.stringify([conditions, changes, action]))
         .sort(),
     )
   return content(left) === content(right)

@@ -1,7 +1,7 @@
 // Peers as the configuration names them → gobgpd. One session per family and link, each carrying its own family alone: an IPv6 route
 // over an IPv4 session leaves with a next hop that routers refuse, or accept and blackhole.
 
-import type { GobgpClient, Peer, PeerSettings } from '../../bgp/client/gobgp-grpc-client.ts'
+import type { GobgpClient, Peer, PeerRemote, PeerSettings } from '../../bgp/client/gobgp-grpc-client.ts'
 import type { Family } from '../model/address.ts'
 
 const HOLD_SECONDS = 9
@@ -22,9 +22,9 @@ export interface SpeakerPeer {
 
 export function peerSettings(peer: SpeakerPeer, localRestarting: boolean): PeerSettings {
   return {
-    address: peer.address,
+    remote: { kind: 'address', address: peer.address },
     asn: peer.asn,
-    family: peer.family,
+    families: [peer.family],
     ...(peer.localAddress === undefined ? {} : { localAddress: peer.localAddress }),
     port: peer.port ?? 179,
     holdSeconds: HOLD_SECONDS,
@@ -43,14 +43,18 @@ export async function ensurePeers(
 ): Promise<void> {
   const desired = wanted.map((peer) => peerSettings(peer, localRestarting))
   for (const peer of present) {
-    const twin = desired.find(({ address }) => address === peer.settings.address)
+    const twin = desired.find(({ remote }) => nameOf(remote) === nameOf(peer.settings.remote))
     if (twin && sameSettings(peer.settings, twin)) continue
-    await client.deletePeer(peer.settings.address)
+    await client.deletePeer(peer.settings.remote)
   }
   for (const peer of desired) {
-    const twin = present.find(({ settings }) => settings.address === peer.address)
+    const twin = present.find(({ settings }) => nameOf(settings.remote) === nameOf(peer.remote))
     if (!twin || !sameSettings(twin.settings, peer)) await client.addPeer(peer)
   }
+}
+
+function nameOf(remote: PeerRemote): string {
+  return remote.kind === 'address' ? remote.address : remote.interface
 }
 
 /** Whether the session restarts is a matter of the moment, not a difference worth ending a session for. */
@@ -58,7 +62,7 @@ function sameSettings(left: PeerSettings, right: PeerSettings): boolean {
   const comparable = (peer: PeerSettings) =>
     [
       peer.asn,
-      peer.family,
+      peer.families.join(),
       peer.localAddress,
       peer.port,
       peer.holdSeconds,

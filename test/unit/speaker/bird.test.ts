@@ -62,7 +62,8 @@ t.test('with BIRD as the router', async (t) => {
   await t.test('what the router announces is not taken', async (t) => {
     const client = openGobgpClient({ target: bed.target })
     t.teardown(() => client.close())
-    const received = async () => (await client.listPeers()).map(({ status }) => status.received)
+    const received = async () =>
+      (await client.listPeers()).flatMap(({ status }) => status.families.map((row) => row.received))
     await until('the static route was received', async () => (await received()).includes(1))
     const table = execFileSync('gobgp', ['--target', bed.target, 'global', 'rib'], { encoding: 'utf8' })
     t.match(table, '203.0.113.7/32')

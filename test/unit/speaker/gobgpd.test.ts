@@ -76,7 +76,7 @@ t.test('with gobgpd alone', async (t) => {
       { prefix: '203.0.113.8/32', communities: ['65535:0', '65101:9'] },
     ])
     t.same(await client.listOwnPaths('ipv6'), [])
-    const sets = await client.listPrefixSets()
+    const sets = await client.listSets('prefix')
     t.same(sets.map(({ name, members }) => [name, members.length]).sort(), [
       ['weir-allowed-ipv4', 3],
       ['weir-allowed-ipv6', 0],
@@ -92,7 +92,7 @@ t.test('with gobgpd alone', async (t) => {
     await restart('-t', 'toml', '-f', boot)
     const open = {
       name: 'weir-open',
-      statements: [{ name: 'weir-open', localOnly: false, action: 'accept' as const }],
+      statements: [{ name: 'weir-open', conditions: {}, action: 'accept' as const }],
     }
     await client.addPolicy(open)
     await client.setAssignment({ direction: 'export', policies: ['weir-open'], defaultAction: 'accept' })
@@ -107,7 +107,9 @@ t.test('with gobgpd alone', async (t) => {
     const inForce = (await client.listPolicies()).find(({ name }) => name === policies[0])
     t.ok(
       policies.length === 1 &&
-        inForce?.statements.every(({ localOnly, prefixSet }) => localOnly && prefixSet),
+        inForce?.statements.every(
+          ({ conditions }) => conditions.routeType === 'local' && conditions.prefixSet,
+        ),
     )
     await speaker.close()
   })

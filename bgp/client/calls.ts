@@ -1,0 +1,257 @@
+// The calls of the dialect, in either version: what differs is in `version`.
+
+import { timestampMs } from '@bufbuild/protobuf/wkt'
+import { RouteAction } from '../proto/gobgp-v3.gen.ts'
+import type { CheckedPath, DaemonCalls, Dialect, PathCalls, PeerCalls, PolicyCalls } from './dialect.ts'
+import { GobgpError } from './errors.ts'
+import { packFamily } from './family.ts'
+import { isOwn, packAnnouncement, packWithdrawal, readBestRoutes, readPath, readRoute } from './pack-path.ts'
+import { addressInUse, packPeer, readPeer, readPeerEvent } from './pack-peer.ts'
+import {
+  DIRECTIONS,
+  packAssignment,
+  packPolicy,
+  packSet,
+  readAssignment,
+  readPolicy,
+  readSet,
+} from './pack-policy.ts'
+import type { Prefix } from './prefix.ts'
+import type { Transport } from './transport.ts'
+import type { PeerRemote, PolicyDirection } from './types.ts'
+import type { Version } from './version.ts'
+
+/** Measured best between 100 and 500: fewer lose to per-message cost, more stall gobgpd's single worker. */
+const PATHS_PER_MESSAGE = 200
+
+/** Assignments other than this one belong to route-server clients. */
+const GLOBAL_ASSIGNMENT = 'global'
+
+/** No listener: the node opens its sessions itself, and port 179 stays closed. */
+const LISTEN_PORT_NONE = -1
+
+/** gobgpd's word for it; an empty address means the same in other calls, which is why none is ever sent. */
+const EVERY_PEER = 'all'
+
+export function openDialect(transport: Transport, version: Version): Dialect {
+  return {
+    ...daemonCalls(transport, version),
+    ...pathCalls(transport, version),
+    ...peerCalls(transport, version),
+    ...policyCalls(transport, version),
+  }
+}
+
+function daemonCalls(transport: Transport, version: Version): DaemonCalls {
+  const { api } = version
+  return {
+    getDaemon: async () => {
+      const { global } = await transport.unary(api.getBgp, {})
+      return { asn: global?.asn ?? 0, routerId: global?.routerId ?? '', apiVersion: version.number }
+    },
+    startDaemon: async ({ asn, routerId, listenPort, listenAddresses, useMultiplePaths }) => {
+      await transport.unary(api.startBgp, {
+        global: {
+          asn,
+          routerId,
+          listenPort: listenPort ?? LISTEN_PORT_NONE,
+          listenAddresses: [...(listenAddresses ?? [])],
+          useMultiplePaths: useMultiplePaths ?? false,
+        },
+      })
+    },
+    stopDaemon: async (keepRoutes) => {
+      const request = version.packStop(keepRoutes)
+      if (!request)
+        throw new GobgpError(
+          'UNSUPPORTED',
+          'gobgpd 3.x cannot stop BGP so that peers keep its routes. Mend: kill it (SIGKILL), which graceful restart covers',
+        )
+      await transport.unary(api.stopBgp, request)
+    },
+    addBmp: async (station) => {
+      await transport.unary(api.addBmp, version.packBmp(station))
+    },
+    deleteBmp: async ({ address, port }) => {
+      await transport.unary(api.deleteBmp, { address, port })
+    },
+    listBmp: async () => {
+      const answers = await transport.collect(api.listBmp, {})
+      return answers.map(({ station }) => {
+        const up = station?.state?.uptime
+        const down = station?.state?.downtime
+        const isUp = up && timestampMs(up) > 0 && (!down || timestampMs(up) >= timestampMs(down))
+        return {
+          address: station?.conf?.address ?? '',
+          port: station?.conf?.port ?? 0,
+          ...(isUp ? { upSinceMs: timestampMs(up) } : {}),
+        }
+      })
+    },
+  }
+}
+
+function pathCalls(transport: Transport, version: Version): PathCalls {
+  const { api, numbers } = version
+  return {
+    applyPaths: async (withdraw, announce) => {
+      if (withdraw.length + announce.length === 0) return
+      await transport.send(api.addPathStream, batches(version, withdraw, announce))
+    },
+    listOwnPaths: async (family) => {
+      const answers = await transport.collect(api.listPath, {
+        tableType: numbers.table.global,
+        family: packFamily(family),
+      })
+      return answers
+        .flatMap((answer) => answer.destination?.paths ?? [])
+        .filter(isOwn)
+        .flatMap((path) => readPath(version, path) ?? [])
+    },
+    listRoutes: async (table, family) => {
+      const answers = await transport.collect(api.listPath, {
+        tableType: numbers.table[table.kind],
+        family: packFamily(family),
+        ...(table.kind === 'global' ? {} : { name: table.peer }),
+      })
+      return answers
+        .flatMap((answer) => answer.destination?.paths ?? [])
+        .flatMap((path) => readRoute(version, path) ?? [])
+    },
+    watchRoutes: (onChange, signal) =>
+      transport.follow(
+        api.watchEvent,
+        { table: { filters: [{ type: numbers.watchBest, init: true }] } },
+        ({ event }) => {
+          if (event.case === 'table') onChange(readBestRoutes(version, event.value.paths))
+        },
+        signal,
+      ),
+  }
+}
+
+function* batches(version: Version, withdraw: readonly Prefix[], announce: readonly CheckedPath[]) {
+  const paths = [
+    ...withdraw.map((prefix) => packWithdrawal(version, prefix)),
+    ...announce.map((path) => packAnnouncement(version, path)),
+  ]
+  for (let start = 0; start < paths.length; start += PATHS_PER_MESSAGE)
+    yield { tableType: version.numbers.table.global, paths: paths.slice(start, start + PATHS_PER_MESSAGE) }
+}
+
+function peerCalls(transport: Transport, version: Version): PeerCalls {
+  const { api, numbers } = version
+  // Without enableAdvertised the count of advertised paths reads 0.
+  const list = async (enableAdvertised: boolean) => {
+    const answers = await transport.collect(api.listPeer, { enableAdvertised })
+    return answers.flatMap(({ peer }) => (peer ? [peer] : []))
+  }
+  /** gobgpd's calls want the address in use, of an unnumbered peer too: its own resolution of the interface may have changed since. */
+  const addressOf = async (remote: PeerRemote) => {
+    if (remote.kind === 'address') return remote.address
+    const peer = (await list(false)).find(({ conf }) => conf?.neighborInterface === remote.interface)
+    if (peer && addressInUse(peer) !== '') return addressInUse(peer)
+    throw new GobgpError('REFUSED', `gobgpd has no unnumbered peer on interface ${remote.interface}`)
+  }
+  return {
+    addPeer: async (peer) => {
+      await transport.unary(api.addPeer, { peer: packPeer(peer) })
+    },
+    updatePeer: async (peer) => {
+      await transport.unary(api.updatePeer, {
+        peer: { ...packPeer(peer), state: { neighborAddress: await addressOf(peer.remote) } },
+        doSoftResetIn: true,
+      })
+    },
+    deletePeer: async (remote) => {
+      await transport.unary(api.deletePeer, { address: await addressOf(remote) })
+    },
+    listPeers: async () => (await list(true)).map((peer) => readPeer(version, peer)),
+    watchPeers: (onEvent, signal) =>
+      transport.follow(
+        api.watchEvent,
+        { peer: {} },
+        (message) => {
+          const event =
+            message.event.case === 'peer' ? readPeerEvent(version, message.event.value) : undefined
+          if (event) onEvent(event)
+        },
+        signal,
+      ),
+    resetPeer: async (remote, reset) => {
+      const address = remote ? await addressOf(remote) : EVERY_PEER
+      await transport.unary(
+        api.resetPeer,
+        reset.kind === 'soft'
+          ? { address, soft: true, direction: numbers.reset[reset.direction] }
+          : { address, soft: false, communication: reset.reason ?? '' },
+      )
+    },
+    disablePeer: async (remote, reason) => {
+      await transport.unary(api.disablePeer, { address: await addressOf(remote), communication: reason })
+    },
+    enablePeer: async (remote) => {
+      await transport.unary(api.enablePeer, { address: await addressOf(remote) })
+    },
+  }
+}
+
+function policyCalls(transport: Transport, version: Version): PolicyCalls {
+  const { api, numbers } = version
+  const partOf = (direction: PolicyDirection, policies: readonly string[]) => ({
+    name: GLOBAL_ASSIGNMENT,
+    direction: DIRECTIONS[direction],
+    policies: policies.map((name) => ({ name })),
+    // NONE leaves the default in force.
+    defaultAction: RouteAction.NONE,
+  })
+  return {
+    addSetMembers: async (set) => {
+      await transport.unary(api.addDefinedSet, { definedSet: packSet(numbers, set) })
+    },
+    deleteSetMembers: async (set) => {
+      await transport.unary(api.deleteDefinedSet, { definedSet: packSet(numbers, set), all: false })
+    },
+    deleteSet: async (kind, name) => {
+      await transport.unary(api.deleteDefinedSet, {
+        definedSet: { definedType: numbers.set[kind], name },
+        all: true,
+      })
+    },
+    listSets: async (kind) => {
+      const answers = await transport.collect(api.listDefinedSet, { definedType: numbers.set[kind] })
+      return answers.flatMap(({ definedSet }) => (definedSet ? [readSet(kind, definedSet)] : []))
+    },
+    addPolicy: async (policy) => {
+      await transport.unary(api.addPolicy, { policy: packPolicy(numbers, policy) })
+    },
+    deletePolicy: async (name) => {
+      await transport.unary(api.deletePolicy, { policy: { name }, all: true })
+    },
+    listPolicies: async () => {
+      const answers = await transport.collect(api.listPolicy, {})
+      return answers.flatMap(({ policy }) => (policy ? [readPolicy(numbers, policy)] : []))
+    },
+    setAssignment: async (assignment) => {
+      await transport.unary(api.setPolicyAssignment, {
+        assignment: { name: GLOBAL_ASSIGNMENT, ...packAssignment(assignment) },
+      })
+    },
+    appendAssignment: async (direction, policies) => {
+      await transport.unary(api.addPolicyAssignment, { assignment: partOf(direction, policies) })
+    },
+    removeAssignment: async (direction, policies) => {
+      await transport.unary(api.deletePolicyAssignment, {
+        assignment: partOf(direction, policies),
+        all: false,
+      })
+    },
+    getAssignment: async (direction) => {
+      const answers = await transport.collect(api.listPolicyAssignment, {
+        name: GLOBAL_ASSIGNMENT,
+        direction: DIRECTIONS[direction],
+      })
+      return readAssignment(direction, answers[0]?.assignment)
+    },
+  }
+}
