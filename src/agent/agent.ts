@@ -246,12 +246,13 @@ function begin(ground: Ground, late: Late, { plan, surroundings, monitoring, rou
     log,
     observer: monitoring,
     onApplied: (applied) => {
+      // Addresses that Services have are served before others get theirs.
+      late.allocator ??= new AddressAllocator({ client, nodeName, pools, services, events, log })
       sockets.applied()
       surroundings.startLooking()
       return routing.update(applied)
     },
   })
-  late.allocator = new AddressAllocator({ client, nodeName, pools, services, events, log })
   late.masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
   log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
 }
@@ -268,9 +269,10 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   early.capacity.close()
   early.ring.stop()
   early.surroundings.close()
-  await late.allocator?.close()
   await late.masquerade?.close()
+  // Its last round may bring the allocator into being.
   await late.loop?.close()
+  await late.allocator?.close()
   await late.sockets?.close()
   early.monitoring.close()
   await early.routing.close()

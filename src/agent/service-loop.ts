@@ -33,6 +33,7 @@ const RETRY_MAX_MS = 10_000
 const ROOM_RETRY_MS = 10_000
 /** Graces are a minute; whether one ends a second later matters to nobody. */
 const RETIRE_STEP_MS = 1000
+const RETIRE_RETRY_MS = 10_000
 /** A round gives way to health answers, watches and timers after this much work at a stretch. */
 const STRETCH_MS = 10
 /** From so many objects on, rows are written together: for fewer the gathering costs more than it saves. */
@@ -141,13 +142,14 @@ export class ServiceLoop {
     await this.#applyServices(this.#dirtyServices())
     const isComplete = this.#hasPruned || this.#isComplete
     if (!this.#hasPruned && isComplete) {
+      await setImmediate()
       this.#options.datapath.services.prune()
       this.#options.datapath.nexthops.prune()
       this.#options.datapath.finishMigration()
       this.#hasPruned = true
       this.#options.log.info({ services: this.#served.size }, 'the kernel holds every Service')
     }
-    const dueMs = this.#options.datapath.retire()
+    const dueMs = this.#retire()
     if (dueMs !== undefined) this.#rounds.requestIn(retireIn(dueMs, Date.now()))
     if (this.#again.size > 0) this.#rounds.request()
     const waits = [
@@ -160,6 +162,17 @@ export class ServiceLoop {
     const written = this.#written
     this.#written = new Set()
     await this.#options.onApplied(new Map([...written].map((key) => [key, this.#served.get(key)])))
+  }
+
+  /** What the kernel does not take back holds nothing else up. */
+  #retire(): number | undefined {
+    try {
+      return this.#options.datapath.retire()
+    } catch (error) {
+      const details = { err: error, retryInMs: RETIRE_RETRY_MS }
+      this.#options.log.error(details, 'giving rows back to the datapath failed; trying again')
+      return Date.now() + RETIRE_RETRY_MS
+    }
   }
 
   /** Before the first prune, which would take what nobody holds out of the filter. */
@@ -178,7 +191,7 @@ export class ServiceLoop {
     // An attempt that threw may have moved rows without telling which: its repetition places every backend anew.
     const isRepetition = this.#networkHalfWritten
     this.#networkHalfWritten = true
-    datapath.attachUplinks(facts.uplinks)
+    await datapath.attachUplinks(facts.uplinks)
     datapath.attachPods([...facts.pods.map((pod) => pod.ifindex), ...facts.unknownPods.values()])
     const others: Node[] = []
     let self = unknownNode(plan.nodeName)
@@ -191,7 +204,7 @@ export class ServiceLoop {
     const unknownPods = new Set(facts.unknownPods.keys())
     const movedPods = datapath.nexthops.setPods(facts.pods, unknownPods)
     datapath.namespaces.set(self.internalIps, facts.pods, unknownPods)
-    const movedNodes = datapath.nexthops.setNodes(self, others, facts.uplinks)
+    const movedNodes = await inTurns(datapath.nexthops.setNodesInSteps(self, others, facts.uplinks))
     if (isRepetition || movedPods.size > 0 || movedNodes.size > 0)
       datapath.services.refreshPlacement(
         (backend) => isRepetition || movedPods.has(backend.address) || movedNodes.has(backend.nodeName ?? ''),
@@ -309,6 +322,15 @@ export class ServiceLoop {
   /** Freed ranges and numbers rest a minute, so room comes by itself when others shrink. */
   #waitForRoom(key: ObjectKey): void {
     this.#waitingForRoom.set(key, Date.now() + ROOM_RETRY_MS)
+  }
+}
+
+/** Others get their turn between two steps. */
+async function inTurns<Result>(steps: Generator<undefined, Result>): Promise<Result> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+    await setImmediate()
   }
 }
 

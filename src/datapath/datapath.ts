@@ -1,6 +1,7 @@
 // The kernel half as one object: loaded, attached, and with its writers. Closing it gives descriptors up and nothing else:
 // programs and maps are pinned and go on.
 
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { RingBuffer } from '../sys/libbpf-ts/index.ts'
@@ -133,14 +134,18 @@ export class Datapath {
     return up.length > 0 && up.every((uplink) => attached.has(uplink.ifindex))
   }
 
-  /** Attaches to every uplink that is there. One that refuses is told once and tried again next time. */
-  attachUplinks(uplinks: readonly Uplink[]): void {
+  /**
+   * Attaches to every uplink that is there. One that refuses is told once and tried again next time. What the kernel does for a
+   * device takes tens of milliseconds, so others get their turn behind each.
+   */
+  async attachUplinks(uplinks: readonly Uplink[]): Promise<void> {
     this.#attachments.keepUplinks(new Set(uplinks.map((uplink) => uplink.ifindex)))
     for (const { name, ifindex } of uplinks) {
       try {
         const before = this.#attachments.uplinks.get(ifindex)
         this.#attachments.attachUplink(this.#loaded.uplink, name, ifindex, this.#uplinkHook)
         const { hook, reason } = this.#attachments.uplinks.get(ifindex) ?? {}
+        if (!before) await setImmediate()
         if (hook === 'tc' && reason !== before?.reason)
           this.#log.warn({ uplink: name, reason }, 'the uplink is served at tc instead of XDP')
         this.#failedUplinks.delete(name)

@@ -9,6 +9,7 @@ import { IdPool } from './id-pool.ts'
 import type { EndpointValue, NexthopTables, NexthopValue, NodeValue } from './kernel-tables.ts'
 import {
   type Gateway,
+  type Member,
   type PlannedNexthop,
   type PodDevice,
   planPodDevice,
@@ -24,6 +25,8 @@ import { setIfRoom } from './room.ts'
 const GRACE_MS = 60_000
 /** Row 0 of node numbers is this node. */
 const SELF_NODE_ID = 0
+/** Rows written before others get their turn: some 5 ms where all are new. */
+const NODES_AT_A_STRETCH = 1000
 
 const GROUP_ROW: Readonly<Record<Family, number>> = {
   ipv4: NexthopRow.NEXTHOP_UPLINKS_IPV4,
@@ -98,10 +101,27 @@ export class NexthopMaps {
    * @returns names of nodes whose numbers changed: their backends must be placed anew
    */
   setNodes(self: Node, others: readonly Node[], uplinks: readonly Uplink[]): ReadonlySet<string> {
+    const steps = this.setNodesInSteps(self, others, uplinks)
+    for (;;) {
+      const step = steps.next()
+      if (step.done) return step.value
+    }
+  }
+
+  /** The same for thousands of nodes, with pauses in which others may run; nothing else may be set in them. */
+  *setNodesInSteps(
+    self: Node,
+    others: readonly Node[],
+    uplinks: readonly Uplink[],
+  ): Generator<undefined, ReadonlySet<string>> {
     const changed = new Set<string>()
     const wanted = new Map<Address, NodeValue>()
+    const hasWayOut = (family: Family) => this.#hasWayOut(family)
+    let count = 0
     for (const other of others) {
-      const tunnel = tunnelAddresses(self, other, (family) => this.#hasWayOut(family))
+      count += 1
+      if (count % NODES_AT_A_STRETCH === 0) yield
+      const tunnel = tunnelAddresses(self, other, hasWayOut)
       if (!tunnel) continue
       if (!this.#nodeRows.has(other.name)) changed.add(other.name)
       const row = this.#adoptNode(other.name, tunnel.remote)
@@ -110,6 +130,8 @@ export class NexthopMaps {
     }
     for (const address of this.#nodes.keys()) if (!wanted.has(address)) this.#dropNode(address)
     for (const [address, value] of wanted) {
+      count += 1
+      if (count % NODES_AT_A_STRETCH === 0) yield
       const current = this.#nodes.get(address)
       if (current?.nodeId === value.nodeId && current.nexthopId === value.nexthopId) continue
       // Without room for it, what this node tunnels is refused; the fill of the table tells.
@@ -268,11 +290,23 @@ function equalEndpoints(a: EndpointValue, b: EndpointValue): boolean {
   )
 }
 
-/** Rows are small; their text decides, Uint8Arrays included. */
 function equalNexthops(a: NexthopValue, b: NexthopValue): boolean {
-  return describe(a) === describe(b)
+  return a.via === b.via && equalPlanned(a.planned, b.planned)
 }
 
-function describe(value: NexthopValue): string {
-  return JSON.stringify(value, (_key, part: unknown) => (part instanceof Uint8Array ? [...part] : part))
+function equalPlanned(a: PlannedNexthop, b: PlannedNexthop): boolean {
+  if (a.mtu !== b.mtu) return false
+  if (a.kind === 'tunnel') return b.kind === 'tunnel' && a.remote === b.remote
+  if (a.kind === 'device')
+    return b.kind === 'device' && a.redirect === b.redirect && equalMembers([a.member], [b.member])
+  return b.kind === 'group' && equalMembers(a.members, b.members)
+}
+
+function equalMembers(a: readonly (Member | undefined)[], b: readonly (Member | undefined)[]): boolean {
+  return a.length === b.length && a.every((member, index) => equalMember(member, b[index]))
+}
+
+function equalMember(a: Member | undefined, b: Member | undefined): boolean {
+  if (!a || !b) return a === b
+  return a.ifindex === b.ifindex && equalBytes(a.destination, b.destination) && equalBytes(a.source, b.source)
 }
