@@ -3,7 +3,7 @@
 
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { FrontendFilter } from '../../src/datapath/frontend-filter.ts'
-import type { BackendValue, FrontendKey, FrontendValue } from '../../src/datapath/kernel-tables.ts'
+import type { BackendValue, FrontendKey, FrontendValue, TakesMany } from '../../src/datapath/kernel-tables.ts'
 import type { LoadedDatapath } from '../../src/datapath/load.ts'
 import { type DatapathTables, datapathTables } from '../../src/datapath/maps.ts'
 import { ServiceCidrs } from '../../src/datapath/service-cidrs.ts'
@@ -66,15 +66,24 @@ export class Services {
   write(count: number): void {
     const all = Array.from({ length: count }, (_, index) => index)
     for (const family of FAMILIES) {
-      this.#tables.backends.setMany(backendsOf(family, all))
+      writeAll(this.#tables.backends, backendsOf(family, all))
       for (const service of all) {
         this.#filter.hold(clusterIp(family, service))
         for (let slot = 0; slot < ENDPOINTS; slot += 1)
           this.#tables.slots[slotBase(family, service) + slot] = backendId(family, service, slot)
       }
-      this.#tables.frontends.setMany(all.flatMap((service) => frontendsOf(family, service)))
+      writeAll(
+        this.#tables.frontends,
+        all.flatMap((service) => frontendsOf(family, service)),
+      )
     }
   }
+}
+
+function writeAll<Key, Value>(table: TakesMany<Key, Value>, rows: readonly (readonly [Key, Value])[]): void {
+  const batch = table.batch()
+  for (const [key, value] of rows) batch.add(key, value)
+  batch.write()
 }
 
 function backendsOf(family: Family, services: readonly number[]): (readonly [number, BackendValue])[] {

@@ -7,10 +7,14 @@
 // too: what they answer is looked up on its way out of the uplinks.
 //
 // Services may differ about an endpoint (one publishes what is not ready); the row says the best that any of them says.
+//
+// The kernel may refuse any write. Who counts on a row (`acquire`, `update`) is told by a throw, and is counted only when it succeeded.
+// Who lets go of one never fails: what could not be written then is owed, and `wake` writes it.
 
 import type { BackendStateName, DesiredBackend } from '../services/desired.ts'
 import { backendName } from '../services/desired.ts'
 import { NexthopRow } from './abi.gen.ts'
+import { BackendColumns } from './backend-columns.ts'
 import type { FrontendFilter } from './frontend-filter.ts'
 import { IdPool } from './id-pool.ts'
 import type { BackendKey, BackendValue, KernelArray, KernelHash } from './kernel-tables.ts'
@@ -28,29 +32,27 @@ export interface BackendPlacing {
   readonly placeAgain?: (value: BackendValue) => BackendPlacement
 }
 
-/** How many list it in each state. */
-interface Row extends Record<BackendStateName, number> {
-  readonly id: number
-  readonly name: string
-  /** How many list it in all. */
-  references: number
-  /** Whether `backend_ids` leads here, as far as this process knows. */
-  isNamed: boolean
-  value: BackendValue
-}
-
 export class BackendRows {
   readonly #backends: KernelArray<BackendValue>
   readonly #ids: KernelHash<BackendKey, number>
   readonly #pool: IdPool
   readonly #place: (backend: DesiredBackend) => BackendPlacement
   readonly #placeAgain: (value: BackendValue) => BackendPlacement
-  readonly #rows = new Map<string, Row>()
-  readonly #byId: (Row | undefined)[] = []
+  readonly #idOf = new Map<string, number>()
+  /** By number, as all that follows. */
+  readonly #names: (string | undefined)[] = []
+  /** As far as this process knows. */
+  readonly #values: BackendColumns
+  /** How many list it in each state. */
+  readonly #counts: Readonly<Record<BackendStateName, Uint32Array>>
+  /** 1: `backend_ids` leads here, as far as this process knows. */
+  readonly #areNamed: Uint8Array
   readonly #filter: FrontendFilter
-  readonly #lingering = new Set<Row>()
-  /** Numbers of rows whose address the filter holds. */
+  readonly #lingering = new Set<number>()
+  /** Whose address the filter holds. */
   readonly #held = new Set<number>()
+  /** What the kernel has of them is not what their counts say, for it refused. */
+  readonly #owed = new Set<number>()
 
   constructor(
     tables: { backends: KernelArray<BackendValue>; backendIds: KernelHash<BackendKey, number> },
@@ -63,30 +65,39 @@ export class BackendRows {
     this.#filter = filter
     this.#place = place
     this.#placeAgain = placeAgain
+    const { length } = tables.backends
+    this.#values = new BackendColumns(length)
+    this.#areNamed = new Uint8Array(length)
+    const column = () => new Uint32Array(length)
+    this.#counts = { active: column(), terminating: column(), gone: column() }
     // Number 0 means "none" in a slot.
-    this.#pool = new IdPool(1, tables.backends.length, graceMs)
+    this.#pool = new IdPool(1, length, graceMs)
   }
 
   get used(): number {
-    return this.#rows.size
+    return this.#idOf.size
   }
 
   *rows(): Generator<readonly [number, BackendValue]> {
-    for (const { id, value } of this.#rows.values()) yield [id, value]
+    for (const id of this.#idOf.values()) {
+      const value = this.#values.get(id)
+      if (value) yield [id, value]
+    }
   }
 
   /** Takes over the rows an earlier process left. They have no reference until a Service claims them. */
   adopt(): void {
     for (const [id, value] of this.#backends.entries()) {
-      const name = backendName(value)
       this.#pool.claim(id)
-      this.#add(id, name, value)
+      this.#add(id, backendName(value))
+      this.#values.set(id, value)
       this.#holdAddress(id, value)
     }
     const astray: BackendKey[] = []
     for (const [key, id] of this.#ids.entries()) {
-      const row = this.#byId[id]
-      if (row && isSame(row.value, key) && this.#rows.get(row.name) === row) row.isNamed = true
+      const name = this.#names[id]
+      if (name !== undefined && name === backendName(key) && this.#idOf.get(name) === id)
+        this.#areNamed[id] = 1
       else astray.push(key)
     }
     // A process killed between two writes leaves a row without its key, or a key that leads elsewhere.
@@ -94,87 +105,109 @@ export class BackendRows {
   }
 
   /** Adds a reference. @returns the number, or undefined when `backends` is full */
-  acquire(backend: DesiredBackend): number | undefined {
-    const row = this.#rows.get(backend.name) ?? this.#create(backend)
-    if (!row) return undefined
-    if (row.references === 0) this.#pool.claim(row.id)
-    this.#lingering.delete(row)
-    row[backend.state] += 1
+  acquire(backend: DesiredBackend, nowMs: number): number | undefined {
+    const id = this.#idOf.get(backend.name) ?? this.#create(backend.name)
+    if (id === undefined) return undefined
+    const isFirst = this.#references(id) === 0
+    if (isFirst) this.#pool.claim(id)
+    this.#count(id, backend.state, 1)
     try {
-      this.#refresh(row, backend)
+      this.#refresh(id, backend)
     } catch (error) {
-      row[backend.state] -= 1
+      this.#count(id, backend.state, -1)
+      if (isFirst) this.#pool.release(id, nowMs)
+      this.#settleOrOwe(id)
       throw error
     }
-    row.references += 1
-    return row.id
+    this.#lingering.delete(id)
+    this.#owed.delete(id)
+    return id
   }
 
   /** Writes the row anew where its state or placement differs. */
   update(backend: DesiredBackend): void {
-    const row = this.#rows.get(backend.name)
-    if (row) this.#refresh(row, backend)
+    const id = this.#idOf.get(backend.name)
+    if (id !== undefined) this.#refresh(id, backend)
   }
 
-  #refresh(row: Row, backend: DesiredBackend): void {
+  #refresh(id: number, backend: DesiredBackend): void {
     const { address, port, protocol } = backend
     const { isLocal, nexthopId, nodeId } = this.#place(backend)
-    this.#write(row, { address, port, protocol, state: bestOf(row), isLocal, nexthopId, nodeId })
-    if (row.isNamed) return
-    this.#ids.set(backend, row.id)
-    row.isNamed = true
+    this.#write(id, { address, port, protocol, state: this.#bestOf(id), isLocal, nexthopId, nodeId })
+    if (this.#areNamed[id] === 1) return
+    this.#ids.set(backend, id)
+    this.#areNamed[id] = 1
   }
 
   /** Whether anybody lists it, be it for its old flows alone. */
   holds(backend: BackendKey): boolean {
-    return (this.#rows.get(backendName(backend))?.references ?? 0) > 0
+    const id = this.#idOf.get(backendName(backend))
+    return id !== undefined && this.#references(id) > 0
   }
 
   /** Places those anew that nobody lists any more; a row to which there is no way now is gone. */
   refreshLingering(): void {
-    for (const row of this.#lingering) this.#write(row, this.#lingeringValue(row))
+    for (const id of this.#lingering) {
+      const value = this.#values.get(id)
+      if (value) this.#write(id, this.#lingeringValue(value))
+    }
   }
 
   /** Drops a reference that was added in the same state; after the last one the row rests. */
   release(backend: DesiredBackend, nowMs: number): void {
-    const row = this.#rows.get(backend.name)
-    if (!row || row[backend.state] === 0)
+    const id = this.#idOf.get(backend.name)
+    if (id === undefined || this.#counts[backend.state][id] === 0)
       throw new RangeError(`backend ${backend.name} has no reference to drop`)
-    row[backend.state] -= 1
-    row.references -= 1
-    if (row.references === 0) this.#rest(row, nowMs)
-    else this.#write(row, { ...row.value, state: bestOf(row) })
+    this.#count(id, backend.state, -1)
+    if (this.#references(id) === 0) this.#pool.release(id, nowMs)
+    this.#settleOrOwe(id)
   }
 
   /** After the first full plan: what nobody claimed rests. What a Service claimed and let go again rests already. */
   releaseUnclaimed(nowMs: number): void {
-    for (const row of this.#rows.values())
-      if (row.references === 0 && this.#pool.isUsed(row.id)) this.#rest(row, nowMs)
-  }
-
-  /** Forgets the rows whose rest is over and that no flow names. */
-  wake(nowMs: number, isNamed: (id: number) => boolean): void {
-    for (const id of this.#pool.wake(nowMs, isNamed)) {
-      const row = this.#byId[id]
-      if (row) this.#unname(row)
-      this.#backends.set(id, undefined)
-      this.#byId[id] = undefined
-      if (!row) continue
-      if (this.#held.delete(id)) this.#filter.release(row.value.address)
-      this.#rows.delete(row.name)
+    for (const id of this.#idOf.values()) {
+      if (this.#references(id) > 0 || !this.#pool.isUsed(id)) continue
+      this.#pool.release(id, nowMs)
+      this.#settleOrOwe(id)
     }
   }
 
-  nextWakeMs(): number | undefined {
-    return this.#pool.nextWakeMs()
+  /**
+   * Writes what is owed, and forgets the rows whose rest is over and that no flow names. Throws what the kernel refused, when all
+   * else is done; it is tried again by the next call.
+   */
+  wake(nowMs: number, isNamed: (id: number) => boolean): void {
+    const refusals: unknown[] = []
+    for (const id of this.#owed) {
+      try {
+        this.#settle(id)
+      } catch (error) {
+        refusals.push(error)
+      }
+    }
+    for (const id of this.#pool.wake(nowMs, isNamed)) {
+      try {
+        this.#forget(id)
+      } catch (error) {
+        // Another must not have the number yet.
+        this.#pool.claim(id)
+        this.#pool.release(id, nowMs)
+        refusals.push(error)
+      }
+    }
+    if (refusals.length > 0) throw refusals[0]
   }
 
-  #write(row: Row, value: BackendValue): void {
-    if (equalValues(row.value, value)) return
-    if (isByStack(value)) this.#holdAddress(row.id, value)
-    this.#backends.set(row.id, value)
-    row.value = value
-    if (!isByStack(value) && this.#held.delete(row.id)) this.#filter.release(value.address)
+  nextWakeMs(): number | undefined {
+    return this.#owed.size > 0 ? 0 : this.#pool.nextWakeMs()
+  }
+
+  #write(id: number, value: BackendValue): void {
+    if (this.#values.says(id, value)) return
+    if (isByStack(value)) this.#holdAddress(id, value)
+    this.#backends.set(id, value)
+    this.#values.set(id, value)
+    if (!isByStack(value) && this.#held.delete(id)) this.#filter.release(value.address)
   }
 
   /** Before its first packet. A row that is gone keeps it until its rest is over. */
@@ -184,61 +217,84 @@ export class BackendRows {
     this.#filter.hold(value.address)
   }
 
-  #create({ name, address, port, protocol }: DesiredBackend): Row | undefined {
+  #create(name: string): number | undefined {
     const id = this.#pool.take()
-    if (id === undefined) return undefined
-    // Differs from anything wanted, so that the first update writes it.
-    const value = { address, port, protocol, state: 'gone', isLocal: false, nexthopId: 0, nodeId: 0 } as const
-    return this.#add(id, name, value)
+    if (id !== undefined) this.#add(id, name)
+    return id
   }
 
-  #add(id: number, name: string, value: BackendValue): Row {
-    const row: Row = { id, name, active: 0, terminating: 0, gone: 0, references: 0, isNamed: false, value }
-    this.#rows.set(name, row)
-    this.#byId[id] = row
-    return row
+  #add(id: number, name: string): void {
+    this.#idOf.set(name, id)
+    this.#names[id] = name
   }
 
-  #rest(row: Row, nowMs: number): void {
-    const value = this.#lingeringValue(row)
-    this.#write(row, value)
-    if (value.state === 'gone') this.#unname(row)
-    else this.#lingering.add(row)
-    this.#pool.release(row.id, nowMs)
+  #references(id: number): number {
+    const { active, terminating, gone } = this.#counts
+    return (active[id] as number) + (terminating[id] as number) + (gone[id] as number)
   }
 
-  #lingeringValue(row: Row): BackendValue {
-    if (row.value.protocol !== 'TCP') return { ...row.value, state: 'gone' }
-    const value = { ...row.value, ...this.#placeAgain(row.value) }
+  #count(id: number, state: BackendStateName, change: 1 | -1): void {
+    const counts = this.#counts[state]
+    counts[id] = (counts[id] as number) + change
+  }
+
+  #settleOrOwe(id: number): void {
+    try {
+      this.#settle(id)
+    } catch {
+      this.#owed.add(id)
+    }
+  }
+
+  /** Makes the row say what is left of its references. */
+  #settle(id: number): void {
+    const value = this.#values.get(id)
+    if (value && this.#references(id) > 0) this.#write(id, { ...value, state: this.#bestOf(id) })
+    else if (value) this.#rest(id, value)
+    this.#owed.delete(id)
+  }
+
+  #rest(id: number, before: BackendValue): void {
+    const value = this.#lingeringValue(before)
+    this.#write(id, value)
+    if (value.state === 'gone') this.#unname(id, value)
+    else this.#lingering.add(id)
+  }
+
+  #lingeringValue(before: BackendValue): BackendValue {
+    if (before.protocol !== 'TCP') return { ...before, state: 'gone' }
+    const value = { ...before, ...this.#placeAgain(before) }
     // A pod whose device is gone; what was reached by the host's stack before still is.
-    const hasWay = value.nexthopId !== NexthopRow.NEXTHOP_NONE || isByStack(row.value)
+    const hasWay = value.nexthopId !== NexthopRow.NEXTHOP_NONE || isByStack(before)
     return { ...value, state: hasWay ? 'terminating' : 'gone' }
   }
 
-  /** Flows that come by another node, with their backend's name, find it no more. */
-  #unname(row: Row): void {
-    this.#lingering.delete(row)
-    if (row.isNamed) this.#ids.delete(row.value)
-    row.isNamed = false
+  #forget(id: number): void {
+    const value = this.#values.get(id)
+    if (value) this.#unname(id, value)
+    this.#backends.set(id, undefined)
+    this.#values.clear(id)
+    this.#owed.delete(id)
+    if (value && this.#held.delete(id)) this.#filter.release(value.address)
+    const name = this.#names[id]
+    this.#names[id] = undefined
+    if (name !== undefined && this.#idOf.get(name) === id) this.#idOf.delete(name)
   }
-}
 
-function isSame(a: BackendKey, b: BackendKey): boolean {
-  return a.address === b.address && a.port === b.port && a.protocol === b.protocol
+  /** Flows that come by another node, with their backend's name, find it no more. */
+  #unname(id: number, value: BackendValue): void {
+    if (this.#areNamed[id] === 1) this.#ids.delete(value)
+    this.#areNamed[id] = 0
+    this.#lingering.delete(id)
+  }
+
+  /** The best that anybody says. */
+  #bestOf(id: number): BackendStateName {
+    if ((this.#counts.active[id] as number) > 0) return 'active'
+    return (this.#counts.terminating[id] as number) > 0 ? 'terminating' : 'gone'
+  }
 }
 
 function isByStack({ isLocal, nexthopId }: BackendPlacement): boolean {
   return isLocal && nexthopId === NexthopRow.NEXTHOP_NONE
-}
-
-/** The best that anybody says. */
-function bestOf(row: Row): BackendStateName {
-  if (row.active > 0) return 'active'
-  return row.terminating > 0 ? 'terminating' : 'gone'
-}
-
-function equalValues(a: BackendValue, b: BackendValue): boolean {
-  return (
-    a.state === b.state && a.isLocal === b.isLocal && a.nexthopId === b.nexthopId && a.nodeId === b.nodeId
-  )
 }

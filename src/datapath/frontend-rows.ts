@@ -56,14 +56,24 @@ export class FrontendRows {
     this.#resting.set(id, address)
   }
 
-  /** Clears what has rested long enough and no flow names. */
+  /** Clears what has rested long enough and no flow names. Throws what the kernel refused, when all else is done; that rests once more. */
   wake(nowMs: number, isNamed: (id: number) => boolean): void {
+    const refusals: unknown[] = []
     for (const id of this.#ids.wake(nowMs, isNamed)) {
-      this.#rows.set(id, undefined)
+      try {
+        this.#rows.set(id, undefined)
+      } catch (error) {
+        // Another must not have the number yet.
+        this.#ids.claim(id)
+        this.#ids.release(id, nowMs)
+        refusals.push(error)
+        continue
+      }
       const address = this.#resting.get(id)
       this.#resting.delete(id)
       if (address !== undefined) this.#filter.release(address)
     }
+    if (refusals.length > 0) throw refusals[0]
   }
 
   nextWakeMs(): number | undefined {

@@ -15,27 +15,12 @@ import type {
   FrontendValue,
   KernelArray,
   KernelHash,
+  RowBatch,
   ServiceTables,
-  TakesMany,
 } from './kernel-tables.ts'
 
 /** So many rows are written without waiting for the end of the gathering. */
 const WAITING_MAX = 8192
-
-class Waiting<Key, Value> {
-  entries: (readonly [Key, Value])[] = []
-  readonly #write: (entries: readonly (readonly [Key, Value])[]) => void
-
-  constructor(table: TakesMany<Key, Value>) {
-    this.#write = (entries) => table.setMany(entries)
-  }
-
-  flush(): void {
-    if (this.entries.length === 0) return
-    this.#write(this.entries)
-    this.entries = []
-  }
-}
 
 export class GatheredTables implements ServiceTables {
   readonly frontends: KernelHash<FrontendKey, FrontendValue>
@@ -48,20 +33,20 @@ export class GatheredTables implements ServiceTables {
   readonly serviceCidrs: ServiceTables['serviceCidrs']
   /** In the order they are written. */
   readonly #waiting: readonly [
-    Waiting<number, BackendValue>,
-    Waiting<BackendKey, number>,
-    Waiting<number, FrontendAddressValue>,
-    Waiting<FrontendKey, FrontendValue>,
+    RowBatch<number, BackendValue>,
+    RowBatch<BackendKey, number>,
+    RowBatch<number, FrontendAddressValue>,
+    RowBatch<FrontendKey, FrontendValue>,
   ]
   #isGathering = false
   #count = 0
 
   constructor(tables: BatchTables) {
     const waiting = [
-      new Waiting(tables.backends),
-      new Waiting(tables.backendIds),
-      new Waiting(tables.frontendAddresses),
-      new Waiting(tables.frontends),
+      tables.backends.batch(),
+      tables.backendIds.batch(),
+      tables.frontendAddresses.batch(),
+      tables.frontends.batch(),
     ] as const
     this.#waiting = waiting
     this.backends = this.#array(tables.backends, waiting[0], ({ state }) => state === 'gone')
@@ -86,7 +71,7 @@ export class GatheredTables implements ServiceTables {
   /** Writes what waits. */
   flush(): void {
     if (this.#count === 0) return
-    for (const waiting of this.#waiting) waiting.flush()
+    for (const waiting of this.#waiting) waiting.write()
     this.#count = 0
   }
 
@@ -96,18 +81,18 @@ export class GatheredTables implements ServiceTables {
   }
 
   /** @returns whether the row waits now; otherwise it is the caller's to write */
-  #keep<Key, Value>(waiting: Waiting<Key, Value>, key: Key, value: Value): boolean {
+  #keep<Key, Value>(waiting: RowBatch<Key, Value>, key: Key, value: Value): boolean {
     if (!this.#isGathering) {
       this.flush()
       return false
     }
     if (this.#count >= WAITING_MAX) this.flush()
-    waiting.entries.push([key, value])
+    waiting.add(key, value)
     this.#count += 1
     return true
   }
 
-  #hash<Key, Value>(table: KernelHash<Key, Value>, waiting: Waiting<Key, Value>): KernelHash<Key, Value> {
+  #hash<Key, Value>(table: KernelHash<Key, Value>, waiting: RowBatch<Key, Value>): KernelHash<Key, Value> {
     return {
       entries: () => table.entries(),
       set: (key, value) => {
@@ -122,7 +107,7 @@ export class GatheredTables implements ServiceTables {
 
   #array<Value>(
     table: KernelArray<Value>,
-    waiting: Waiting<number, Value>,
+    waiting: RowBatch<number, Value>,
     takesAway: (value: Value) => boolean,
   ): KernelArray<Value> {
     return {

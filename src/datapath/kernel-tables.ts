@@ -22,9 +22,16 @@ export interface KernelArray<Value> {
   set(index: number, value: Value | undefined): void
 }
 
-/** A table that takes many rows at once: in order, and what comes before a failure is written. */
+/** A table that takes many rows at once. */
 export interface TakesMany<Key, Value> {
-  setMany(entries: readonly (readonly [Key, Value])[]): void
+  batch(): RowBatch<Key, Value>
+}
+
+/** Rows that wait to be written together. What is added is taken as it is now. */
+export interface RowBatch<Key, Value> {
+  add(key: Key, value: Value): void
+  /** In order; afterwards nothing waits. When the kernel refuses, what came before is written, and all of it waits still. */
+  write(): void
 }
 
 /** Looks at one row; undefined: none, or a zeroed one. */

@@ -37,29 +37,7 @@ import {
   nodeCodec,
   sourceRangeCodec,
 } from './map-codecs.ts'
-
-/** Entries per system call: bounds the memory a flood takes. */
-const BATCH_ENTRIES = 4096
-
-function updateMany<Key, Value>(
-  map: BpfMap,
-  entries: readonly (readonly [Key, Value])[],
-  key: Codec<Key>,
-  value: Codec<Value>,
-): void {
-  const { keySize, valueSize } = map.info
-  for (let first = 0; first < entries.length; first += BATCH_ENTRIES) {
-    const count = Math.min(BATCH_ENTRIES, entries.length - first)
-    const keys = Buffer.allocUnsafe(count * keySize)
-    const values = Buffer.allocUnsafe(count * valueSize)
-    for (let index = 0; index < count; index += 1) {
-      const entry = entries[first + index] as readonly [Key, Value]
-      key.encode(entry[0], keys, index * keySize)
-      value.encode(entry[1], values, index * valueSize)
-    }
-    map.updateBatch(keys, values, count)
-  }
-}
+import { PackedRows } from './row-batch.ts'
 
 function hashOf<Key, Value>(
   map: BpfMap,
@@ -77,7 +55,7 @@ function hashOf<Key, Value>(
     set: (k, v) => {
       map.update(key.encode(k), value.encode(v))
     },
-    setMany: (entries) => updateMany(map, entries, key, value),
+    batch: () => new PackedRows(map, key, value),
     delete: (k) => {
       map.delete(key.encode(k))
     },
@@ -126,7 +104,7 @@ function arrayOf<Value>(
     set: (index, row) => {
       map.update(indexCodec.encode(index), row === undefined ? zero : value.encode(row))
     },
-    setMany: (entries) => updateMany(map, entries, indexCodec, value),
+    batch: () => new PackedRows(map, indexCodec, value),
   }
 }
 

@@ -203,9 +203,34 @@ export class ServiceMaps {
     this.#portIds.releaseUnclaimed(nowMs)
   }
 
-  /** Does what time has made due, or a part of it. @returns when to call again; undefined when nothing waits */
+  /**
+   * Does what time has made due, or a part of it. Throws what the kernel refused, when all else is done; it stays due.
+   * @returns when to call again; undefined when nothing waits
+   */
   retire(): number | undefined {
     const nowMs = this.#nowMs()
+    const refusals: unknown[] = []
+    const attempt = (action: () => void) => {
+      try {
+        action()
+      } catch (error) {
+        refusals.push(error)
+      }
+    }
+    attempt(() => this.#expire(nowMs))
+    attempt(() => this.#backends.wake(nowMs, (id) => this.#flows.namesBackend(id)))
+    this.#ranges.wake(nowMs)
+    attempt(() => this.#frontendRows.wake(nowMs, (id) => this.#flows.namesFrontend(id)))
+    this.#serviceIds.wake(nowMs)
+    this.#portIds.wake(nowMs)
+    if (refusals.length > 0) throw refusals[0]
+    const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
+    due.push(this.#expiring.values().next().value)
+    const known = due.filter((ms) => ms !== undefined)
+    return known.length > 0 ? Math.min(...known) : undefined
+  }
+
+  #expire(nowMs: number): void {
     let expired = 0
     for (const [id, untilMs] of this.#expiring) {
       if (untilMs > nowMs || expired === EXPIRED_AT_ONCE) break
@@ -214,15 +239,6 @@ export class ServiceMaps {
       if (!port) this.#expiring.delete(id)
       else this.#expirePort(id, port, nowMs)
     }
-    this.#backends.wake(nowMs, (id) => this.#flows.namesBackend(id))
-    this.#ranges.wake(nowMs)
-    this.#frontendRows.wake(nowMs, (id) => this.#flows.namesFrontend(id))
-    this.#serviceIds.wake(nowMs)
-    this.#portIds.wake(nowMs)
-    const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
-    due.push(this.#expiring.values().next().value)
-    const known = due.filter((ms) => ms !== undefined)
-    return known.length > 0 ? Math.min(...known) : undefined
   }
 
   #adopt(): void {
@@ -295,18 +311,20 @@ export class ServiceMaps {
   /** Numbers of all backends, or none of them when the table is full. */
   #acquireBackends(port: DesiredPort, problems: string[]): number[] | undefined {
     const ids: (number | undefined)[] = []
+    const nowMs = this.#nowMs()
     try {
-      for (const backend of port.backends) ids.push(this.#backends.acquire(backend))
+      for (const backend of port.backends) ids.push(this.#backends.acquire(backend, nowMs))
     } catch (error) {
       // The port will be applied again, and counts them again.
-      for (const backend of port.backends.slice(0, ids.length)) this.#backends.release(backend, this.#nowMs())
+      for (let index = 0; index < ids.length; index += 1)
+        if (ids[index] !== undefined) this.#backends.release(port.backends[index] as DesiredBackend, nowMs)
       throw error
     }
-    if (!ids.includes(undefined)) return ids.map((id) => id ?? 0)
+    if (!ids.includes(undefined)) return ids as number[]
     // Half a table would send a share of the clients nowhere; the old one goes on.
     this.#noteNoRoom(port.id, 'the table of backends', 'backends', problems)
     for (const [index, backend] of port.backends.entries())
-      if (ids[index] !== undefined) this.#backends.release(backend, this.#nowMs())
+      if (ids[index] !== undefined) this.#backends.release(backend, nowMs)
     return undefined
   }
 

@@ -12,6 +12,7 @@ import type {
   KernelHash,
   NexthopValue,
   NodeValue,
+  RowBatch,
 } from '../../../src/datapath/kernel-tables.ts'
 import type { SourceRangeKey } from '../../../src/datapath/source-ranges.ts'
 import type { Address, Prefix } from '../../../src/model/address.ts'
@@ -45,6 +46,10 @@ export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
 
   setMany(entries: readonly (readonly [Key, Value])[]): void {
     for (const [key, value] of entries) this.set(key, value)
+  }
+
+  batch(): RowBatch<Key, Value> {
+    return batchOf(this)
   }
 
   delete(key: Key): void {
@@ -81,6 +86,23 @@ export class MemoryArray<Value> implements KernelArray<Value> {
 
   setMany(entries: readonly (readonly [number, Value])[]): void {
     for (const [index, value] of entries) this.set(index, value)
+  }
+
+  batch(): RowBatch<number, Value> {
+    return batchOf(this)
+  }
+}
+
+function batchOf<Key, Value>(table: {
+  setMany(entries: readonly (readonly [Key, Value])[]): void
+}): RowBatch<Key, Value> {
+  let entries: (readonly [Key, Value])[] = []
+  return {
+    add: (key, value) => entries.push([key, value]),
+    write: () => {
+      table.setMany(entries)
+      entries = []
+    },
   }
 }
 
