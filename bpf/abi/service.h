@@ -20,27 +20,29 @@ struct frontend_key {
 };
 
 /*
- * frontend_filter: one bit per destination address, so that a packet that is nobody's costs one
- * load instead of three look-ups. Bit number: the address's four 32-bit words (as they lie in
- * memory, little-endian) exclusive-or'ed, its upper half exclusive-or'ed into the lower (neighbours
- * differ in the upper alone), times WEIR_FILTER_MULTIPLIER modulo 2^32, of that the upper
- * WEIR_FILTER_ORDER bits: 256 KiB, in which one stranger in ten has a set bit when there are
- * 100 000 ClusterIPs of both families. Bit b is bit b % 64 of word b / 64. A set bit means "look",
- * a clear one "certainly not ours": user space sets it before the address's first frontend and may
- * clear it after the last.
+ * frontend_filter: three bits per destination address, all in one 64-bit word, so that a packet
+ * that is nobody's costs one load instead of three look-ups. The address's four 32-bit words (as
+ * they lie in memory, little-endian) exclusive-or'ed, the upper half of that exclusive-or'ed into
+ * the lower (neighbours differ in the upper alone), times WEIR_FILTER_MULTIPLIER modulo 2^32: the
+ * upper WEIR_FILTER_WORD_ORDER bits are the word's number. Times WEIR_FILTER_MULTIPLIER_2: each six
+ * bits, from the uppermost on, are the number of a bit in it. 512 KiB, in which one stranger in
+ * fifty has its bits set when there are 100 000 Services with two addresses of each family. All
+ * bits set mean "look", a clear one "certainly not ours": user space sets them before the address's
+ * first frontend and may clear them after the last.
  *
  * An address that no Service has is ours too when a ServiceCIDR holds it: for each ServiceCIDR the
- * bits of the networks of WEIR_FILTER_NETWORK_IPV4 or _IPV6 bits that it reaches are set, in rows
- * of their own behind the others. Were they among them, all of a network's strangers would be
- * looked up as soon as one address shared its bit.
+ * bits (one each, by the first multiplier alone) of the networks of WEIR_FILTER_NETWORK_IPV4 or
+ * _IPV6 bits that it reaches are set, in rows of their own behind the others. Were they among them,
+ * all of a network's strangers would be looked up as soon as one address shared its bits.
  */
 #define WEIR_FILTER_NETWORK_IPV4  16
 #define WEIR_FILTER_NETWORK_IPV6  64
-#define WEIR_FILTER_ORDER	  21
-#define WEIR_FILTER_BITS	  (1 << WEIR_FILTER_ORDER)
+#define WEIR_FILTER_WORD_ORDER	  16
+#define WEIR_FILTER_BITS	  (64 << WEIR_FILTER_WORD_ORDER)
 #define WEIR_FILTER_NETWORK_ORDER 15 /* a page */
 #define WEIR_FILTER_ALL_BITS	  (WEIR_FILTER_BITS + (1 << WEIR_FILTER_NETWORK_ORDER))
 #define WEIR_FILTER_MULTIPLIER	  0x9e3779b1
+#define WEIR_FILTER_MULTIPLIER_2  0x85ebca77
 
 /* size 0: this set has no usable endpoint. */
 struct slot_range {

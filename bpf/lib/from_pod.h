@@ -25,16 +25,16 @@ static __always_inline bool is_balanced_here(const struct packet *packet)
 
 /*
  * Answers to this pod are looked up from now on. User space, which knows nothing of it, may clear
- * the bit together with another address's; the next packet sets it again.
+ * a bit together with another address's; the next packet sets it again.
  */
 static __always_inline void filter_hold(const struct address *address)
 {
-	__u32 bit = filter_bit(filter_fold(address));
-	__u32 row = bit / 64;
-	__u64 *bits = bpf_map_lookup_elem(&frontend_filter, &row);
+	struct filter_place place = filter_place_of(address);
+	__u32 row = place.row;
+	__u64 *word = bpf_map_lookup_elem(&frontend_filter, &row);
 
-	if (bits && !(*bits >> bit % 64 & 1))
-		__sync_fetch_and_or(bits, 1ULL << bit % 64);
+	if (word && (*word & place.bits) != place.bits)
+		__sync_fetch_and_or(word, place.bits);
 }
 
 /* As scratch->ends says, back into the device that it came from. */

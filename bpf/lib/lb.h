@@ -58,39 +58,55 @@ static __always_inline const struct frontend *frontend_find_catch_all(const stru
 	return frontend_find(address, 0, 0);
 }
 
-static __always_inline __u32 filter_fold(const struct address *address)
+/* An address's bits, see abi/service.h. */
+struct filter_place {
+	__u32 row;
+	__u64 bits;
+};
+
+static __always_inline __u32 filter_mix(__u32 folded)
 {
-	return address_get_word(address, 0) ^ address_get_word(address, 1) ^
-	       address_get_word(address, 2) ^ address_get_word(address, 3);
+	return folded ^ folded >> 16;
 }
 
-static __always_inline __u32 filter_upper_bits(__u32 folded, __u32 count)
+static __always_inline struct filter_place filter_place_of(const struct address *address)
 {
-	return (folded ^ folded >> 16) * WEIR_FILTER_MULTIPLIER >> (32 - count);
+	__u32 mixed = filter_mix(address_get_word(address, 0) ^ address_get_word(address, 1) ^
+				 address_get_word(address, 2) ^ address_get_word(address, 3));
+	__u32 numbers = mixed * WEIR_FILTER_MULTIPLIER_2;
+
+	return (struct filter_place){
+	    .row = mixed * WEIR_FILTER_MULTIPLIER >> (32 - WEIR_FILTER_WORD_ORDER),
+	    .bits = 1ULL << (numbers >> 26) | 1ULL << (numbers >> 20 & 63) |
+		    1ULL << (numbers >> 14 & 63),
+	};
 }
 
-static __always_inline __u32 filter_bit(__u32 folded)
+static __always_inline bool filter_has(const struct filter_place *place)
 {
-	return filter_upper_bits(folded, WEIR_FILTER_ORDER);
-}
+	__u32 row = place->row;
+	const __u64 *word = bpf_map_lookup_elem(&frontend_filter, &row);
 
-static __always_inline bool filter_has(__u32 bit)
-{
-	__u32 row = bit / 64;
-	const __u64 *bits = bpf_map_lookup_elem(&frontend_filter, &row);
-
-	return !bits || *bits >> bit % 64 & 1;
+	return !word || (*word & place->bits) == place->bits;
 }
 
 /* False: certainly no frontend has this address. */
 static __always_inline bool filter_admits(const struct address *address)
 {
-	return filter_has(filter_bit(filter_fold(address)));
+	struct filter_place place = filter_place_of(address);
+
+	return filter_has(&place);
 }
 
 static __always_inline bool filter_has_network(__u32 folded)
 {
-	return filter_has(WEIR_FILTER_BITS + filter_upper_bits(folded, WEIR_FILTER_NETWORK_ORDER));
+	__u32 bit = filter_mix(folded) * WEIR_FILTER_MULTIPLIER >> (32 - WEIR_FILTER_NETWORK_ORDER);
+	struct filter_place place = {
+	    .row = (WEIR_FILTER_BITS + bit) / 64,
+	    .bits = 1ULL << bit % 64,
+	};
+
+	return filter_has(&place);
 }
 
 /* False: certainly no ServiceCIDR has this address; its network of a fixed length is in the filter

@@ -1,4 +1,4 @@
-// The bits that say which destination addresses are worth a look-up; a packet with a clear bit passes after one load.
+// The bits that say which destination addresses are worth a look-up; a packet with a clear one passes after one load.
 //
 // Several addresses share a bit, and an address has several frontends, so holders are counted per bit. The rule that keeps a
 // Service's packets from slipping by: hold before the first row of an address is written, let go after the last one's rest.
@@ -7,32 +7,44 @@
 import { ADDRESS_BYTES, type Address, addressToBytes } from '../model/address.ts'
 import { AbiConstant } from './abi.gen.ts'
 
-/** WEIR_FILTER_MULTIPLIER of bpf/abi/service.h; BTF carries no unsigned 32-bit macros. */
+/** WEIR_FILTER_MULTIPLIER and the other one of bpf/abi/service.h; BTF carries no unsigned 32-bit macros. */
 const MULTIPLIER = 0x9e3779b1
+const MULTIPLIER_2 = 0x85ebca77
 const WORD_BITS = 32
 const scratch = new Uint8Array(ADDRESS_BYTES)
 const FILTER_WORDS = AbiConstant.FILTER_ALL_BITS / WORD_BITS
+/** A bit with so many holders is no longer counted, and stays set until the next process. */
+const HOLDERS_MAX = 0xffff
 
-/** Number of an address's bit, as bpf/abi/service.h defines it. */
-export function filterBit(address: Address): number {
-  return upperBits(address, AbiConstant.FILTER_ORDER)
+/** Numbers of an address's bits, as bpf/abi/service.h defines them; two may be the same. */
+export function filterBits(address: Address): readonly [number, number, number] {
+  const mixed = mix(address)
+  const first = (Math.imul(mixed, MULTIPLIER) >>> (32 - AbiConstant.FILTER_WORD_ORDER)) * 64
+  const numbers = Math.imul(mixed, MULTIPLIER_2)
+  return [first + (numbers >>> 26), first + ((numbers >>> 20) & 63), first + ((numbers >>> 14) & 63)]
 }
 
-/** The same of a network, told by its first address. */
+/** The number of a network's one bit; the network is told by its first address. */
 export function networkBit(network: Address): number {
-  return AbiConstant.FILTER_BITS + upperBits(network, AbiConstant.FILTER_NETWORK_ORDER)
+  const bit = Math.imul(mix(network), MULTIPLIER) >>> (32 - AbiConstant.FILTER_NETWORK_ORDER)
+  return AbiConstant.FILTER_BITS + bit
 }
 
-function upperBits(address: Address, count: number): number {
+function mix(address: Address): number {
   const bytes = addressToBytes(address, scratch)
   let folded = 0
   for (let at = 0; at < ADDRESS_BYTES; at += 1) folded ^= (bytes[at] as number) << ((at % 4) * 8)
-  return Math.imul(folded ^ (folded >>> 16), MULTIPLIER) >>> (WORD_BITS - count)
+  return folded ^ (folded >>> 16)
+}
+
+/** What the programs ask of an address. */
+export function filterAdmits(words: Uint32Array, address: Address): boolean {
+  return filterBits(address).every((bit) => (((words[bit >>> 5] ?? 0) >>> (bit % WORD_BITS)) & 1) === 1)
 }
 
 export class FrontendFilter {
   readonly #words: Uint32Array
-  readonly #holders = new Uint32Array(AbiConstant.FILTER_ALL_BITS)
+  readonly #holders = new Uint16Array(AbiConstant.FILTER_ALL_BITS)
 
   /** @param words the mapped array; on a little-endian machine bit b lies in bit b % 32 of 32-bit word b / 32 */
   constructor(words: Uint32Array) {
@@ -42,7 +54,7 @@ export class FrontendFilter {
   }
 
   hold(address: Address): void {
-    this.#hold(filterBit(address))
+    for (const bit of filterBits(address)) this.#hold(bit)
   }
 
   holdNetwork(network: Address): void {
@@ -50,7 +62,7 @@ export class FrontendFilter {
   }
 
   release(address: Address): void {
-    this.#release(filterBit(address), address)
+    for (const bit of filterBits(address)) this.#release(bit, address)
   }
 
   releaseNetwork(network: Address): void {
@@ -58,7 +70,7 @@ export class FrontendFilter {
   }
 
   #hold(bit: number): void {
-    this.#holders[bit] = (this.#holders[bit] ?? 0) + 1
+    this.#holders[bit] = Math.min((this.#holders[bit] ?? 0) + 1, HOLDERS_MAX)
     const word = bit >>> 5
     this.#words[word] = (this.#words[word] ?? 0) | (1 << (bit % WORD_BITS))
   }
@@ -66,6 +78,7 @@ export class FrontendFilter {
   #release(bit: number, address: Address): void {
     const holders = this.#holders[bit] ?? 0
     if (holders === 0) throw new RangeError(`the filter does not hold ${address}`)
+    if (holders === HOLDERS_MAX) return
     this.#holders[bit] = holders - 1
     const word = bit >>> 5
     if (holders === 1) this.#words[word] = (this.#words[word] ?? 0) & ~(1 << (bit % WORD_BITS))
