@@ -214,6 +214,7 @@ function describeSurroundings(nexthops: NexthopMaps, bed: Bed): void {
     podMac: mac(DEVICES.b0.mac),
     mtu: MTU.edge,
     takesRedirects: true,
+    mayBypass: true,
     namespace: undefined,
   }))
   nexthops.setPods(pods, new Set())

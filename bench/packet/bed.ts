@@ -166,6 +166,7 @@ function describeSurroundings(nexthops: NexthopMaps): void {
       podMac: mac(toPod(number).destination),
       mtu: POD_MTU,
       takesRedirects: true,
+      mayBypass: false,
       namespace: undefined,
     })),
   )

@@ -33,6 +33,8 @@ enum nexthop_kind {
 enum nexthop_flags {
 	NEXTHOP_REDIRECT = 1,	 /* the device takes redirected XDP frames (its peer has NAPI) */
 	NEXTHOP_TUNNEL_IPV6 = 2, /* outer header is IPv6 */
+	NEXTHOP_BYPASS = 4, /* socket buffers may skip the device: its end is in another namespace,
+			       and no queue shapes what goes in */
 };
 
 struct nexthop_member {

@@ -52,7 +52,7 @@ static __always_inline int answer_pod(ctx_t *ctx, const struct packet *packet, c
 
 	if (!scratch)
 		return VERDICT_ABORTED;
-	if (nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE && nexthop->flags & NEXTHOP_REDIRECT)
+	if (nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE && nexthop->flags & POD_DEVICE_WAYS)
 		member = nexthop_choose_member(nexthop, 0);
 	if (member && packet->ttl <= 1)
 		return answer_time_exceeded(ctx, packet, family);
@@ -67,7 +67,7 @@ static __always_inline int answer_pod(ctx_t *ctx, const struct packet *packet, c
 	if (!write_way(ctx, packet, member, family))
 		return drop(packet, REASON_MALFORMED);
 	count_packet(packet, REASON_REPLY);
-	return ctx_redirect(member->ifindex);
+	return ctx_redirect_to_pod(ctx, nexthop, member->ifindex, family);
 }
 
 GLOBAL_FUNCTION int answer_pod_ipv4(ctx_t *ctx, const struct packet *packet)

@@ -11,6 +11,7 @@
  *   ctx_read_ahead()                  makes so many bytes, or all there are, directly accessible
  *   ctx_ingress_ifindex()             where it came in
  *   ctx_redirect(), ctx_leave_by()    verdicts that send it on
+ *   ctx_redirect_to_pod()             the same into a pod's device, by the shortest way it takes
  *   ctx_write_link()                  the frame's two MAC addresses
  *   ctx_strip_tags()                  takes VLAN tags off: Ethernet is followed by IP afterwards
  *   ctx_push_outer()                  room between Ethernet (without tags) and the IP header

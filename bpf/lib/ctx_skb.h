@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <linux/udp.h>
@@ -68,10 +69,47 @@ static __always_inline int ctx_redirect(__u32 ifindex)
 	return bpf_redirect(ifindex, 0);
 }
 
+/* What a pod's device must take of enum nexthop_flags, either of them: NAPI matters to frames of
+ * XDP alone, but without it the pod is known only where the device may be skipped. */
+#define POD_DEVICE_WAYS (NEXTHOP_REDIRECT | NEXTHOP_BYPASS)
+
+/*
+ * From the uplink's receive path right into that of the pod's end, within the same softirq; through
+ * the device, the buffer would wait in its end's queue for one of its own. Nobody looks at the
+ * link layer again: what was not for this node, or still has a tag, is not taken for the pod's.
+ */
+static __always_inline int ctx_redirect_to_pod(ctx_t *ctx, const struct nexthop *device,
+					       __u32 ifindex, const int family)
+{
+	const __be16 protocol = bpf_htons(family == IPV4 ? ETH_P_IP : ETH_P_IPV6);
+
+	if (device->flags & NEXTHOP_BYPASS && ctx->pkt_type == PACKET_HOST &&
+	    ctx->protocol == protocol && !ctx->vlan_present)
+		return bpf_redirect_peer(ifindex, 0);
+	return bpf_redirect(ifindex, 0);
+}
+
+/*
+ * What one of our programs sends out by an uplink needs nothing more of the one at its egress
+ * (lib/egress.h), which is told by a mark that lasts until there. The stack writes over it; who
+ * else redirects a packet on its way might carry it on, so it is wiped when it was seen.
+ */
+#define SENT_BY_US_0 0x57656972
+#define SENT_BY_US_1 0x73656e74
+
 static __always_inline int ctx_leave_by(ctx_t *ctx, __u32 ifindex)
 {
-	(void)ctx;
+	ctx->cb[0] = SENT_BY_US_0;
+	ctx->cb[1] = SENT_BY_US_1;
 	return bpf_redirect(ifindex, 0);
+}
+
+static __always_inline bool ctx_was_sent_by_us(ctx_t *ctx)
+{
+	if (ctx->cb[0] != SENT_BY_US_0 || ctx->cb[1] != SENT_BY_US_1)
+		return false;
+	ctx->cb[0] = 0;
+	return true;
 }
 
 _Static_assert(offsetof(struct nexthop_member, source) ==

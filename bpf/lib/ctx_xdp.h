@@ -55,6 +55,16 @@ static __always_inline int ctx_redirect(__u32 ifindex)
 	return bpf_redirect(ifindex, 0);
 }
 
+/* What a pod's device must take of enum nexthop_flags, either of them. */
+#define POD_DEVICE_WAYS NEXTHOP_REDIRECT
+
+static __always_inline int ctx_redirect_to_pod(ctx_t *ctx, const struct nexthop *device,
+					       __u32 ifindex, const int family)
+{
+	(void)ctx, (void)device, (void)family;
+	return bpf_redirect(ifindex, 0);
+}
+
 static __always_inline int ctx_leave_by(ctx_t *ctx, __u32 ifindex)
 {
 	if (ifindex == ctx->ingress_ifindex && !node_config.redirects_only)

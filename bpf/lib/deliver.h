@@ -57,12 +57,13 @@ static __always_inline bool write_way(ctx_t *ctx, const struct packet *packet,
 }
 
 static __always_inline int redirect_to_pod(ctx_t *ctx, const struct packet *packet,
+					   const struct nexthop *device,
 					   const struct nexthop_member *member, const int family)
 {
 	if (!write_way(ctx, packet, member, family))
 		return drop(packet, REASON_MALFORMED);
 	count_packet(packet, packet->is_tunnelled ? REASON_FROM_TUNNEL : REASON_TO_LOCAL);
-	return ctx_redirect(member->ifindex);
+	return ctx_redirect_to_pod(ctx, device, member->ifindex, family);
 }
 
 static __always_inline bool translate_to_backend(ctx_t *ctx, const struct packet *packet,
@@ -84,7 +85,7 @@ static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet
 	const struct nexthop *nexthop = nexthop_find(backend->nexthop_id);
 	const struct nexthop_member *member = NULL;
 
-	if (nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE && nexthop->flags & NEXTHOP_REDIRECT)
+	if (nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE && nexthop->flags & POD_DEVICE_WAYS)
 		member = nexthop_choose_member(nexthop, 0);
 	if (!member) {
 		if (!translate_to_backend(ctx, packet, backend, 0, family))
@@ -98,7 +99,7 @@ static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet
 		return answer_too_big(ctx, packet, nexthop->mtu, family);
 	if (!translate_to_backend(ctx, packet, backend, 1, family))
 		return drop(packet, REASON_MALFORMED);
-	return redirect_to_pod(ctx, packet, member, family);
+	return redirect_to_pod(ctx, packet, nexthop, member, family);
 }
 
 static __always_inline int deliver_remote(ctx_t *ctx, const struct packet *packet,

@@ -98,8 +98,11 @@ static __always_inline int refuse_at_egress(ctx_t *ctx, const struct packet *pac
 static __always_inline int reverse_at_egress(ctx_t *ctx)
 {
 	struct packet packet = {.ifindex = ctx->ifindex};
-	int family = parse_skb(ctx, &packet);
+	int family;
 
+	if (ctx_was_sent_by_us(ctx))
+		return VERDICT_PASS;
+	family = parse_skb(ctx, &packet);
 	if (!family)
 		return VERDICT_PASS;
 	if (filter_admits(&packet.tuple.destination) && is_for_no_port(&packet))

@@ -92,7 +92,7 @@ static __always_inline int reply(ctx_t *ctx, const struct packet *packet, const 
 	if (!ctx_write_link(ctx, &way))
 		return drop_reply(packet);
 	count_packet(packet, REASON_REPLY);
-	return ctx_redirect(way.ifindex);
+	return ctx_leave_by(ctx, way.ifindex);
 }
 
 #endif

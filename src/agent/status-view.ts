@@ -31,7 +31,12 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
       ),
     })),
     programs: attachedPrograms(parts),
-    pods: pods.map(({ address, ifindex, takesRedirects }) => ({ address, ifindex, takesRedirects })),
+    pods: pods.map(({ address, ifindex, takesRedirects, mayBypass }) => ({
+      address,
+      ifindex,
+      takesRedirects,
+      mayBypass,
+    })),
     tables: datapath.services.usage,
     fills: datapath.fills().map((fill) => ({
       ...fill,

@@ -216,6 +216,7 @@ export const MAP_VERSION_NAMES: ReadonlyMap<number | bigint, keyof typeof MapVer
 export const NexthopFlags = {
   NEXTHOP_REDIRECT: 1,
   NEXTHOP_TUNNEL_IPV6: 2,
+  NEXTHOP_BYPASS: 4,
 } as const
 export type NexthopFlags = (typeof NexthopFlags)[keyof typeof NexthopFlags]
 
@@ -223,6 +224,7 @@ export type NexthopFlags = (typeof NexthopFlags)[keyof typeof NexthopFlags]
 export const NEXTHOP_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof NexthopFlags> = new Map([
   [1, 'NEXTHOP_REDIRECT'],
   [2, 'NEXTHOP_TUNNEL_IPV6'],
+  [4, 'NEXTHOP_BYPASS'],
 ])
 
 export const NexthopKind = {

@@ -221,12 +221,13 @@ export const nexthopCodec: Codec<NexthopValue> = {
     const members = membersOf(planned)
     const remote = planned.kind === 'tunnel' ? addressToBytes(planned.remote) : NO_ADDRESS
     const isIpv6 = planned.kind === 'tunnel' && planned.remote.includes(':')
-    const takesRedirects = planned.kind === 'device' && planned.redirect
+    const device = planned.kind === 'device' ? planned : undefined
     const row = {
       kind: NEXTHOP_KINDS[planned.kind],
       flags:
         (isIpv6 ? abi.NexthopFlags.NEXTHOP_TUNNEL_IPV6 : 0) |
-        (takesRedirects ? abi.NexthopFlags.NEXTHOP_REDIRECT : 0),
+        (device?.redirect ? abi.NexthopFlags.NEXTHOP_REDIRECT : 0) |
+        (device?.bypass ? abi.NexthopFlags.NEXTHOP_BYPASS : 0),
       memberCount: members.length,
       via,
       mtu: planned.mtu,
@@ -261,5 +262,6 @@ function plannedFrom(row: abi.Nexthop): PlannedNexthop {
     return { kind: 'tunnel', remote: formatAddress(row.remote), mtu: row.mtu }
   if (row.kind === NEXTHOP_KINDS.group) return { kind: 'group', members, mtu: row.mtu }
   const redirect = (row.flags & abi.NexthopFlags.NEXTHOP_REDIRECT) !== 0
-  return { kind: 'device', member: members[0], redirect, mtu: row.mtu }
+  const bypass = (row.flags & abi.NexthopFlags.NEXTHOP_BYPASS) !== 0
+  return { kind: 'device', member: members[0], redirect, bypass, mtu: row.mtu }
 }

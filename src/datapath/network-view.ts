@@ -41,6 +41,9 @@ interface PodEnd {
   readonly namespace: PodNamespace | undefined
 }
 
+/** What a veth has unless somebody limits a pod's bandwidth. */
+const UNSHAPED = 'noqueue'
+
 const UNSEEN_END: PodEnd = { mac: NO_MAC, takesRedirects: false, namespace: undefined }
 
 export class NetworkView {
@@ -62,7 +65,7 @@ export class NetworkView {
   /** Reads everything once, then follows. Rejects when the first reading fails. */
   async start(): Promise<void> {
     const watch = this.#options.netlink.watch({
-      groups: ['links', 'routes', 'neighbours'],
+      groups: ['links', 'queues', 'routes', 'neighbours'],
       signal: this.#stop.signal,
     })
     await this.#readAll()
@@ -139,6 +142,8 @@ export class NetworkView {
       if (event.isDeleted) this.#forgetLink(event.link.index)
       else this.#links.set(event.link.index, event.link)
       this.#notify()
+    } else if (event.kind === 'queue') {
+      await this.#readLink(event.index)
     } else if (event.kind === 'neighbour') {
       const key = neighbourKey(event.neighbour)
       if (event.isDeleted) this.#neighbours.delete(key)
@@ -148,6 +153,18 @@ export class NetworkView {
       if (DEFAULT_ROUTES.includes(event.route.destination)) await this.#readDefaultRoutes()
       else if (!this.#noteHostRoute(event.route, event.isDeleted)) return
       this.#notify()
+    }
+  }
+
+  /** Events of queues do not tell which of them is the link's own. */
+  async #readLink(index: number): Promise<void> {
+    try {
+      const link = await this.#options.netlink.links.get(index)
+      if (!link || link.queueing === this.#links.get(index)?.queueing) return
+      this.#links.set(index, link)
+      this.#notify()
+    } catch (error) {
+      this.#options.onProblem(`reading link ${index} again`, error)
     }
   }
 
@@ -242,6 +259,7 @@ export class NetworkView {
         podMac: end.mac,
         mtu: link.mtu,
         takesRedirects: end.takesRedirects,
+        mayBypass: end.mac !== NO_MAC && link.linkNamespaceId !== undefined && link.queueing === UNSHAPED,
         namespace: end.namespace,
       })
     }

@@ -31,6 +31,8 @@ export interface PodDevice {
   readonly mtu: number
   /** The pod's end has NAPI, so redirected XDP frames arrive. */
   readonly takesRedirects: boolean
+  /** Socket buffers may skip the device: its end is in another namespace, and nothing on this side shapes what goes in. */
+  readonly mayBypass: boolean
   /** Where the pod's end lives; undefined when it could not be looked at. */
   readonly namespace: PodNamespace | undefined
 }
@@ -54,6 +56,7 @@ export type PlannedNexthop =
       readonly kind: 'device'
       readonly member: Member | undefined
       readonly redirect: boolean
+      readonly bypass: boolean
       readonly mtu: number
     }
 
@@ -121,11 +124,12 @@ export function planTunnel(
 
 /** A local pod's row. Without a known device the packet is left to the host's routing after translation. */
 export function planPodDevice(pod: PodDevice | undefined): PlannedNexthop {
-  if (!pod) return { kind: 'device', member: undefined, redirect: false, mtu: MTU_UNKNOWN }
+  if (!pod) return { kind: 'device', member: undefined, redirect: false, bypass: false, mtu: MTU_UNKNOWN }
   return {
     kind: 'device',
     member: { ifindex: pod.ifindex, destination: pod.podMac, source: pod.hostMac },
     redirect: pod.takesRedirects,
+    bypass: pod.mayBypass,
     mtu: pod.mtu,
   }
 }

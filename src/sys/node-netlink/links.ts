@@ -17,6 +17,7 @@ const IFLA_ADDRESS = 1
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
 const IFLA_LINK = 5
+const IFLA_QDISC = 6
 const IFLA_MASTER = 10
 const IFLA_OPERSTATE = 16
 const IFLA_LINKINFO = 18
@@ -78,6 +79,8 @@ export interface Link {
   /** This namespace's id for the one where the peer or lower device lives; undefined when it is here. */
   readonly linkNamespaceId: number | undefined
   readonly hasXdp: boolean
+  /** Kind of the root queueing discipline: 'noqueue', 'tbf', …; another is no change of the link: watch 'queues'. */
+  readonly queueing: string | undefined
 }
 
 interface LinkSettings {
@@ -209,6 +212,7 @@ export function decodeLink({ body }: Message): Link | undefined {
     lowerIndex: kind === 'veth' ? undefined : other,
     linkNamespaceId,
     hasXdp: (attributes.nested(IFLA_XDP)?.u8(IFLA_XDP_ATTACHED) ?? 0) !== 0,
+    queueing: attributes.text(IFLA_QDISC),
   }
 }
 

@@ -16,11 +16,17 @@ import { NetlinkSocket, type NetlinkSocketOptions } from './socket.ts'
 /** RTNLGRP_* numbers. */
 const groupNumbers = {
   links: [1],
+  queues: [4],
   neighbours: [3],
   addresses: [5, 9],
   routes: [7, 11],
   rules: [8, 19],
 } as const
+
+/** A queueing discipline; struct tcmsg has the link's index behind four bytes. */
+const RTM_NEWQDISC = 36
+const RTM_DELQDISC = 37
+const TCMSG_INDEX = 4
 
 export type WatchGroup = keyof typeof groupNumbers
 
@@ -30,6 +36,8 @@ export type NetlinkEvent =
   | { readonly kind: 'address'; readonly isDeleted: boolean; readonly address: Address }
   | { readonly kind: 'route'; readonly isDeleted: boolean; readonly route: Route }
   | { readonly kind: 'neighbour'; readonly isDeleted: boolean; readonly neighbour: Neighbour }
+  /** One of the link's queueing disciplines came, changed or went. */
+  | { readonly kind: 'queue'; readonly index: number }
   | { readonly kind: 'rule'; readonly isDeleted: boolean; readonly rule: Rule }
   | { readonly kind: 'overrun' }
 
@@ -161,6 +169,9 @@ function decodeEvent(message: Message): NetlinkEvent | undefined {
       const rule = decodeRule(message)
       return rule && { kind: 'rule', isDeleted: message.type === RTM_DELRULE, rule }
     }
+    case RTM_NEWQDISC:
+    case RTM_DELQDISC:
+      return { kind: 'queue', index: message.body.readInt32LE(TCMSG_INDEX) }
     default:
       return undefined
   }

@@ -150,6 +150,7 @@ class Bed {
         podMac: MAC,
         mtu: 1500,
         takesRedirects: true,
+        mayBypass: true,
         namespace: undefined,
       }),
     )

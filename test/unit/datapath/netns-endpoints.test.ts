@@ -21,7 +21,7 @@ class Rows extends Map<bigint, NetnsEndpointValue> implements KernelHash<bigint,
 function pod(text: string, cookie: bigint | undefined): PodDevice {
   const mac = new Uint8Array(6)
   const namespace = cookie === undefined ? undefined : { path: `/run/netns/${cookie}`, cookie }
-  const device = { ifindex: 7, hostMac: mac, podMac: mac, mtu: 1500, takesRedirects: true }
+  const device = { ifindex: 7, hostMac: mac, podMac: mac, mtu: 1500, takesRedirects: true, mayBypass: true }
   return { ...device, address: address(text), namespace }
 }
 

@@ -36,7 +36,14 @@ t.test('a node that changes its address keeps its numbers; its old address is no
 
 function pod(last: number): PodDevice {
   const mac = new Uint8Array(6)
-  const device = { ifindex: last, hostMac: mac, podMac: mac, mtu: 1500, takesRedirects: true }
+  const device = {
+    ifindex: last,
+    hostMac: mac,
+    podMac: mac,
+    mtu: 1500,
+    takesRedirects: true,
+    mayBypass: true,
+  }
   return { ...device, address: address(`10.244.1.${last}`), namespace: undefined }
 }
 

@@ -1,5 +1,6 @@
 // Events from the real kernel.
 
+import { execFileSync } from 'node:child_process'
 import { setTimeout } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -20,8 +21,8 @@ async function next(
 }
 
 t.test('each group tells of its changes', async (t) => {
-  const { netlink } = makeNamespace(t)
-  const watch = netlink.watch({ groups: ['links', 'addresses', 'routes', 'neighbours', 'rules'] })
+  const { netlink, name } = makeNamespace(t)
+  const watch = netlink.watch({ groups: ['links', 'queues', 'addresses', 'routes', 'neighbours', 'rules'] })
   t.teardown(() => watch.close())
   const events = watch[Symbol.asyncIterator]()
   const index = await makeVeth(netlink)
@@ -51,6 +52,9 @@ t.test('each group tells of its changes', async (t) => {
   )
   await netlink.rules.add({ family: 'ipv6', priority: 50, table: 9 })
   t.match(await next(events, (event) => event.kind === 'rule'), { rule: { priority: 50, table: 9 } })
+  execFileSync('tc', ['-n', name, 'qdisc', 'add', 'dev', 'near', 'root', 'pfifo'])
+  t.match(await next(events, (event) => event.kind === 'queue'), { index })
+  t.match(await netlink.links.get('near'), { queueing: 'pfifo' })
   await netlink.links.delete('far')
   t.match(await next(events, (event) => event.kind === 'link' && event.isDeleted), { link: { kind: 'veth' } })
 })
