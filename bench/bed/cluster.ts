@@ -111,6 +111,7 @@ export function benchNode(node: number): Node {
     name: otherNodeName(node),
     uid: otherNodeName(node),
     labels: {},
+    annotations: {},
     internalIps: { ipv4: address },
     addresses: [address],
     podCidrs: [`10.244.${node}.0/24` as Prefix],

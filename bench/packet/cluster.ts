@@ -199,6 +199,7 @@ export function clusterNode(number: number): Node {
     name: `node-${number}`,
     uid: `node-${number}`,
     labels: {},
+    annotations: {},
     internalIps,
     addresses: Object.values(internalIps),
     podCidrs: [],

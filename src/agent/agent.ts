@@ -33,6 +33,7 @@ import { Masquerade } from './masquerade.ts'
 import { processReadings } from './metrics/readings.ts'
 import { agentReadings } from './metrics-view.ts'
 import { Monitoring } from './monitoring.ts'
+import { nodeIdentity } from './node-routing.ts'
 import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
@@ -359,10 +360,12 @@ function kubeClient(config: AgentConfig): KubeClient {
 
 /** The node's own loopbacks, which every router of the fabric leads to whatever uplink is down. */
 function tunnelAddresses(config: AgentConfig): Record<Family, Address | undefined> {
-  const loopbacks = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
+  const { routerId, ...own } = nodeIdentity(config)
+  const loopbacks = own.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
   const of = (family: Family) => loopbacks.find((candidate) => familyOf(candidate) === family)
   // Without any loopback the router id is taken for the node's address; beside one of IPv6 alone it is only a number.
-  const ipv4 = of('ipv4') ?? (loopbacks.length === 0 ? ipv4Only(config.routing.routerId) : undefined)
+  const ipv4 =
+    of('ipv4') ?? (loopbacks.length === 0 && routerId !== undefined ? ipv4Only(routerId) : undefined)
   return { ipv4, ipv6: of('ipv6') }
 }
 

@@ -4,9 +4,11 @@
 import { readFileSync } from 'node:fs'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
-import { familyOf, parseAddress, parsePrefix, prefixContains } from '../model/address.ts'
+import { parseAddress } from '../model/address.ts'
 import { nearMatches } from '../model/near-matches.ts'
-import { ANNOUNCEMENTS_MAX } from '../model/routing.ts'
+import { prefixText } from './config-fields.ts'
+import { checkPools, poolsSchema } from './config-pools.ts'
+import { routingSchema } from './config-routing.ts'
 import { masqueradePorts } from './masquerade-rules.ts'
 
 export class ConfigError extends Error {
@@ -16,23 +18,6 @@ export class ConfigError extends Error {
     this.code = code
   }
 }
-
-const addressText = z.string().transform((text, context) => {
-  const parsed = parseAddress(text)
-  if (parsed !== undefined) return parsed
-  context.addIssue({ code: 'custom', message: `'${text}' is not an IP address` })
-  return z.NEVER
-})
-
-const prefixText = z.string().transform((text, context) => {
-  const parsed = parsePrefix(text)
-  if (parsed !== undefined) return parsed
-  context.addIssue({
-    code: 'custom',
-    message: `'${text}' is not a prefix like 203.0.113.0/24 (bits behind the length must be zero)`,
-  })
-  return z.NEVER
-})
 
 const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 
@@ -50,25 +35,6 @@ const listenText = z.string().transform((text, context) => {
   })
   return z.NEVER
 })
-
-const asn = z.number().int().min(1).max(4_294_967_294)
-
-const peerSchema = z
-  .strictObject({
-    address: addressText,
-    asn,
-    localAddress: addressText.optional(),
-    family: z.enum(['ipv4', 'ipv6']),
-    port: z.number().int().min(1).max(65535).default(179),
-  })
-  .superRefine((peer, context) => {
-    if (familyOf(peer.address) !== peer.family)
-      context.addIssue({
-        code: 'custom',
-        path: ['family'],
-        message: `is ${peer.family}, but ${peer.address} is not; each session carries its own family`,
-      })
-  })
 
 const portRangeText = z.string().transform((text, context) => {
   const [first = 0, last = 0] = (/^(\d{1,5})-(\d{1,5})$/.exec(text.trim()) ?? []).slice(1).map(Number)
@@ -101,27 +67,6 @@ const capacitiesSchema = z.strictObject({
   sourceRanges: capacity,
   fragments: capacity,
 })
-
-/** A pool's addresses belong to Services alone: the datapath refuses every port there that no Service defines. */
-function checkPools(config: z.infer<typeof configFields>, context: z.RefinementCtx): void {
-  const { routing } = config
-  const own = [
-    ...routing.loopbacks.map((prefix) => prefix.slice(0, prefix.indexOf('/'))),
-    ...routing.peers.flatMap((peer) => [peer.address, peer.localAddress ?? peer.address]),
-    routing.routerId,
-  ].flatMap((text) => parseAddress(text) ?? [])
-  for (const [poolIndex, pool] of config.pools.entries()) {
-    for (const [index, prefix] of pool.prefixes.entries()) {
-      const taken = own.find((address) => prefixContains(prefix, address))
-      if (taken === undefined) continue
-      context.addIssue({
-        code: 'custom',
-        path: ['pools', poolIndex, 'prefixes', index],
-        message: `${prefix} holds ${taken}, which is this node's or a router's own; a pool's addresses belong to Services alone`,
-      })
-    }
-  }
-}
 
 const configFields = z.strictObject({
   nodeName: z.string().min(1),
@@ -166,16 +111,7 @@ const configFields = z.strictObject({
       forwarding: z.enum(['dsr', 'snat']).default('snat'),
     })
     .prefault({}),
-  routing: z.strictObject({
-    gobgp: z.string().regex(/^(unix:\/|[^/]+:\d+$)/, 'is neither unix:///path nor host:port'),
-    asn,
-    routerId: addressText,
-    /** Per family; see ANNOUNCEMENTS_MAX. */
-    maxAnnouncements: z.number().int().min(1).max(1_000_000).default(ANNOUNCEMENTS_MAX),
-    loopbacks: z.array(prefixText).default([]),
-    podCidrs: z.array(prefixText).default([]),
-    peers: z.array(peerSchema).default([]),
-  }),
+  routing: routingSchema,
   /** Traffic that pods open to outside the cluster gets this node's address. */
   masquerade: z
     .strictObject({
@@ -197,9 +133,7 @@ const configFields = z.strictObject({
     })
     .prefault({}),
   metrics: z.strictObject({ address: listenText.prefault('127.0.0.1:10249') }).prefault({}),
-  pools: z
-    .array(z.strictObject({ name: z.string().min(1), prefixes: z.array(prefixText).min(1) }))
-    .default([]),
+  pools: poolsSchema,
 })
 
 /** Masqueraded flows need ports that neither node ports nor the datapath's own SNAT use. */
@@ -274,16 +208,27 @@ function fillIn(
 }
 
 /** Every key by its last name. */
-export const KNOWN_KEYS: ReadonlySet<string> = collectKeys(
-  z.toJSONSchema(configFields, { io: 'input', unrepresentable: 'any' }),
-)
+export const KNOWN_KEYS: ReadonlySet<string> = collectKeys(configFields)
 
-function collectKeys(schema: unknown, into = new Set<string>()): Set<string> {
-  if (typeof schema !== 'object' || schema === null) return into
-  for (const [key, value] of Object.entries(schema)) {
-    if (key === 'properties' && typeof value === 'object' && value !== null)
-      for (const name of Object.keys(value)) into.add(name)
-    collectKeys(value, into)
+/** Through everything that wraps: what a transform comes from, and what comes of preprocessing. */
+function collectKeys(schema: z.core.$ZodType, into = new Set<string>()): Set<string> {
+  const { def } = schema._zod as z.core.$ZodTypes['_zod']
+  switch (def.type) {
+    case 'object':
+      for (const [key, field] of Object.entries(def.shape)) collectKeys(field, into.add(key))
+      break
+    case 'array':
+      return collectKeys(def.element, into)
+    case 'union':
+      for (const option of def.options) collectKeys(option, into)
+      break
+    case 'pipe':
+      collectKeys(def.in, into)
+      return collectKeys(def.out, into)
+    case 'optional':
+    case 'default':
+    case 'prefault':
+      return collectKeys(def.innerType, into)
   }
   return into
 }

@@ -106,7 +106,7 @@ function masqueradeFacts({ config, nodes, serviceCidrs }: MasqueradeOptions): Ma
   const own = (family: Family) =>
     loopbacks.find((candidate) => familyOf(candidate) === family) ?? self?.internalIps[family]
   const all = [...nodes.values()]
-  const podCidrs: Prefix[] = [...routing.podCidrs, ...(self?.podCidrs ?? [])]
+  const podCidrs: Prefix[] = [...(routing.podCidrs ?? []), ...(self?.podCidrs ?? [])]
   return {
     families: masquerade.families,
     nodeAddress: Object.fromEntries(FAMILIES.map((family) => [family, own(family)])),

@@ -29,7 +29,11 @@ export function agentReadings(config: AgentConfig, parts: Parts): readonly Readi
       // Of those that are configured: a router that nobody has heard of since the speaker started counts as down.
       sessions: () => {
         const known = sessions()
-        return new Map(config.routing.peers.map(({ address }) => [address, known.get(address) === true]))
+        return new Map(
+          config.routing.peers.flatMap(({ address }) =>
+            address === undefined ? [] : [[address, known.get(address) === true] as const],
+          ),
+        )
       },
       services: () => {
         const served = [...(parts.loop()?.served.values() ?? [])]

@@ -21,6 +21,7 @@ import type { HostPortContext } from '../services/plan-host-ports.ts'
 import type { PlanContext } from '../services/plan-service.ts'
 import type { Table } from '../tables/table.ts'
 import type { AgentConfig } from './config.ts'
+import { ownAddresses } from './config-routing.ts'
 
 /** Addresses and pod networks of all nodes, indexed; rebuilt when the table has changed since. */
 class NodeIndex {
@@ -131,11 +132,6 @@ function primaryAddresses(node: Node | undefined): readonly Address[] {
 /** This node's own addresses, its routers', and the API servers that are named by address. */
 function configuredAddresses({ routing, kubernetes }: AgentConfig): ReadonlySet<Address> {
   const servers = kubernetes.servers.map((url) => new URL(url).hostname.replace(/^\[|\]$/g, ''))
-  const texts = [
-    routing.routerId,
-    ...routing.loopbacks.map((prefix) => prefix.slice(0, prefix.indexOf('/'))),
-    ...routing.peers.flatMap((peer) => [peer.address, peer.localAddress ?? peer.address]),
-    ...servers,
-  ]
+  const texts = [...ownAddresses(routing), ...servers]
   return new Set(texts.flatMap((text) => parseAddress(text) ?? []))
 }

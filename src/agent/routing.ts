@@ -5,12 +5,15 @@ import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type Address, type Family, prefixContains } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
+import type { NodeRouting } from '../model/routing.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
 import { planNode, type VipFact } from '../routing/plan-announcements.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
+import type { SpeakerPeer } from '../speaker/peers.ts'
 import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/speaker.ts'
 import type { AgentConfig } from './config.ts'
+import { nodeRouting } from './node-routing.ts'
 import type { ServedService } from './service-loop.ts'
 
 /** Services, or VIPs, worked on at a stretch: some milliseconds. */
@@ -38,17 +41,18 @@ export class Routing {
 
   constructor(options: RoutingOptions) {
     this.#options = options
-    const { routing, pools } = options.config
+    const { pools } = options.config
+    const routing = nodeRouting(options.config)
     this.#own = planNode(routing)
     const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
     this.#speaker = createSpeaker({
-      gobgpSocket: routing.gobgp,
+      gobgpSocket: options.config.routing.gobgp,
       config: {
         asn: routing.asn,
         routerId: routing.routerId,
-        peers: routing.peers,
+        peers: speakerPeers(routing),
         allowed,
-        announcementsMax: routing.maxAnnouncements,
+        announcementsMax: routing.limits.announcementsMax,
       },
       log: options.log,
       onSessions: options.onSessions,
@@ -125,4 +129,13 @@ export class Routing {
       pool.prefixes.some((prefix) => prefixContains(prefix, vip)),
     )
   }
+}
+
+/** Sessions with an address, an AS number and one family. */
+function speakerPeers({ asn, peers }: NodeRouting): SpeakerPeer[] {
+  return peers.flatMap(({ remote, families: [family], localAddress, port, ...peer }) => {
+    const number = peer.asn === 'internal' ? asn : peer.asn
+    if (remote.kind !== 'address' || number === 'external' || family === undefined) return []
+    return [{ address: remote.address, asn: number, family, localAddress, port }]
+  })
 }

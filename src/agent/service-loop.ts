@@ -17,6 +17,7 @@ import { planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
 import { DirtyKeys } from './dirty-keys.ts'
 import type { LoopObserver } from './loop-observer.ts'
+import { unknownNode } from './node-routing.ts'
 import type { AgentPlanContext } from './plan-context.ts'
 import {
   type Reporter,
@@ -344,22 +345,6 @@ const HOST_PORT_OWNER = hostPortOwner('' as ObjectKey)
 /** The pod whose host ports this key stands for; undefined for a Service. */
 function podOf(key: ObjectKey): string | undefined {
   return key.startsWith(HOST_PORT_OWNER) ? key.slice(HOST_PORT_OWNER.length) : undefined
-}
-
-/** This node before the API server tells of it. */
-function unknownNode(name: string): Node {
-  return {
-    name,
-    uid: '',
-    labels: {},
-    internalIps: {},
-    addresses: [],
-    podCidrs: [],
-    zone: undefined,
-    isLeaving: false,
-    isCordoned: false,
-    asksToDrain: false,
-  }
 }
 
 /** The best port decides: a VIP is worth announcing while any of its ports can be served. */

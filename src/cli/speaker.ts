@@ -2,6 +2,7 @@
 
 import { renameSync, writeFileSync } from 'node:fs'
 import { loadConfig } from '../agent/config.ts'
+import { nodeRouting } from '../agent/node-routing.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
 import { renderBootConfig } from '../speaker/boot-config.ts'
 import type { Command } from './main.ts'
@@ -40,7 +41,9 @@ export const speakerCommand: Command = {
 }
 
 function bootConfigText(configFile: string): string {
-  const { routing, pools } = loadConfig(configFile)
+  const config = loadConfig(configFile)
+  const { pools } = config
+  const routing = nodeRouting(config)
   const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
   return renderBootConfig({
     asn: routing.asn,

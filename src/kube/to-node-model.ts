@@ -24,7 +24,8 @@ export function toNode(object: api.Node): Node {
   return {
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
-    labels: metadata.labels ?? {},
+    labels: metadata.labels ?? NONE,
+    annotations: kubeRouterAnnotations(metadata.annotations),
     internalIps,
     addresses: [...new Set(addressesOf('InternalIP', 'ExternalIP'))],
     podCidrs: podCidrs.flatMap((text) => parseNetwork(text) ?? []),
@@ -37,6 +38,14 @@ export function toNode(object: api.Node): Node {
       metadata.labels?.[DRAIN_KEY] !== undefined ||
       (spec?.taints ?? []).some((taint) => taint.key === DRAIN_KEY),
   }
+}
+
+const NONE: Readonly<Record<string, string>> = {}
+const KUBE_ROUTER_PREFIX = 'kube-router.io/'
+
+function kubeRouterAnnotations(annotations = NONE): Readonly<Record<string, string>> {
+  const found = Object.entries(annotations).filter(([key]) => key.startsWith(KUBE_ROUTER_PREFIX))
+  return found.length === 0 ? NONE : Object.fromEntries(found)
 }
 
 export function toLocalPod(object: api.Pod): LocalPod {

@@ -119,6 +119,8 @@ export interface Node {
   readonly name: string
   readonly uid: string
   readonly labels: Readonly<Record<string, string>>
+  /** Those of kube-router alone: others may be long and change often. */
+  readonly annotations: Readonly<Record<string, string>>
   /** First InternalIP of each family: where its tunnels end. */
   readonly internalIps: Readonly<Partial<Record<Family, Address>>>
   /** Every InternalIP and ExternalIP. */

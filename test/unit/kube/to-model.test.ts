@@ -298,7 +298,12 @@ t.test('nodes: the first InternalIP of each family, every address, zone and tain
   ]
   t.strictSame(
     toNode({
-      metadata: { name: 'node1', uid: 'u1', labels: { 'topology.kubernetes.io/zone': 'rack-a' } },
+      metadata: {
+        name: 'node1',
+        uid: 'u1',
+        labels: { 'topology.kubernetes.io/zone': 'rack-a' },
+        annotations: { 'kube-router.io/node.asn': '65101', 'node.alpha.kubernetes.io/ttl': '0' },
+      },
       spec: {
         podCIDRs: ['10.244.1.0/24'],
         taints: [{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }],
@@ -309,6 +314,7 @@ t.test('nodes: the first InternalIP of each family, every address, zone and tain
       name: 'node1',
       uid: 'u1',
       labels: { 'topology.kubernetes.io/zone': 'rack-a' },
+      annotations: { 'kube-router.io/node.asn': '65101' },
       internalIps: { ipv4: '10.255.0.1', ipv6: 'fd00:255::1' },
       addresses: ['198.51.100.1', '10.255.0.1', 'fd00:255::1', '10.255.0.99'],
       podCidrs: ['10.244.1.0/24'],
@@ -324,6 +330,7 @@ t.test('nodes: the first InternalIP of each family, every address, zone and tain
     name: 'bare',
     uid: '',
     labels: {},
+    annotations: {},
     internalIps: {},
     addresses: [],
     podCidrs: [],

@@ -71,6 +71,7 @@ export function nodeRow(name: string, overrides: Partial<Node> = {}): Node {
     name,
     uid: `uid-${name}`,
     labels: {},
+    annotations: {},
     internalIps: {},
     addresses: Object.values(overrides.internalIps ?? {}),
     podCidrs: [],
