@@ -8,6 +8,7 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "abi/bfd.h"
 #include "abi/config.h"
 #include "abi/event.h"
 #include "abi/flow.h"
@@ -203,5 +204,33 @@ struct {
 	__type(key, int);
 	__type(value, struct sock_reverse);
 } sock_reverse SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WEIR_BFD_SESSIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct bfd_key);
+	__type(value, struct bfd_session);
+} bfd_sessions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_BFD_SESSIONS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bfd_state);
+} bfd_states SEC(".maps");
+
+/* Beside the states, for whatever writes a row of a map with timers ends its timer. */
+struct bfd_timer {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_BFD_SESSIONS);
+	__type(key, __u32);
+	__type(value, struct bfd_timer);
+} bfd_timers SEC(".maps");
 
 #endif

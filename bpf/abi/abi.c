@@ -3,6 +3,7 @@
  * Compiled for its BTF and never loaded: one global per shared type, because a type that a program
  * only uses through a local pointer does not appear in BTF.
  */
+#include "bfd.h"
 #include "config.h"
 #include "event.h"
 #include "flow.h"
@@ -38,6 +39,9 @@ struct secret abi_secret;
 struct sock_reverse abi_sock_reverse;
 struct sock_entry abi_sock_entry;
 struct translated_socket abi_translated_socket;
+struct bfd_key abi_bfd_key;
+struct bfd_session abi_bfd_session;
+struct bfd_state abi_bfd_state;
 
 enum frontend_flags abi_frontend_flags;
 enum backend_state abi_backend_state;
@@ -52,6 +56,11 @@ enum verdict_reason abi_verdict_reason;
 enum event_kind abi_event_kind;
 enum tunnel_kind abi_tunnel_kind;
 enum map_version abi_map_version;
+enum bfd_session_state abi_bfd_session_state;
+enum bfd_diagnostic abi_bfd_diagnostic;
+enum bfd_flag abi_bfd_flag;
+enum bfd_refusal abi_bfd_refusal;
+enum bfd_governs abi_bfd_governs;
 
 /* Preprocessor constants leave no BTF; the ones user space needs are repeated as an enum. */
 enum abi_constant {
@@ -84,5 +93,10 @@ enum abi_constant {
 	GENEVE_CLASS = WEIR_GENEVE_CLASS,
 	GENEVE_TYPE = WEIR_GENEVE_TYPE,
 	GENEVE_PORT = WEIR_GENEVE_PORT,
+	BFD_PORT = WEIR_BFD_PORT,
+	BFD_SOURCE_PORT = WEIR_BFD_SOURCE_PORT,
+	BFD_SESSIONS = WEIR_BFD_SESSIONS,
+	BFD_SLOW_US = WEIR_BFD_SLOW_US,
+	BFD_CONTROL_BYTES = WEIR_BFD_CONTROL_BYTES,
 };
 enum abi_constant abi_constant;

@@ -16,7 +16,7 @@ enum map_version {
 	MAP_VERSION_SLOTS = 1,
 	MAP_VERSION_BACKENDS = 1,
 	MAP_VERSION_BACKEND_IDS = 1,
-	MAP_VERSION_NEXTHOPS = 1,
+	MAP_VERSION_NEXTHOPS = 2,
 	MAP_VERSION_NODES = 1,
 	MAP_VERSION_ENDPOINTS = 1,
 	MAP_VERSION_FLOWS = 3,
@@ -34,6 +34,9 @@ enum map_version {
 	MAP_VERSION_ANSWERS = 1,
 	MAP_VERSION_SCRATCH = 1,
 	MAP_VERSION_SOCK_PEERS = 1,
+	MAP_VERSION_BFD_SESSIONS = 1,
+	MAP_VERSION_BFD_STATES = 1,
+	MAP_VERSION_BFD_TIMERS = 1,
 };
 
 /* The words of one key of the tuple hashes (lib/hash.h), by what they are added to. */

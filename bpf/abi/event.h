@@ -23,6 +23,7 @@ enum verdict_reason {
 	REASON_TO_REMOTE_PLAIN = 11, /* a pod's packet translated, routed to another node */
 	REASON_ICMP_RELAYED = 12,    /* an ICMP error brought to the end that it is for */
 	REASON_SECOND_CHOICE = 13,   /* no state here: passed on to the choice before a change */
+	REASON_BFD = 14,	     /* taken by a BFD session, answered when due */
 	/* refused: the client learns at once */
 	REASON_NO_ENDPOINT = 32,
 	REASON_NO_SUCH_PORT = 33,
@@ -44,6 +45,7 @@ enum verdict_reason {
 	REASON_SNAT_EXHAUSTED = 78,	 /* no free source port towards this backend */
 	REASON_ANSWER_LIMITED = 79,	 /* refusals and ICMP errors are limited per second */
 	REASON_FORGED_SOURCE = 81,	 /* from a Service's address, which begins nothing */
+	REASON_BFD_REFUSED = 82,	 /* of a BFD neighbour, but not to be believed */
 	/* not a verdict: drop events that found no room in the ring */
 	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,

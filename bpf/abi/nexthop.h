@@ -48,6 +48,9 @@ struct nexthop {
 	__u8 flags;	   /* enum nexthop_flags */
 	__u8 member_count; /* members that are up; 0: nothing leads there now */
 	__u8 pad0;
+	/* A bit for each member whose neighbour has fallen silent (lib/bfd.h), until user space has
+	 * taken it out of the row. When it is all of them, none is believed dead. */
+	__u32 members_down;
 	__u32 via; /* tunnel: row of the group that leads to `remote` */
 	__u32
 	    mtu; /* bytes of IP packet that fit the device or the tunnel, outer headers taken off */

@@ -80,4 +80,16 @@ static __always_inline bool address_is_equal(const struct address *one, const st
 	       address_get_word(one, 0) == address_get_word(other, 0);
 }
 
+static __always_inline bool address_is_none(const struct address *address)
+{
+	return !(address_get_word(address, 0) | address_get_word(address, 1) |
+		 address_get_word(address, 2) | address_get_word(address, 3));
+}
+
+static __always_inline bool address_is_ipv4(const struct address *address)
+{
+	return !(address_get_word(address, 0) | address_get_word(address, 1)) &&
+	       address_get_word(address, 2) == bpf_htonl(0xffff);
+}
+
 #endif

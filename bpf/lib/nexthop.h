@@ -12,6 +12,20 @@ static __always_inline const struct nexthop *nexthop_find(__u32 nexthop_id)
 	return bpf_map_lookup_elem(&nexthops, &nexthop_id);
 }
 
+/* The member itself, or the next one whose neighbour is not silent. */
+static __always_inline __u32 nexthop_avoid_down(const struct nexthop *nexthop, __u32 index)
+{
+	__u32 live = ~nexthop->members_down & ((1U << nexthop->member_count) - 1);
+	__u32 later = live >> index << index;
+	__u32 lowest = later ? later & -later : live & -live;
+
+	if (!lowest)
+		return index;
+	return (lowest > 1) + (lowest > 2) + (lowest > 4);
+}
+
+_Static_assert(WEIR_NEXTHOP_MEMBERS == 4, "the number of a bit among four");
+
 /* NULL: nothing leads there now. */
 static __always_inline const struct nexthop_member *
 nexthop_choose_member(const struct nexthop *nexthop, __u32 hash)
@@ -20,6 +34,8 @@ nexthop_choose_member(const struct nexthop *nexthop, __u32 hash)
 
 	if (nexthop->member_count == 0 || index >= WEIR_NEXTHOP_MEMBERS)
 		return NULL;
+	if (nexthop->members_down)
+		index = nexthop_avoid_down(nexthop, index) & (WEIR_NEXTHOP_MEMBERS - 1);
 	return &nexthop->members[index];
 }
 

@@ -85,29 +85,37 @@ static __always_inline void ethernet_swap(struct ethhdr *ethernet)
 	__builtin_memcpy(ethernet->h_source, address, ETH_ALEN);
 }
 
+struct answer_class {
+	__u8 hops;
+	__u8 traffic_class;
+};
+
+#define ANSWER_CLASS ((struct answer_class){.hops = ANSWER_TTL})
+
 /* The answer's IP header: the packet's addresses the other way round. */
 static __always_inline void answer_write_ip(void *header, const struct packet *packet,
-					    __u8 protocol, __u32 payload_bytes, const int family)
+					    __u8 protocol, __u32 payload_bytes,
+					    const struct answer_class class, const int family)
 {
 	struct iphdr *ipv4 = header;
 	struct ipv6hdr *ipv6 = header;
 
 	if (family == IPV6) {
-		*(__be32 *)ipv6 = bpf_htonl(IPV6_VERSION << 28);
+		*(__be32 *)ipv6 = bpf_htonl(IPV6_VERSION << 28 | class.traffic_class << 20);
 		ipv6->payload_len = bpf_htons(payload_bytes);
 		ipv6->nexthdr = protocol;
-		ipv6->hop_limit = ANSWER_TTL;
+		ipv6->hop_limit = class.hops;
 		address_to_ipv6(&ipv6->saddr, &packet->tuple.destination);
 		address_to_ipv6(&ipv6->daddr, &packet->tuple.source);
 		return;
 	}
 	ipv4->version = 4;
 	ipv4->ihl = sizeof(*ipv4) / 4;
-	ipv4->tos = 0;
+	ipv4->tos = class.traffic_class;
 	ipv4->tot_len = bpf_htons(sizeof(*ipv4) + payload_bytes);
 	ipv4->id = 0;
 	ipv4->frag_off = bpf_htons(IPV4_DONT_FRAGMENT);
-	ipv4->ttl = ANSWER_TTL;
+	ipv4->ttl = class.hops;
 	ipv4->protocol = protocol;
 	ipv4->check = 0;
 	ipv4->saddr = address_to_ipv4(&packet->tuple.destination);
@@ -189,7 +197,7 @@ static __always_inline int answer_reset(ctx_t *ctx, const struct packet *packet,
 	if ((void *)(tcp + 1) > data_end || data + sizeof(struct ethhdr) > data_end)
 		return VERDICT_DROP;
 	ethernet_swap(data);
-	answer_write_ip(ip, packet, IPPROTO_TCP, sizeof(*tcp), family);
+	answer_write_ip(ip, packet, IPPROTO_TCP, sizeof(*tcp), ANSWER_CLASS, family);
 	reset_write(tcp, packet, &reset);
 	return ctx_leave_by(ctx, ctx_ingress_ifindex(ctx));
 }
@@ -252,7 +260,7 @@ static __always_inline int answer_icmp(ctx_t *ctx, const struct packet *packet,
 		return VERDICT_DROP;
 	ethernet_swap(data);
 	answer_write_ip(ip, packet, family == IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,
-			sizeof(*icmp) + quoted, family);
+			sizeof(*icmp) + quoted, ANSWER_CLASS, family);
 	icmp_name_error(icmp, error, family);
 	icmp->value = bpf_htonl(mtu);
 	icmp_finish(icmp, packet, quoted_sum(icmp + 1, data_end, quoted / 4),

@@ -9,6 +9,7 @@
 #define WEIR_LIB_UPLINK_H
 
 #include "lib/balance.h"
+#include "lib/bfd.h"
 #include "lib/follow.h"
 #include "lib/fragment.h"
 #include "lib/icmp_relay.h"
@@ -126,6 +127,12 @@ static __always_inline int receive_from_uplink(ctx_t *ctx)
 	family = parse_uplink(ctx, packet);
 	if (family == 0 || packet->parsed == PARSED_FOREIGN)
 		return pass(packet);
+	if (is_bfd(packet)) {
+		int verdict = bfd_receive(ctx, packet);
+
+		if (verdict != NOT_BOUND)
+			return verdict;
+	}
 	if (may_be_tunnelled(packet, family)) {
 		if (is_unfinished_inside(ctx, packet))
 			return VERDICT_PASS;

@@ -32,6 +32,11 @@ export const AbiConstant = {
   GENEVE_CLASS: 65367,
   GENEVE_TYPE: 129,
   GENEVE_PORT: 6081,
+  BFD_PORT: 3784,
+  BFD_SOURCE_PORT: 49152,
+  BFD_SESSIONS: 64,
+  BFD_SLOW_US: 1000000,
+  BFD_CONTROL_BYTES: 24,
 } as const
 export type AbiConstant = (typeof AbiConstant)[keyof typeof AbiConstant]
 
@@ -61,6 +66,9 @@ export const ABI_CONSTANT_NAMES: ReadonlyMap<number | bigint, keyof typeof AbiCo
   [65367, 'GENEVE_CLASS'],
   [129, 'GENEVE_TYPE'],
   [6081, 'GENEVE_PORT'],
+  [3784, 'BFD_PORT'],
+  [49152, 'BFD_SOURCE_PORT'],
+  [1000000, 'BFD_SLOW_US'],
 ])
 
 export const BackendFlags = {
@@ -87,6 +95,90 @@ export const BACKEND_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof Back
   [1, 'BACKEND_ACTIVE'],
   [2, 'BACKEND_TERMINATING'],
   [3, 'BACKEND_GONE'],
+])
+
+export const BfdDiagnostic = {
+  BFD_DIAGNOSTIC_NONE: 0,
+  BFD_DIAGNOSTIC_SILENCE: 1,
+  BFD_DIAGNOSTIC_NEIGHBOUR: 3,
+  BFD_DIAGNOSTIC_ADMIN: 7,
+} as const
+export type BfdDiagnostic = (typeof BfdDiagnostic)[keyof typeof BfdDiagnostic]
+
+/** The first constant of each value. */
+export const BFD_DIAGNOSTIC_NAMES: ReadonlyMap<number | bigint, keyof typeof BfdDiagnostic> = new Map([
+  [0, 'BFD_DIAGNOSTIC_NONE'],
+  [1, 'BFD_DIAGNOSTIC_SILENCE'],
+  [3, 'BFD_DIAGNOSTIC_NEIGHBOUR'],
+  [7, 'BFD_DIAGNOSTIC_ADMIN'],
+])
+
+export const BfdFlag = {
+  BFD_POLL: 32,
+  BFD_FINAL: 16,
+  BFD_INDEPENDENT: 8,
+  BFD_AUTHENTICATED: 4,
+  BFD_DEMAND: 2,
+  BFD_MULTIPOINT: 1,
+} as const
+export type BfdFlag = (typeof BfdFlag)[keyof typeof BfdFlag]
+
+/** The first constant of each value. */
+export const BFD_FLAG_NAMES: ReadonlyMap<number | bigint, keyof typeof BfdFlag> = new Map([
+  [32, 'BFD_POLL'],
+  [16, 'BFD_FINAL'],
+  [8, 'BFD_INDEPENDENT'],
+  [4, 'BFD_AUTHENTICATED'],
+  [2, 'BFD_DEMAND'],
+  [1, 'BFD_MULTIPOINT'],
+])
+
+export const BfdGoverns = {
+  BFD_GOVERNS_IPV4: 1,
+  BFD_GOVERNS_IPV6: 2,
+} as const
+export type BfdGoverns = (typeof BfdGoverns)[keyof typeof BfdGoverns]
+
+/** The first constant of each value. */
+export const BFD_GOVERNS_NAMES: ReadonlyMap<number | bigint, keyof typeof BfdGoverns> = new Map([
+  [1, 'BFD_GOVERNS_IPV4'],
+  [2, 'BFD_GOVERNS_IPV6'],
+])
+
+export const BfdRefusal = {
+  BFD_REFUSED_HOPS: 0,
+  BFD_REFUSED_CHECKSUM: 1,
+  BFD_REFUSED_MALFORMED: 2,
+  BFD_REFUSED_AUTHENTICATED: 3,
+  BFD_REFUSED_DISCRIMINATOR: 4,
+  BFD_REFUSAL_COUNT: 5,
+} as const
+export type BfdRefusal = (typeof BfdRefusal)[keyof typeof BfdRefusal]
+
+/** The first constant of each value. */
+export const BFD_REFUSAL_NAMES: ReadonlyMap<number | bigint, keyof typeof BfdRefusal> = new Map([
+  [0, 'BFD_REFUSED_HOPS'],
+  [1, 'BFD_REFUSED_CHECKSUM'],
+  [2, 'BFD_REFUSED_MALFORMED'],
+  [3, 'BFD_REFUSED_AUTHENTICATED'],
+  [4, 'BFD_REFUSED_DISCRIMINATOR'],
+  [5, 'BFD_REFUSAL_COUNT'],
+])
+
+export const BfdSessionState = {
+  BFD_ADMIN_DOWN: 0,
+  BFD_DOWN: 1,
+  BFD_INIT: 2,
+  BFD_UP: 3,
+} as const
+export type BfdSessionState = (typeof BfdSessionState)[keyof typeof BfdSessionState]
+
+/** The first constant of each value. */
+export const BFD_SESSION_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof BfdSessionState> = new Map([
+  [0, 'BFD_ADMIN_DOWN'],
+  [1, 'BFD_DOWN'],
+  [2, 'BFD_INIT'],
+  [3, 'BFD_UP'],
 ])
 
 export const EventKind = {
@@ -185,7 +277,7 @@ export const MapVersion = {
   MAP_VERSION_SLOTS: 1,
   MAP_VERSION_BACKENDS: 1,
   MAP_VERSION_BACKEND_IDS: 1,
-  MAP_VERSION_NEXTHOPS: 1,
+  MAP_VERSION_NEXTHOPS: 2,
   MAP_VERSION_NODES: 1,
   MAP_VERSION_ENDPOINTS: 1,
   MAP_VERSION_FLOWS: 3,
@@ -203,6 +295,9 @@ export const MapVersion = {
   MAP_VERSION_ANSWERS: 1,
   MAP_VERSION_SCRATCH: 1,
   MAP_VERSION_SOCK_PEERS: 1,
+  MAP_VERSION_BFD_SESSIONS: 1,
+  MAP_VERSION_BFD_STATES: 1,
+  MAP_VERSION_BFD_TIMERS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
@@ -286,6 +381,7 @@ export const VerdictReason = {
   REASON_TO_REMOTE_PLAIN: 11,
   REASON_ICMP_RELAYED: 12,
   REASON_SECOND_CHOICE: 13,
+  REASON_BFD: 14,
   REASON_NO_ENDPOINT: 32,
   REASON_NO_SUCH_PORT: 33,
   REASON_NO_LOCAL_ENDPOINT: 64,
@@ -305,6 +401,7 @@ export const VerdictReason = {
   REASON_SNAT_EXHAUSTED: 78,
   REASON_ANSWER_LIMITED: 79,
   REASON_FORGED_SOURCE: 81,
+  REASON_BFD_REFUSED: 82,
   REASON_EVENT_LOST: 80,
   REASON_COUNT: 96,
 } as const
@@ -326,6 +423,7 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [11, 'REASON_TO_REMOTE_PLAIN'],
   [12, 'REASON_ICMP_RELAYED'],
   [13, 'REASON_SECOND_CHOICE'],
+  [14, 'REASON_BFD'],
   [32, 'REASON_NO_ENDPOINT'],
   [33, 'REASON_NO_SUCH_PORT'],
   [64, 'REASON_NO_LOCAL_ENDPOINT'],
@@ -345,6 +443,7 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [78, 'REASON_SNAT_EXHAUSTED'],
   [79, 'REASON_ANSWER_LIMITED'],
   [81, 'REASON_FORGED_SOURCE'],
+  [82, 'REASON_BFD_REFUSED'],
   [80, 'REASON_EVENT_LOST'],
   [96, 'REASON_COUNT'],
 ])
@@ -547,6 +646,212 @@ export const BACKEND_KEY_LAYOUT: StructLayout = {
     { path: 'port', bitOffset: 128, bits: 16, type: 'be16' },
     { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
     { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+  ],
+}
+
+export const BFD_KEY_BYTES = 20
+
+export interface BfdKey {
+  readonly peer: Uint8Array
+  readonly ifindex: number
+}
+
+export function encodeBfdKey(value: BfdKey, buffer: Buffer = Buffer.alloc(BFD_KEY_BYTES), offset = 0): Buffer {
+  writeBytes(value.peer, 16, 'BfdKey.peer', buffer, offset)
+  buffer.writeUInt32LE(value.ifindex, offset + 16)
+  return buffer
+}
+
+export function decodeBfdKey(buffer: Buffer, offset = 0): BfdKey {
+  return {
+    peer: readBytes(buffer, offset, 16),
+    ifindex: buffer.readUInt32LE(offset + 16),
+  }
+}
+
+export const BFD_KEY_LAYOUT: StructLayout = {
+  name: 'bfd_key',
+  sizeBytes: 20,
+  hash: '73a2edfcc91b37a4',
+  fields: [
+    { path: 'peer', bitOffset: 0, bits: 128, type: 'struct' },
+    { path: 'peer.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
+    { path: 'ifindex', bitOffset: 128, bits: 32, type: 'u32' },
+  ],
+}
+
+export const BFD_SESSION_BYTES = 32
+
+export interface BfdSession {
+  readonly row: number
+  readonly discriminator: number
+  readonly intervalUs: number
+  readonly multiplier: number
+  readonly isAdminDown: number
+  readonly governs: number
+  readonly local: Uint8Array
+}
+
+export function encodeBfdSession(value: BfdSession, buffer: Buffer = Buffer.alloc(BFD_SESSION_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 32)
+  buffer.writeUInt32LE(value.row, offset)
+  buffer.writeUInt32LE(value.discriminator, offset + 4)
+  buffer.writeUInt32LE(value.intervalUs, offset + 8)
+  buffer.writeUInt8(value.multiplier, offset + 12)
+  buffer.writeUInt8(value.isAdminDown, offset + 13)
+  buffer.writeUInt8(value.governs, offset + 14)
+  writeBytes(value.local, 16, 'BfdSession.local', buffer, offset + 16)
+  return buffer
+}
+
+export function decodeBfdSession(buffer: Buffer, offset = 0): BfdSession {
+  return {
+    row: buffer.readUInt32LE(offset),
+    discriminator: buffer.readUInt32LE(offset + 4),
+    intervalUs: buffer.readUInt32LE(offset + 8),
+    multiplier: buffer.readUInt8(offset + 12),
+    isAdminDown: buffer.readUInt8(offset + 13),
+    governs: buffer.readUInt8(offset + 14),
+    local: readBytes(buffer, offset + 16, 16),
+  }
+}
+
+export const BFD_SESSION_LAYOUT: StructLayout = {
+  name: 'bfd_session',
+  sizeBytes: 32,
+  hash: 'f54f40227d739d1d',
+  fields: [
+    { path: 'row', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'discriminator', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'interval_us', bitOffset: 64, bits: 32, type: 'u32' },
+    { path: 'multiplier', bitOffset: 96, bits: 8, type: 'u8' },
+    { path: 'is_admin_down', bitOffset: 104, bits: 8, type: 'u8' },
+    { path: 'governs', bitOffset: 112, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 120, bits: 8, type: 'u8' },
+    { path: 'local', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'local.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+  ],
+}
+
+export const BFD_STATE_BYTES = 112
+
+export interface BfdState {
+  readonly heardNs: bigint
+  readonly answeredNs: bigint
+  readonly changedNs: bigint
+  readonly received: bigint
+  readonly answered: bigint
+  readonly refused: readonly number[]
+  readonly ups: number
+  readonly downs: number
+  readonly detectionUs: number
+  readonly remoteDiscriminator: number
+  readonly remoteDesiredUs: number
+  readonly remoteRequiredUs: number
+  readonly toldDesiredUs: number
+  readonly toldRequiredUs: number
+  readonly requiredUs: number
+  readonly ifindex: number
+  readonly state: number
+  readonly diagnostic: number
+  readonly remoteState: number
+  readonly remoteDiagnostic: number
+  readonly remoteFlags: number
+  readonly remoteMultiplier: number
+  readonly isPolling: number
+  readonly governs: number
+}
+
+export function encodeBfdState(value: BfdState, buffer: Buffer = Buffer.alloc(BFD_STATE_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 112)
+  buffer.writeBigUInt64LE(value.heardNs, offset)
+  buffer.writeBigUInt64LE(value.answeredNs, offset + 8)
+  buffer.writeBigUInt64LE(value.changedNs, offset + 16)
+  buffer.writeBigUInt64LE(value.received, offset + 24)
+  buffer.writeBigUInt64LE(value.answered, offset + 32)
+  checkCount(value.refused.length, 5, 'BfdState.refused')
+  for (let i = 0; i < 5; i += 1) {
+    buffer.writeUInt32LE((value.refused[i] as number), offset + 40 + i * 4)
+  }
+  buffer.writeUInt32LE(value.ups, offset + 60)
+  buffer.writeUInt32LE(value.downs, offset + 64)
+  buffer.writeUInt32LE(value.detectionUs, offset + 68)
+  buffer.writeUInt32LE(value.remoteDiscriminator, offset + 72)
+  buffer.writeUInt32LE(value.remoteDesiredUs, offset + 76)
+  buffer.writeUInt32LE(value.remoteRequiredUs, offset + 80)
+  buffer.writeUInt32LE(value.toldDesiredUs, offset + 84)
+  buffer.writeUInt32LE(value.toldRequiredUs, offset + 88)
+  buffer.writeUInt32LE(value.requiredUs, offset + 92)
+  buffer.writeUInt32LE(value.ifindex, offset + 96)
+  buffer.writeUInt8(value.state, offset + 100)
+  buffer.writeUInt8(value.diagnostic, offset + 101)
+  buffer.writeUInt8(value.remoteState, offset + 102)
+  buffer.writeUInt8(value.remoteDiagnostic, offset + 103)
+  buffer.writeUInt8(value.remoteFlags, offset + 104)
+  buffer.writeUInt8(value.remoteMultiplier, offset + 105)
+  buffer.writeUInt8(value.isPolling, offset + 106)
+  buffer.writeUInt8(value.governs, offset + 107)
+  return buffer
+}
+
+export function decodeBfdState(buffer: Buffer, offset = 0): BfdState {
+  return {
+    heardNs: buffer.readBigUInt64LE(offset),
+    answeredNs: buffer.readBigUInt64LE(offset + 8),
+    changedNs: buffer.readBigUInt64LE(offset + 16),
+    received: buffer.readBigUInt64LE(offset + 24),
+    answered: buffer.readBigUInt64LE(offset + 32),
+    refused: [buffer.readUInt32LE(offset + 40), buffer.readUInt32LE(offset + 40 + 4), buffer.readUInt32LE(offset + 40 + 8), buffer.readUInt32LE(offset + 40 + 12), buffer.readUInt32LE(offset + 40 + 16)],
+    ups: buffer.readUInt32LE(offset + 60),
+    downs: buffer.readUInt32LE(offset + 64),
+    detectionUs: buffer.readUInt32LE(offset + 68),
+    remoteDiscriminator: buffer.readUInt32LE(offset + 72),
+    remoteDesiredUs: buffer.readUInt32LE(offset + 76),
+    remoteRequiredUs: buffer.readUInt32LE(offset + 80),
+    toldDesiredUs: buffer.readUInt32LE(offset + 84),
+    toldRequiredUs: buffer.readUInt32LE(offset + 88),
+    requiredUs: buffer.readUInt32LE(offset + 92),
+    ifindex: buffer.readUInt32LE(offset + 96),
+    state: buffer.readUInt8(offset + 100),
+    diagnostic: buffer.readUInt8(offset + 101),
+    remoteState: buffer.readUInt8(offset + 102),
+    remoteDiagnostic: buffer.readUInt8(offset + 103),
+    remoteFlags: buffer.readUInt8(offset + 104),
+    remoteMultiplier: buffer.readUInt8(offset + 105),
+    isPolling: buffer.readUInt8(offset + 106),
+    governs: buffer.readUInt8(offset + 107),
+  }
+}
+
+export const BFD_STATE_LAYOUT: StructLayout = {
+  name: 'bfd_state',
+  sizeBytes: 112,
+  hash: 'ca212e0bcc189970',
+  fields: [
+    { path: 'heard_ns', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'answered_ns', bitOffset: 64, bits: 64, type: 'u64' },
+    { path: 'changed_ns', bitOffset: 128, bits: 64, type: 'u64' },
+    { path: 'received', bitOffset: 192, bits: 64, type: 'u64' },
+    { path: 'answered', bitOffset: 256, bits: 64, type: 'u64' },
+    { path: 'refused', bitOffset: 320, bits: 160, type: 'u32[5]' },
+    { path: 'ups', bitOffset: 480, bits: 32, type: 'u32' },
+    { path: 'downs', bitOffset: 512, bits: 32, type: 'u32' },
+    { path: 'detection_us', bitOffset: 544, bits: 32, type: 'u32' },
+    { path: 'remote_discriminator', bitOffset: 576, bits: 32, type: 'u32' },
+    { path: 'remote_desired_us', bitOffset: 608, bits: 32, type: 'u32' },
+    { path: 'remote_required_us', bitOffset: 640, bits: 32, type: 'u32' },
+    { path: 'told_desired_us', bitOffset: 672, bits: 32, type: 'u32' },
+    { path: 'told_required_us', bitOffset: 704, bits: 32, type: 'u32' },
+    { path: 'required_us', bitOffset: 736, bits: 32, type: 'u32' },
+    { path: 'ifindex', bitOffset: 768, bits: 32, type: 'u32' },
+    { path: 'state', bitOffset: 800, bits: 8, type: 'u8' },
+    { path: 'diagnostic', bitOffset: 808, bits: 8, type: 'u8' },
+    { path: 'remote_state', bitOffset: 816, bits: 8, type: 'u8' },
+    { path: 'remote_diagnostic', bitOffset: 824, bits: 8, type: 'u8' },
+    { path: 'remote_flags', bitOffset: 832, bits: 8, type: 'u8' },
+    { path: 'remote_multiplier', bitOffset: 840, bits: 8, type: 'u8' },
+    { path: 'is_polling', bitOffset: 848, bits: 8, type: 'u8' },
+    { path: 'governs', bitOffset: 856, bits: 8, type: 'u8' },
   ],
 }
 
@@ -1162,12 +1467,13 @@ export const NETNS_ENDPOINT_LAYOUT: StructLayout = {
   ],
 }
 
-export const NEXTHOP_BYTES = 92
+export const NEXTHOP_BYTES = 96
 
 export interface Nexthop {
   readonly kind: number
   readonly flags: number
   readonly memberCount: number
+  readonly membersDown: number
   readonly via: number
   readonly mtu: number
   readonly remote: Uint8Array
@@ -1175,16 +1481,17 @@ export interface Nexthop {
 }
 
 export function encodeNexthop(value: Nexthop, buffer: Buffer = Buffer.alloc(NEXTHOP_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 92)
+  buffer.fill(0, offset, offset + 96)
   buffer.writeUInt8(value.kind, offset)
   buffer.writeUInt8(value.flags, offset + 1)
   buffer.writeUInt8(value.memberCount, offset + 2)
-  buffer.writeUInt32LE(value.via, offset + 4)
-  buffer.writeUInt32LE(value.mtu, offset + 8)
-  writeBytes(value.remote, 16, 'Nexthop.remote', buffer, offset + 12)
+  buffer.writeUInt32LE(value.membersDown, offset + 4)
+  buffer.writeUInt32LE(value.via, offset + 8)
+  buffer.writeUInt32LE(value.mtu, offset + 12)
+  writeBytes(value.remote, 16, 'Nexthop.remote', buffer, offset + 16)
   checkCount(value.members.length, 4, 'Nexthop.members')
   for (let i = 0; i < 4; i += 1) {
-    encodeNexthopMember((value.members[i] as NexthopMember), buffer, offset + 28 + i * 16)
+    encodeNexthopMember((value.members[i] as NexthopMember), buffer, offset + 32 + i * 16)
   }
   return buffer
 }
@@ -1194,32 +1501,34 @@ export function decodeNexthop(buffer: Buffer, offset = 0): Nexthop {
     kind: buffer.readUInt8(offset),
     flags: buffer.readUInt8(offset + 1),
     memberCount: buffer.readUInt8(offset + 2),
-    via: buffer.readUInt32LE(offset + 4),
-    mtu: buffer.readUInt32LE(offset + 8),
-    remote: readBytes(buffer, offset + 12, 16),
-    members: [decodeNexthopMember(buffer, offset + 28), decodeNexthopMember(buffer, offset + 28 + 16), decodeNexthopMember(buffer, offset + 28 + 32), decodeNexthopMember(buffer, offset + 28 + 48)],
+    membersDown: buffer.readUInt32LE(offset + 4),
+    via: buffer.readUInt32LE(offset + 8),
+    mtu: buffer.readUInt32LE(offset + 12),
+    remote: readBytes(buffer, offset + 16, 16),
+    members: [decodeNexthopMember(buffer, offset + 32), decodeNexthopMember(buffer, offset + 32 + 16), decodeNexthopMember(buffer, offset + 32 + 32), decodeNexthopMember(buffer, offset + 32 + 48)],
   }
 }
 
 export const NEXTHOP_LAYOUT: StructLayout = {
   name: 'nexthop',
-  sizeBytes: 92,
-  hash: '54dd02b0c031fbef',
+  sizeBytes: 96,
+  hash: 'a3b8a2c8f4ab3ae0',
   fields: [
     { path: 'kind', bitOffset: 0, bits: 8, type: 'u8' },
     { path: 'flags', bitOffset: 8, bits: 8, type: 'u8' },
     { path: 'member_count', bitOffset: 16, bits: 8, type: 'u8' },
     { path: 'pad0', bitOffset: 24, bits: 8, type: 'u8' },
-    { path: 'via', bitOffset: 32, bits: 32, type: 'u32' },
-    { path: 'mtu', bitOffset: 64, bits: 32, type: 'u32' },
-    { path: 'remote', bitOffset: 96, bits: 128, type: 'struct' },
-    { path: 'remote.bytes', bitOffset: 96, bits: 128, type: 'u8[16]' },
-    { path: 'members', bitOffset: 224, bits: 512, type: 'struct[4]' },
-    { path: 'members[0].ifindex', bitOffset: 224, bits: 32, type: 'u32' },
-    { path: 'members[0].destination', bitOffset: 256, bits: 48, type: 'struct' },
-    { path: 'members[0].destination.bytes', bitOffset: 256, bits: 48, type: 'u8[6]' },
-    { path: 'members[0].source', bitOffset: 304, bits: 48, type: 'struct' },
-    { path: 'members[0].source.bytes', bitOffset: 304, bits: 48, type: 'u8[6]' },
+    { path: 'members_down', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'via', bitOffset: 64, bits: 32, type: 'u32' },
+    { path: 'mtu', bitOffset: 96, bits: 32, type: 'u32' },
+    { path: 'remote', bitOffset: 128, bits: 128, type: 'struct' },
+    { path: 'remote.bytes', bitOffset: 128, bits: 128, type: 'u8[16]' },
+    { path: 'members', bitOffset: 256, bits: 512, type: 'struct[4]' },
+    { path: 'members[0].ifindex', bitOffset: 256, bits: 32, type: 'u32' },
+    { path: 'members[0].destination', bitOffset: 288, bits: 48, type: 'struct' },
+    { path: 'members[0].destination.bytes', bitOffset: 288, bits: 48, type: 'u8[6]' },
+    { path: 'members[0].source', bitOffset: 336, bits: 48, type: 'struct' },
+    { path: 'members[0].source.bytes', bitOffset: 336, bits: 48, type: 'u8[6]' },
   ],
 }
 

@@ -229,6 +229,7 @@ export const nexthopCodec: Codec<NexthopValue> = {
         (device?.redirect ? abi.NexthopFlags.NEXTHOP_REDIRECT : 0) |
         (device?.bypass ? abi.NexthopFlags.NEXTHOP_BYPASS : 0),
       memberCount: members.length,
+      membersDown: 0,
       via,
       mtu: planned.mtu,
       remote,

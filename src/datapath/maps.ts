@@ -129,16 +129,19 @@ export const LAYOUTS = {
   answers: { value: abi.ANSWER_COUNT_LAYOUT },
   secrets: { value: abi.SECRET_LAYOUT },
   metrics: { value: abi.METRIC_LAYOUT },
+  bfd_sessions: { key: abi.BFD_KEY_LAYOUT, value: abi.BFD_SESSION_LAYOUT },
+  bfd_states: { value: abi.BFD_STATE_LAYOUT },
 } as const
 
-/** Maps by their name in bpf/maps.h; the filter is bits without a layout, and a ring has none. */
-export type MapName = keyof typeof LAYOUTS | 'frontend_filter' | 'events'
+/** Maps by their name in bpf/maps.h; the filter is bits without a layout, a ring and timers have none. */
+export type MapName = keyof typeof LAYOUTS | 'frontend_filter' | 'events' | 'bfd_timers'
 
 /** All that hold rows, but the secret of the flow table's hash, which is read once. */
 export const MAP_NAMES: readonly MapName[] = [
   ...(Object.keys(LAYOUTS) as (keyof typeof LAYOUTS)[]).filter((name) => name !== 'secrets'),
   'frontend_filter',
   'events',
+  'bfd_timers',
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {

@@ -86,7 +86,15 @@ function writeFrontend(object: LoadedObject, flags: number): void {
 function writeNexthops(object: LoadedObject): void {
   const member = { ifindex: 1, destination: Buffer.alloc(6, 2), source: Buffer.alloc(6, 4) }
   const members = [member, member, member, member]
-  const blank = { flags: 0, memberCount: 1, via: 0, mtu: 0, remote: Buffer.alloc(16), members }
+  const blank = {
+    flags: 0,
+    memberCount: 1,
+    membersDown: 0,
+    via: 0,
+    mtu: 0,
+    remote: Buffer.alloc(16),
+    members,
+  }
   const { NEXTHOP_KIND_GROUP, NEXTHOP_KIND_TUNNEL } = abi.NexthopKind
   const nexthops = object.map('nexthops')
   nexthops.update(u32(1), abi.encodeNexthop({ ...blank, kind: NEXTHOP_KIND_GROUP }))

@@ -10,8 +10,10 @@
 //     a run of weir_uplink_xdp, weir_pod_tc, weir_uplink_ingress, weir_uplink_egress; a dropped packet has no out
 
 import { writeFileSync } from 'node:fs'
+import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
 import type { BpfProgram } from '../../src/sys/libbpf-ts/index.ts'
+import { type Control, encodeControl } from './bfd-control.ts'
 import { type Frame, frame, SCTP, TCP, TRANSPORT_NAMES, UDP } from './packet.ts'
 import { arriving } from './tunnel.ts'
 import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, World, XDP } from './world.ts'
@@ -26,6 +28,8 @@ const MAPS = [
   'nexthops',
   'nodes',
   'endpoints',
+  'bfd_sessions',
+  'bfd_states',
 ] as const
 /** struct __sk_buff as far as a test run reads it. */
 const SKB_BYTES = 192
@@ -154,6 +158,62 @@ function* casesOf(world: World, family: Family, protocol: number): Generator<Buf
   for (const [name, sent] of packets) yield run(world, AT_INGRESS, `${title} at tc: ${name}`, sent)
 }
 
+const BFD_FAMILIES = ['ipv4', 'ipv6'] as const
+const BFD_NUMBER = 77
+
+/** A session with the other node, which is down. */
+function makeBfdSession(world: World, family: Family): void {
+  const row = BFD_FAMILIES.indexOf(family)
+  const { node, otherNode } = world.cast(family)
+  const state = {
+    ...abi.decodeBfdState(Buffer.alloc(abi.BFD_STATE_BYTES)),
+    state: abi.BfdSessionState.BFD_DOWN,
+  }
+  world.map('bfd_states').update(u32(row), abi.encodeBfdState(state))
+  world.map('bfd_sessions').update(
+    abi.encodeBfdKey({ peer: addressToBytes(otherNode), ifindex: 1 }),
+    abi.encodeBfdSession({
+      row,
+      discriminator: BFD_NUMBER,
+      intervalUs: 300_000,
+      multiplier: 3,
+      isAdminDown: 0,
+      governs: 0,
+      local: addressToBytes(node),
+    }),
+  )
+}
+
+function* bfdCasesOf(world: World, family: Family): Generator<Buffer> {
+  const { node, otherNode } = world.cast(family)
+  const blank: Control = {
+    version: 1,
+    diagnostic: 0,
+    state: 'down',
+    flags: '',
+    multiplier: 3,
+    length: 24,
+    mine: 99,
+    yours: 0,
+    desiredUs: 1_000_000,
+    requiredUs: 300_000,
+  }
+  const said = (change: Partial<Control>) =>
+    frame(ARRIVING)
+      .from(otherNode, 50_000)
+      .to(node, abi.AbiConstant.BFD_PORT)
+      .ttl(255)
+      .udp()
+      .payload(encodeControl({ ...blank, ...change }))
+  // Polls, for they are answered whatever the time.
+  const up = said({ state: 'up', yours: BFD_NUMBER, flags: 'P' })
+  yield run(world, AT_XDP, `${family} BFD: the neighbour is down`, said({}))
+  yield run(world, AT_XDP, `${family} BFD: it is up`, up)
+  yield run(world, AT_XDP, `${family} BFD: from afar`, up.ttl(254))
+  yield run(world, AT_INGRESS, `${family} BFD at tc: it is up`, up)
+  yield run(world, AT_INGRESS, `${family} BFD at tc: it is down`, said({ yours: BFD_NUMBER }))
+}
+
 const file = process.argv[2]
 if (file === undefined) throw new Error('usage: node test/bpf/kernel-cases.ts FILE')
 // One port, for a random one would not be the same there.
@@ -166,6 +226,7 @@ try {
           BACKEND.second,
         ]),
       })
+  for (const family of BFD_FAMILIES) makeBfdSession(world, family)
   const records = [
     record('K', 'node_config', world.config),
     record('K', 'uses_frontend_filter', Buffer.from([1])),
@@ -175,6 +236,7 @@ try {
       if (value.some((byte) => byte !== 0)) records.push(record('M', name, key, value))
   for (const family of ['ipv4', 'ipv6'] as const)
     for (const protocol of [TCP, UDP, SCTP]) records.push(...casesOf(world, family, protocol))
+  for (const family of BFD_FAMILIES) records.push(...bfdCasesOf(world, family))
   writeFileSync(file, Buffer.concat(records))
 } finally {
   world.close()

@@ -265,7 +265,10 @@ export class World {
   ) {
     const member = { ifindex, destination: mac(link.destination), source: mac(link.source) }
     const none = { ifindex: 0, destination: Buffer.alloc(6), source: Buffer.alloc(6) }
-    const nexthop = { kind: 0, flags: 0, memberCount: 0, via: 0, mtu: 0, remote: Buffer.alloc(16), ...value }
+    const nexthop = {
+      ...{ kind: 0, flags: 0, memberCount: 0, membersDown: 0, via: 0, mtu: 0, remote: Buffer.alloc(16) },
+      ...value,
+    }
     const members = Array.from({ length: abi.AbiConstant.NEXTHOP_MEMBERS }, (_, index) =>
       index === 0 ? member : none,
     )

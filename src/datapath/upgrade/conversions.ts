@@ -26,6 +26,13 @@ const STEPS: Readonly<Record<string, readonly Step[]>> = {
       },
     },
   ],
+  // 1 → 2: a word behind the first one, for members whose neighbour is silent.
+  nexthops: [
+    {
+      from: 1,
+      value: (before) => Buffer.concat([before.subarray(0, 4), Buffer.alloc(4), before.subarray(4)]),
+    },
+  ],
   // 1 → 2: more states and kinds; what an entry of before says, it still says. 2 → 3: states have other numbers, which
   // flow-copy.ts knows.
   flows: [

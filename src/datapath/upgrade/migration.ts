@@ -16,8 +16,8 @@ import { type Convert, conversion } from './conversions.ts'
 import { copyFlows, type FlowCopy } from './flow-copy.ts'
 import { type MapPins, mapVersion, type PinPlan } from './map-pins.ts'
 
-/** Nothing to copy: sockets' storage cannot be walked, and events are not kept. */
-const NOT_COPIED: ReadonlySet<string> = new Set(['sock_reverse', 'events', 'answers'])
+/** Nothing to copy: sockets' storage cannot be walked, events are not kept, and timers are set anew with the next packet. */
+const NOT_COPIED: ReadonlySet<string> = new Set(['sock_reverse', 'events', 'answers', 'bfd_timers'])
 /** Written by programs, so worth a second look after the switch. */
 const FLOWS = 'flows'
 const FLOW_DETAILS = 'flow_details'
