@@ -16,7 +16,10 @@ export interface Announcement {
   readonly why: string
   /** RFC 1997 communities as `high:low` decimal text. */
   readonly communities?: readonly string[]
-  /** To whom, with which attributes; undefined: to every peer, with `communities` alone. */
+  /**
+   * To whom, with which attributes; undefined: to every peer, with `communities` alone. An export without peers is for whoever
+   * there is: the configuration names none, for the sessions are somebody else's.
+   */
   readonly exports?: readonly PeerExport[]
 }
 
@@ -36,6 +39,7 @@ export type RefusalCode =
   | 'too-many'
   | 'twice'
   | 'bad-community'
+  | 'bad-attribute'
 
 /** An announcement that the guard kept in; shown on the object that asked for it. */
 export interface RefusedAnnouncement {
@@ -44,9 +48,9 @@ export interface RefusedAnnouncement {
   readonly reason: string
 }
 
-/** pending: not yet told GoBGP; announced: in GoBGP's table; error: GoBGP refused it, with the reason. */
+/** pending: not yet told GoBGP, with the reason when it waits for its turn; announced: in GoBGP's table; error: GoBGP refused it, with the reason. */
 export type AnnouncementStatus =
-  | { readonly kind: 'pending' }
+  | { readonly kind: 'pending'; readonly reason?: string }
   | { readonly kind: 'announced'; readonly sinceMs: number }
   | { readonly kind: 'error'; readonly reason: string }
 

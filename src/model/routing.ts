@@ -142,7 +142,7 @@ export interface FlapDamping {
   readonly maxSuppressMs: number
 }
 
-/** Six withdrawals within a minute suppress (RFC 7196 asks for such patience), for three minutes unless they go on. */
+/** Six or seven withdrawals within a minute suppress (RFC 7196 asks for such patience), for three minutes unless they go on. */
 export const DAMPING_DEFAULT: FlapDamping = {
   withdrawalPenalty: 1_000,
   suppressThreshold: 5_000,

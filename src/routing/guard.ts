@@ -4,9 +4,11 @@
 
 import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
 import type { AllowedPrefix, Announcement, RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
-import { ANNOUNCEMENTS_MAX } from '../model/routing.ts'
+import { ANNOUNCEMENTS_MAX, type RouteAttributes } from '../model/routing.ts'
 
 const COMMUNITIES_MAX = 32
+/** Routers drop what has a longer path than they expect; nobody needs more to be the last choice. */
+const PREPEND_MAX = 10
 
 export interface GuardLimits {
   readonly allowed: readonly AllowedPrefix[]
@@ -16,8 +18,8 @@ export interface GuardLimits {
 
 /** What the guard lets pass, kept up to date change by change. What passed stays when others come; what found no room waits for it. */
 export class AnnouncementGuard {
-  readonly #limits: GuardLimits
-  readonly #allowed: readonly AllowedParts[]
+  #limits: GuardLimits
+  #allowed: readonly AllowedParts[]
   readonly #accepted = new Map<Prefix, Announcement>()
   /** Who asked for what passed, and what each asker's is. */
   readonly #holderOf = new Map<Prefix, string>()
@@ -27,7 +29,7 @@ export class AnnouncementGuard {
 
   constructor(limits: GuardLimits) {
     this.#limits = limits
-    this.#allowed = limits.allowed.map((row) => ({ ...row, parts: prefixParts(row.prefix) }))
+    this.#allowed = takeApart(limits.allowed)
   }
 
   get accepted(): ReadonlyMap<Prefix, Announcement> {
@@ -37,6 +39,31 @@ export class AnnouncementGuard {
   /** In the order of asking. */
   get refused(): readonly RefusedAnnouncement[] {
     return [...this.#refused.values()]
+  }
+
+  /** Why what this asker wants does not leave; undefined: it does, or nothing is wanted. */
+  refusalOf(asker: string): RefusedAnnouncement | undefined {
+    return this.#refused.get(asker)
+  }
+
+  /**
+   * Judges everything anew. What passed before goes first, so a lower maximum takes the latest.
+   * @returns the prefixes of which something may differ now
+   */
+  setLimits(limits: GuardLimits): ReadonlySet<Prefix> {
+    this.#limits = limits
+    this.#allowed = takeApart(limits.allowed)
+    const touched = new Set<Prefix>(this.#accepted.keys())
+    const held = [...this.#heldBy]
+    const refused = [...this.#refused].map(([asker, { announcement }]) => [asker, announcement] as const)
+    this.#accepted.clear()
+    this.#holderOf.clear()
+    this.#heldBy.clear()
+    this.#refused.clear()
+    this.#counts.ipv4 = 0
+    this.#counts.ipv6 = 0
+    for (const [asker, wanted] of [...held, ...refused]) this.#consider(asker, wanted, touched)
+    return touched
   }
 
   /**
@@ -63,7 +90,7 @@ export class AnnouncementGuard {
 
   #consider(asker: string, wanted: Announcement, touched: Set<Prefix>): void {
     const refusal =
-      judgePrefix(wanted, this.#allowed) ?? judgeCommunities(wanted) ?? this.#judgeRoom(asker, wanted)
+      judgePrefix(wanted, this.#allowed) ?? judgeAttributes(wanted) ?? this.#judgeRoom(asker, wanted)
     if (refusal === undefined) {
       this.#admit(asker, wanted, touched)
       return
@@ -144,15 +171,56 @@ function judgePrefix(announcement: Announcement, allowed: readonly AllowedParts[
   return because('wrong-length', `lies inside ${covering[0]?.prefix}, where only ${lengths} may be announced`)
 }
 
-function judgeCommunities(announcement: Announcement): Refusal | undefined {
-  const communities = announcement.communities ?? []
+function takeApart(allowed: readonly AllowedPrefix[]): readonly AllowedParts[] {
+  return allowed.map((row) => ({ ...row, parts: prefixParts(row.prefix) }))
+}
+
+function judgeAttributes({ communities = [], exports = [] }: Announcement): Refusal | undefined {
+  const plain = judgeCommunities(communities, isCommunity)
+  if (plain) return plain
+  for (const { attributes } of exports) {
+    const refusal =
+      judgeCommunities(attributes.communities, isCommunity) ??
+      judgeCommunities(attributes.largeCommunities, isLargeCommunity) ??
+      judgeNumbers(attributes)
+    if (refusal) return refusal
+  }
+  return undefined
+}
+
+function judgeCommunities(
+  communities: readonly string[],
+  isOne: (text: string) => boolean,
+): Refusal | undefined {
   if (communities.length > COMMUNITIES_MAX)
     return because('bad-community', `has more than ${COMMUNITIES_MAX} communities`)
-  const bad = communities.find((text) => !isCommunity(text))
+  const bad = communities.find((text) => !isOne(text))
   return bad === undefined ? undefined : because('bad-community', `has '${bad}' for a community`)
 }
 
+function judgeNumbers({ localPref = 0, med = 0, prepend }: RouteAttributes): Refusal | undefined {
+  for (const [name, number] of [
+    ['local-pref', localPref],
+    ['MED', med],
+  ] as const)
+    if (!isWithin(number, 0xffff_ffff)) return because('bad-attribute', `has ${number} for its ${name}`)
+  if (isWithin(prepend, PREPEND_MAX)) return undefined
+  return because('bad-attribute', `would be prepended ${prepend} times, more than ${PREPEND_MAX}`)
+}
+
+function isWithin(number: number, most: number): boolean {
+  return Number.isInteger(number) && number >= 0 && number <= most
+}
+
 function isCommunity(text: string): boolean {
-  const match = /^(\d{1,5}):(\d{1,5})$/.exec(text)
-  return match !== null && Number(match[1]) <= 0xffff && Number(match[2]) <= 0xffff
+  return isNumbers(text, 2, 0xffff)
+}
+
+function isLargeCommunity(text: string): boolean {
+  return isNumbers(text, 3, 0xffff_ffff)
+}
+
+function isNumbers(text: string, count: number, most: number): boolean {
+  const parts = text.split(':')
+  return parts.length === count && parts.every((part) => /^\d{1,10}$/.test(part) && Number(part) <= most)
 }

@@ -1,37 +1,54 @@
 // The plans of all VIPs, kept: which VIPs a changed Service touches, which are due by time, and what of their announcements differs
-// since it was last asked. Work is in proportion to the change; only a change of the datapath itself plans all of them anew.
+// since it was last asked. Work is in proportion to the change; only a change of the node itself (its datapath, its rules, a drain) plans
+// all of them anew.
 
-import { type Address, FAMILIES, type Family, familyOf } from '../model/address.ts'
+import { type Address, type Family, familyOf } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 import type { ObjectKey } from '../model/service.ts'
-import { planVip, type VipFact, type VipMemory } from './plan-announcements.ts'
+import { exportsKey } from './exports.ts'
+import { NO_MEMORY, planVip, type VipContext, type VipMemory } from './plan-announcements.ts'
+import { isByWish, type ShutGate, type VipFact } from './vip-gates.ts'
 
 interface VipState {
   readonly facts: Map<ObjectKey, VipFact>
   memory: VipMemory
   announcement: Announcement | undefined
+  shut: readonly ShutGate[]
 }
 
 export interface VipChanges {
   /** By VIP; undefined: no longer announced. */
   readonly changed: ReadonlyMap<Address, Announcement | undefined>
+  /** Of those no longer announced: this node could still serve them. */
+  readonly byWish: ReadonlySet<Address>
+  /** Suppressed since this plan. */
+  readonly suppressed: ReadonlySet<Address>
   /** Some wait yet: ask again soon. */
   readonly isMore: boolean
   /** Ask again no later than this. */
   readonly nextDueMs: number | undefined
 }
 
-const NO_MEMORY: VipMemory = new Map()
+/** One VIP as it stands, for whoever asks why. */
+export interface VipView {
+  readonly facts: readonly VipFact[]
+  readonly announcement: Announcement | undefined
+  readonly shut: readonly ShutGate[]
+}
 
 export class VipPlans {
   readonly #vips = new Map<Address, VipState>()
   readonly #vipsOf = new Map<ObjectKey, readonly Address[]>()
-  /** VIPs in a grace period, and when it ends. */
+  /** VIPs that time changes, and when. */
   readonly #due = new Map<Address, number>()
   readonly #dirty = new Set<Address>()
-  #serving: ReadonlySet<Family> = new Set()
+  #context: VipContext
 
-  /** @param facts every VIP this Service has now; none: it has gone */
+  constructor(context: VipContext) {
+    this.#context = context
+  }
+
+  /** @param facts every VIP this Service has now, each once; none: it has gone */
   setService(service: ObjectKey, facts: readonly VipFact[]): void {
     const before = this.#vipsOf.get(service) ?? []
     for (const vip of before) {
@@ -51,50 +68,74 @@ export class VipPlans {
     else this.#vipsOf.delete(service)
   }
 
+  /** From the next plan on. Plans anew what it touches: all VIPs, or those of the families that turned. */
+  setContext(context: VipContext): void {
+    const before = this.#context
+    this.#context = context
+    const isSame =
+      before.routing === context.routing &&
+      before.gates === context.gates &&
+      before.poolOf === context.poolOf &&
+      before.node.isDrained === context.node.isDrained &&
+      before.node.isExcluded === context.node.isExcluded
+    const turned = (family: Family) => before.node.serving.has(family) !== context.node.serving.has(family)
+    for (const vip of this.#vips.keys()) if (!isSame || turned(familyOf(vip))) this.#dirty.add(vip)
+  }
+
   /**
    * Plans what changed or is due.
-   * @param serving families that the datapath is attached and has a way out for; nothing is announced of the others
    * @param most how many VIPs to plan at a stretch
    */
-  plan(serving: ReadonlySet<Family>, nowMs: number, most = Number.POSITIVE_INFINITY): VipChanges {
-    const turned = FAMILIES.filter((family) => serving.has(family) !== this.#serving.has(family))
-    if (turned.length > 0)
-      for (const vip of this.#vips.keys()) if (turned.includes(familyOf(vip))) this.#dirty.add(vip)
-    this.#serving = serving
+  plan(nowMs: number, most = Number.POSITIVE_INFINITY): VipChanges {
     for (const [vip, dueMs] of this.#due) if (dueMs <= nowMs) this.#dirty.add(vip)
     const changed = new Map<Address, Announcement | undefined>()
+    const byWish = new Set<Address>()
+    const suppressed = new Set<Address>()
     let planned = 0
     for (const vip of this.#dirty) {
       if (planned >= most) break
       planned += 1
       this.#dirty.delete(vip)
-      this.#planOne(vip, nowMs, changed)
+      const { before, after } = this.#planOne(vip, nowMs)
+      if (!sameAnnouncement(before.announcement, after.announcement)) changed.set(vip, after.announcement)
+      if (before.announcement && !after.announcement && after.shut.some(isByWish)) byWish.add(vip)
+      const { suppressedMs } = after.memory.flaps
+      if (suppressedMs !== undefined && before.memory.flaps.suppressedMs === undefined) suppressed.add(vip)
     }
     let nextDueMs: number | undefined
     for (const dueMs of this.#due.values()) nextDueMs = Math.min(nextDueMs ?? dueMs, dueMs)
-    return { changed, isMore: this.#dirty.size > 0, nextDueMs }
+    return { changed, byWish, suppressed, isMore: this.#dirty.size > 0, nextDueMs }
   }
 
-  #planOne(vip: Address, nowMs: number, changed: Map<Address, Announcement | undefined>): void {
+  /** Undefined: no Service of this node has it. */
+  view(vip: Address): VipView | undefined {
     const state = this.#vips.get(vip)
-    if (!state) return
-    const facts = [...state.facts.values()].map((fact) =>
-      fact.isHeld && !this.#serving.has(familyOf(vip)) ? { ...fact, isHeld: false } : fact,
-    )
-    const { announcement, memory, nextDueMs } = planVip(facts, state.memory, nowMs)
-    if (announcement?.why !== state.announcement?.why) changed.set(vip, announcement)
-    if (nextDueMs === undefined) this.#due.delete(vip)
-    else this.#due.set(vip, nextDueMs)
-    state.memory = memory
-    state.announcement = announcement
+    return state && { ...state, facts: [...state.facts.values()] }
+  }
+
+  #planOne(vip: Address, nowMs: number): { before: VipState; after: VipState } {
+    const state = this.#stateOf(vip)
+    const before = { ...state }
+    const plan = planVip([...state.facts.values()], state.memory, this.#context, nowMs)
+    if (plan.nextDueMs === undefined) this.#due.delete(vip)
+    else this.#due.set(vip, plan.nextDueMs)
+    state.memory = plan.memory
+    state.announcement = plan.announcement
+    state.shut = plan.shut
     if (state.facts.size === 0) this.#vips.delete(vip)
+    return { before, after: state }
   }
 
   #stateOf(vip: Address): VipState {
     const known = this.#vips.get(vip)
     if (known) return known
-    const made: VipState = { facts: new Map(), memory: NO_MEMORY, announcement: undefined }
+    const made: VipState = { facts: new Map(), memory: NO_MEMORY, announcement: undefined, shut: [] }
     this.#vips.set(vip, made)
     return made
   }
+}
+
+function sameAnnouncement(left: Announcement | undefined, right: Announcement | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right
+  return left.why === right.why && exportsKey(left.exports) === exportsKey(right.exports)
 }

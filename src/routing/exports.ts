@@ -1,0 +1,152 @@
+// Who is told of a prefix, with which attributes: the rules of announcing, joined with what a Service's annotations say. Pure.
+//
+//   1. every rule that names the prefix's kind, family, pool and Service gives it to its peers;
+//   2. kube-router's `service.advertise.*` adds every external peer, or takes the kind out;
+//   3. a Service's own list of peers leaves only those;
+//   4. a session that does not carry the family is left out.
+// Attributes of everything that gives a prefix to a peer are joined: communities as a union, numbers by the last that has one.
+// A Service's annotations come last.
+
+import type { Family } from '../model/address.ts'
+import { selectorMatches } from '../model/label-selector.ts'
+import {
+  type AnnounceKind,
+  type AnnounceRule,
+  type BgpPeer,
+  NO_ATTRIBUTES,
+  type NodeRouting,
+  type PeerExport,
+  type RouteAttributes,
+} from '../model/routing.ts'
+import type { Service } from '../model/service.ts'
+
+export type RulesOfRouting = Pick<NodeRouting, 'asn' | 'peers' | 'rules'>
+
+/** One reason to announce a prefix: the node itself, or a Service. */
+export interface ExportSubject {
+  readonly kinds: readonly AnnounceKind[]
+  readonly family: Family
+  /** undefined: the address is from none. */
+  readonly pool: string | undefined
+  readonly service: Pick<Service, 'key' | 'labels' | 'announcing'> | undefined
+}
+
+/** By name of peer. */
+type PeerAttributes = Map<string, RouteAttributes>
+
+/**
+ * Stands for all peers where the configuration has none: then the sessions are somebody else's (kube-router's), and get
+ * what rules for every peer say.
+ */
+const ALL_PEERS = ''
+
+/** @returns empty when no rule gives the prefix to anybody */
+export function exportsOf(
+  routing: RulesOfRouting,
+  subjects: readonly ExportSubject[],
+): readonly PeerExport[] {
+  const all: PeerAttributes = new Map()
+  for (const subject of subjects) {
+    for (const [peer, attributes] of subjectExports(routing, subject))
+      all.set(peer, joinAttributes(all.get(peer), attributes))
+  }
+  return groupByAttributes(all)
+}
+
+/** Sources of the rules that give the subject to somebody, for whoever asks why. */
+export function rulesThatMatch(routing: RulesOfRouting, subject: ExportSubject): readonly AnnounceRule[] {
+  const kinds = kindsAllowed(subject)
+  return routing.rules.filter((rule) => ruleMatches(rule, subject, kinds))
+}
+
+function subjectExports(routing: RulesOfRouting, subject: ExportSubject): PeerAttributes {
+  const { peers } = routing
+  const announcing = subject.service?.announcing
+  const exports: PeerAttributes = new Map()
+  const give = (names: readonly string[], attributes: RouteAttributes) => {
+    for (const name of names) exports.set(name, joinAttributes(exports.get(name), attributes))
+  }
+  for (const rule of rulesThatMatch(routing, subject))
+    give(rule.peers ?? namesOf(peers, () => true), rule.attributes)
+  if (subject.kinds.some((kind) => announcing?.advertise[kind] === true))
+    give(
+      namesOf(peers, (peer) => isExternal(peer, routing.asn)),
+      NO_ATTRIBUTES,
+    )
+  const carriers = namesOf(peers, (peer) => peer.families.includes(subject.family))
+  for (const name of [...exports.keys()]) {
+    if (!carriers.includes(name) || announcing?.peers?.includes(name) === false) exports.delete(name)
+    else if (announcing) give([name], announcing.attributes)
+  }
+  return exports
+}
+
+function namesOf(peers: readonly BgpPeer[], counts: (peer: BgpPeer) => boolean): readonly string[] {
+  return peers.length === 0 ? [ALL_PEERS] : peers.filter(counts).map(({ name }) => name)
+}
+
+function isExternal({ asn, localAsn }: BgpPeer, ownAsn: number): boolean {
+  return typeof asn === 'number' ? asn !== (localAsn ?? ownAsn) : asn === 'external'
+}
+
+function kindsAllowed({ kinds, service }: ExportSubject): readonly AnnounceKind[] {
+  return kinds.filter((kind) => service?.announcing?.advertise[kind] !== false)
+}
+
+function ruleMatches(
+  rule: AnnounceRule,
+  { family, pool, service }: ExportSubject,
+  kinds: readonly AnnounceKind[],
+): boolean {
+  if (!rule.kinds.some((kind) => kinds.includes(kind))) return false
+  if (rule.families && !rule.families.includes(family)) return false
+  if (!service) return true
+  if (rule.pools && (pool === undefined || (rule.pools !== 'all' && !rule.pools.includes(pool)))) return false
+  const namespace = service.key.slice(0, service.key.indexOf('/'))
+  if (rule.namespaces && !rule.namespaces.includes(namespace)) return false
+  return rule.services === undefined || selectorMatches(rule.services, service.labels)
+}
+
+function joinAttributes(first: RouteAttributes | undefined, second: RouteAttributes): RouteAttributes {
+  if (first === undefined || first === NO_ATTRIBUTES) return second
+  if (second === NO_ATTRIBUTES) return first
+  const localPref = second.localPref ?? first.localPref
+  const med = second.med ?? first.med
+  return {
+    communities: union(first.communities, second.communities),
+    largeCommunities: union(first.largeCommunities, second.largeCommunities),
+    ...(localPref === undefined ? {} : { localPref }),
+    ...(med === undefined ? {} : { med }),
+    prepend: second.prepend || first.prepend,
+  }
+}
+
+function union(first: readonly string[], second: readonly string[]): readonly string[] {
+  if (second.length === 0) return first
+  return [...new Set([...first, ...second])].sort()
+}
+
+/** In the order of the peers' names, so that equal exports are equal as text. */
+function groupByAttributes(all: PeerAttributes): readonly PeerExport[] {
+  const groups = new Map<string, { peers: string[]; attributes: RouteAttributes }>()
+  for (const name of [...all.keys()].sort()) {
+    const attributes = all.get(name) ?? NO_ATTRIBUTES
+    const text = attributesKey(attributes)
+    const group = groups.get(text) ?? { peers: [], attributes }
+    groups.set(text, group)
+    if (name !== ALL_PEERS) group.peers.push(name)
+  }
+  return [...groups.values()]
+}
+
+/** Equal for equal attributes only. */
+export function attributesKey(attributes: RouteAttributes): string {
+  const { communities, largeCommunities, localPref, med, prepend } = attributes
+  return `${communities.join(' ')}|${largeCommunities.join(' ')}|${localPref ?? ''}|${med ?? ''}|${prepend}`
+}
+
+/** Equal for equal exports only. */
+export function exportsKey(exports: readonly PeerExport[] | undefined): string {
+  if (!exports) return ''
+  return exports.map(({ peers, attributes }) => `${peers.join(',')}>${attributesKey(attributes)}`).join(';')
+}
