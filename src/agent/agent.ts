@@ -109,7 +109,14 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const surroundings = makeSurroundings(ground, late)
   late.surroundings = surroundings
   const served = servedFamilies(ground)
-  const routing = new Routing({ config, log, served, onSessions: (up) => takeSessions(late, up) })
+  const routing = new Routing({
+    config,
+    log,
+    events: ground.events,
+    served,
+    node: () => sources.nodes.get(config.nodeName),
+    onSessions: (up) => takeSessions(late, up),
+  })
   const plan = planContext(config, sources.nodes)
   const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
   const upkeep = new Upkeep({

@@ -1,39 +1,67 @@
-// Joins the service loop to the speaker: what the datapath serves now → VIP facts → announcements → gobgpd. Rule: a VIP is
+// Joins the service loop to the speaker: what the datapath serves now → VIP facts → plans → guard → pacer → gobgpd. Rule: a VIP is
 // announced only after this node can serve it, so nothing is told to routers while an uplink lacks the program.
 
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { type Address, type Family, prefixContains } from '../model/address.ts'
+import { type Address, type Family, type Prefix, prefixContains } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 import type { NodeRouting } from '../model/routing.ts'
-import type { ObjectKey } from '../model/service.ts'
+import type { Node, ObjectKey } from '../model/service.ts'
+import type { AddressPool } from '../routing/allocate-addresses.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
-import { planNode, type VipFact } from '../routing/plan-announcements.ts'
+import { ChangePacer } from '../routing/change-pacer.ts'
+import { AnnouncementGuard, type GuardLimits } from '../routing/guard.ts'
+import { planNode, type VipContext } from '../routing/plan-announcements.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
 import type { SpeakerPeer } from '../speaker/peers.ts'
 import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/speaker.ts'
 import type { AgentConfig } from './config.ts'
 import { nodeRouting } from './node-routing.ts'
+import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
 import type { ServedService } from './service-loop.ts'
+import { type NamedKinds, namedKinds, vipFacts } from './vip-facts.ts'
 
 /** Services, or VIPs, worked on at a stretch: some milliseconds. */
 const SLICE = 500
 
-export interface RoutingOptions {
+export interface RoutingOptions extends RefusalReporter {
   readonly config: AgentConfig
   readonly log: Logger
   /** Families that this node can serve clients in now. */
   readonly served: () => ReadonlySet<Family>
+  /** This node's own object. */
+  readonly node: () => Node | undefined
   /** See SpeakerOptions. */
   readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
 }
 
+export interface WaitingChange {
+  readonly prefix: Prefix
+  readonly change: 'announce' | 'change' | 'withdraw'
+  readonly reason: string
+}
+
+export interface RoutingStatus extends SpeakerStatus {
+  /** Changes that wait for their turn. */
+  readonly waiting: readonly WaitingChange[]
+}
+
+type Askers = ReadonlyMap<string, Announcement | undefined>
+
 export class Routing {
   readonly #options: RoutingOptions
   readonly #speaker: Speaker
-  readonly #plans = new VipPlans()
-  /** The node's own, until they have been told. */
-  #own: readonly Announcement[]
+  readonly #guard: AnnouncementGuard
+  readonly #pacer: ChangePacer
+  readonly #plans: VipPlans
+  readonly #reports: RefusalReports
+  readonly #served = new Map<ObjectKey, ServedService>()
+  #routing: NodeRouting
+  #named: NamedKinds
+  #poolOf: VipContext['poolOf']
+  /** The node's own announcements as they were last asked for, by asker. */
+  #own: ReadonlyMap<string, Announcement> = new Map()
+  #isDrained = false
   #timer: NodeJS.Timeout | undefined
   /** One update after another. */
   #updating: Promise<void> = Promise.resolve()
@@ -41,19 +69,19 @@ export class Routing {
 
   constructor(options: RoutingOptions) {
     this.#options = options
+    this.#routing = nodeRouting(options.config)
     const { pools } = options.config
-    const routing = nodeRouting(options.config)
-    this.#own = planNode(routing)
-    const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
+    this.#poolOf = poolFinder(pools)
+    this.#named = namedKinds(this.#routing)
+    const limits = guardLimits(this.#routing, pools)
+    this.#guard = new AnnouncementGuard(limits)
+    this.#pacer = new ChangePacer(this.#routing.limits.changesPerSecond, Date.now())
+    this.#plans = new VipPlans(this.#context())
+    this.#reports = new RefusalReports(options)
+    const { asn, routerId } = this.#routing
     this.#speaker = createSpeaker({
       gobgpSocket: options.config.routing.gobgp,
-      config: {
-        asn: routing.asn,
-        routerId: routing.routerId,
-        peers: speakerPeers(routing),
-        allowed,
-        announcementsMax: routing.limits.announcementsMax,
-      },
+      config: { asn, routerId, peers: speakerPeers(this.#routing), ...limits },
       log: options.log,
       onSessions: options.onSessions,
     })
@@ -68,38 +96,108 @@ export class Routing {
     return this.#updating
   }
 
+  /** From now on every VIP is withdrawn, or none for this reason. */
+  setDrained(isDrained: boolean): void {
+    this.#isDrained = isDrained
+    void this.update(new Map())
+  }
+
   async #update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
     clearTimeout(this.#timer)
     let count = 0
     for (const [key, served] of changed) {
-      this.#plans.setService(key, served ? this.#vipFacts(served) : [])
+      if (served) this.#served.set(key, served)
+      else this.#served.delete(key)
+      this.#plans.setService(key, served ? vipFacts(served, this.#named) : [])
       count += 1
       if (count % SLICE === 0) await setImmediate()
     }
-    let own = this.#own.map((row) => [`${row.source} ${row.prefix}`, row] as const)
-    this.#own = []
+    this.#plans.setContext(this.#context())
+    let own = this.#ownChanges()
     for (;;) {
-      const plan = this.#plans.plan(this.#options.served(), Date.now(), SLICE)
-      this.#speaker.changeDesired(
-        new Map<string, Announcement | undefined>([...own, ...plan.changed]),
-        plan.isMore,
-      )
-      own = []
+      const plan = this.#plans.plan(Date.now(), SLICE)
+      const canWait = new Set<string>([...own.keys(), ...plan.byWish])
+      this.#ask(new Map<string, Announcement | undefined>([...own, ...plan.changed]), canWait)
+      for (const vip of plan.suppressed) this.#reports.suppressed(vip, this.#plans.view(vip))
+      own = new Map()
       if (!plan.isMore) {
-        this.#planAgain(plan.nextDueMs)
+        this.#tell(plan.nextDueMs)
         return
       }
       await setImmediate()
     }
   }
 
-  #planAgain(dueMs: number | undefined): void {
-    if (dueMs === undefined || this.#isClosed) return
-    this.#timer = setTimeout(() => void this.update(new Map()), Math.max(1, dueMs - Date.now()))
+  /**
+   * Through the guard, to where changes take their turn.
+   * @param canWait who asks for a withdrawal that is no matter of what this node can serve
+   */
+  #ask(changes: Askers, canWait: ReadonlySet<string>): void {
+    const touched = this.#guard.apply(changes)
+    for (const asker of changes.keys())
+      this.#reports.refused(asker, this.#guard.refusalOf(asker), this.#plans.view(asker as Address))
+    for (const prefix of touched) {
+      const mayWait = canWait.has(prefix) || canWait.has(vipOf(prefix))
+      this.#pacer.offer(prefix, this.#guard.accepted.get(prefix), mayWait)
+    }
   }
 
-  status(): Promise<SpeakerStatus> {
-    return this.#speaker.status()
+  #tell(plannedDueMs: number | undefined): void {
+    const { released, nextDueMs } = this.#pacer.take(Date.now())
+    this.#pacer.begin()
+    this.#speaker.changeDesired(released)
+    const dues = [plannedDueMs, nextDueMs].filter((ms) => ms !== undefined)
+    if (dues.length === 0 || this.#isClosed) return
+    this.#timer = setTimeout(() => void this.update(new Map()), Math.max(1, Math.min(...dues) - Date.now()))
+  }
+
+  #context(): VipContext {
+    const node = this.#options.node()
+    return {
+      routing: this.#routing,
+      gates: this.#routing.gates,
+      poolOf: this.#poolOf,
+      node: {
+        serving: this.#options.served(),
+        isExcluded: node?.labels[EXCLUDE_LABEL] !== undefined,
+        isDrained: this.#isDrained,
+      },
+    }
+  }
+
+  /** The node's own prefixes ask under their own names. */
+  #ownChanges(): Map<string, Announcement | undefined> {
+    const wanted = new Map<string, Announcement>(
+      planNode(this.#routing, this.#routing).map((row) => [row.prefix, row] as const),
+    )
+    const changes = new Map<string, Announcement | undefined>()
+    for (const asker of this.#own.keys()) if (!wanted.has(asker)) changes.set(asker, undefined)
+    for (const [asker, row] of wanted)
+      if (this.#own.get(asker)?.exports !== row.exports) changes.set(asker, row)
+    this.#own = wanted
+    return changes
+  }
+
+  async status(): Promise<RoutingStatus> {
+    const status = await this.#speaker.status()
+    const { waiting, changesPerSecond } = this.#pacer
+    const reason = `waits for its turn: routers are told ${changesPerSecond} changes a second (limits.changesPerSecond)`
+    const told = new Set(status.announcements.map(({ prefix }) => prefix))
+    return {
+      ...status,
+      announcements: [
+        ...status.announcements,
+        ...[...waiting.values()].flatMap((row) =>
+          row && !told.has(row.prefix) ? [{ ...row, status: { kind: 'pending', reason } as const }] : [],
+        ),
+      ],
+      refused: this.#guard.refused,
+      waiting: [...waiting].map(([prefix, row]) => ({
+        prefix,
+        change: row === undefined ? 'withdraw' : told.has(prefix) ? 'change' : 'announce',
+        reason,
+      })),
+    }
   }
 
   /** Leaves gobgpd and its routes as they are. */
@@ -109,26 +207,25 @@ export class Routing {
     clearTimeout(this.#timer)
     await this.#speaker.close()
   }
+}
 
-  /** External addresses that lie in a pool; ClusterIPs and externalIPs outside stay where they are. */
-  #vipFacts({ service, held, usable }: ServedService): VipFact[] {
-    return [...new Set([...service.loadBalancerIps, ...service.externalIps])]
-      .filter((vip) => this.#isFromPool(vip))
-      .map((vip) => ({
-        vip,
-        service: service.key,
-        isHeld: held.includes(vip),
-        usableAnywhere: usable.anywhere,
-        usableLocal: usable.here,
-        externalTrafficPolicy: service.externalTrafficPolicy,
-      }))
-  }
+/** KEP-1143: the Node takes no part in load balancing from outside. */
+const EXCLUDE_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers'
 
-  #isFromPool(vip: Address): boolean {
-    return this.#options.config.pools.some((pool) =>
-      pool.prefixes.some((prefix) => prefixContains(prefix, vip)),
-    )
+function guardLimits(routing: NodeRouting, pools: readonly AddressPool[]): GuardLimits {
+  const { loopbacks, podCidrs, serviceNetworks, limits } = routing
+  return {
+    allowed: allowedPrefixes({ loopbacks, podCidrs, pools, serviceNetworks }),
+    announcementsMax: limits.announcementsMax,
   }
+}
+
+function poolFinder(pools: readonly AddressPool[]): VipContext['poolOf'] {
+  return (vip) => pools.find(({ prefixes }) => prefixes.some((prefix) => prefixContains(prefix, vip)))?.name
+}
+
+function vipOf(prefix: Prefix): string {
+  return prefix.slice(0, prefix.indexOf('/'))
 }
 
 /** Sessions with an address, an AS number and one family. */

@@ -9,9 +9,10 @@ import { liveUplinks, type Sessions } from '../datapath/live-uplinks.ts'
 import type { NetworkView } from '../datapath/network-view.ts'
 import type { ServiceStatus } from '../datapath/service-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
+import type { Family } from '../model/address.ts'
 import type { Node, ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import type { DesiredPort } from '../services/desired.ts'
+import { countServable, countUsable, type EndpointCounts } from '../services/count-endpoints.ts'
 import { hostPortOwner, planHostPorts } from '../services/plan-host-ports.ts'
 import { planService } from '../services/plan-service.ts'
 import type { ChangeReader } from '../tables/table.ts'
@@ -46,7 +47,9 @@ const FAILURES_WAITED_FOR = 5
 export interface ServedService extends ServiceStatus {
   readonly service: Service
   /** Ready or serving endpoints: anywhere, and on this node. */
-  readonly usable: { readonly anywhere: number; readonly here: number }
+  readonly usable: EndpointCounts
+  /** Those for whose sake its addresses are announced, see routing/vip-gates.ts. */
+  readonly servable: Readonly<Record<Family, EndpointCounts>>
 }
 
 export interface ServiceLoopOptions {
@@ -302,7 +305,12 @@ export class ServiceLoop {
       return
     }
     if (!status.foundRoom) this.#waitForRoom(key)
-    this.#served.set(key, { ...status, service, usable: countUsable(desired) })
+    this.#served.set(key, {
+      ...status,
+      service,
+      usable: countUsable(desired),
+      servable: { ipv4: countServable(desired, 'ipv4'), ipv6: countServable(desired, 'ipv6') },
+    })
     reportUnserved(service, status.problems, this.#reporter)
   }
 
@@ -345,12 +353,4 @@ const HOST_PORT_OWNER = hostPortOwner('' as ObjectKey)
 /** The pod whose host ports this key stands for; undefined for a Service. */
 function podOf(key: ObjectKey): string | undefined {
   return key.startsWith(HOST_PORT_OWNER) ? key.slice(HOST_PORT_OWNER.length) : undefined
-}
-
-/** The best port decides: a VIP is worth announcing while any of its ports can be served. */
-function countUsable(desired: readonly DesiredPort[]): { anywhere: number; here: number } {
-  return {
-    anywhere: Math.max(0, ...desired.map((port) => port.cluster.length)),
-    here: Math.max(0, ...desired.map((port) => port.local.length)),
-  }
 }

@@ -14,6 +14,8 @@ export interface AllowedSources {
   /** The pod networks this node routes. */
   readonly podCidrs: readonly Prefix[]
   readonly pools: readonly AddressPool[]
+  /** Networks of ClusterIPs and externalIPs that may be announced, too. */
+  readonly serviceNetworks?: readonly Prefix[]
 }
 
 export class AllowedError extends Error {
@@ -38,6 +40,9 @@ export function allowedPrefixes(sources: AllowedSources): readonly AllowedPrefix
         const bits = addressBits(prefixParts(prefix).family)
         return allow(prefix, `pools (${pool.name})`, bits)
       }),
+    ),
+    ...(sources.serviceNetworks ?? []).map((prefix) =>
+      allow(prefix, 'routing.serviceNetworks', addressBits(prefixParts(prefix).family)),
     ),
   ]
   const unique = new Map(rows.map((row) => [`${row.prefix} ${row.lengthMin} ${row.lengthMax}`, row]))

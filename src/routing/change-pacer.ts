@@ -3,6 +3,7 @@
 //
 //   - A withdrawal of what this node cannot serve any more never waits; it takes its token all the same.
 //   - Everything else waits its turn when there is no token: first come, first served; a newer wish for a prefix takes its place.
+//   - What is there when the agent starts is no change: nothing waits before `begin`.
 //   - A wish that is what routers have already costs nothing: another reason for the same route, or back again before its turn.
 
 import type { Prefix } from '../model/address.ts'
@@ -24,6 +25,7 @@ export class ChangePacer {
   /** Below zero after withdrawals that could not wait. */
   #tokens: number
   #filledMs: number
+  #hasBegun = false
   /** What was released. */
   readonly #told = new Map<Prefix, Announcement>()
   readonly #waiting = new Map<Prefix, Announcement | undefined>()
@@ -62,8 +64,14 @@ export class ChangePacer {
     } else this.#waiting.set(prefix, wanted)
   }
 
+  /** From now on changes take their turn. */
+  begin(): void {
+    this.#hasBegun = true
+  }
+
   take(nowMs: number): PacedChanges {
     this.#fill(nowMs)
+    if (!this.#hasBegun) this.#tokens = Number.POSITIVE_INFINITY
     const released = new Map(this.#urgent)
     for (const [prefix, wanted] of this.#urgent) if (!wanted && this.#told.has(prefix)) this.#tokens -= 1
     this.#urgent.clear()
@@ -77,6 +85,7 @@ export class ChangePacer {
       if (wanted) this.#told.set(prefix, wanted)
       else this.#told.delete(prefix)
     }
+    if (!this.#hasBegun) this.#tokens = this.#perSecond * BURST_SECONDS
     // A flood of withdrawals is not held against the announcements after it for longer than a burst takes.
     this.#tokens = Math.max(this.#tokens, -this.#perSecond * BURST_SECONDS)
     return { released, nextDueMs: this.#waiting.size === 0 ? undefined : nowMs + this.#untilTokenMs() }

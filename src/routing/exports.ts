@@ -1,6 +1,6 @@
 // Who is told of a prefix, with which attributes: the rules of announcing, joined with what a Service's annotations say. Pure.
 //
-//   1. every rule that names the prefix's kind, family, pool and Service gives it to its peers;
+//   1. every rule that names the prefix's kind, family, pool and Service gives it to its peers, unless it is about attributes alone;
 //   2. kube-router's `service.advertise.*` adds every external peer, or takes the kind out;
 //   3. a Service's own list of peers leaves only those;
 //   4. a session that does not carry the family is left out.
@@ -8,7 +8,7 @@
 // A Service's annotations come last.
 
 import type { Family } from '../model/address.ts'
-import { selectorMatches } from '../model/label-selector.ts'
+import { selectorMatches, serviceLabels } from '../model/label-selector.ts'
 import {
   type AnnounceKind,
   type AnnounceRule,
@@ -53,7 +53,7 @@ export function exportsOf(
   return groupByAttributes(all)
 }
 
-/** Sources of the rules that give the subject to somebody, for whoever asks why. */
+/** In their order. */
 export function rulesThatMatch(routing: RulesOfRouting, subject: ExportSubject): readonly AnnounceRule[] {
   const kinds = kindsAllowed(subject)
   return routing.rules.filter((rule) => ruleMatches(rule, subject, kinds))
@@ -62,21 +62,18 @@ export function rulesThatMatch(routing: RulesOfRouting, subject: ExportSubject):
 function subjectExports(routing: RulesOfRouting, subject: ExportSubject): PeerAttributes {
   const { peers } = routing
   const announcing = subject.service?.announcing
-  const exports: PeerAttributes = new Map()
-  const give = (names: readonly string[], attributes: RouteAttributes) => {
-    for (const name of names) exports.set(name, joinAttributes(exports.get(name), attributes))
-  }
-  for (const rule of rulesThatMatch(routing, subject))
-    give(rule.peers ?? namesOf(peers, () => true), rule.attributes)
+  const rules = rulesThatMatch(routing, subject)
+  const every = namesOf(peers, () => true)
+  const given = new Set(rules.flatMap((rule) => (rule.isOnlyAttributes ? [] : (rule.peers ?? every))))
   if (subject.kinds.some((kind) => announcing?.advertise[kind] === true))
-    give(
-      namesOf(peers, (peer) => isExternal(peer, routing.asn)),
-      NO_ATTRIBUTES,
-    )
-  const carriers = namesOf(peers, (peer) => peer.families.includes(subject.family))
-  for (const name of [...exports.keys()]) {
-    if (!carriers.includes(name) || announcing?.peers?.includes(name) === false) exports.delete(name)
-    else if (announcing) give([name], announcing.attributes)
+    for (const name of namesOf(peers, (peer) => isExternal(peer, routing.asn))) given.add(name)
+  const exports: PeerAttributes = new Map()
+  for (const name of namesOf(peers, (peer) => peer.families.includes(subject.family))) {
+    if (!given.has(name) || announcing?.peers?.includes(name) === false) continue
+    const attributes = rules
+      .filter((rule) => rule.peers === undefined || rule.peers.includes(name))
+      .reduce((sum, rule) => joinAttributes(sum, rule.attributes), NO_ATTRIBUTES)
+    exports.set(name, announcing ? joinAttributes(attributes, announcing.attributes) : attributes)
   }
   return exports
 }
@@ -104,11 +101,16 @@ function ruleMatches(
   if (rule.pools && (pool === undefined || (rule.pools !== 'all' && !rule.pools.includes(pool)))) return false
   const namespace = service.key.slice(0, service.key.indexOf('/'))
   if (rule.namespaces && !rule.namespaces.includes(namespace)) return false
-  return rule.services === undefined || selectorMatches(rule.services, service.labels)
+  return (
+    rule.services === undefined || selectorMatches(rule.services, serviceLabels(service.key, service.labels))
+  )
 }
 
-function joinAttributes(first: RouteAttributes | undefined, second: RouteAttributes): RouteAttributes {
-  if (first === undefined || first === NO_ATTRIBUTES) return second
+function joinAttributes(
+  first: RouteAttributes = NO_ATTRIBUTES,
+  second: RouteAttributes = NO_ATTRIBUTES,
+): RouteAttributes {
+  if (first === NO_ATTRIBUTES) return second
   if (second === NO_ATTRIBUTES) return first
   const localPref = second.localPref ?? first.localPref
   const med = second.med ?? first.med
@@ -126,6 +128,19 @@ function union(first: readonly string[], second: readonly string[]): readonly st
   return [...new Set([...first, ...second])].sort()
 }
 
+/** Thousands of VIPs have few different exports: equal ones are the same object, which the speaker knows again without comparing. */
+const INTERNED_MAX = 4096
+const interned = new Map<string, readonly PeerExport[]>()
+
+function intern(exports: readonly PeerExport[]): readonly PeerExport[] {
+  const key = exportsKey(exports)
+  const known = interned.get(key)
+  if (known) return known
+  if (interned.size >= INTERNED_MAX) interned.clear()
+  interned.set(key, exports)
+  return exports
+}
+
 /** In the order of the peers' names, so that equal exports are equal as text. */
 function groupByAttributes(all: PeerAttributes): readonly PeerExport[] {
   const groups = new Map<string, { peers: string[]; attributes: RouteAttributes }>()
@@ -136,7 +151,7 @@ function groupByAttributes(all: PeerAttributes): readonly PeerExport[] {
     groups.set(text, group)
     if (name !== ALL_PEERS) group.peers.push(name)
   }
-  return [...groups.values()]
+  return intern([...groups.values()])
 }
 
 /** Equal for equal attributes only. */

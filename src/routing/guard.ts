@@ -4,11 +4,9 @@
 
 import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
 import type { AllowedPrefix, Announcement, RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
-import { ANNOUNCEMENTS_MAX, type RouteAttributes } from '../model/routing.ts'
+import { ANNOUNCEMENTS_MAX, PREPEND_MAX, type RouteAttributes } from '../model/routing.ts'
 
 const COMMUNITIES_MAX = 32
-/** Routers drop what has a longer path than they expect; nobody needs more to be the last choice. */
-const PREPEND_MAX = 10
 
 export interface GuardLimits {
   readonly allowed: readonly AllowedPrefix[]

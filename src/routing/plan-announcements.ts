@@ -194,7 +194,7 @@ function stayOrGo(
   nowMs: number,
 ): NextState {
   if (isWanted) return { memory, shut: [], nextDueMs: undefined }
-  const wasLost = !shut.some(isByWish)
+  const wasLost = shut.length > 0 && !shut.some(isByWish)
   const flaps = wasLost && damping ? addFlap(memory.flaps, damping, nowMs) : memory.flaps
   return {
     memory: { ...memory, isAnnounced: false, wasLost, servableSinceMs: undefined, flaps },

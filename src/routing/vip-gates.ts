@@ -16,7 +16,7 @@ export const CLUSTER_WITHDRAW_DELAY_MS = 2_000
 /** One VIP of one Service, as the datapath and the endpoints stand now. */
 export interface VipFact {
   readonly vip: Address
-  readonly service: Pick<Service, 'key' | 'labels' | 'announcing'>
+  readonly service: Pick<Service, 'key' | 'uid' | 'labels' | 'announcing'>
   /** What the address is to this Service. */
   readonly kinds: readonly AnnounceKind[]
   /** The datapath has this VIP's frontends and backends loaded. */
@@ -96,7 +96,7 @@ function judgeEndpoints(fact: VipFact, gates: RoutingGates): VipVerdict {
     shut: {
       gate: 'no-endpoint',
       why: `${subject} has no usable endpoint on any node`,
-      mend: 'make a pod of it ready, or keep the VIP regardless with the annotation weir.network/without-endpoints: keep',
+      mend: 'make a pod of it ready, or keep the VIP regardless with the annotation weir.network/bgp-without-endpoints: keep',
     },
   }
 }

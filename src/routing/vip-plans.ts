@@ -98,7 +98,12 @@ export class VipPlans {
       this.#dirty.delete(vip)
       const { before, after } = this.#planOne(vip, nowMs)
       if (!sameAnnouncement(before.announcement, after.announcement)) changed.set(vip, after.announcement)
-      if (before.announcement && !after.announcement && after.shut.some(isByWish)) byWish.add(vip)
+      if (!after.announcement) {
+        const wasByWish = before.shut.some(isByWish)
+        if (after.shut.some(isByWish)) byWish.add(vip)
+        // It may still wait for its turn, and must not any more.
+        else if (wasByWish) changed.set(vip, undefined)
+      }
       const { suppressedMs } = after.memory.flaps
       if (suppressedMs !== undefined && before.memory.flaps.suppressedMs === undefined) suppressed.add(vip)
     }

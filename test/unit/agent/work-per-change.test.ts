@@ -5,8 +5,9 @@ import t from 'tap'
 import { parseConfig } from '../../../src/agent/config.ts'
 import { DirtyKeys } from '../../../src/agent/dirty-keys.ts'
 import { planContext } from '../../../src/agent/plan-context.ts'
+import { vipFacts } from '../../../src/agent/vip-facts.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
-import { address, FAMILIES } from '../../../src/model/address.ts'
+import { address } from '../../../src/model/address.ts'
 import {
   type EndpointSlice,
   type LocalPod,
@@ -17,10 +18,12 @@ import {
 } from '../../../src/model/service.ts'
 import { AddressLedger } from '../../../src/routing/allocate-addresses.ts'
 import { VipPlans } from '../../../src/routing/vip-plans.ts'
+import { countServable } from '../../../src/services/count-endpoints.ts'
 import { planService } from '../../../src/services/plan-service.ts'
 import { Table } from '../../../src/tables/table.ts'
 import { memoryTables } from '../datapath/memory-tables.ts'
 import { endpointRow, serviceRow, sliceRow } from '../model/rows.ts'
+import { vipContext } from '../routing/beds.ts'
 
 const POOL = { name: 'default', prefixes: ['203.0.0.0/16' as never] }
 const CONFIG = parseConfig(
@@ -77,7 +80,7 @@ function cluster(size: number) {
   const tables = memoryTables(size * 2048 + (1 << 15), 1 << 15)
   const place = () => ({ isLocal: false, nexthopId: 16, nodeId: 1 })
   const maps = new ServiceMaps({ tables, nowMs: () => 0, tickSeconds: 1, place })
-  const vips = new VipPlans()
+  const vips = new VipPlans(vipContext({ poolOf: () => POOL.name }))
   const ledger = new AddressLedger([POOL])
   /** One round: what was planned, written, and told. */
   const round = () => {
@@ -89,13 +92,9 @@ function cluster(size: number) {
       if (!service) continue
       const desired = planService(service, sources.slices.find('service', key), context)
       const { held } = maps.apply(key, desired)
-      const usable = desired[0]?.cluster.length ?? 0
-      const fact = { service: key, isHeld: held.includes(service.loadBalancerIps[0] as never) }
-      const counts = { usableAnywhere: usable, usableLocal: 0, externalTrafficPolicy: 'Cluster' as const }
-      vips.setService(
-        key,
-        service.loadBalancerIps.map((vip) => ({ vip, ...fact, ...counts })),
-      )
+      const servable = { ipv4: countServable(desired, 'ipv4'), ipv6: countServable(desired, 'ipv6') }
+      const served = { service, held, servable, usable: servable.ipv4, problems: [], foundRoom: true }
+      vips.setService(key, vipFacts(served, new Set(['load-balancer-ip'])))
       ledger.set(key, {
         service: key,
         families: service.loadBalancerFamilies,
@@ -107,7 +106,7 @@ function cluster(size: number) {
       planned: keys.size,
       writes: [...tables.journal],
       slots: tables.slots.reduce((count, id, index) => count + Number(id !== slotsBefore[index]), 0),
-      announcements: vips.plan(new Set(FAMILIES), 0).changed.size,
+      announcements: vips.plan(0).changed.size,
       decided: ledger.decide().length,
     }
   }

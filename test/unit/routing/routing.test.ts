@@ -3,29 +3,18 @@
 
 import fc from 'fast-check'
 import t from 'tap'
-import { address, type Prefix, parsePrefix, prefixParts } from '../../../src/model/address.ts'
+import { type Prefix, prefixParts } from '../../../src/model/address.ts'
 import type { Announcement } from '../../../src/model/announcement.ts'
-import { objectKey } from '../../../src/model/service.ts'
+import { NO_ATTRIBUTES } from '../../../src/model/routing.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
 import { AnnouncementGuard, type GuardLimits } from '../../../src/routing/guard.ts'
-import { planNode, planVip, type VipFact, type VipMemory } from '../../../src/routing/plan-announcements.ts'
-import { VipPlans } from '../../../src/routing/vip-plans.ts'
+import { NO_MEMORY, planNode, planVip, type VipMemory } from '../../../src/routing/plan-announcements.ts'
+import type { VipFact } from '../../../src/routing/vip-gates.ts'
+import { cidr, RULES, vipContext, vipFact } from './beds.ts'
 
-const cidr = (text: string): Prefix => {
-  const parsed = parsePrefix(text)
-  if (parsed === undefined) throw new TypeError(`not a prefix: ${text}`)
-  return parsed
-}
-const vip: VipFact = {
-  vip: address('203.0.113.7'),
-  service: 'shop/web',
-  isHeld: true,
-  usableAnywhere: 2,
-  usableLocal: 1,
-  externalTrafficPolicy: 'Cluster',
-}
-const plan = (facts: readonly VipFact[], memory: VipMemory = new Map(), nowMs = 0) => {
-  const { announcement, ...rest } = planVip(facts, memory, nowMs)
+const vip = vipFact()
+const plan = (facts: readonly VipFact[], memory: VipMemory = NO_MEMORY, nowMs = 0) => {
+  const { announcement, ...rest } = planVip(facts, memory, vipContext(), nowMs)
   return { ...rest, announcements: announcement ? [announcement] : [] }
 }
 /** Everything at once, each row by an asker of its own. */
@@ -40,15 +29,15 @@ t.test('when a VIP is announced', async (t) => {
     ['Cluster with endpoints anywhere', { usableLocal: 0 }, true],
     ['Cluster without any', { usableAnywhere: 0, usableLocal: 0 }, false],
     ['not held by the datapath', { isHeld: false }, false],
-    ['Local with one here', { externalTrafficPolicy: 'Local' }, true],
-    ['Local with none here', { externalTrafficPolicy: 'Local', usableLocal: 0 }, false],
+    ['Local with one here', { policy: 'Local' }, true],
+    ['Local with none here', { policy: 'Local', usableLocal: 0 }, false],
   ]
   for (const [name, change, expected] of rows)
     t.equal(plan([{ ...vip, ...change }]).announcements.length === 1, expected, name)
 })
 
 t.test('when a VIP is withdrawn', async (t) => {
-  const first = plan([vip], new Map(), 1_000)
+  const first = plan([vip], NO_MEMORY, 1_000)
   const gone = { ...vip, usableAnywhere: 0, usableLocal: 0 }
   const grace = plan([gone], first.memory, 90_000)
   t.equal(
@@ -62,25 +51,19 @@ t.test('when a VIP is withdrawn', async (t) => {
   t.same(plan([gone], later.memory, 92_000).announcements, [], 'then withdrawn')
   t.equal(plan([vip], later.memory, 91_999).nextDueMs, undefined, 'an endpoint that returns ends the grace')
   t.same(plan([{ ...gone, isHeld: false }], first.memory, 1_001).announcements, [], 'at once when not held')
-  t.same(
-    plan([{ ...gone, externalTrafficPolicy: 'Local' }], first.memory, 1_001).announcements,
-    [],
-    'Local: at once',
-  )
-  t.same(plan([gone], new Map(), 1_001).announcements, [], 'never announced: no grace')
+  t.same(plan([{ ...gone, policy: 'Local' }], first.memory, 1_001).announcements, [], 'Local: at once')
+  t.same(plan([gone], NO_MEMORY, 1_001).announcements, [], 'never announced: no grace')
 })
 
 t.test('a shared VIP stays while one Service wants it, and says for whom', async (t) => {
-  const other = { ...vip, service: 'shop/dns', usableAnywhere: 1 }
+  const other = vipFact({ service: 'shop/dns', usableAnywhere: 1 })
   t.match(
     plan([vip, other]).announcements[0]?.why,
-    /shop\/web has 2 .*; Service shop\/dns has 1 usable endpoint$/,
+    /shop\/dns has 1 usable endpoint; Service shop\/web has 2 .*$/,
   )
   t.equal(plan([{ ...vip, isHeld: false }, other]).announcements.length, 1)
-  const announcements = planNode({
-    loopbacks: [cidr('10.255.0.1/32')],
-    podCidrs: [cidr('fd00:244:1::/64')],
-  })
+  const own = { loopbacks: [cidr('10.255.0.1/32')], podCidrs: [cidr('fd00:244:1::/64')] }
+  const announcements = planNode(own, RULES)
   t.same(
     announcements.map(({ prefix, source }) => `${prefix} ${source}`),
     ['10.255.0.1/32 loopback', 'fd00:244:1::/64 pod-cidr'],
@@ -139,6 +122,63 @@ t.test('the guard says why', async (t) => {
   t.ok(many.refused.every(({ code }) => code === 'too-many'))
 })
 
+t.test('attributes that routers would choke on stay in', async (t) => {
+  const exported = (change: object): Announcement => ({
+    ...row('203.0.113.7/32'),
+    exports: [{ peers: ['tor1'], attributes: { ...NO_ATTRIBUTES, ...change } }],
+  })
+  const rows: [object, string | undefined][] = [
+    [
+      { communities: ['65000:1'], largeCommunities: ['4294967295:0:1'], med: 0, localPref: 4_294_967_295 },
+      undefined,
+    ],
+    [{ communities: ['65000:65536'] }, 'bad-community'],
+    [{ communities: ['65000:1:2'] }, 'bad-community'],
+    [{ largeCommunities: ['4294967296:0:1'] }, 'bad-community'],
+    [{ largeCommunities: ['65000:1'] }, 'bad-community'],
+    [{ communities: Array.from({ length: 33 }, (_, index) => `1:${index}`) }, 'bad-community'],
+    [{ med: -1 }, 'bad-attribute'],
+    [{ localPref: 4_294_967_296 }, 'bad-attribute'],
+    [{ prepend: 256 }, 'bad-attribute'],
+    [{ prepend: 1.5 }, 'bad-attribute'],
+  ]
+  for (const [change, code] of rows)
+    t.equal(
+      guardAnnouncements([exported(change)], { allowed }).refused[0]?.code,
+      code,
+      JSON.stringify(change),
+    )
+})
+
+t.test(
+  'other limits: narrower ones take out what is beyond them, wider ones let in what waited',
+  async (t) => {
+    const guard = new AnnouncementGuard({ allowed, announcementsMax: 3 })
+    guard.apply([1, 2, 3, 4].map((last) => [`asker${last}`, row(`203.0.113.${last}/32`)] as const))
+    t.match(guard.refusalOf('asker4'), { code: 'too-many' })
+    t.ok(guard.setLimits({ allowed, announcementsMax: 2 }).has(cidr('203.0.113.3/32')))
+    t.same([...guard.accepted.keys()], ['203.0.113.1/32', '203.0.113.2/32'], 'the latest go')
+    const narrow = allowedPrefixes({
+      ...sources,
+      pools: [{ name: 'small', prefixes: [cidr('203.0.113.2/31')] }],
+    })
+    t.same(
+      [...guard.setLimits({ allowed: narrow })].sort(),
+      [1, 2, 3].map((last) => `203.0.113.${last}/32`),
+    )
+    t.same([...guard.accepted.keys()], ['203.0.113.2/32', '203.0.113.3/32'])
+    t.match(guard.refusalOf('asker1'), { code: 'outside-allowed' })
+    guard.setLimits({ allowed })
+    t.equal(guard.accepted.size, 4)
+    t.same(guard.refused, [])
+    const networks = allowedPrefixes({ ...sources, serviceNetworks: [cidr('10.96.0.0/12')] })
+    guard.apply([['cluster', row('10.96.0.10/32')]])
+    t.match(guard.refusalOf('cluster'), { code: 'outside-allowed' })
+    guard.setLimits({ allowed: networks })
+    t.equal(guard.refusalOf('cluster'), undefined)
+  },
+)
+
 t.test('the guard keeps what passed, and lets the next one in when room comes', async (t) => {
   const guard = new AnnouncementGuard({ allowed, announcementsMax: 2 })
   const vips = [1, 2, 3, 4].map((last) => [`asker${last}`, row(`203.0.113.${last}/32`)] as const)
@@ -164,26 +204,6 @@ t.test('the guard keeps what passed, and lets the next one in when room comes', 
   )
   guard.apply([['asker2', undefined]])
   t.ok(guard.accepted.has(cidr('203.0.113.2/32')), 'the second asker has it now')
-})
-
-t.test('plans of VIPs: what changed, what is due, and everything when the datapath changes', async (t) => {
-  const BOTH = new Set(['ipv4', 'ipv6'] as const)
-  const plans = new VipPlans()
-  const [web, dns] = [objectKey('shop', 'web'), objectKey('shop', 'dns')]
-  const lone = { ...vip, service: dns, vip: address('203.0.113.8') }
-  plans.setService(web, [vip])
-  plans.setService(dns, [{ ...vip, service: dns }, lone])
-  t.same(plans.plan(new Set(), 0).changed.size, 0, 'the datapath serves nothing yet')
-  t.same(plans.plan(new Set(['ipv6']), 0).changed.size, 0, 'nor in this family')
-  t.same([...plans.plan(BOTH, 0).changed.keys()].sort(), ['203.0.113.7', '203.0.113.8'])
-  t.same(plans.plan(BOTH, 0).changed.size, 0)
-  plans.setService(web, [])
-  t.match(plans.plan(BOTH, 0).changed.get(vip.vip), { why: /^Service shop\/dns/ })
-  plans.setService(dns, [lone, { ...vip, service: dns, usableAnywhere: 0 }])
-  t.equal(plans.plan(BOTH, 1000).nextDueMs, 3000)
-  t.same([...plans.plan(BOTH, 3000).changed], [[vip.vip, undefined]], 'its grace is over')
-  plans.setService(dns, [])
-  t.same([...plans.plan(BOTH, 3001).changed], [[lone.vip, undefined]])
 })
 
 t.test('nothing outside the allow-list ever leaves', async (t) => {
