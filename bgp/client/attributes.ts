@@ -26,6 +26,11 @@ export interface LargeCommunity {
 const ORIGINS = ['igp', 'egp', 'incomplete'] as const
 const SELF: Readonly<Record<Family, string>> = { ipv4: '0.0.0.0', ipv6: '::' }
 
+/** Of a global and a link-local one (RFC 2545 §3) the first that is an address: over a link without global addresses that is `::`. */
+export function usefulNextHop(nextHops: readonly string[]): string {
+  return nextHops.find((address) => address !== SELF.ipv6) ?? ''
+}
+
 /** In ascending order of their type codes, as RFC 4271 §5 recommends. */
 export function attributesOf(path: Path, prefix: Prefix): Attribute[] {
   const { asPath = [], med, localPref, communities = [], largeCommunities = [], origin = 'igp' } = path

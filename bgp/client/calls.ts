@@ -6,7 +6,17 @@ import type { CheckedPath, DaemonCalls, Dialect, PathCalls, PeerCalls, PolicyCal
 import { GobgpError } from './errors.ts'
 import { packFamily } from './family.ts'
 import { isOwn, packAnnouncement, packWithdrawal, readBestRoutes, readPath, readRoute } from './pack-path.ts'
-import { addressInUse, packPeer, readPeer, readPeerEvent } from './pack-peer.ts'
+import {
+  addressInUse,
+  isLinkLocalProbe,
+  linkLocalProbeKey,
+  packLinkLocalProbe,
+  packPeer,
+  peerKey,
+  readPeer,
+  readPeerEvent,
+  readRemote,
+} from './pack-peer.ts'
 import {
   DIRECTIONS,
   packAssignment,
@@ -18,7 +28,7 @@ import {
 } from './pack-policy.ts'
 import type { Prefix } from './prefix.ts'
 import type { Transport } from './transport.ts'
-import type { PeerRemote, PolicyDirection } from './types.ts'
+import type { PeerRemote, PeerSettings, PolicyDirection } from './types.ts'
 import type { Version } from './version.ts'
 
 /** Measured best between 100 and 500: fewer lose to per-message cost, more stall gobgpd's single worker. */
@@ -112,7 +122,7 @@ function pathCalls(transport: Transport, version: Version): PathCalls {
       const answers = await transport.collect(api.listPath, {
         tableType: numbers.table[table.kind],
         family: packFamily(family),
-        ...(table.kind === 'global' ? {} : { name: table.peer }),
+        ...(table.kind === 'global' ? {} : { name: await peerKeyOf(transport, version, table.peer) }),
       })
       return answers
         .flatMap((answer) => answer.destination?.paths ?? [])
@@ -141,32 +151,32 @@ function* batches(version: Version, withdraw: readonly Prefix[], announce: reado
 
 function peerCalls(transport: Transport, version: Version): PeerCalls {
   const { api, numbers } = version
-  // Without enableAdvertised the count of advertised paths reads 0.
-  const list = async (enableAdvertised: boolean) => {
-    const answers = await transport.collect(api.listPeer, { enableAdvertised })
-    return answers.flatMap(({ peer }) => (peer ? [peer] : []))
-  }
-  /** gobgpd's calls want the address in use, of an unnumbered peer too: its own resolution of the interface may have changed since. */
-  const addressOf = async (remote: PeerRemote) => {
-    if (remote.kind === 'address') return remote.address
-    const peer = (await list(false)).find(({ conf }) => conf?.neighborInterface === remote.interface)
-    if (peer && addressInUse(peer) !== '') return addressInUse(peer)
-    throw new GobgpError('REFUSED', `gobgpd has no unnumbered peer on interface ${remote.interface}`)
+  const keyOf = (remote: PeerRemote) => peerKeyOf(transport, version, remote)
+  const add = async (peer: PeerSettings) => {
+    const { remote, linkLocal } = peer
+    const isKnown = remote.kind === 'address' || linkLocal !== undefined
+    const known = isKnown
+      ? peer
+      : { ...peer, linkLocal: await findLinkLocal(transport, version, remote.interface) }
+    await transport.unary(api.addPeer, { peer: packPeer(known) })
   }
   return {
-    addPeer: async (peer) => {
-      await transport.unary(api.addPeer, { peer: packPeer(peer) })
-    },
+    addPeer: add,
     updatePeer: async (peer) => {
-      await transport.unary(api.updatePeer, {
-        peer: { ...packPeer(peer), state: { neighborAddress: await addressOf(peer.remote) } },
-        doSoftResetIn: true,
-      })
+      await transport.unary(api.deletePeer, { address: await keyOf(peer.remote) })
+      await add(peer)
     },
     deletePeer: async (remote) => {
-      await transport.unary(api.deletePeer, { address: await addressOf(remote) })
+      await transport.unary(api.deletePeer, { address: await keyOf(remote) })
     },
-    listPeers: async () => (await list(true)).map((peer) => readPeer(version, peer)),
+    listPeers: async () => {
+      const { global } = await transport.unary(api.getBgp, {})
+      // Without enableAdvertised the count of advertised paths reads 0.
+      const answers = await transport.collect(api.listPeer, { enableAdvertised: true })
+      return answers.flatMap(({ peer }) =>
+        peer && !isLinkLocalProbe(peer) ? [readPeer(version, peer, global?.asn ?? 0)] : [],
+      )
+    },
     watchPeers: (onEvent, signal) =>
       transport.follow(
         api.watchEvent,
@@ -179,7 +189,7 @@ function peerCalls(transport: Transport, version: Version): PeerCalls {
         signal,
       ),
     resetPeer: async (remote, reset) => {
-      const address = remote ? await addressOf(remote) : EVERY_PEER
+      const address = remote ? await keyOf(remote) : EVERY_PEER
       await transport.unary(
         api.resetPeer,
         reset.kind === 'soft'
@@ -188,12 +198,44 @@ function peerCalls(transport: Transport, version: Version): PeerCalls {
       )
     },
     disablePeer: async (remote, reason) => {
-      await transport.unary(api.disablePeer, { address: await addressOf(remote), communication: reason })
+      await transport.unary(api.disablePeer, { address: await keyOf(remote), communication: reason })
     },
     enablePeer: async (remote) => {
-      await transport.unary(api.enablePeer, { address: await addressOf(remote) })
+      await transport.unary(api.enablePeer, { address: await keyOf(remote) })
     },
   }
+}
+
+/** gobgpd looks in its own kernel's neighbour table, which may be another than ours. */
+async function findLinkLocal(transport: Transport, { api }: Version, device: string): Promise<string> {
+  const address = linkLocalProbeKey(device)
+  const probe = async () => {
+    const answers = await transport.collect(api.listPeer, {})
+    return answers.find(({ peer }) => peer?.conf?.neighborAddress === address)?.peer
+  }
+  // One may be left from a caller that died, and what it found be of yesterday.
+  if (await probe()) await transport.unary(api.deletePeer, { address })
+  await transport.unary(api.addPeer, { peer: packLinkLocalProbe(device) })
+  const found = await probe()
+  await transport.unary(api.deletePeer, { address })
+  const [linkLocal = ''] = found ? addressInUse(found).split('%') : []
+  return linkLocal
+}
+
+/** An unnumbered peer is asked for: the address it goes by is gobgpd's to know. */
+async function peerKeyOf(transport: Transport, { api }: Version, remote: PeerRemote): Promise<string> {
+  if (remote.kind === 'address') return remote.address
+  for (const { peer } of await transport.collect(api.listPeer, {})) {
+    const there = peer && readRemote(peer)
+    if (
+      peer &&
+      !isLinkLocalProbe(peer) &&
+      there?.kind === 'interface' &&
+      there.interface === remote.interface
+    )
+      return peerKey(peer)
+  }
+  throw new GobgpError('REFUSED', `gobgpd has no unnumbered peer on interface ${remote.interface}`)
 }
 
 function policyCalls(transport: Transport, version: Version): PolicyCalls {

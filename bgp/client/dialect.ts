@@ -49,6 +49,7 @@ export interface PathCalls {
 
 export interface PeerCalls {
   addPeer: (peer: PeerSettings) => Promise<void>
+  /** Ends the session, and starts it with the new settings: 3.x does the same whatever changed, and can do no less. */
   updatePeer: (peer: PeerSettings) => Promise<void>
   deletePeer: (remote: PeerRemote) => Promise<void>
   listPeers: () => Promise<Peer[]>

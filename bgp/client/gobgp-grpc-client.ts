@@ -156,7 +156,7 @@ async function checkNeighborSets(dialect: Dialect, policy: Policy): Promise<void
 async function checkNotEmptied(dialect: Dialect, set: NeighborSet): Promise<void> {
   const present = (await dialect.listSets('neighbor')).find(({ name }) => name === set.name)
   const leaving = new Set(set.members.map((member) => parsePrefixOrAddress(member)?.text))
-  if (present && present.members.every((member) => leaving.has(member))) refuseEmpty(set.name)
+  if (present?.members.every((member) => leaving.has(member))) refuseEmpty(set.name)
 }
 
 function refuseEmpty(name: string): never {

@@ -31,6 +31,8 @@ import type { Version } from './version.ts'
 type WirePeerInit = Exclude<MessageInitShape<typeof PeerSchema>, WirePeer>
 
 const BGP_PORT = 179
+/** The network fe80::/64's own address, which no neighbour has. */
+const PROBE_ADDRESS = 'fe80::'
 /** RFC 4893's 0: whichever number the peer has. */
 const ASN_ANY = 0
 
@@ -73,14 +75,40 @@ export function packPeer(peer: PeerSettings): WirePeerInit {
 
 function packConf(peer: PeerSettings): NonNullable<WirePeerInit['conf']> {
   return {
-    ...(peer.remote.kind === 'address'
-      ? { neighborAddress: peer.remote.address }
-      : { neighborInterface: peer.remote.interface }),
+    neighborAddress: packAddress(peer),
     peerAsn: peer.asn === 'any' ? ASN_ANY : peer.asn,
     localAsn: peer.localAsn ?? 0,
     authPassword: peer.password ?? '',
     description: peer.description ?? '',
   }
+}
+
+/** An unnumbered peer is to gobgpd one with a link-local address and a zone. */
+function packAddress({ remote, linkLocal }: PeerSettings): string {
+  return remote.kind === 'address' ? remote.address : `${linkLocal ?? ''}%${remote.interface}`
+}
+
+/**
+ * A peer to make gobgpd look for the neighbour on an interface, which it does when one is added. It cannot be left so: gobgpd refuses
+ * one without an address, keeps it under the address given, and then loses the session's messages for looking under the address found.
+ */
+export function packLinkLocalProbe(device: string): WirePeerInit {
+  return {
+    conf: {
+      neighborAddress: linkLocalProbeKey(device),
+      neighborInterface: device,
+      peerAsn: ASN_ANY,
+      adminDown: true,
+    },
+  }
+}
+
+export function linkLocalProbeKey(device: string): string {
+  return `${PROBE_ADDRESS}%${device}`
+}
+
+export function isLinkLocalProbe(wire: WirePeer): boolean {
+  return wire.conf?.neighborAddress.startsWith(`${PROBE_ADDRESS}%`) ?? false
 }
 
 function packRestart(restart: GracefulRestartSettings | undefined): Pick<WirePeerInit, 'gracefulRestart'> {
@@ -117,19 +145,24 @@ function packAfiSafi(family: Family, peer: PeerSettings): MessageInitShape<typeo
   }
 }
 
-export function readPeer(version: Version, wire: WirePeer): Peer {
-  return { settings: readSettings(wire), status: readStatus(version, wire) }
+/** @param daemonAsn what gobgpd fills in where a peer has no local ASN of its own */
+export function readPeer(version: Version, wire: WirePeer, daemonAsn: number): Peer {
+  return { settings: readSettings(wire, daemonAsn), status: readStatus(version, wire) }
 }
 
-function readRemote(wire: WirePeer): PeerRemote {
-  const name = wire.conf?.neighborInterface ?? ''
-  if (name !== '') return { kind: 'interface', interface: name }
-  return { kind: 'address', address: addressInUse(wire) }
+export function readRemote(wire: WirePeer): PeerRemote {
+  const [address = '', zone] = addressInUse(wire).split('%')
+  const name = wire.conf?.neighborInterface || zone
+  return name === undefined ? { kind: 'address', address } : { kind: 'interface', interface: name }
 }
 
-/** The address that the daemon's own table goes by: of an unnumbered peer the configuration holds none. */
 export function addressInUse(wire: WirePeer): string {
   return wire.state?.neighborAddress || (wire.conf?.neighborAddress ?? '')
+}
+
+/** The address that gobgpd's calls want: the one the peer was added under. */
+export function peerKey(wire: WirePeer): string {
+  return wire.conf?.neighborAddress || addressInUse(wire)
 }
 
 function readStatus(version: Version, wire: WirePeer): PeerStatus {
@@ -192,15 +225,16 @@ function readMessages(wire: WireMessage | undefined): MessageCounters {
 }
 
 /** In the form it was set in: what gobgpd filled in with its defaults is left out again, so that settings can be compared. */
-function readSettings(wire: WirePeer): PeerSettings {
+function readSettings(wire: WirePeer, daemonAsn: number): PeerSettings {
   const { conf, transport, routeReflector } = wire
   const timers = wire.timers?.config
   const limits = wire.afiSafis.flatMap((row) => readLimit(row) ?? [])
   const restart = readRestart(wire)
   return {
     remote: readRemote(wire),
+    ...optional('linkLocal', readLinkLocal(wire)),
     asn: conf?.peerAsn || 'any',
-    ...optional('localAsn', conf?.localAsn),
+    ...(conf?.localAsn === daemonAsn ? {} : optional('localAsn', conf?.localAsn)),
     families: wire.afiSafis.flatMap((row) => readFamily(row.config?.family) ?? []),
     port: transport?.remotePort || BGP_PORT,
     ...(isGiven(transport?.localAddress) ? { localAddress: transport.localAddress } : {}),
@@ -229,8 +263,20 @@ function optional<K extends string, V extends string | number>(
   return value ? ({ [name]: value } as { [name in K]?: V }) : {}
 }
 
+function readLinkLocal(wire: WirePeer): string | undefined {
+  const [address, zone] = addressInUse(wire).split('%')
+  return zone === undefined ? undefined : address
+}
+
+/** gobgpd fills in what stands for every address, and for an unnumbered peer the interface's own. */
 function isGiven(address: string | undefined): address is string {
-  return address !== undefined && address !== '' && address !== '0.0.0.0' && address !== '::'
+  return (
+    address !== undefined &&
+    address !== '' &&
+    address !== '0.0.0.0' &&
+    address !== '::' &&
+    !address.includes('%')
+  )
 }
 
 function readRestart(wire: WirePeer): GracefulRestartSettings | undefined {

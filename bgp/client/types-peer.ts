@@ -2,10 +2,7 @@
 
 import type { Family } from './prefix.ts'
 
-/**
- * How a peer is named: by its address, or by the interface of an unnumbered session (RFC 8950 over link-local addresses). gobgpd
- * resolves the interface once, when the peer is added, from the kernel's neighbour table.
- */
+/** How a peer is named: by its address, or by the interface of an unnumbered session (RFC 8950 over link-local addresses). */
 export type PeerRemote =
   | { readonly kind: 'address'; readonly address: string }
   | { readonly kind: 'interface'; readonly interface: string }
@@ -32,6 +29,12 @@ export interface PrefixLimit {
 
 export interface PeerSettings {
   readonly remote: PeerRemote
+  /**
+   * The neighbour's link-local address on the interface, without a zone. Left out when adding: gobgpd is made to look for it, and REFUSED
+   * when its kernel's neighbour table holds none or two. A peer that is listed always has it. One session is for one address: another
+   * router at the other end of the cable takes a deletePeer and an addPeer.
+   */
+  readonly linkLocal?: string
   /** 'any': whoever answers is believed. */
   readonly asn: number | 'any'
   /** What we call ourselves towards this peer; left out: the daemon's ASN. */

@@ -1,6 +1,7 @@
 // Paths as we send them, and routes as gobgpd tells them.
 
 import type { Family } from './prefix.ts'
+import type { PeerRemote } from './types-peer.ts'
 
 export interface PathAttributes {
   /** RFC 1997, `high:low` in decimal. */
@@ -35,13 +36,12 @@ export interface PathChanges {
  */
 export type TableName =
   | { readonly kind: 'global' }
-  /** The address of the peer's status: with its zone for an unnumbered peer. */
-  | { readonly kind: 'adj-in' | 'adj-out'; readonly peer: string }
+  | { readonly kind: 'adj-in' | 'adj-out'; readonly peer: PeerRemote }
 
 /** One path of one prefix in one table. */
 export interface Route extends Path {
   readonly family: Family
-  /** Undefined: this daemon originated it. */
+  /** The address of the peer it came from, without a zone. Undefined: this daemon originated it. */
   readonly neighbor?: string
   /** ASN and router id of the neighbor; 0 and empty for own paths. */
   readonly sourceAsn: number

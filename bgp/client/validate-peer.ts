@@ -88,6 +88,8 @@ function checkAddressing(peer: PeerSettings, refuse: Refuse): void {
   const family = peer.remote.kind === 'address' ? parseAddress(peer.remote.address)?.family : 'ipv6'
   if (peer.localAddress !== undefined && parseAddress(peer.localAddress)?.family !== family)
     refuse(`local address '${peer.localAddress}' is not ${family}`)
+  if (peer.linkLocal !== undefined && (peer.remote.kind === 'address' || !isLinkLocal(peer.linkLocal)))
+    refuse(`'${peer.linkLocal}' is no link-local address of an unnumbered peer`)
   if (peer.asn !== 'any' && !isAsn(peer.asn)) refuse(`AS ${peer.asn} is not between 1 and 4294967294`)
   if (peer.localAsn !== undefined && !isAsn(peer.localAsn))
     refuse(`local AS ${peer.localAsn} is not between 1 and 4294967294`)
@@ -97,6 +99,11 @@ function checkAddressing(peer: PeerSettings, refuse: Refuse): void {
   if (new Set(peer.families).size < peer.families.length) refuse('a family stands twice')
   if (peer.bindInterface !== undefined && !fitsBytes(peer.bindInterface, 1, INTERFACE_BYTES_MAX))
     refuse(`'${peer.bindInterface}' is no name of an interface`)
+}
+
+function isLinkLocal(text: string): boolean {
+  const address = parseAddress(text)
+  return address?.family === 'ipv6' && address.value >> 118n === 0xfe80n >> 6n && text !== 'fe80::'
 }
 
 function checkTimers(peer: PeerSettings, refuse: Refuse): void {

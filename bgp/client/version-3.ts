@@ -32,9 +32,11 @@ import {
   RouteRefreshCapabilitySchema,
   RouteRefreshCiscoCapabilitySchema,
   TableType,
+  UnknownCapabilitySchema,
   WatchEventRequest_Table_Filter_Type,
 } from '../proto/gobgp-v3.gen.ts'
-import type { Attribute } from './attributes.ts'
+import { type Attribute, usefulNextHop } from './attributes.ts'
+import { capabilityName } from './capabilities.ts'
 import { packFamily, readFamily } from './family.ts'
 import type { Prefix } from './prefix.ts'
 import type { Version } from './version.ts'
@@ -84,8 +86,8 @@ export const VERSION_3: Version = {
   },
   readAttributes: ({ pattrs }) => pattrs.flatMap((attribute) => readAttribute(attribute) ?? []),
   readCapabilities: ({ localCap, remoteCap }) => ({
-    local: localCap.flatMap(capabilityNames),
-    remote: remoteCap.flatMap(capabilityNames),
+    local: localCap.flatMap(capabilityNames).sort(),
+    remote: remoteCap.flatMap(capabilityNames).sort(),
   }),
   readDisconnect: () => undefined,
   packBmp: (station) => ({
@@ -161,7 +163,10 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
   reader(MultiExitDiscAttributeSchema, ({ med }) => ({ kind: 'multiExitDisc', med })),
   reader(LocalPrefAttributeSchema, ({ localPref }) => ({ kind: 'localPref', localPref })),
   reader(CommunitiesAttributeSchema, ({ communities }) => ({ kind: 'communities', communities })),
-  reader(MpReachNLRIAttributeSchema, ({ nextHops }) => ({ kind: 'mpReach', nextHop: nextHops[0] ?? '' })),
+  reader(MpReachNLRIAttributeSchema, ({ nextHops }) => ({
+    kind: 'mpReach',
+    nextHop: usefulNextHop(nextHops),
+  })),
   reader(LargeCommunitiesAttributeSchema, ({ communities }) => ({ kind: 'largeCommunities', communities })),
 ])
 
@@ -184,5 +189,7 @@ const CAPABILITIES: readonly (readonly [DescMessage, string])[] = [
 function capabilityNames(any: Any): string[] {
   const multiProtocol = anyUnpack(any, MultiProtocolCapabilitySchema)
   if (multiProtocol) return [`multi-protocol ${readFamily(multiProtocol.family) ?? 'other'}`]
+  const unknown = anyUnpack(any, UnknownCapabilitySchema)
+  if (unknown) return [capabilityName(unknown.code)]
   return CAPABILITIES.filter(([schema]) => anyIs(any, schema)).map(([, name]) => name)
 }

@@ -86,7 +86,14 @@ t.test('peers', async (t) => {
   const unnumbered = { kind: 'interface', interface: 'eth0' } as const
   const restart = { restartSeconds: 60, deferralSeconds: 1, localRestarting: true }
   checkPeer(good)
-  checkPeer({ ...good, remote: unnumbered, asn: 'any', localAsn: 4200000000, families: ['ipv4', 'ipv6'] })
+  checkPeer({
+    ...good,
+    remote: unnumbered,
+    linkLocal: 'fe80::1',
+    asn: 'any',
+    localAsn: 4200000000,
+    families: ['ipv4', 'ipv6'],
+  })
   checkPeer({ ...good, multihopTtl: 2, gracefulRestart: { ...restart, longLivedSeconds: 3600 } })
   const wrong: Partial<PeerSettings>[] = [
     { remote: { kind: 'address', address: '' } },
@@ -100,6 +107,9 @@ t.test('peers', async (t) => {
     { families: ['ipv4', 'ipv4'] },
     { localAddress: 'fd00::1' },
     { remote: unnumbered, localAddress: '10.0.0.1' },
+    { linkLocal: 'fe80::1' },
+    { remote: unnumbered, linkLocal: 'fd00::1' },
+    { remote: unnumbered, linkLocal: 'fe80::' },
     { bindInterface: '' },
     { port: 0 },
     { password: '' },
