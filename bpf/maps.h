@@ -162,7 +162,7 @@ struct {
 	__type(value, struct answer_count);
 } answers SEC(".maps");
 
-/* What does not fit the stack, see lib/scratch.h; means nothing from one packet to the next. */
+/* What does not fit the stack, see lib/scratch.h; nobody relies on what an earlier packet left. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -19,6 +19,7 @@
 #include "lib/affinity.h"
 #include "lib/deliver.h"
 #include "lib/echo.h"
+#include "lib/foresee.h"
 #include "lib/masquerade.h"
 #include "lib/second_choice.h"
 #include "lib/track.h"
@@ -95,24 +96,6 @@ static __always_inline int judge_without_backend(ctx_t *ctx, struct packet *pack
 	return answer_refusal(ctx, packet, family);
 }
 
-static __always_inline enum flow_kind way_to_backend(const struct frontend *frontend,
-						     const struct backend *backend)
-{
-	if (backend->flags & BACKEND_LOCAL)
-		return FLOW_TO_LOCAL;
-	return frontend->flags & FRONTEND_DSR ? FLOW_TO_REMOTE : FLOW_TO_REMOTE_SNAT;
-}
-
-/*
- * Only answers come from a Service's address. One that were taken for a request would be answered
- * to that Service again: two that answer whatever they get never end.
- */
-static __always_inline bool is_from_service(const struct packet *packet)
-{
-	return filter_admits(&packet->tuple.source) &&
-	       frontend_find_catch_all(&packet->tuple.source);
-}
-
 /* The entry node of a tunnelled packet has drawn already, if it could say so. */
 static __always_inline bool is_drawn(const struct packet *packet, const struct frontend *frontend)
 {
@@ -120,18 +103,35 @@ static __always_inline bool is_drawn(const struct packet *packet, const struct f
 	       (!packet->is_tunnelled || packet->is_tunnelled == TUNNELLED_UNCHOSEN);
 }
 
-/* scratch->id is the packet's flow, and knows it not, or no longer. */
-static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, const int family)
+/* scratch->choice is made: the flow is remembered, and its packet goes on its way. */
+static __always_inline int begin_flow(ctx_t *ctx, struct packet *packet, struct scratch *scratch,
+				      const int family)
 {
-	struct scratch *scratch = scratch_find();
+	struct choice *choice = &scratch->choice;
+	const struct backend *backend = backend_find(choice->backend_id);
+	enum verdict_reason reason;
+
+	if (!backend)
+		return drop(packet, REASON_UNKNOWN_BACKEND);
+	reason = track_family(packet, &scratch->id, choice, family);
+	if (reason != REASON_UNSPECIFIED)
+		return drop(packet, reason);
+	learn_first(scratch, packet);
+	if (choice->kind != FLOW_TO_REMOTE_SNAT)
+		return deliver_family(ctx, packet, choice->backend_id, family);
+	masquerade_as(scratch, backend, choice->snat_port, family);
+	return route_out_family(ctx, packet, REASON_TO_REMOTE_SNAT, family);
+}
+
+/* scratch->id is the packet's flow, and knows it not, or no longer. */
+static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, struct scratch *scratch,
+				     const int family)
+{
 	const struct frontend *frontend = frontend_find(
 	    &packet->tuple.destination, packet->tuple.destination_port, packet->tuple.protocol);
+	struct choice *choice = &scratch->choice;
 	const struct backend *backend;
-	enum verdict_reason reason;
-	struct choice choice;
 
-	if (!scratch)
-		return VERDICT_ABORTED;
 	/* Its entry was looked for already, and its details come as late as that did. */
 	if (!is_first_packet(packet))
 		flow_fetch(&scratch->id);
@@ -142,23 +142,28 @@ static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, const in
 	/* The entry node of a tunnelled packet has asked already. */
 	if (!packet->is_tunnelled && !frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);
-	choice.frontend_id = frontend->frontend_id;
-	choice.is_drawn = is_drawn(packet, frontend);
-	choice.backend_id = choose_family(packet, frontend, family);
+	choice->frontend_id = frontend->frontend_id;
+	choice->is_drawn = is_drawn(packet, frontend);
+	choice->backend_id = choose_family(packet, frontend, family);
 	if (may_have_state_elsewhere(packet))
-		choice.backend_id = settle_choice(packet, frontend, choice.backend_id, family);
-	backend = backend_find(choice.backend_id);
+		choice->backend_id = settle_choice(packet, frontend, choice->backend_id, family);
+	backend = backend_find(choice->backend_id);
 	if (!backend)
 		return judge_without_backend(ctx, packet, frontend, family);
-	choice.kind = packet->second_id == choice.backend_id ? FLOW_TO_REMOTE
-							     : way_to_backend(frontend, backend);
-	reason = track_family(packet, &scratch->id, &choice, family);
-	if (reason != REASON_UNSPECIFIED)
-		return drop(packet, reason);
-	if (choice.kind != FLOW_TO_REMOTE_SNAT)
-		return deliver_family(ctx, packet, choice.backend_id, family);
-	masquerade_as(scratch, backend, choice.snat_port, family);
-	return route_out_family(ctx, packet, REASON_TO_REMOTE_SNAT, family);
+	choice->kind = packet->second_id == choice->backend_id ? FLOW_TO_REMOTE
+							       : way_to_backend(frontend, backend);
+	return begin_flow(ctx, packet, scratch, family);
+}
+
+/* The first packet of a flow, or a further one of what is forgotten. */
+static __always_inline int judge_ports(ctx_t *ctx, struct packet *packet, const int family)
+{
+	struct scratch *scratch = scratch_find();
+
+	if (!scratch)
+		return VERDICT_ABORTED;
+	return packet->is_foreseen ? begin_flow(ctx, packet, scratch, family)
+				   : judge_new(ctx, packet, scratch, family);
 }
 
 /* Ours by its address but impossible to balance: answered or dropped here, or the default route
@@ -191,7 +196,7 @@ static __always_inline int judge(ctx_t *ctx, struct packet *packet, const int fa
 	enum parsed parsed = packet->parsed;
 
 	if (parsed == PARSED_PORTS)
-		return judge_new(ctx, packet, family);
+		return judge_ports(ctx, packet, family);
 	if (parsed == PARSED_ICMP && packet->is_tunnelled)
 		return drop(packet, REASON_ICMP_UNANSWERED);
 	if (parsed == PARSED_FOREIGN)

@@ -10,6 +10,7 @@
 
 #include "lib/answer_pod.h"
 #include "lib/deliver.h"
+#include "lib/foresee.h"
 #include "lib/masquerade.h"
 #include "lib/track.h"
 
@@ -73,8 +74,14 @@ static __always_inline int follow(ctx_t *ctx, struct packet *packet, struct scra
 	struct flow_hit hit;
 
 	flow_identify_inline(&scratch->id, &packet->tuple, family);
-	if (is_first_packet(packet) || !flow_find(&scratch->id, &hit))
+	if (is_first_packet(packet))
 		return NOT_BOUND;
+	if (is_guessed_first(scratch, packet))
+		(void)(family == IPV4 ? foresee_ipv4(packet) : foresee_ipv6(packet));
+	if (!flow_find(&scratch->id, &hit))
+		return NOT_BOUND;
+	packet->is_foreseen = false;
+	learn_further(scratch, packet, &hit);
 	return follow_hit(ctx, packet, scratch, &hit, family);
 }
 

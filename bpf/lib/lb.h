@@ -69,10 +69,15 @@ static __always_inline __u32 filter_mix(__u32 folded)
 	return folded ^ folded >> 16;
 }
 
+static __always_inline __u32 filter_fold(const struct address *address)
+{
+	return address_get_word(address, 0) ^ address_get_word(address, 1) ^
+	       address_get_word(address, 2) ^ address_get_word(address, 3);
+}
+
 static __always_inline struct filter_place filter_place_of(const struct address *address)
 {
-	__u32 mixed = filter_mix(address_get_word(address, 0) ^ address_get_word(address, 1) ^
-				 address_get_word(address, 2) ^ address_get_word(address, 3));
+	__u32 mixed = filter_mix(filter_fold(address));
 	__u32 numbers = mixed * WEIR_FILTER_MULTIPLIER_2;
 
 	return (struct filter_place){
@@ -153,6 +158,16 @@ static __always_inline const struct slot_range *range_from_inside(const struct f
 	return &frontend->local;
 }
 
+/*
+ * Only answers come from a Service's address. One that were taken for a request would be answered
+ * to that Service again: two that answer whatever they get never end.
+ */
+static __always_inline bool is_from_service(const struct packet *packet)
+{
+	return filter_admits(&packet->tuple.source) &&
+	       frontend_find_catch_all(&packet->tuple.source);
+}
+
 /* loadBalancerSourceRanges; asked for new connections alone. */
 static __always_inline bool frontend_admits(const struct frontend *frontend,
 					    const struct address *source)
@@ -193,6 +208,14 @@ static __always_inline const struct backend *backend_find(__u32 backend_id)
 	if (backend->state != BACKEND_ACTIVE && backend->state != BACKEND_TERMINATING)
 		return NULL;
 	return backend;
+}
+
+static __always_inline enum flow_kind way_to_backend(const struct frontend *frontend,
+						     const struct backend *backend)
+{
+	if (backend->flags & BACKEND_LOCAL)
+		return FLOW_TO_LOCAL;
+	return frontend->flags & FRONTEND_DSR ? FLOW_TO_REMOTE : FLOW_TO_REMOTE_SNAT;
 }
 
 #endif

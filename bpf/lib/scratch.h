@@ -32,11 +32,24 @@ struct ends {
 	__be16 destination_port;
 };
 
+/* A Service's packet judged: which backend, on whose behalf, and how it gets there. */
+struct choice {
+	__u32 backend_id;
+	__u32 frontend_id;
+	__u16 kind;	 /* enum flow_kind of the client's half */
+	__u16 is_drawn;	 /* by lot: judged again, the packet would go elsewhere */
+	__u32 snat_port; /* TO_REMOTE_SNAT, network order */
+};
+
+#define GUESS_ORDER 6
+
 struct scratch {
 	/* lib/uplink.h: the packet at hand */
 	struct packet packet;
 	/* lib/follow.h: its flow */
 	struct flow_id id;
+	/* lib/balance.h, lib/foresee.h: where it goes if it begins one */
+	struct choice choice;
 	/* lib/track.h, lib/snat.h: the entry of the other direction */
 	struct tuple mate_tuple;
 	struct flow_id mate_id;
@@ -50,6 +63,8 @@ struct scratch {
 	/* lib/icmp.h: the packet that an error is about */
 	struct quoted quoted;
 	__u32 error_backend_id;
+	/* lib/foresee.h; the one thing here that outlives its packet, and may hold anything */
+	__u8 guesses[1 << GUESS_ORDER];
 };
 
 _Static_assert(sizeof(struct scratch) <= SCRATCH_BYTES, "the scratch memory fits its map");

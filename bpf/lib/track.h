@@ -22,15 +22,6 @@
 #include "lib/snat.h"
 #include "lib/verdict.h"
 
-/* A Service's packet judged: which backend, on whose behalf, and how it gets there. */
-struct choice {
-	__u32 backend_id;
-	__u32 frontend_id;
-	__u16 kind;	 /* enum flow_kind of the client's half */
-	__u16 is_drawn;	 /* by lot: judged again, the packet would go elsewhere */
-	__u32 snat_port; /* TO_REMOTE_SNAT, network order */
-};
-
 static __always_inline __u8 flow_flags_of(const struct tuple *tuple)
 {
 	return tuple->protocol == IPPROTO_UDP ? FLOW_IS_UDP : 0;
@@ -68,6 +59,18 @@ static __always_inline void identify_reply(struct scratch *scratch, const struct
 {
 	tuple_of_reply(&scratch->mate_tuple, forward, backend);
 	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+}
+
+/* Asks for the memory of what a new flow will write; says where its REPLY entry is, if any. */
+static __always_inline void fetch_entries(struct scratch *scratch, const struct packet *packet,
+					  const struct flow_id *id, __u8 kind,
+					  const struct backend *backend, const int family)
+{
+	if (has_reply_entry(kind)) {
+		identify_reply(scratch, &packet->tuple, backend, family);
+		flow_fetch(&scratch->mate_id);
+	}
+	flow_fetch(id);
 }
 
 /* scratch->mate_id says where. */
@@ -123,11 +126,8 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 
 	if (!backend || !scratch)
 		return REASON_FLOW_SET_FULL;
-	if (has_reply_entry(choice->kind)) {
-		identify_reply(scratch, &packet->tuple, backend, family);
-		flow_fetch(&scratch->mate_id);
-	}
-	flow_fetch(id);
+	if (!packet->is_foreseen)
+		fetch_entries(scratch, packet, id, choice->kind, backend, family);
 	if (has_reply_entry(choice->kind) && !hold_reply(scratch, packet, choice->frontend_id))
 		return REASON_FLOW_SET_FULL;
 	data = &scratch->data;
