@@ -10,6 +10,7 @@ import { compile } from '../frame/compile.ts'
 /** The way to the server is the client's processor's work, the way back the server's. */
 const CLIENT_CPU = 0
 const SERVER_CPU = cpus().length - 1
+const CPUS = [...new Set([CLIENT_CPU, SERVER_CPU])]
 const SOURCE = fileURLToPath(new URL('./tcp_load.c', import.meta.url))
 
 /** Addresses that the client speaks from, the bed's first: connections that are over block their ports for a minute. */
@@ -28,6 +29,8 @@ export interface LoadPlace {
 export interface Taken {
   /** Connections (short) or requests (kept) a second. */
   readonly perSecond: number
+  /** As many as the busier of the two processors had time for, whoever else took some of it. */
+  readonly perBusierSecond: number
   /** Processor time of client, server and the node's ksoftirqd, microseconds each. */
   readonly cpuUs: number
   readonly p50Us: number
@@ -47,13 +50,15 @@ export class Load {
   }
 
   async take(kind: 'short' | 'kept', count: number, atOnce: number): Promise<Taken> {
-    const softirqBefore = softirqNs()
+    const before = CPUS.map(softirqNs)
     const words = (await this.#program.ask(`${kind} ${count} ${atOnce}`, 'done')).split(' ').map(Number)
-    const softirq = softirqNs() - softirqBefore
+    const softirq = CPUS.map((cpu, index) => [cpu, softirqNs(cpu) - (before[index] ?? 0)] as const)
     const [wall = 0, client = 0, server = 0, p50 = 0, p99 = 0] = words
+    const { total, busiest } = processorTime([[CLIENT_CPU, client], [SERVER_CPU, server], ...softirq])
     return {
       perSecond: (count * 1e9) / wall,
-      cpuUs: (client + server + softirq) / count / 1000,
+      perBusierSecond: (count * 1e9) / busiest,
+      cpuUs: total / count / 1000,
       p50Us: p50 / 1000,
       p99Us: p99 / 1000,
     }
@@ -69,17 +74,30 @@ export class Load {
   }
 }
 
-/** Run time of the kernel's threads for packets that no task carries further itself. */
-function softirqNs(): number {
-  softirqThreads ??= readdirSync('/proc').filter((entry) => {
-    const name = /^\d+$/.test(entry) ? readOrEmpty(`/proc/${entry}/comm`) : ''
-    return name === `ksoftirqd/${CLIENT_CPU}\n` || name === `ksoftirqd/${SERVER_CPU}\n`
-  })
-  const runNs = softirqThreads.map((pid) => Number(readOrEmpty(`/proc/${pid}/schedstat`).split(' ')[0] ?? 0))
-  return runNs.reduce((sum, ns) => sum + ns, 0)
+/** @param spent [processor, nanoseconds]; on a machine of one they are of the same */
+export function processorTime(spent: readonly (readonly [cpu: number, ns: number])[]): {
+  readonly total: number
+  readonly busiest: number
+} {
+  const byCpu = new Map<number, number>()
+  for (const [cpu, ns] of spent) byCpu.set(cpu, (byCpu.get(cpu) ?? 0) + ns)
+  const sums = [...byCpu.values()]
+  return { total: sums.reduce((sum, ns) => sum + ns, 0), busiest: Math.max(...sums) }
 }
 
-let softirqThreads: string[] | undefined
+/** Run time of the kernel's thread for packets that no task of this processor carries further itself. */
+function softirqNs(cpu: number): number {
+  softirqThreads ??= new Map(
+    readdirSync('/proc').flatMap((entry) => {
+      const name = /^\d+$/.test(entry) ? readOrEmpty(`/proc/${entry}/comm`) : ''
+      const number = /^ksoftirqd\/(\d+)\n$/.exec(name)?.[1]
+      return number === undefined ? [] : [[Number(number), entry] as const]
+    }),
+  )
+  return Number(readOrEmpty(`/proc/${softirqThreads.get(cpu)}/schedstat`).split(' ')[0] ?? 0)
+}
+
+let softirqThreads: ReadonlyMap<number, string> | undefined
 
 function readOrEmpty(path: string): string {
   try {
