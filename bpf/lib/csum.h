@@ -25,6 +25,13 @@ static __always_inline __u64 csum_replace_address(__u64 difference, const struct
 	return difference;
 }
 
+/* As the helpers take a difference. */
+static __always_inline __u32 csum_fold_word(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
 static __always_inline __u16 csum_fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);

@@ -40,4 +40,16 @@ static __always_inline void *ctx_data_end(const ctx_t *ctx)
 	return (void *)(long)ctx->data_end;
 }
 
+/* The two addresses alone: the protocol behind them stays. */
+static __always_inline bool ctx_write_link(ctx_t *ctx, const struct nexthop_member *way)
+{
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+
+	if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
+		return false;
+	__builtin_memcpy(ethernet->h_dest, way->destination.bytes, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, way->source.bytes, ETH_ALEN);
+	return true;
+}
+
 #endif

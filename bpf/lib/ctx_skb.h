@@ -112,16 +112,6 @@ static __always_inline bool ctx_was_sent_by_us(ctx_t *ctx)
 	return true;
 }
 
-_Static_assert(offsetof(struct nexthop_member, source) ==
-		   offsetof(struct nexthop_member, destination) + ETH_ALEN,
-	       "the two MAC addresses are written as one piece");
-
-/* The two addresses alone: the protocol behind them stays. */
-static __always_inline bool ctx_write_link(ctx_t *ctx, const struct nexthop_member *way)
-{
-	return !bpf_skb_store_bytes(ctx, 0, &way->destination, 2 * ETH_ALEN, 0);
-}
-
 /* Counted, for the verifier of 6.1 sees no end in what packet->l3_offset says. */
 #define TAGS_MAX  2
 #define TAG_BYTES 4

@@ -72,18 +72,6 @@ static __always_inline int ctx_leave_by(ctx_t *ctx, __u32 ifindex)
 	return bpf_redirect(ifindex, 0);
 }
 
-/* The two addresses alone: the protocol behind them stays. */
-static __always_inline bool ctx_write_link(ctx_t *ctx, const struct nexthop_member *way)
-{
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
-
-	if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
-		return false;
-	__builtin_memcpy(ethernet->h_dest, way->destination.bytes, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, way->source.bytes, ETH_ALEN);
-	return true;
-}
-
 static __always_inline int tags_bytes(const struct packet *packet)
 {
 	return (int)(packet->l3_offset & L3_OFFSET_MASK) - (int)sizeof(struct ethhdr);

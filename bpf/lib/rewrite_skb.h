@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Rewrites a socket buffer. Checksums go through the helpers: they know about CHECKSUM_PARTIAL,
- * where the field holds the pseudo-header's sum alone and the device or the segmentation adds the
- * rest.
+ * Rewrites a socket buffer. The transport's checksum goes through the helper: it knows about
+ * CHECKSUM_PARTIAL, where the field holds the pseudo-header's sum alone and the device or the
+ * segmentation adds the rest, and about CHECKSUM_COMPLETE, the device's sum of all that came. All
+ * else is written in place: a helper costs as much as a look-up, and there were seven.
  */
 #ifndef WEIR_LIB_REWRITE_SKB_H
 #define WEIR_LIB_REWRITE_SKB_H
 
 #include <stddef.h>
-#include "lib/csum.h"
-#include "lib/parse.h"
+#include "lib/rewrite_ip.h"
 
 static __always_inline __u32 check_offset(const struct packet *packet)
 {
@@ -23,43 +23,6 @@ static __always_inline __u32 check_offset(const struct packet *packet)
 static __always_inline __u64 check_flags(const struct packet *packet)
 {
 	return packet->tuple.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-}
-
-/* Neither SCTP's checksum nor a later fragment knows of addresses. */
-static __always_inline bool is_covered(const struct packet *packet)
-{
-	return packet->tuple.protocol != IPPROTO_SCTP && packet->fragment != FRAGMENT_LATER;
-}
-
-static __always_inline bool write_address_ipv4(ctx_t *ctx, const struct packet *packet,
-					       const struct address *from, const struct address *to,
-					       __u32 field)
-{
-	__be32 before = address_to_ipv4(from);
-	__be32 after = address_to_ipv4(to);
-
-	return !bpf_l3_csum_replace(ctx, packet->l3_offset + offsetof(struct iphdr, check), before,
-				    after, sizeof(after)) &&
-	       (!is_covered(packet) ||
-		!bpf_l4_csum_replace(ctx, check_offset(packet), before, after,
-				     check_flags(packet) | BPF_F_PSEUDO_HDR | sizeof(after))) &&
-	       !bpf_skb_store_bytes(ctx, packet->l3_offset + field, &after, sizeof(after), 0);
-}
-
-static __always_inline bool write_address_ipv6(ctx_t *ctx, const struct packet *packet,
-					       const struct address *from, const struct address *to,
-					       __u32 field)
-{
-	struct address before = *from;
-	struct address after = *to;
-	__s64 difference =
-	    bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0);
-
-	return difference >= 0 &&
-	       (!is_covered(packet) ||
-		!bpf_l4_csum_replace(ctx, check_offset(packet), 0, difference,
-				     check_flags(packet) | BPF_F_PSEUDO_HDR)) &&
-	       !bpf_skb_store_bytes(ctx, packet->l3_offset + field, &after, sizeof(after), 0);
 }
 
 /* `field` is the port's place in the first word. */
@@ -86,56 +49,40 @@ static __always_inline bool write_sctp_port(ctx_t *ctx, const struct packet *pac
 	       !bpf_skb_store_bytes(ctx, check_at, &check, sizeof(check), 0);
 }
 
-static __always_inline bool write_port(ctx_t *ctx, const struct packet *packet, __be16 before,
-				       __be16 after, __u32 field)
+static __always_inline bool rewrite_sctp(ctx_t *ctx, const struct packet *packet,
+					 const struct rewrite *to, const int ends)
 {
-	if (packet->fragment == FRAGMENT_LATER)
-		return true;
-	if (packet->tuple.protocol == IPPROTO_SCTP)
-		return write_sctp_port(ctx, packet, after, field);
-	return !bpf_l4_csum_replace(ctx, check_offset(packet), before, after,
-				    check_flags(packet) | sizeof(after)) &&
-	       !bpf_skb_store_bytes(ctx, packet->l4_offset + field, &after, sizeof(after), 0);
-}
-
-static __always_inline bool write_source(ctx_t *ctx, const struct packet *packet,
-					 const struct rewrite *to, const int family)
-{
-	bool is_written = family == IPV4
-			      ? write_address_ipv4(ctx, packet, &packet->tuple.source, to->source,
-						   offsetof(struct iphdr, saddr))
-			      : write_address_ipv6(ctx, packet, &packet->tuple.source, to->source,
-						   offsetof(struct ipv6hdr, saddr));
-
-	return is_written && write_port(ctx, packet, packet->tuple.source_port, to->source_port,
-					offsetof(struct udphdr, source));
-}
-
-static __always_inline bool write_destination(ctx_t *ctx, const struct packet *packet,
-					      const struct rewrite *to, const int family)
-{
-	bool is_written =
-	    family == IPV4 ? write_address_ipv4(ctx, packet, &packet->tuple.destination,
-						to->destination, offsetof(struct iphdr, daddr))
-			   : write_address_ipv6(ctx, packet, &packet->tuple.destination,
-						to->destination, offsetof(struct ipv6hdr, daddr));
-
-	return is_written && write_port(ctx, packet, packet->tuple.destination_port,
-					to->destination_port, offsetof(struct udphdr, dest));
-}
-
-static __always_inline bool take_hops(ctx_t *ctx, const struct packet *packet, __u32 hops,
-				      const int family)
-{
-	__u32 offset = packet->l3_offset + (family == IPV4 ? offsetof(struct iphdr, ttl)
-							   : offsetof(struct ipv6hdr, hop_limit));
-	__u8 after = packet->ttl - hops;
-
-	if (family == IPV4 &&
-	    bpf_l3_csum_replace(ctx, packet->l3_offset + offsetof(struct iphdr, check),
-				bpf_htons(packet->ttl << 8), bpf_htons(after << 8), sizeof(__u16)))
+	if (ends & REWRITE_SOURCE &&
+	    !write_sctp_port(ctx, packet, to->source_port, offsetof(struct udphdr, source)))
 		return false;
-	return !bpf_skb_store_bytes(ctx, offset, &after, sizeof(after), 0);
+	return !(ends & REWRITE_DESTINATION) ||
+	       write_sctp_port(ctx, packet, to->destination_port, offsetof(struct udphdr, dest));
+}
+
+/*
+ * `addresses` is what the IP header's change adds to the transport's checksum. It and what the
+ * ports add are told apart: an unfinished checksum holds the sum of the pseudo-header alone.
+ */
+static __always_inline bool rewrite_ports(ctx_t *ctx, const struct packet *packet,
+					  const struct rewrite *to, __u64 addresses, const int ends)
+{
+	struct udphdr *header = packet_l4((void *)(long)ctx->data, packet);
+	__u64 ports = 0;
+
+	if ((void *)header + offsetof(struct udphdr, len) > (void *)(long)ctx->data_end)
+		return false;
+	if (ends & REWRITE_SOURCE) {
+		ports = csum_replace_word(ports, header->source, to->source_port);
+		header->source = to->source_port;
+	}
+	if (ends & REWRITE_DESTINATION) {
+		ports = csum_replace_word(ports, header->dest, to->destination_port);
+		header->dest = to->destination_port;
+	}
+	return !bpf_l4_csum_replace(ctx, check_offset(packet), 0, csum_fold_word(addresses),
+				    check_flags(packet) | BPF_F_PSEUDO_HDR) &&
+	       !bpf_l4_csum_replace(ctx, check_offset(packet), 0, csum_fold_word(ports),
+				    check_flags(packet));
 }
 
 /* False: the packet ends inside its headers; then it must be dropped. */
@@ -143,11 +90,18 @@ static __always_inline bool rewrite_packet(ctx_t *ctx, const struct packet *pack
 					   const struct rewrite *to, const int ends,
 					   const int family)
 {
-	if (ends & REWRITE_SOURCE && !write_source(ctx, packet, to, family))
+	void *ip = ip_header(ctx, packet, family);
+	__u64 addresses;
+
+	if (!ip)
 		return false;
-	if (ends & REWRITE_DESTINATION && !write_destination(ctx, packet, to, family))
-		return false;
-	return !to->hops || take_hops(ctx, packet, to->hops, family);
+	addresses = rewrite_ip(ip, to, ends, family);
+	/* Neither a later fragment nor SCTP's checksum knows of addresses. */
+	if (packet->fragment == FRAGMENT_LATER)
+		return true;
+	if (packet->tuple.protocol == IPPROTO_SCTP)
+		return rewrite_sctp(ctx, packet, to, ends);
+	return rewrite_ports(ctx, packet, to, addresses, ends);
 }
 
 #endif

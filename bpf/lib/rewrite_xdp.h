@@ -3,8 +3,7 @@
 #ifndef WEIR_LIB_REWRITE_XDP_H
 #define WEIR_LIB_REWRITE_XDP_H
 
-#include "lib/csum.h"
-#include "lib/parse.h"
+#include "lib/rewrite_ip.h"
 
 /* SCTP's checksum does not cover addresses. */
 static __always_inline bool rewrite_sctp(const struct packet *packet, const struct rewrite *to,
@@ -63,82 +62,17 @@ static __always_inline bool rewrite_ports(ctx_t *ctx, const struct packet *packe
 	return true;
 }
 
-static __always_inline __u64 replace_ipv4(__be32 *field, const struct address *after,
-					  __u64 difference)
-{
-	__be32 before = *field;
-
-	*field = address_to_ipv4(after);
-	return csum_replace_word(difference, before, address_to_ipv4(after));
-}
-
-/* Word by word: left to itself the compiler sums them up at the end, and holds them on the stack
- * until then. */
-static __always_inline __u64 replace_ipv6(struct in6_addr *field, const struct address *after,
-					  __u64 difference)
-{
-	address_word *words = (address_word *)field;
-
-#pragma unroll
-	for (int i = 0; i < ADDRESS_WORDS; i++) {
-		difference = csum_replace_word(difference, words[i], address_get_word(after, i));
-		words[i] = address_get_word(after, i);
-		OPAQUE(difference);
-	}
-	return difference;
-}
-
-/* What the addresses add to the transport's checksum, and in IPv4 to the header's too. */
-static __always_inline __u64 rewrite_ipv4(struct iphdr *ip, const struct rewrite *to,
-					  const int ends)
-{
-	__u64 difference = 0;
-	__u64 hops;
-
-	if (ends & REWRITE_SOURCE)
-		difference = replace_ipv4(&ip->saddr, to->source, difference);
-	if (ends & REWRITE_DESTINATION)
-		difference = replace_ipv4(&ip->daddr, to->destination, difference);
-	/* TTL is the upper byte of its 16-bit word on the wire. */
-	hops = csum_replace_word(difference, bpf_htons(ip->ttl << 8),
-				 bpf_htons((ip->ttl - to->hops) << 8));
-	ip->ttl -= to->hops;
-	ip->check = csum_apply(ip->check, hops);
-	return difference;
-}
-
-static __always_inline __u64 rewrite_ipv6(struct ipv6hdr *ip, const struct rewrite *to,
-					  const int ends)
-{
-	__u64 difference = 0;
-
-	ip->hop_limit -= to->hops;
-	if (ends & REWRITE_SOURCE)
-		difference = replace_ipv6(&ip->saddr, to->source, difference);
-	if (ends & REWRITE_DESTINATION)
-		difference = replace_ipv6(&ip->daddr, to->destination, difference);
-	return difference;
-}
-
 /* False: the packet ends inside its headers; then it must be dropped. */
 static __always_inline bool rewrite_packet(ctx_t *ctx, const struct packet *packet,
 					   const struct rewrite *to, const int ends,
 					   const int family)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
-	void *ip = packet_l3(data, packet);
+	void *ip = ip_header(ctx, packet, family);
 	__u64 difference;
 
-	if (family == IPV4) {
-		if (ip + sizeof(struct iphdr) > data_end)
-			return false;
-		difference = rewrite_ipv4(ip, to, ends);
-	} else {
-		if (ip + sizeof(struct ipv6hdr) > data_end)
-			return false;
-		difference = rewrite_ipv6(ip, to, ends);
-	}
+	if (!ip)
+		return false;
+	difference = rewrite_ip(ip, to, ends, family);
 	return packet->fragment == FRAGMENT_LATER ||
 	       rewrite_ports(ctx, packet, to, difference, ends);
 }
