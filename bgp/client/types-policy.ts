@@ -22,14 +22,21 @@ export interface NeighborSet {
   readonly members: readonly string[]
 }
 
-/** Communities as text (`65535:0`, `65101:1:2`); gobgpd reads anything else as a regular expression, which is not offered. */
+/** Communities as text: `65535:0`. gobgpd reads anything else as a regular expression, which is not offered. */
 export interface CommunitySet {
-  readonly kind: 'community' | 'large-community'
+  readonly kind: 'community'
   readonly name: string
   readonly members: readonly string[]
 }
 
-export type DefinedSet = PrefixSet | NeighborSet | CommunitySet
+/** As above: `65101:1:2`. */
+export interface LargeCommunitySet {
+  readonly kind: 'large-community'
+  readonly name: string
+  readonly members: readonly string[]
+}
+
+export type DefinedSet = PrefixSet | NeighborSet | CommunitySet | LargeCommunitySet
 
 export type SetKind = DefinedSet['kind']
 

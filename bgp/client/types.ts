@@ -39,6 +39,6 @@ export interface BmpStation {
 export interface BmpStationStatus {
   readonly address: string
   readonly port: number
-  /** When the connection came up; undefined: it is down. */
+  /** When the connection came up; undefined: it is down. gobgpd notices a dead collector when it next has something to say. */
   readonly upSinceMs?: number
 }

@@ -104,8 +104,8 @@ function checkCommunityChange(
   parse: (text: string) => unknown,
 ): void {
   if (!change) return
-  if (change.communities.length === 0 && change.kind !== 'replace')
-    refuse(`${where}: no community to ${change.kind}`)
+  // gobgpd would replace by nothing, and tell of no such change when asked.
+  if (change.communities.length === 0) refuse(`${where}: no community to ${change.kind}`)
   for (const community of change.communities) asPolicy(where, () => parse(community))
 }
 
