@@ -28,8 +28,8 @@ import {
 } from './pack-policy.ts'
 import type { Prefix } from './prefix.ts'
 import type { Transport } from './transport.ts'
-import type { PeerRemote, PeerSettings, PolicyDirection } from './types.ts'
-import type { Version } from './version.ts'
+import type { Path, PeerRemote, PeerSettings, PolicyDirection } from './types.ts'
+import type { Version, WirePathInit } from './version.ts'
 
 /** Measured best between 100 and 500: fewer lose to per-message cost, more stall gobgpd's single worker. */
 const PATHS_PER_MESSAGE = 200
@@ -109,14 +109,16 @@ function pathCalls(transport: Transport, version: Version): PathCalls {
       await transport.send(api.addPathStream, batches(version, withdraw, announce))
     },
     listOwnPaths: async (family) => {
-      const answers = await transport.collect(api.listPath, {
-        tableType: numbers.table.global,
-        family: packFamily(family),
+      const own: Path[] = []
+      const request = { tableType: numbers.table.global, family: packFamily(family) }
+      // Read as they come: ten thousand at the end would hold everything up for a tenth of a second.
+      await transport.each(api.listPath, request, ({ destination }) => {
+        for (const wire of destination?.paths ?? []) {
+          const path = isOwn(wire) ? readPath(version, wire) : undefined
+          if (path) own.push(path)
+        }
       })
-      return answers
-        .flatMap((answer) => answer.destination?.paths ?? [])
-        .filter(isOwn)
-        .flatMap((path) => readPath(version, path) ?? [])
+      return own
     },
     listRoutes: async (table, family) => {
       const answers = await transport.collect(api.listPath, {
@@ -140,13 +142,20 @@ function pathCalls(transport: Transport, version: Version): PathCalls {
   }
 }
 
+/** Withdrawals first. Each message is made when the one before it is on its way. */
 function* batches(version: Version, withdraw: readonly Prefix[], announce: readonly CheckedPath[]) {
-  const paths = [
-    ...withdraw.map((prefix) => packWithdrawal(version, prefix)),
-    ...announce.map((path) => packAnnouncement(version, path)),
-  ]
-  for (let start = 0; start < paths.length; start += PATHS_PER_MESSAGE)
-    yield { tableType: version.numbers.table.global, paths: paths.slice(start, start + PATHS_PER_MESSAGE) }
+  const tableType = version.numbers.table.global
+  const total = withdraw.length + announce.length
+  for (let start = 0; start < total; start += PATHS_PER_MESSAGE) {
+    const end = Math.min(start + PATHS_PER_MESSAGE, total)
+    const paths: WirePathInit[] = []
+    for (let index = start; index < end; index += 1) {
+      const prefix = withdraw[index]
+      if (prefix) paths.push(packWithdrawal(version, prefix))
+      else paths.push(packAnnouncement(version, announce[index - withdraw.length] as CheckedPath))
+    }
+    yield { tableType, paths }
+  }
 }
 
 function peerCalls(transport: Transport, version: Version): PeerCalls {

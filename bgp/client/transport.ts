@@ -1,5 +1,7 @@
 // gRPC calls as promises: protobuf in and out, a deadline on each, errors turned into GobgpError. Knows no BGP.
 
+import { setImmediate as onceTurned } from 'node:timers'
+import { setImmediate } from 'node:timers/promises'
 import type {
   DescMessage,
   DescMethodClientStreaming,
@@ -21,6 +23,9 @@ const RECONNECT_MAX_MS = 2_000
 /** grpc-js takes 4 MiB, gobgpd sends 256: the first message of a watch holds the whole table, some 25 MB for 100 000 paths. */
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 
+/** A socket may hold hundreds of messages, and one with a path in it takes some 30 us to read. */
+const MESSAGES_AT_A_STRETCH = 64
+
 type AnyMethod = { readonly name: string; readonly parent: { readonly typeName: string } }
 
 export interface Transport {
@@ -33,6 +38,12 @@ export interface Transport {
     method: DescMethodServerStreaming<I, O>,
     request: MessageInitShape<I>,
   ) => Promise<MessageShape<O>[]>
+  /** Hands a finite answer stream over as it comes, for long ones. Others get their turn in between. */
+  each: <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    onMessage: (message: MessageShape<O>) => void,
+  ) => Promise<void>
   /** Follows an endless answer stream; resolves never, rejects when it ends for whatever reason. */
   follow: <I extends DescMessage, O extends DescMessage>(
     method: DescMethodServerStreaming<I, O>,
@@ -40,7 +51,7 @@ export interface Transport {
     onMessage: (message: MessageShape<O>) => void,
     signal: AbortSignal,
   ) => Promise<never>
-  /** Sends the requests one after the other, waiting where the other side is slower. */
+  /** Sends the requests one after the other, waiting where the other side is slower. Others get their turn in between. */
   send: <I extends DescMessage, O extends DescMessage>(
     method: DescMethodClientStreaming<I, O>,
     requests: Iterable<MessageInitShape<I>>,
@@ -58,6 +69,34 @@ export function openTransport(target: string): Transport {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
   })
   const deadline = () => ({ deadline: Date.now() + CALL_TIMEOUT_MS })
+
+  const each: Transport['each'] = (method, request, onMessage) =>
+    new Promise((resolve, reject) => {
+      const call = client.makeServerStreamRequest(
+        pathOf(method),
+        encoder(method.input),
+        decoder(method.output),
+        create(method.input, request),
+        new Metadata(),
+        deadline(),
+      )
+      let count = 0
+      call.on('data', (message: MessageShape<typeof method.output>) => {
+        count += 1
+        if (count % MESSAGES_AT_A_STRETCH === 0) {
+          call.pause()
+          onceTurned(() => call.resume())
+        }
+        try {
+          onMessage(message)
+        } catch (error) {
+          reject(error)
+          call.cancel()
+        }
+      })
+      call.on('error', (error: ServiceError) => reject(describe(error, method, target)))
+      call.on('end', () => resolve())
+    })
 
   return {
     unary: (method, request) =>
@@ -77,21 +116,13 @@ export function openTransport(target: string): Transport {
         )
       }),
 
-    collect: (method, request) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeServerStreamRequest(
-          pathOf(method),
-          encoder(method.input),
-          decoder(method.output),
-          create(method.input, request),
-          new Metadata(),
-          deadline(),
-        )
-        const messages: MessageShape<typeof method.output>[] = []
-        call.on('data', (message: MessageShape<typeof method.output>) => messages.push(message))
-        call.on('error', (error: ServiceError) => reject(describe(error, method, target)))
-        call.on('end', () => resolve(messages))
-      }),
+    collect: async (method, request) => {
+      const messages: MessageShape<typeof method.output>[] = []
+      await each(method, request, (message) => messages.push(message))
+      return messages
+    },
+
+    each,
 
     follow: (method, request, onMessage, signal) =>
       new Promise((_, reject) => {
@@ -152,7 +183,10 @@ async function writeAll<I extends DescMessage>(
 ): Promise<void> {
   for (const request of requests) {
     if (call.destroyed) return
-    if (call.write(create(schema, request))) continue
+    if (call.write(create(schema, request))) {
+      await setImmediate()
+      continue
+    }
     await new Promise<void>((resolve) => {
       for (const event of ['drain', 'close', 'error'] as const) call.once(event, resolve)
     })

@@ -35,6 +35,7 @@ export function recordChanges(installed: InstalledPaths, changes: PathChanges): 
 
 /** As sets: gobgpd and routers sort them as they like. */
 function sameCommunities(left: readonly string[], right: readonly string[]): boolean {
+  if (left.length === 0 && right.length === 0) return true
   const text = (communities: readonly string[]) => [...new Set(communities)].sort().join(' ')
   return text(left) === text(right)
 }
