@@ -128,6 +128,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const capacity = new CapacityWatch({
     log,
     flows: datapath.flows,
+    sockets: datapath.sockets,
     fills: () => datapath.fills(),
     refusedFlows: () => datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
     nowMs: Date.now,

@@ -1,4 +1,4 @@
-// Watches what can be full. Sweeps the flow table in slices of well under a millisecond, and warns of tables that are nearly
+// Watches what can be full. Sweeps the flow table and counts sockets in slices of well under a millisecond, and warns of tables that are nearly
 // full and of flows that were refused: once when it begins, and again only after a while.
 
 import type { Logger } from 'pino'
@@ -13,6 +13,7 @@ const REPEAT_WARNING_MS = 600_000
 export interface CapacityWatchOptions {
   readonly log: Pick<Logger, 'warn' | 'info'>
   readonly flows: { readonly capacity: number; sweep(count: number): number }
+  readonly sockets: { readonly capacity: number; look(count: number): void }
   readonly fills: () => readonly MapFill[]
   /** Packets of new flows that found no place, since the node came up. */
   readonly refusedFlows: () => number
@@ -39,8 +40,10 @@ export class CapacityWatch {
   }
 
   sweep(): void {
-    const { flows } = this.#options
-    this.#sweptFlows += flows.sweep(Math.ceil((flows.capacity * SLICE_MS) / SWEEP_MS))
+    const { flows, sockets } = this.#options
+    const share = (capacity: number) => Math.ceil((capacity * SLICE_MS) / SWEEP_MS)
+    this.#sweptFlows += flows.sweep(share(flows.capacity))
+    sockets.look(share(sockets.capacity))
   }
 
   look(): void {

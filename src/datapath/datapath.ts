@@ -33,6 +33,7 @@ import type { Uplink } from './nexthop-plan.ts'
 import { verifyMapPins } from './pinned-maps.ts'
 import { RowCheck, rowChecks } from './row-check.ts'
 import { ServiceMaps } from './service-maps.ts'
+import { SockPeers } from './sock-peers.ts'
 
 const SLOTS_PER_ROW = 2
 /** Per look, some 2 ms; 40 000 rows are looked at in eight minutes. */
@@ -55,6 +56,7 @@ export class Datapath {
   readonly nexthops: NexthopMaps
   readonly namespaces: NetnsEndpoints
   readonly flows: FlowTable
+  readonly sockets: SockPeers
   readonly #gathered: GatheredTables
   readonly #rowCheck: RowCheck
   readonly #loaded: LoadedDatapath
@@ -77,6 +79,7 @@ export class Datapath {
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
+    this.sockets = new SockPeers(this.#loaded.map('sock_peers').mmap())
     this.services = new ServiceMaps({
       tables: this.#gathered,
       nowMs,
@@ -218,7 +221,7 @@ export class Datapath {
     return readMetrics(this.#loaded.map('metrics'))
   }
 
-  /** Fill of every table that has a limit; the flow table's is as of its last whole sweep. */
+  /** Fill of every table that has a limit; of flows and sockets as of the last whole sweep. */
   fills(): MapFill[] {
     const { frontends, backends, slots, sourceRanges } = this.services.usage
     const { nexthops, nodes, endpoints } = this.nexthops.usage
@@ -228,6 +231,7 @@ export class Datapath {
       { map: 'slots', used: slots, capacity: rows('slots') * SLOTS_PER_ROW, knob: 'slots' },
       { map: 'backends', used: backends, capacity: rows('backends'), knob: 'backends' },
       { map: 'flows', used: this.flows.counts?.held ?? 0, capacity: this.flows.capacity, knob: 'flows' },
+      { map: 'sock_peers', used: this.sockets.used, capacity: this.sockets.capacity, knob: undefined },
       { map: 'source_ranges', used: sourceRanges, capacity: rows('source_ranges'), knob: 'sourceRanges' },
       { map: 'nexthops', used: nexthops, capacity: rows('nexthops'), knob: undefined },
       { map: 'nodes', used: nodes, capacity: rows('nodes'), knob: undefined },

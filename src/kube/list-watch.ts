@@ -121,7 +121,8 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   readonly #known = new Map<string, Known<Row>>()
   readonly #abort = new AbortController()
   readonly #batch: ChangeBatch<Row>
-  #isSynced = false
+  /** Changes wait for nothing; while a list is taken over they come in slices, and others get their turn between two. */
+  #handsOverAtOnce = false
   #streamsLists: boolean
   /** The newest version ever seen. */
   #newest = '0'
@@ -233,6 +234,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     }
     this.#olderLists = 0
     this.#newest = version
+    this.#handsOverAtOnce = false
     for (const [key, now] of listed) {
       const before = this.#known.get(key)
       if (before?.uid === now.uid && before.resourceVersion === now.resourceVersion) continue
@@ -248,7 +250,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     if (this.#abort.signal.aborted) return
     this.state.resourceVersion = version
     this.#batch.flush()
-    this.#isSynced = true
+    this.#handsOverAtOnce = true
     this.#resolveSynced()
   }
 
@@ -389,7 +391,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
   #queue(change: Change<Row>): void {
     this.#batch.add(change)
-    if (this.#isSynced) this.#batch.schedule()
+    if (this.#handsOverAtOnce) this.#batch.schedule()
   }
 }
 

@@ -9,6 +9,7 @@ import { address, addressToBytes } from '../../../src/model/address.ts'
 
 function watched() {
   const said: string[] = []
+  const looks: number[] = []
   const state = {
     nowMs: 0,
     refused: 5,
@@ -17,12 +18,13 @@ function watched() {
   const watch = new CapacityWatch({
     log: { warn: (_details: unknown, message: string) => said.push(message), info: () => {} } as never,
     flows: { capacity: 4000, sweep: (count) => count },
+    sockets: { capacity: 700, look: (count) => looks.push(count) },
     fills: () => [state.fill],
     refusedFlows: () => state.refused,
     nowMs: () => state.nowMs,
   })
   t.teardown(() => watch.close())
-  return { said, state, watch }
+  return { said, looks, state, watch }
 }
 
 t.test(
@@ -57,9 +59,10 @@ t.test('CT-008 flows that the table refused are told of; those of before the sta
 })
 
 t.test('the whole table is swept in ten seconds, a hundredth at a time', async (t) => {
-  const { watch } = watched()
+  const { watch, looks } = watched()
   watch.sweep()
   t.equal(watch.sweptFlows, 40)
+  t.same(looks, [7], 'and the sockets counted')
 })
 
 function batchOf(ports: readonly number[]) {

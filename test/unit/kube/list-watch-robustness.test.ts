@@ -184,31 +184,62 @@ t.test('API-008 where it cannot, pages serve', async (t) => {
   t.same(half.brief(), ['add s0', 'add s1', 'add s2'], 'nothing of the half list was told')
 })
 
+/** Hand-overs, and in which turn of the event loop each came. */
+function watchTurns() {
+  const slices: { size: number; turn: number }[] = []
+  let turns = 0
+  let isDone = false
+  const count = () => {
+    turns += 1
+    if (!isDone) setImmediate(count)
+  }
+  count()
+  return {
+    slices,
+    note: (changes: readonly unknown[]) => slices.push({ size: changes.length, turn: turns }),
+    stop: () => {
+      isDone = true
+    },
+    total: () => slices.reduce((sum, { size }) => sum + size, 0),
+  }
+}
+
 t.test('API-009 a full list is handed over in slices, and others get their turn in between', async (t) => {
   for (const streaming of ['served', 'ignored'] as const) {
     const server = await serverWith(t, 5000)
     server.streaming = streaming
-    let turns = 0
-    let isDone = false
-    const count = () => {
-      turns += 1
-      if (!isDone) setImmediate(count)
-    }
-    const slices: { size: number; turn: number }[] = []
+    const turns = watchTurns()
     const { follower } = follow(t, [server], {
       streamsLists: streaming === 'served',
-      onChanges: (changes) => slices.push({ size: changes.length, turn: turns }),
+      onChanges: turns.note,
     })
-    count()
     await follower.synced
-    isDone = true
-    t.equal(
-      slices.reduce((sum, { size }) => sum + size, 0),
-      5000,
-    )
+    turns.stop()
+    const { slices } = turns
+    t.equal(turns.total(), 5000)
     t.ok(slices.every(({ size }) => size <= 500))
     t.equal(new Set(slices.map(({ turn }) => turn)).size, slices.length, 'one slice a turn')
   }
+})
+
+t.test('API-009 so is what a list after 410 finds changed', async (t) => {
+  const server = await serverWith(t, 5000)
+  const turns = watchTurns()
+  const { follower } = follow(t, [server], { onChanges: turns.note })
+  await follower.synced
+  await until('a watch', () => server.watches.size === 1)
+  const before = turns.slices.length
+  for (let index = 0; index < 5000; index += 1) server.setSilently({ name: `s${index}`, value: -index })
+  server.send({ type: 'ERROR', object: { code: 410, reason: 'Expired' } })
+  await until('all changes', () => turns.total() >= 10_000)
+  turns.stop()
+  const slices = turns.slices.slice(before)
+  t.ok(slices.every(({ size }) => size <= 500))
+  t.equal(new Set(slices.map(({ turn }) => turn)).size, slices.length, 'one slice a turn')
+  const watchesAsked = () => server.requests.filter(({ url }) => url.includes('watch=true')).length
+  await until('the next watch', () => watchesAsked() === 2)
+  server.set({ name: 's1', value: 7 })
+  await until('a change alone', () => turns.total() >= 10_001)
 })
 
 t.test('API-010 nodes that start together ask one after another', async (t) => {
