@@ -7,7 +7,7 @@ import type { Path } from './types.ts'
 
 const ASN_MAX = 4_294_967_294
 const UINT32_MAX = 0xffff_ffff
-const COMMUNITIES_MAX = 32
+const COMMUNITIES_MAX = 64
 /** Far beyond what any router prepends; 255 numbers fill a segment. */
 const AS_PATH_MAX = 64
 

@@ -112,6 +112,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
   const routing = new Routing({
     config,
     log,
+    netlink: ground.netlink,
     events: ground.events,
     served,
     node: () => sources.nodes.get(config.nodeName),

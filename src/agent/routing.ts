@@ -13,8 +13,11 @@ import { ChangePacer } from '../routing/change-pacer.ts'
 import { AnnouncementGuard, type GuardLimits } from '../routing/guard.ts'
 import { planNode, type VipContext } from '../routing/plan-announcements.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
-import type { SpeakerPeer } from '../speaker/peers.ts'
+import { readTcpFacts } from '../speaker/authentication.ts'
+import { kernelRoutes } from '../speaker/kernel-routes.ts'
+import { readLinks } from '../speaker/links.ts'
 import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/speaker.ts'
+import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import type { AgentConfig } from './config.ts'
 import { nodeRouting } from './node-routing.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
@@ -27,6 +30,7 @@ const SLICE = 500
 export interface RoutingOptions extends RefusalReporter {
   readonly config: AgentConfig
   readonly log: Logger
+  readonly netlink: Netlink
   /** Families that this node can serve clients in now. */
   readonly served: () => ReadonlySet<Family>
   /** This node's own object. */
@@ -78,13 +82,15 @@ export class Routing {
     this.#pacer = new ChangePacer(this.#routing.limits.changesPerSecond, Date.now())
     this.#plans = new VipPlans(this.#context())
     this.#reports = new RefusalReports(options)
-    const { asn, routerId } = this.#routing
     this.#speaker = createSpeaker({
       gobgpSocket: options.config.routing.gobgp,
-      config: { asn, routerId, peers: speakerPeers(this.#routing), ...limits },
       log: options.log,
       onSessions: options.onSessions,
+      readLinks: () => readLinks(options.netlink),
+      kernelRoutes: kernelRoutes(options.netlink),
+      readTcp: () => readTcpFacts(),
     })
+    this.#speaker.setRouting(this.#routing, limits.allowed)
   }
 
   /**
@@ -226,13 +232,4 @@ function poolFinder(pools: readonly AddressPool[]): VipContext['poolOf'] {
 
 function vipOf(prefix: Prefix): string {
   return prefix.slice(0, prefix.indexOf('/'))
-}
-
-/** Sessions with an address, an AS number and one family. */
-function speakerPeers({ asn, peers }: NodeRouting): SpeakerPeer[] {
-  return peers.flatMap(({ remote, families: [family], localAddress, port, ...peer }) => {
-    const number = peer.asn === 'internal' ? asn : peer.asn
-    if (remote.kind !== 'address' || number === 'external' || family === undefined) return []
-    return [{ address: remote.address, asn: number, family, localAddress, port }]
-  })
 }

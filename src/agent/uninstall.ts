@@ -1,6 +1,6 @@
 // Leaving a node: what the agent made is taken away, what it changed is put back, in the order that hurts traffic least:
 //
-//   addresses of Services withdrawn from gobgpd → programs, links, maps → masquerade → kernel settings → state files
+//   addresses of Services withdrawn from gobgpd → learned routes → programs, links, maps → masquerade → kernel settings → state files
 //
 // The routes of the node itself and of its pods stay with gobgpd, which is another process and serves them until it is stopped.
 // Nothing is done while the agent runs: it would put everything back.
@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { removeDatapath } from '../datapath/removal.ts'
 import { type Prefix, prefixContains, prefixParts } from '../model/address.ts'
+import { removeLearnedRoutes } from '../speaker/kernel-routes.ts'
 import { withdrawPaths } from '../speaker/withdraw.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import type { AgentConfig } from './config.ts'
@@ -42,6 +43,8 @@ export async function uninstall(config: AgentConfig, isDryRun: boolean): Promise
   const lines = await withdrawServices(config, isDryRun)
   const netlink = new Netlink()
   try {
+    const learned = await removeLearnedRoutes(netlink, isDryRun)
+    lines.push(...learned.map((prefix) => `learned route to ${prefix}`))
     lines.push(...(await removeDatapath(datapath.bpffs, netlink, isDryRun)))
   } finally {
     netlink.close()
@@ -61,7 +64,7 @@ async function withdrawServices({ routing, pools }: AgentConfig, isDryRun: boole
     const { first, family, length } = prefixParts(path)
     return length === (family === 'ipv4' ? 32 : 128) && first !== undefined && isInside(path, prefixes)
   }
-  const withdrawn = await withdrawPaths(routing.gobgp, isService, isDryRun)
+  const withdrawn = await withdrawPaths({ target: routing.gobgp, host: 'own', chosen: isService, isDryRun })
   if (withdrawn === undefined) return []
   if (withdrawn.length > 0 && !isDryRun) await sleep(WITHDRAWN_MS)
   return withdrawn.map((prefix) => `announcement of ${prefix}`)

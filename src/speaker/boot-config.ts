@@ -3,16 +3,21 @@
 // defaults accept everything both ways, which turns a node with two routers into a transit between them (RFC 8212 asks for the
 // opposite). Sets and policies carry the names that the speaker later edits in place; peers and paths come from the speaker alone.
 //
-// `port = -1`: no listener. The node opens its sessions, nobody reaches its port 179, and several speakers fit on one machine.
+// `port = -1`: no listener, unless the configuration asks for one. The node opens its sessions, nobody reaches its port 179, and
+// several speakers fit on one machine.
 
 import type { Family } from '../model/address.ts'
 import type { AllowedPrefix } from '../model/announcement.ts'
-import { FAMILY_SETS, LOCAL_ONLY_POLICY, OWN_PREFIXES_POLICY } from './policy-names.ts'
+import type { NodeRouting } from '../model/routing.ts'
+import { EXPORT_POLICY, FAMILY_SETS, IMPORT_POLICY } from './policy-names.ts'
+import { writeOutMembers } from './prefix-sets.ts'
 
 export interface BootFacts {
   readonly asn: number
   readonly routerId: string
   readonly allowed: Readonly<Record<Family, readonly AllowedPrefix[]>>
+  /** Undefined: it dials only. */
+  readonly listen?: NodeRouting['listen']
 }
 
 const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
@@ -31,19 +36,23 @@ export function renderBootConfig(facts: BootFacts): string {
 }
 
 function renderGlobal(facts: BootFacts): string {
+  const list = facts.listen?.addresses.map(quote).join(', ')
+  const addresses = list ? `\n  local-address-list = [${list}]` : ''
   return `[global.config]
   as = ${facts.asn}
   router-id = ${quote(facts.routerId)}
-  port = -1
+  port = ${facts.listen?.port ?? -1}${addresses}
+[global.use-multiple-paths.config]
+  enabled = true
 [global.apply-policy.config]
-  import-policy-list = [${quote(LOCAL_ONLY_POLICY)}]
+  import-policy-list = [${quote(IMPORT_POLICY)}]
   default-import-policy = "reject-route"
-  export-policy-list = [${quote(OWN_PREFIXES_POLICY)}]
+  export-policy-list = [${quote(EXPORT_POLICY)}]
   default-export-policy = "reject-route"`
 }
 
 function renderPrefixSet(family: Family, members: readonly AllowedPrefix[]): string {
-  const rows = members.map(
+  const rows = writeOutMembers(members).map(
     (member) => `  [[defined-sets.prefix-sets.prefix-list]]
     ip-prefix = ${quote(member.prefix)}
     masklength-range = "${member.lengthMin}..${member.lengthMax}"`,
@@ -56,9 +65,9 @@ ${rows.join('\n')}`
 /** Without it, the rejecting default for imports would also swallow this node's own paths, silently. */
 function renderLocalOnlyPolicy(): string {
   return `[[policy-definitions]]
-  name = ${quote(LOCAL_ONLY_POLICY)}
+  name = ${quote(IMPORT_POLICY)}
   [[policy-definitions.statements]]
-    name = ${quote(LOCAL_ONLY_POLICY)}
+    name = ${quote(IMPORT_POLICY)}
     [policy-definitions.statements.conditions.bgp-conditions]
       route-type = "local"
     [policy-definitions.statements.actions]
@@ -77,7 +86,7 @@ function renderOwnPrefixesPolicy(families: readonly Family[]): string {
     [policy-definitions.statements.actions]
       route-disposition = "accept-route"`,
   )
-  return ['[[policy-definitions]]', `  name = ${quote(OWN_PREFIXES_POLICY)}`, ...statements].join('\n')
+  return ['[[policy-definitions]]', `  name = ${quote(EXPORT_POLICY)}`, ...statements].join('\n')
 }
 
 /** TOML basic strings and JSON strings agree on everything that addresses and our own names can hold. */

@@ -1,41 +1,50 @@
-// The difference between the announcements wanted and the paths gobgpd holds. Keys are canonical prefixes, on both sides.
+// The difference between the paths wanted and those gobgpd holds. Keys are canonical prefixes, on both sides.
 
-import type { PathChanges } from '../../bgp/client/gobgp-grpc-client.ts'
+import type { Path, PathChanges } from '../../bgp/client/gobgp-grpc-client.ts'
 import type { Prefix } from '../model/address.ts'
-import type { Announcement } from '../model/announcement.ts'
+import { markerOf } from './export-classes.ts'
 
-/** Prefix → its communities. */
-export type InstalledPaths = Map<string, readonly string[]>
+export interface InstalledPath {
+  /** Everything that could differ, as text; two that are equal need no change. */
+  readonly content: string
+  /** Undefined: nobody's class; from an earlier version of this agent, or not from it at all. */
+  readonly marker: string | undefined
+}
+
+export type InstalledPaths = Map<Prefix, InstalledPath>
+
+export function installedPath(path: Path): InstalledPath {
+  return { content: contentOf(path), marker: markerOf(path.largeCommunities) }
+}
 
 /** @param prefixes those to look at */
 export function pathChanges(
   prefixes: Iterable<Prefix>,
-  wanted: ReadonlyMap<Prefix, Announcement>,
-  installed: ReadonlyMap<string, readonly string[]>,
+  wanted: ReadonlyMap<Prefix, Path>,
+  installed: ReadonlyMap<Prefix, InstalledPath>,
 ): PathChanges {
-  const withdraw: string[] = []
-  const announce: { prefix: string; communities?: readonly string[] }[] = []
+  const withdraw: Prefix[] = []
+  const announce: Path[] = []
   for (const prefix of prefixes) {
-    const row = wanted.get(prefix)
-    const communities = installed.get(prefix)
-    if (row === undefined) {
-      if (communities !== undefined) withdraw.push(prefix)
-      continue
-    }
-    if (communities !== undefined && sameCommunities(communities, row.communities ?? [])) continue
-    announce.push({ prefix, ...(row.communities?.length ? { communities: row.communities } : {}) })
+    const path = wanted.get(prefix)
+    const present = installed.get(prefix)
+    if (path === undefined) {
+      if (present !== undefined) withdraw.push(prefix)
+    } else if (present?.content !== contentOf(path)) announce.push(path)
   }
   return { withdraw, announce }
 }
 
 export function recordChanges(installed: InstalledPaths, changes: PathChanges): void {
-  for (const prefix of changes.withdraw) installed.delete(prefix)
-  for (const { prefix, communities } of changes.announce) installed.set(prefix, communities ?? [])
+  for (const prefix of changes.withdraw) installed.delete(prefix as Prefix)
+  for (const path of changes.announce) installed.set(path.prefix as Prefix, installedPath(path))
 }
 
-/** As sets: gobgpd and routers sort them as they like. */
-function sameCommunities(left: readonly string[], right: readonly string[]): boolean {
-  if (left.length === 0 && right.length === 0) return true
-  const text = (communities: readonly string[]) => [...new Set(communities)].sort().join(' ')
-  return text(left) === text(right)
+/** Communities as sets: gobgpd and routers sort them as they like. */
+function contentOf({ communities, largeCommunities, med, localPref, asPath }: Path): string {
+  const sorted = (list: readonly string[] | undefined) => {
+    if (list === undefined || list.length < 2) return list?.[0] ?? ''
+    return [...new Set(list)].sort().join(' ')
+  }
+  return `${sorted(communities)}|${sorted(largeCommunities)}|${med ?? ''}|${localPref ?? ''}|${asPath?.join(' ') ?? ''}`
 }

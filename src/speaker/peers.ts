@@ -1,75 +1,80 @@
-// Peers as the configuration names them → gobgpd. One session per family and link, each carrying its own family alone: an IPv6 route
-// over an IPv4 session leaves with a next hop that routers refuse, or accept and blackhole.
+// Peers planned → gobgpd's. What is right is not touched, for every change of a session's settings ends the session: only the peer
+// that changed is taken out and put in again. One peer that gobgpd refuses does not keep the others waiting.
 
-import type { GobgpClient, Peer, PeerRemote, PeerSettings } from '../../bgp/client/gobgp-grpc-client.ts'
-import type { Family } from '../model/address.ts'
+import {
+  type GobgpClient,
+  GobgpError,
+  type Peer,
+  type PeerSettings,
+} from '../../bgp/client/gobgp-grpc-client.ts'
+import type { PlannedPeer } from './peer-plan.ts'
+import type { SpeakerProblem } from './problems.ts'
 
-const HOLD_SECONDS = 9
-const KEEPALIVE_SECONDS = 3
-const CONNECT_RETRY_SECONDS = 5
-/** How long routers keep our routes while gobgpd is away: several times what the agent needs to boot and replay. */
-const RESTART_SECONDS = 60
-/** Nothing is imported, so there is nothing of the peers worth waiting for; gobgpd's default is six minutes of silence. */
-const DEFERRAL_SECONDS = 1
-
-export interface SpeakerPeer {
-  readonly address: string
+export interface DaemonState {
   readonly asn: number
-  readonly family: Family
-  readonly localAddress?: string | undefined
-  readonly port?: number
+  /** It has just started, and its peers are told so. */
+  readonly localRestarting: boolean
 }
 
-export function peerSettings(peer: SpeakerPeer, localRestarting: boolean): PeerSettings {
-  return {
-    remote: { kind: 'address', address: peer.address },
-    asn: peer.asn,
-    families: [peer.family],
-    ...(peer.localAddress === undefined ? {} : { localAddress: peer.localAddress }),
-    port: peer.port ?? 179,
-    holdSeconds: HOLD_SECONDS,
-    keepaliveSeconds: KEEPALIVE_SECONDS,
-    connectRetrySeconds: CONNECT_RETRY_SECONDS,
-    gracefulRestart: { restartSeconds: RESTART_SECONDS, deferralSeconds: DEFERRAL_SECONDS, localRestarting },
-  }
-}
-
-/** Adds what is missing, replaces what differs, removes what is not configured. A peer that is right is not touched. */
+/** Adds what is missing, replaces what differs, removes what is not configured. @returns what gobgpd refused */
 export async function ensurePeers(
   client: GobgpClient,
-  wanted: readonly SpeakerPeer[],
+  wanted: readonly PlannedPeer[],
   present: readonly Peer[],
-  localRestarting: boolean,
-): Promise<void> {
-  const desired = wanted.map((peer) => peerSettings(peer, localRestarting))
-  for (const peer of present) {
-    const twin = desired.find(({ remote }) => nameOf(remote) === nameOf(peer.settings.remote))
-    if (twin && sameSettings(peer.settings, twin)) continue
-    await client.deletePeer(peer.settings.remote)
+  { asn, localRestarting }: DaemonState,
+): Promise<readonly SpeakerProblem[]> {
+  const byAddress = new Map(present.map((peer) => [peer.status.address, peer]))
+  const desired = new Map(wanted.map((peer) => [peer.address, peer]))
+  for (const [address, peer] of byAddress) {
+    const twin = desired.get(address)
+    if (twin && (!twin.settings || sameSettings(peer.settings, twin.settings, asn))) continue
+    await client.deletePeer(peer.status.remote)
+    byAddress.delete(address)
   }
-  for (const peer of desired) {
-    const twin = present.find(({ settings }) => nameOf(settings.remote) === nameOf(peer.remote))
-    if (!twin || !sameSettings(twin.settings, peer)) await client.addPeer(peer)
+  const refused: SpeakerProblem[] = []
+  for (const [address, { settings, peer }] of desired) {
+    if (!settings || byAddress.has(address)) continue
+    try {
+      await client.addPeer(restarting(settings, localRestarting))
+    } catch (error) {
+      if (!(error instanceof GobgpError) || !isAboutPeer(error)) throw error
+      refused.push({ code: 'peer-refused', object: peer.source, text: `${peer.name}: ${error.message}` })
+    }
   }
+  return refused
 }
 
-function nameOf(remote: PeerRemote): string {
-  return remote.kind === 'address' ? remote.address : remote.interface
+function isAboutPeer({ code }: GobgpError): boolean {
+  return code === 'REFUSED' || code === 'INVALID_PEER'
+}
+
+function restarting(settings: PeerSettings, localRestarting: boolean): PeerSettings {
+  if (!settings.gracefulRestart) return settings
+  return { ...settings, gracefulRestart: { ...settings.gracefulRestart, localRestarting } }
 }
 
 /** Whether the session restarts is a matter of the moment, not a difference worth ending a session for. */
-function sameSettings(left: PeerSettings, right: PeerSettings): boolean {
-  const comparable = (peer: PeerSettings) =>
-    [
-      peer.asn,
-      peer.families.join(),
-      peer.localAddress,
-      peer.port,
-      peer.holdSeconds,
-      peer.keepaliveSeconds,
-      peer.connectRetrySeconds,
-      peer.gracefulRestart?.restartSeconds,
-      peer.gracefulRestart?.deferralSeconds,
-    ].join(' ')
-  return comparable(left) === comparable(right)
+function sameSettings(left: PeerSettings, right: PeerSettings, asn: number): boolean {
+  return comparable(left, asn) === comparable(right, asn)
+}
+
+/** @param asn the daemon's, which counts where a peer is told no other */
+function comparable(peer: PeerSettings, asn: number): string {
+  const restart = peer.gracefulRestart
+  return JSON.stringify([
+    peer.remote.kind === 'interface' ? peer.remote.interface : peer.remote.address,
+    peer.asn,
+    peer.localAsn ?? asn,
+    [...peer.families].sort(),
+    peer.localAddress ?? '',
+    peer.port,
+    peer.password ?? '',
+    peer.holdSeconds,
+    peer.keepaliveSeconds,
+    peer.connectRetrySeconds,
+    peer.multihopTtl ?? 0,
+    peer.ttlSecurityMin ?? 0,
+    restart ? [restart.restartSeconds, restart.deferralSeconds, restart.longLivedSeconds ?? 0] : [],
+    peer.reflectorClient?.clusterId ?? '',
+  ])
 }

@@ -1,17 +1,17 @@
-// The speaker: desired announcements → gobgpd. It works in rounds, each of which compares what gobgpd holds with what it should hold
-// and sends the difference, so a lost connection, a restarted gobgpd and a restarted agent are all the same case.
+// The speaker: a node's routing and its announcements → gobgpd. It works in rounds, each of which compares what gobgpd holds with what
+// it should hold and sends the difference, so a lost connection, a restarted gobgpd and a restarted agent are all the same case.
 //
 // The order inside a round is what keeps routers from noticing any of them:
 //   1. gobgpd must run the right AS (started only where it has none; a second start would silently empty it);
-//   2. prefix sets and policies, so that nothing unwanted can leave;
+//   2. sets and policies, so that nothing unwanted can leave;
 //   3. all paths: withdrawals first, then announcements;
-//   4. prefix-set members no longer allowed;
+//   4. what policy no longer needs;
 //   5. peers, last: after a restart of gobgpd a router flushes at the first end-of-RIB whatever it was not sent before.
 // A gobgpd without peers has just started: its peers are told so (graceful restart), and keep the routes they hold.
 //
-// Nothing is sent before the first setDesired. close() leaves gobgpd, its sessions and its routes as they are.
+// Nothing is sent before the first routing and the first announcements. close() leaves gobgpd, its sessions and its routes as they are.
 
-import { GobgpError, openGobgpClient, type PeerStatus } from '../../bgp/client/gobgp-grpc-client.ts'
+import { GobgpError, openGobgpClient, type Peer } from '../../bgp/client/gobgp-grpc-client.ts'
 import type { Prefix } from '../model/address.ts'
 import type {
   AllowedPrefix,
@@ -19,25 +19,26 @@ import type {
   AnnouncementRow,
   RefusedAnnouncement,
 } from '../model/announcement.ts'
+import type { DrainMark, NodeRouting } from '../model/routing.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import { AnnouncementGuard } from '../routing/guard.ts'
-import { ensurePolicy, narrowPolicy } from './desired-policy.ts'
-import { type InstalledPaths, pathChanges, recordChanges } from './paths.ts'
-import { ensurePeers, type SpeakerPeer } from './peers.ts'
+import type { TcpFacts } from './authentication.ts'
+import { DaemonMirror, type Wanted } from './daemon-mirror.ts'
+import type { DaemonHost } from './hosts.ts'
+import type { KernelRoutes } from './kernel-routes.ts'
+import type { LearningPeer } from './learned-routes.ts'
+import { Learning } from './learning.ts'
+import { isLinkLocal, type LinkView, NO_LINKS } from './links.ts'
+import { type PasswordReader, passwordReader } from './passwords.ts'
+import type { SpeakerProblem } from './problems.ts'
+import { type SessionStatus, sessionStatus } from './session-status.ts'
+import { SessionWatch } from './session-watch.ts'
 
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 2_000
 /** Everything is compared anew this often, in case somebody else changed gobgpd. */
 const FULL_ROUND_MS = 30_000
-
-export interface SpeakerConfig {
-  readonly asn: number
-  readonly routerId: string
-  readonly peers: readonly SpeakerPeer[]
-  readonly allowed: readonly AllowedPrefix[]
-  readonly announcementsMax?: number
-}
 
 /** As pino's: an object with details, then the sentence. */
 export interface SpeakerLog {
@@ -48,23 +49,39 @@ export interface SpeakerLog {
 export interface SpeakerOptions {
   /** unix:///path or host:port. */
   readonly gobgpSocket: string
-  readonly config: SpeakerConfig
+  /** Whose gobgpd it is; ours, unless told otherwise. */
+  readonly host?: DaemonHost
   readonly log: SpeakerLog
   readonly nowMs?: () => number
+  /** Without it Secrets are not read. */
+  readonly readPassword?: PasswordReader
+  /** Without it nothing is known of links: no unnumbered sessions, no IPv6 over IPv4 sessions. */
+  readonly readLinks?: () => Promise<LinkView>
+  /** Without it nothing is learned, whatever peers' import rules say. */
+  readonly kernelRoutes?: KernelRoutes
+  /** Without it nothing is said about passwords that do not match. */
+  readonly readTcp?: () => TcpFacts
   /** Told when a session comes up or goes, by the peer's address; empty when gobgpd itself is away and nothing is known. */
   readonly onSessions?: (established: ReadonlyMap<string, boolean>) => void
+  /** Told when the list of problems is another one. */
+  readonly onProblems?: (problems: readonly SpeakerProblem[]) => void
 }
 
 export interface SpeakerStatus {
   readonly connected: boolean
-  readonly sessions: readonly PeerStatus[]
+  readonly sessions: readonly SessionStatus[]
   readonly announcements: readonly AnnouncementRow[]
   readonly refused: readonly RefusedAnnouncement[]
+  readonly problems: readonly SpeakerProblem[]
   /** Why the last round failed; undefined when it did not. */
   readonly error: string | undefined
 }
 
 export interface Speaker {
+  /** What the node should do, and what it may announce; takes the place of what was given before, sessions that stay the same stay up. */
+  setRouting: (routing: NodeRouting, allowed: readonly AllowedPrefix[]) => void
+  /** The mark on everything that is announced; undefined: none. */
+  setDrain: (mark: DrainMark | undefined) => void
   /** The full set; replaces the one before. */
   setDesired: (announcements: readonly Announcement[]) => void
   /**
@@ -80,6 +97,8 @@ export interface Speaker {
 export function createSpeaker(options: SpeakerOptions): Speaker {
   const speaker = new GobgpSpeaker(options)
   return {
+    setRouting: (routing, allowed) => speaker.setRouting(routing, allowed),
+    setDrain: (mark) => speaker.setDrain(mark),
     setDesired: (announcements) => speaker.setDesired(announcements),
     changeDesired: (changes, isMore) => speaker.changeDesired(changes, isMore),
     status: () => speaker.status(),
@@ -87,39 +106,68 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
   }
 }
 
+interface Configured {
+  readonly routing: NodeRouting
+  readonly allowed: readonly AllowedPrefix[]
+}
+
 class GobgpSpeaker {
   readonly #options: SpeakerOptions
+  readonly #host: DaemonHost
   readonly #client
   readonly #rounds
+  readonly #mirror
+  readonly #learning: Learning | undefined
+  readonly #sessions: SessionWatch
   readonly #fullRoundTimer: NodeJS.Timeout
-  readonly #stop = new AbortController()
   readonly #nowMs: () => number
-  readonly #guard: AnnouncementGuard
+  #configured: Configured | undefined
+  #guard = new AnnouncementGuard({ allowed: [] })
+  /** What each asker wants, for the guard's successor when its limits change. */
+  readonly #asked = new Map<string, Announcement>()
   /** Askers of the set as it was last given in full. */
   #askers: ReadonlySet<string> = new Set()
+  #drain: DrainMark | undefined
+  #isPolicyStale = false
   /** Nothing is sent before the first set. */
   #isTold = false
   /** Prefixes to compare in the next round; a full round compares all. */
   #changed = new Set<Prefix>()
-  /** What gobgpd holds of ours; undefined when that must be asked. Never outlives the event stream. */
-  #installed: InstalledPaths | undefined
-  #installedAtMs = 0
-  readonly #announcedSince = new Map<string, number>()
-  /** Set from a gobgpd found without peers until all peers are in, so that each of them is told of the restart. */
-  #isRestarting = false
-  #watch: Promise<void> | undefined
-  readonly #sessions = new Map<string, boolean>()
+  #fullAtMs: number | undefined
+  readonly #announcedSince = new Map<Prefix, number>()
   #error: string | undefined
+  #isClosed = false
+  #toldProblems = '[]'
 
   constructor(options: SpeakerOptions) {
     this.#options = options
+    this.#host = options.host ?? 'own'
     this.#nowMs = options.nowMs ?? Date.now
-    const { allowed, announcementsMax } = options.config
-    this.#guard = new AnnouncementGuard({
-      allowed,
-      ...(announcementsMax === undefined ? {} : { announcementsMax }),
-    })
     this.#client = openGobgpClient({ target: options.gobgpSocket })
+    this.#mirror = new DaemonMirror({
+      client: this.#client,
+      target: options.gobgpSocket,
+      host: this.#host,
+      readPassword: options.readPassword ?? passwordReader(),
+      readLinks: options.readLinks ?? (async () => NO_LINKS),
+      nowMs: this.#nowMs,
+    })
+    this.#sessions = new SessionWatch({
+      client: this.#client,
+      log: options.log,
+      nowMs: this.#nowMs,
+      onSessions: (established) => options.onSessions?.(established),
+      onLost: () => this.#noteLoss(),
+      ...(options.readTcp ? { readTcp: options.readTcp } : {}),
+    })
+    if (options.kernelRoutes)
+      this.#learning = new Learning({
+        client: this.#client,
+        kernel: options.kernelRoutes,
+        nowMs: this.#nowMs,
+        establishedSinceMs: (address) => this.#sessions.establishedSinceMs(address),
+        warn: (details, message) => options.log.warn(details, message),
+      })
     this.#rounds = new Rounds({
       name: 'speaker',
       settleMs: SETTLE_MS,
@@ -132,6 +180,28 @@ class GobgpSpeaker {
     this.#fullRoundTimer.unref()
   }
 
+  setRouting(routing: NodeRouting, allowed: readonly AllowedPrefix[]): void {
+    const before = this.#configured
+    this.#configured = { routing, allowed }
+    const { announcementsMax } = routing.limits
+    const isGuardStale =
+      JSON.stringify([allowed, announcementsMax]) !==
+      JSON.stringify([before?.allowed, before?.routing.limits.announcementsMax])
+    if (isGuardStale) {
+      this.#guard = new AnnouncementGuard({ allowed, announcementsMax })
+      this.#guard.apply(this.#asked)
+    }
+    this.#fullAtMs = undefined
+    this.#rounds.request()
+  }
+
+  setDrain(mark: DrainMark | undefined): void {
+    if (JSON.stringify(mark) === JSON.stringify(this.#drain)) return
+    this.#drain = mark
+    this.#isPolicyStale = true
+    this.#rounds.request()
+  }
+
   setDesired(announcements: readonly Announcement[]): void {
     const changes = new Map<string, Announcement | undefined>()
     for (const asker of this.#askers) changes.set(asker, undefined)
@@ -141,6 +211,10 @@ class GobgpSpeaker {
   }
 
   changeDesired(changes: ReadonlyMap<string, Announcement | undefined>, isMore = false): void {
+    for (const [asker, wanted] of changes) {
+      if (wanted) this.#asked.set(asker, wanted)
+      else this.#asked.delete(asker)
+    }
     for (const prefix of this.#guard.apply(changes)) this.#changed.add(prefix)
     if (isMore || (this.#isTold && this.#changed.size === 0)) return
     this.#isTold = true
@@ -148,15 +222,17 @@ class GobgpSpeaker {
   }
 
   async status(): Promise<SpeakerStatus> {
-    let sessions: readonly PeerStatus[] = []
+    let present: readonly Peer[] = []
     let connected = false
     try {
-      const peers = await this.#client.listPeers()
-      sessions = peers.map((peer) => peer.status).sort((a, b) => a.address.localeCompare(b.address))
+      present = await this.#client.listPeers()
       connected = true
     } catch (error) {
       if (!(error instanceof GobgpError)) throw error
     }
+    const sessions = present
+      .map((peer) => sessionStatus(peer, this.#mirror, this.#learning, this.#sessions, this.#nowMs()))
+      .sort((a, b) => (a.address < b.address ? -1 : 1))
     return {
       connected,
       sessions,
@@ -165,127 +241,122 @@ class GobgpSpeaker {
         status: this.#statusOf(row),
       })),
       refused: this.#guard.refused,
+      problems: [...this.#problems(), ...sessions.flatMap(({ problems }) => problems)],
       error: this.#error,
     }
   }
 
   async close(): Promise<void> {
-    this.#stop.abort()
+    this.#isClosed = true
     clearInterval(this.#fullRoundTimer)
     await this.#rounds.close()
-    await this.#watch
+    await this.#sessions.close()
+    await this.#learning?.close()
     this.#client.close()
   }
 
   #statusOf(row: Announcement): AnnouncementRow['status'] {
     const sinceMs = this.#announcedSince.get(row.prefix)
     if (sinceMs !== undefined) return { kind: 'announced', sinceMs }
-    return this.#error === undefined ? { kind: 'pending' } : { kind: 'error', reason: this.#error }
+    const reason = this.#mirror.leftOut(row.prefix) ?? this.#error
+    return reason === undefined ? { kind: 'pending' } : { kind: 'error', reason }
+  }
+
+  #problems(): SpeakerProblem[] {
+    return [...this.#mirror.problems(), ...(this.#learning?.problems() ?? [])]
   }
 
   async #round(): Promise<void> {
-    if (!this.#isTold || this.#stop.signal.aborted) return
-    const isFull = !this.#installed || this.#nowMs() - this.#installedAtMs >= FULL_ROUND_MS
+    const configured = this.#configured
+    if (!configured || !this.#isTold || this.#isClosed) return
+    const wanted: Wanted = { ...configured, drain: this.#drain, accepted: this.#guard.accepted }
+    const isFull =
+      !this.#mirror.installed ||
+      this.#fullAtMs === undefined ||
+      this.#nowMs() - this.#fullAtMs >= FULL_ROUND_MS
     try {
-      if (isFull) await this.#fullRound()
-      else await this.#sendPaths()
+      if (isFull) await this.#fullRound(wanted)
+      else await this.#smallRound(wanted)
     } catch (error) {
-      this.#installed = undefined
+      this.#mirror.forget()
       throw error
     }
     this.#error = undefined
+    this.#tellProblems()
   }
 
-  async #fullRound(): Promise<void> {
-    const { config, log } = this.#options
-    await this.#checkDaemon()
-    this.#watchDaemon()
-    await ensurePolicy(this.#client, config)
-    const [peers, ipv4, ipv6] = await Promise.all([
-      this.#client.listPeers(),
-      this.#client.listOwnPaths('ipv4'),
-      this.#client.listOwnPaths('ipv6'),
-    ])
-    if (peers.length === 0) this.#isRestarting = true
-    this.#installed = new Map([...ipv4, ...ipv6].map((path) => [path.prefix, path.communities ?? []]))
-    this.#installedAtMs = this.#nowMs()
-    const { accepted } = this.#guard
-    for (const prefix of [...accepted.keys(), ...this.#installed.keys()]) this.#changed.add(prefix as Prefix)
-    const changes = await this.#sendPaths()
-    await narrowPolicy(this.#client, config)
-    // A gobgpd that died since is back without our paths, and must not get its peers before them.
-    this.#assertStillThere()
-    await ensurePeers(this.#client, config.peers, peers, this.#isRestarting)
+  async #fullRound(wanted: Wanted): Promise<void> {
+    this.#fullAtMs = this.#nowMs()
+    this.#changed = new Set()
+    this.#isPolicyStale = false
+    const changes = await this.#mirror.bringAll(wanted, () => this.#sessions.follow())
+    this.#noteAnnounced(new Set([...this.#announcedSince.keys(), ...wanted.accepted.keys()]))
+    this.#sessions.expect(this.#mirror.peers)
+    await this.#learning?.sync(this.#learningPeers(), wanted.allowed)
+    const { log } = this.#options
+    const { peers } = wanted.routing
     if (changes > 0)
-      log.info({ paths: accepted.size, changes, peers: config.peers.length }, 'gobgpd holds what it should')
-    this.#isRestarting = false
+      log.info({ paths: wanted.accepted.size, changes, peers: peers.length }, 'gobgpd holds what it should')
   }
 
-  /** After a failure everything is compared again. @returns how many paths differed */
-  async #sendPaths(): Promise<number> {
-    const installed = this.#assertStillThere()
-    const { accepted } = this.#guard
+  async #smallRound(wanted: Wanted): Promise<void> {
     const looked = this.#changed
     this.#changed = new Set()
-    const changes = pathChanges(looked, accepted, installed)
-    await this.#client.applyPaths(changes)
-    recordChanges(installed, changes)
+    if (this.#isPolicyStale) {
+      this.#isPolicyStale = false
+      await this.#mirror.bringPolicy(wanted)
+    }
+    await this.#mirror.bringPaths(looked, wanted)
+    this.#noteAnnounced(looked)
+  }
+
+  #noteAnnounced(prefixes: ReadonlySet<Prefix>): void {
     const since = this.#announcedSince
-    for (const prefix of looked) {
-      if (!installed.has(prefix)) since.delete(prefix)
+    for (const prefix of prefixes) {
+      if (!this.#mirror.installed?.has(prefix)) since.delete(prefix)
       else if (!since.has(prefix)) since.set(prefix, this.#nowMs())
     }
-    return changes.withdraw.length + changes.announce.length
   }
 
-  #assertStillThere(): InstalledPaths {
-    if (this.#installed) return this.#installed
-    throw new GobgpError('UNAVAILABLE', 'gobgpd went away during a round')
+  #learningPeers(): LearningPeer[] {
+    if (this.#host !== 'own') return []
+    const { links } = this.#mirror
+    return this.#mirror.peers.flatMap(({ peer, policy, address }) => {
+      if (!peer.imports) return []
+      const [, zone] = address.split('%')
+      const index = zone === undefined ? undefined : links?.indexOf(zone)
+      return [
+        {
+          name: peer.name,
+          address: policy.address,
+          rules: peer.imports,
+          ...(index !== undefined && isLinkLocal(policy.address) ? { interfaceIndex: index } : {}),
+        },
+      ]
+    })
   }
 
-  async #checkDaemon(): Promise<void> {
-    const { asn, routerId } = this.#options.config
-    const daemon = await this.#client.startIfIdle({ asn, routerId })
-    if (daemon.asn === asn) return
-    throw new GobgpError(
-      'REFUSED',
-      `gobgpd at ${this.#options.gobgpSocket} runs AS ${daemon.asn}, not ${asn}. ` +
-        "Mend: start it from the file that 'weir speaker boot-config' writes",
-    )
-  }
-
-  #noteSession(address: string, isEstablished: boolean): void {
-    if (this.#sessions.get(address) === isEstablished) return
-    this.#sessions.set(address, isEstablished)
-    this.#options.onSessions?.(this.#sessions)
-  }
-
-  /** The stream's end is how a dead gobgpd is noticed at once; what it held is then unknown. */
-  #watchDaemon(): void {
-    this.#watch ??= this.#client
-      .watchPeers(({ kind, address, session }) => {
-        if (kind === 'changed') this.#options.log.info({ address, session }, 'BGP session changed')
-        this.#noteSession(address, session === 'established')
-      }, this.#stop.signal)
-      .catch((error: unknown) => {
-        this.#watch = undefined
-        this.#sessions.clear()
-        this.#options.onSessions?.(this.#sessions)
-        this.#installed = undefined
-        this.#announcedSince.clear()
-        if (this.#stop.signal.aborted) return
-        this.#options.log.warn({ error: describe(error) }, 'gobgpd went away; replaying when it is back')
-        this.#rounds.requestIn(0)
-      })
+  #noteLoss(): void {
+    this.#mirror.forget()
+    this.#announcedSince.clear()
+    this.#learning?.noteLoss()
+    if (this.#isClosed) return
+    this.#options.log.warn({}, 'gobgpd went away; replaying when it is back')
+    this.#rounds.requestIn(0)
   }
 
   #noteFailure(error: unknown, retryInMs: number): void {
-    const text = describe(error)
+    const text = error instanceof Error ? error.message : String(error)
     if (text !== this.#error) this.#options.log.warn({ error: text, retryInMs }, 'routing round failed')
     this.#error = text
   }
-}
 
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  #tellProblems(): void {
+    const problems = this.#problems()
+    const text = JSON.stringify(problems)
+    if (text === this.#toldProblems) return
+    this.#toldProblems = text
+    for (const problem of problems) this.#options.log.warn({ ...problem }, problem.text)
+    this.#options.onProblems?.(problems)
+  }
 }

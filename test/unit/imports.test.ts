@@ -32,7 +32,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'sys/libbpf-ts',
     'sys/node-netlink',
   ],
-  speaker: [...BELOW_PLANNERS, ...PLANNERS, 'kube', 'reconcile', 'bgp/client'],
+  speaker: [...BELOW_PLANNERS, ...PLANNERS, 'kube', 'reconcile', 'bgp/client', 'sys/node-netlink'],
   agent: [
     ...BELOW_PLANNERS,
     ...PLANNERS,

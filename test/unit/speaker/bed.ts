@@ -6,11 +6,20 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Prefix, parsePrefix } from '../../../src/model/address.ts'
+import { type Address, type Prefix, parsePrefix } from '../../../src/model/address.ts'
 import type { Announcement } from '../../../src/model/announcement.ts'
+import {
+  type BgpPeer,
+  DEFAULT_RULES,
+  DRAIN_DEFAULT,
+  GATES_DEFAULT,
+  LIMITS_DEFAULT,
+  type NodeRouting,
+  type PeerExport,
+  type RouteAttributes,
+} from '../../../src/model/routing.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
 import { renderBootConfig } from '../../../src/speaker/boot-config.ts'
-import type { SpeakerConfig } from '../../../src/speaker/speaker.ts'
 
 const SUPERVISOR = join(import.meta.dirname, '../../../src/speaker/gobgpd-supervisor.sh')
 
@@ -34,15 +43,54 @@ export const allowed = allowedPrefixes({
   pools: [{ name: 'default', prefixes: [cidr('203.0.113.0/24'), cidr('2001:db8:113::/112')] }],
 })
 
-export const config: SpeakerConfig = {
-  asn: 65101,
-  routerId: '10.255.0.1',
-  allowed,
-  peers: [
-    { address: '10.254.1.0', asn: 65001, localAddress: '10.254.1.1', family: 'ipv4' },
-    { address: 'fd00:254:1::', asn: 65001, localAddress: 'fd00:254:1::1', family: 'ipv6' },
-  ],
+/** A peer as the sandbox's nodes have it. */
+export function peerOf(name: string, address: string, change: Partial<BgpPeer> = {}): BgpPeer {
+  return {
+    name,
+    source: `routing.peers ${name}`,
+    remote: { kind: 'address', address: address as Address },
+    asn: 65001,
+    port: 179,
+    families: [address.includes(':') ? 'ipv6' : 'ipv4'],
+    timers: { holdSeconds: 9, keepaliveSeconds: 3, connectRetrySeconds: 5 },
+    gracefulRestart: { restartSeconds: 60 },
+    ...change,
+  }
 }
+
+export function routingOf(peers: readonly BgpPeer[], change: Partial<NodeRouting> = {}): NodeRouting {
+  return {
+    asn: 65101,
+    routerId: '10.255.0.1',
+    loopbacks: [],
+    podCidrs: [],
+    peers,
+    rules: DEFAULT_RULES,
+    serviceNetworks: [],
+    limits: { ...LIMITS_DEFAULT, announcementsMax: 20_000 },
+    bmp: [],
+    gates: GATES_DEFAULT,
+    drain: DRAIN_DEFAULT,
+    ...change,
+  }
+}
+
+export const routing = routingOf([
+  peerOf('tor4', '10.254.1.0', { localAddress: '10.254.1.1' as Address }),
+  peerOf('tor6', 'fd00:254:1::', { localAddress: 'fd00:254:1::1' as Address }),
+])
+
+export const attributes = (change: Partial<RouteAttributes> = {}): RouteAttributes => ({
+  communities: [],
+  largeCommunities: [],
+  prepend: 0,
+  ...change,
+})
+
+export const exported = (text: string, exports: readonly PeerExport[]): Announcement => ({
+  ...announcement(text),
+  exports,
+})
 
 const BIRD_CONFIG = `router id 10.255.250.1;
 protocol device {}
@@ -87,7 +135,7 @@ export class Bed {
   writeBootFile(): string {
     const file = join(this.directory, 'boot.toml')
     const ofFamily = (family: string) => allowed.filter((row) => row.family === family)
-    const { asn, routerId } = config
+    const { asn, routerId } = routing
     const facts = { asn, routerId, allowed: { ipv4: ofFamily('ipv4'), ipv6: ofFamily('ipv6') } }
     writeFileSync(file, renderBootConfig(facts))
     return file

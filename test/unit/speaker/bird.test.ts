@@ -5,8 +5,9 @@ import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openGobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
+import { ExportClassifier } from '../../../src/speaker/export-classes.ts'
 import { createSpeaker, type Speaker } from '../../../src/speaker/speaker.ts'
-import { announcement, Bed, birdRoutes, childOf, config, until } from './bed.ts'
+import { allowed, announcement, Bed, birdRoutes, childOf, routing, until } from './bed.ts'
 
 const quiet = { info: () => {}, warn: () => {} }
 const OWN = [
@@ -23,7 +24,12 @@ t.test('with BIRD as the router', async (t) => {
   t.teardown(() => bed.close())
   const { node, tor } = await bed.buildRouter()
   const supervisor = bed.startSupervisor(node)
-  let speaker: Speaker = createSpeaker({ gobgpSocket: bed.target, config, log: quiet })
+  const speak = (): Speaker => {
+    const made = createSpeaker({ gobgpSocket: bed.target, log: quiet })
+    made.setRouting(routing, allowed)
+    return made
+  }
+  let speaker = speak()
   t.teardown(() => speaker.close())
   const established = async () =>
     (await speaker.status()).sessions.filter(({ session }) => session === 'established').length === 2
@@ -51,11 +57,13 @@ t.test('with BIRD as the router', async (t) => {
     const client = openGobgpClient({ target: bed.target })
     t.teardown(() => client.close())
     const strays = ['198.51.100.1/32', '203.0.113.0/24', '10.244.1.7/32', '2001:db8:113::/112']
-    await client.applyPaths({ withdraw: [], announce: strays.map((prefix) => ({ prefix })) })
-    await client.applyPaths({ withdraw: [], announce: [{ prefix: '203.0.113.200/32' }] })
+    const marked = new ExportClassifier(new Map(), true).classify(announcement('203.0.113.200/32'))
+    if (!marked) throw new Error('no class')
+    await client.applyPaths({ withdraw: [], announce: strays.map((prefix) => ({ ...marked.path, prefix })) })
+    await client.applyPaths({ withdraw: [], announce: [{ prefix: '203.0.113.201/32' }, marked.path] })
     await until('the allowed one', () => birdRoutes(tor).includes('203.0.113.200'))
     t.same(birdRoutes(tor).sort(), [...IN_KERNEL, '203.0.113.200'].sort())
-    await client.applyPaths({ withdraw: [...strays, '203.0.113.200/32'], announce: [] })
+    await client.applyPaths({ withdraw: [...strays, '203.0.113.200/32', '203.0.113.201/32'], announce: [] })
     await until('it is gone', arrived(IN_KERNEL))
   })
 
@@ -76,7 +84,7 @@ t.test('with BIRD as the router', async (t) => {
   await t.test('a speaker that restarts changes nothing and adopts the sessions', async (t) => {
     const before = (await speaker.status()).sessions.map(({ address, sinceMs }) => [address, sinceMs])
     await speaker.close()
-    speaker = createSpeaker({ gobgpSocket: bed.target, config, log: quiet })
+    speaker = speak()
     speaker.setDesired(OWN)
     await until('a round', async () => (await speaker.status()).announcements[0]?.status.kind === 'announced')
     t.same(

@@ -5,8 +5,9 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type GobgpClient, openGobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
-import { createSpeaker, type SpeakerConfig } from '../../../src/speaker/speaker.ts'
-import { announcement, Bed, config, until } from './bed.ts'
+import type { NodeRouting } from '../../../src/model/routing.ts'
+import { createSpeaker } from '../../../src/speaker/speaker.ts'
+import { allowed, announcement, Bed, routing, until } from './bed.ts'
 
 const quiet = { info: () => {}, warn: () => {} }
 
@@ -27,8 +28,9 @@ t.test('with gobgpd alone', async (t) => {
     daemon = bed.spawn(node, ['gobgpd', '--api-hosts', bed.target, '--pprof-disable', ...args], 'gobgpd.log')
     return client.waitUntilReady(AbortSignal.timeout(10_000))
   }
-  const speak = (change: Partial<SpeakerConfig> = {}) => {
-    const speaker = createSpeaker({ gobgpSocket: bed.target, config: { ...config, ...change }, log: quiet })
+  const speak = (next: NodeRouting = routing, mayAnnounce = allowed) => {
+    const speaker = createSpeaker({ gobgpSocket: bed.target, log: quiet })
+    speaker.setRouting(next, mayAnnounce)
     t.teardown(() => speaker.close())
     return speaker
   }
@@ -65,15 +67,15 @@ t.test('with gobgpd alone', async (t) => {
   })
 
   await t.test('a restarted speaker sends only differences, and narrows what is allowed', async (t) => {
-    const allowed = config.allowed.filter(({ family }) => family === 'ipv4')
-    const speaker = speak({ allowed, peers: config.peers.slice(0, 1) })
+    const only4 = allowed.filter(({ family }) => family === 'ipv4')
+    const speaker = speak({ ...routing, peers: routing.peers.slice(0, 1) }, only4)
     speaker.setDesired([
       announcement('203.0.113.8/32', ['65535:0', '65101:9']),
       announcement('2001:db8:113::7/128'),
     ])
     await until('one peer', async () => (await client.listPeers()).length === 1)
-    t.same(await client.listOwnPaths('ipv4'), [
-      { prefix: '203.0.113.8/32', communities: ['65535:0', '65101:9'] },
+    t.match(await client.listOwnPaths('ipv4'), [
+      { prefix: '203.0.113.8/32', communities: ['65535:0', '65101:9'], largeCommunities: [/^4294967295:/] },
     ])
     t.same(await client.listOwnPaths('ipv6'), [])
     const sets = await client.listSets('prefix')

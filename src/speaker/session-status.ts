@@ -1,0 +1,74 @@
+// One session as people ask about it: gobgpd's facts, the configuration's names, what should have been announced, and what is wrong.
+
+import type { Family, Peer, PeerStatus } from '../../bgp/client/gobgp-grpc-client.ts'
+import type { DaemonMirror } from './daemon-mirror.ts'
+import type { Learning } from './learning.ts'
+import type { SpeakerProblem } from './problems.ts'
+import type { SessionWatch } from './session-watch.ts'
+
+/** Paths that were added a moment ago may not have been counted yet. */
+const COUNTS_SETTLE_MS = 5_000
+
+export interface SessionStatus extends PeerStatus {
+  /** The configuration's; the address where it has none. */
+  readonly name: string
+  /** Which object and key asked for it. */
+  readonly source: string
+  /** How many prefixes this peer should get, whatever its session does. */
+  readonly wanted: Readonly<Record<Family, number>>
+  /** How many of its prefixes are let in, of those that import rules take. */
+  readonly taken: number
+  readonly problems: readonly SpeakerProblem[]
+}
+
+export function sessionStatus(
+  { status }: Peer,
+  mirror: DaemonMirror,
+  learning: Learning | undefined,
+  watch: SessionWatch,
+  nowMs: number,
+): SessionStatus {
+  const planned = mirror.peers.find(({ address }) => address === status.address)
+  const wanted = {
+    ipv4: mirror.wantedFor(status.address, 'ipv4'),
+    ipv6: mirror.wantedFor(status.address, 'ipv6'),
+  }
+  const name = planned?.peer.name ?? status.address
+  const source = planned?.peer.source ?? status.address
+  const problems: SpeakerProblem[] = []
+  const diagnosis = status.session === 'established' ? undefined : watch.diagnosis(status.address)
+  if (diagnosis !== undefined)
+    problems.push({
+      code: 'authentication-failing',
+      object: source,
+      text: `${name}: ${diagnosis}. Mend: give both sides the same password`,
+    })
+  const since = watch.establishedSinceMs(status.address)
+  if (since !== undefined && nowMs - Math.max(since, mirror.changedAtMs) >= COUNTS_SETTLE_MS)
+    problems.push(...differingCounts(status, wanted, name, source))
+  const lastError = status.lastError ?? diagnosis
+  return {
+    ...status,
+    name,
+    source,
+    wanted,
+    taken: learning?.takenFrom(status.address.split('%')[0] ?? '') ?? 0,
+    problems,
+    ...(lastError === undefined ? {} : { lastError }),
+  }
+}
+
+function differingCounts(
+  { families }: PeerStatus,
+  wanted: Readonly<Record<Family, number>>,
+  name: string,
+  source: string,
+): SpeakerProblem[] {
+  return families.flatMap(({ family, advertised }) => {
+    if (advertised === wanted[family]) return []
+    const text =
+      `${name}: ${advertised} ${family} prefixes are advertised where ${wanted[family]} should be. ` +
+      "Mend: if this lasts, compare 'weir bgp advertised' with the router, and look for another client of this gobgpd"
+    return [{ code: 'advertised-differs' as const, object: source, text }]
+  })
+}
