@@ -181,15 +181,13 @@ static __always_inline int sock_judge_unknown(const struct sock_target *target, 
 	return SOCK_PROCEED;
 }
 
-/* The frontend that this caller may see there. */
+/* The frontend that this caller may see there; the filter admits the address. */
 static __always_inline const struct frontend *sock_find_frontend(struct bpf_sock_addr *ctx,
 								 const struct sock_target *target)
 {
-	const struct frontend *frontend;
+	const struct frontend *frontend =
+	    frontend_find(&target->address, target->port, target->protocol);
 
-	if (!filter_admits(&target->address))
-		return NULL;
-	frontend = frontend_find(&target->address, target->port, target->protocol);
 	if (frontend && frontend->flags & FRONTEND_SOCKET_ONLY &&
 	    bpf_get_netns_cookie(ctx) != node_config.host_netns_cookie)
 		return NULL;
@@ -208,11 +206,28 @@ static __always_inline __u32 sock_draw(__u64 cookie)
 	return hash_finish(cookie ^ (metric ? metric->packets << 32 : 0));
 }
 
-/* A backend for a new connection or a first datagram; 0: there is none. */
-static __always_inline __u32 sock_choose(const struct frontend *frontend,
-					 const struct address *client, __u64 cookie)
+#define SOCK_NOT_ADMITTED 0xffffffff
+
+/* Where it matters who calls. A function of its own, so that what most calls need lies together. */
+static __noinline __u32 sock_choose_for(struct bpf_sock_addr *ctx, const struct sock_target *target,
+					const struct frontend *frontend, __u64 cookie)
 {
-	return choose_backend(frontend, range_from_inside(frontend), client, sock_draw(cookie));
+	struct address client = {};
+
+	sock_read_client(ctx, target, &client);
+	if (!frontend_admits(frontend, &client))
+		return SOCK_NOT_ADMITTED;
+	return choose_backend(frontend, range_from_inside(frontend), &client, sock_draw(cookie));
+}
+
+/* A backend for a new connection or a first datagram; 0: there is none. */
+static __always_inline __u32 sock_choose(struct bpf_sock_addr *ctx,
+					 const struct sock_target *target,
+					 const struct frontend *frontend, __u64 cookie)
+{
+	if (frontend->affinity_ticks || frontend->flags & FRONTEND_SOURCE_RANGES)
+		return sock_choose_for(ctx, target, frontend, cookie);
+	return range_choose(range_from_inside(frontend), sock_draw(cookie));
 }
 
 static __always_inline int sock_judge_without_backend(const struct frontend *frontend)
@@ -232,28 +247,30 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 	struct sock_target target = {};
 	struct bpf_sock *sk = ctx->sk;
 	struct sock_memory memory = {};
-	struct address client = {};
 	struct sock_peer *peer;
 	__u32 backend_id = 0;
 
 	sock_read_target(ctx, &target, family);
+	if (!filter_admits(&target.address))
+		return sock_judge_unknown(&target, keeps_peer);
+	/*
+	 * Where a socket connects to now is all that it will be asked about, if it has an entry.
+	 * Its entry is asked for before the frontend: no cache holds a new socket's, and the
+	 * processor fetches it while it looks the frontend up.
+	 */
+	if (!keeps_peer)
+		sock_recall_entry(&memory, bpf_get_socket_cookie(ctx));
 	frontend = sock_find_frontend(ctx, &target);
 	if (!frontend)
 		return sock_judge_unknown(&target, keeps_peer);
-	/* Where a socket connects to now is all that it will be asked about, if it has an entry. */
-	if (keeps_peer)
+	if (keeps_peer) {
 		sock_recall(&memory, sk, ctx);
-	else
-		sock_recall_entry(&memory, bpf_get_socket_cookie(ctx));
-	if (keeps_peer)
 		backend_id = sock_find_earlier(&memory, &target, range_from_inside(frontend));
-	if (!backend_id) {
-		if (frontend->affinity_ticks || frontend->flags & FRONTEND_SOURCE_RANGES)
-			sock_read_client(ctx, &target, &client);
-		if (!frontend_admits(frontend, &client))
-			return sock_refuse(REASON_SOURCE_RANGE, EHOSTUNREACH);
-		backend_id = sock_choose(frontend, &client, memory.cookie);
 	}
+	if (!backend_id)
+		backend_id = sock_choose(ctx, &target, frontend, memory.cookie);
+	if (backend_id == SOCK_NOT_ADMITTED)
+		return sock_refuse(REASON_SOURCE_RANGE, EHOSTUNREACH);
 	backend = backend_find(backend_id);
 	if (!backend)
 		return sock_judge_without_backend(frontend);
