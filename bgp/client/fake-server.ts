@@ -10,16 +10,19 @@ import {
   status,
   type UntypedHandleCall,
 } from '@grpc/grpc-js'
-import { GobgpApi } from '../proto/gobgp-v3.gen.ts'
+import type { GobgpApi } from '../proto/gobgp-v3.gen.ts'
+import type { GoBgpService } from '../proto/gobgp-v4.gen.ts'
 
-type Methods = typeof GobgpApi.method
+type Service = typeof GobgpApi | typeof GoBgpService
 
 /** What a method answers: a list of messages for an answer stream, one message otherwise; throwing becomes a gRPC error. */
-export type Answers = {
-  readonly [name in keyof Methods]?: (
-    requests: readonly MessageShape<Methods[name]['input']>[],
-  ) => readonly MessageInitShape<Methods[name]['output']>[] | Promise<never>
+export type Answers<S extends Service = typeof GobgpApi> = {
+  readonly [name in keyof S['method']]?: (
+    requests: readonly MessageShape<MethodsOf<S>[name]['input']>[],
+  ) => readonly MessageInitShape<MethodsOf<S>[name]['output']>[] | Promise<never>
 }
+
+type MethodsOf<S extends Service> = { [name in keyof S['method']]: S['method'][name] & DescMethod }
 
 export interface FakeServer {
   readonly target: string
@@ -35,18 +38,18 @@ export class FakeRefusal extends Error {
   }
 }
 
-/** @param serviceName another one makes it a server of another version */
-export async function startFakeServer(
+/** @param service of the one or the other version */
+export async function startFakeServer<S extends Service>(
   target: string,
-  answers: Answers,
-  serviceName = GobgpApi.typeName,
+  service: S,
+  answers: Answers<S>,
 ): Promise<FakeServer> {
   const server = new Server()
   const definition: Record<string, ServiceDefinition[string]> = {}
   const handlers: Record<string, UntypedHandleCall> = {}
-  for (const [name, method] of Object.entries((GobgpApi as DescService).method)) {
+  for (const [name, method] of Object.entries((service as DescService).method)) {
     const answer = (answers as Record<string, AnyAnswer | undefined>)[name]
-    definition[name] = describeMethod(`/${serviceName}/${method.name}`, method)
+    definition[name] = describeMethod(`/${service.typeName}/${method.name}`, method)
     handlers[name] = handlerOf(method, answer)
   }
   server.addService(definition, handlers as Parameters<Server['addService']>[1])

@@ -8,7 +8,7 @@ export function packFamily(family: Family): { afi: Family_Afi; safi: Family_Safi
 }
 
 /** Undefined for families other than IPv4 and IPv6 unicast. */
-export function readFamily(wire: WireFamily | undefined): Family | undefined {
+export function readFamily(wire: Pick<WireFamily, 'afi' | 'safi'> | undefined): Family | undefined {
   if (wire?.safi !== Family_Safi.UNICAST) return undefined
   if (wire.afi === Family_Afi.IP) return 'ipv4'
   return wire.afi === Family_Afi.IP6 ? 'ipv6' : undefined

@@ -3,10 +3,10 @@
 // Whatever goes out is checked first (validate.ts), for gobgpd hardly checks. What version answers is found by asking, once per
 // connection; a dialect translates. Calls do not retry: whoever calls works in rounds and tries the round again.
 
-import { openDialect } from './calls.ts'
 import type { Dialect } from './dialect.ts'
 import { GobgpError } from './errors.ts'
 import { parsePrefixOrAddress } from './prefix.ts'
+import { openProbingDialect } from './probing-dialect.ts'
 import { openTransport } from './transport.ts'
 import type {
   BmpStation,
@@ -24,7 +24,6 @@ import type {
 import { checkPath, checkPathPrefix, parseCommunity, parseLargeCommunity } from './validate-path.ts'
 import { checkBmp, checkDaemon, checkPeer, checkReason, checkRemote } from './validate-peer.ts'
 import { checkAssignment, checkPolicy, checkSet } from './validate-policy.ts'
-import { VERSION_3 } from './version-3.ts'
 
 export type { GobgpErrorCode } from './errors.ts'
 export type { Family, Prefix } from './prefix.ts'
@@ -57,7 +56,7 @@ const READY_PAUSE_MAX_MS = 1_000
 
 export function openGobgpClient({ target }: ClientOptions): GobgpClient {
   const transport = openTransport(target)
-  const dialect = openDialect(transport, VERSION_3)
+  const dialect = openProbingDialect(transport)
   return {
     ...dialect,
     ...checkedDaemonCalls(dialect),

@@ -219,7 +219,7 @@ function describe(error: ServiceError | null, method: AnyMethod, target: string)
     case status.UNIMPLEMENTED:
       return new GobgpError(
         'UNSUPPORTED_VERSION',
-        `${what}: it does not offer ${method.parent.typeName}. Mend: run gobgpd 3.x`,
+        `${what}: it does not offer ${method.parent.typeName}. Mend: run gobgpd 3.10 or later`,
         error,
       )
     default:

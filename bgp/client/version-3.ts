@@ -39,7 +39,16 @@ import { type Attribute, usefulNextHop } from './attributes.ts'
 import { capabilityName } from './capabilities.ts'
 import { packFamily, readFamily } from './family.ts'
 import type { Prefix } from './prefix.ts'
+import type { BmpStation } from './types.ts'
 import type { Version } from './version.ts'
+
+const BMP: Readonly<Record<BmpStation['policy'], AddBmpRequest_MonitoringPolicy>> = {
+  pre: AddBmpRequest_MonitoringPolicy.PRE,
+  post: AddBmpRequest_MonitoringPolicy.POST,
+  both: AddBmpRequest_MonitoringPolicy.BOTH,
+  'local-rib': AddBmpRequest_MonitoringPolicy.LOCAL,
+  all: AddBmpRequest_MonitoringPolicy.ALL,
+}
 
 export const VERSION_3: Version = {
   number: 3,
@@ -69,13 +78,6 @@ export const VERSION_3: Version = {
       down: PeerState_AdminState.DOWN,
       'prefix-limit': PeerState_AdminState.PFX_CT,
     },
-    bmp: {
-      pre: AddBmpRequest_MonitoringPolicy.PRE,
-      post: AddBmpRequest_MonitoringPolicy.POST,
-      both: AddBmpRequest_MonitoringPolicy.BOTH,
-      'local-rib': AddBmpRequest_MonitoringPolicy.LOCAL,
-      all: AddBmpRequest_MonitoringPolicy.ALL,
-    },
     watchBest: WatchEventRequest_Table_Filter_Type.BEST,
   },
   packNlri: (prefix) => ({ nlri: packPrefix(prefix) }),
@@ -93,7 +95,7 @@ export const VERSION_3: Version = {
   packBmp: (station) => ({
     address: station.address,
     port: station.port,
-    policy: VERSION_3.numbers.bmp[station.policy],
+    policy: BMP[station.policy],
     StatisticsTimeout: station.statisticsSeconds ?? 0,
     SysName: station.systemName ?? '',
     SysDescr: station.systemDescription ?? '',

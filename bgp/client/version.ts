@@ -6,7 +6,6 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type {
-  AddBmpRequest_MonitoringPolicy,
   AddBmpRequestSchema,
   CommunityAction_Type,
   DefinedType,
@@ -38,7 +37,6 @@ export interface Numbers {
   readonly med: Readonly<Record<NonNullable<PolicyChanges['med']>['kind'], MedAction_Type>>
   readonly reset: Readonly<Record<'in' | 'out' | 'both', ResetPeerRequest_SoftResetDirection>>
   readonly admin: Readonly<Record<PeerStatus['admin'], PeerState_AdminState>>
-  readonly bmp: Readonly<Record<BmpStation['policy'], AddBmpRequest_MonitoringPolicy>>
   readonly watchBest: WatchEventRequest_Table_Filter_Type
 }
 

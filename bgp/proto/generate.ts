@@ -1,5 +1,5 @@
-// Makes gobgp-v3.gen.ts from gobgp-v3.proto: `node bgp/proto/generate.ts`. The result is checked in, so that nothing needs the
-// generator at run time; test/unit/bgp/proto.test.ts notices when the two have drifted apart.
+// Makes gobgp-v3.gen.ts and gobgp-v4.gen.ts from the .proto files: `node bgp/proto/generate.ts`. The result is checked in, so that
+// nothing needs the generator at run time; test/unit/bgp/proto.test.ts notices when the two have drifted apart.
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,10 +7,9 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
 const folder = import.meta.dirname
-export const GENERATED_FILE = join(folder, 'gobgp-v3.gen.ts')
 
-/** The generated code as text. Throws with buf's own words when the .proto does not compile. */
-export function generate(): string {
+/** The generated code: file → text. Throws with buf's own words when a .proto does not compile. */
+export function generate(): ReadonlyMap<string, string> {
   const out = mkdtempSync(join(tmpdir(), 'weir-proto-'))
   const binaries = join(folder, '../../node_modules/.bin')
   try {
@@ -25,10 +24,15 @@ export function generate(): string {
     })
     if (child.status !== 0)
       throw new Error(`buf generate failed: ${child.error?.message ?? ''}${child.stderr ?? ''}`)
-    return readFileSync(join(out, 'gobgp-v3_pb.ts'), 'utf8')
+    return new Map(
+      ['gobgp-v3', 'gobgp-v4'].map((name) => [
+        join(folder, `${name}.gen.ts`),
+        readFileSync(join(out, `${name}_pb.ts`), 'utf8'),
+      ]),
+    )
   } finally {
     rmSync(out, { recursive: true, force: true })
   }
 }
 
-if (import.meta.main) writeFileSync(GENERATED_FILE, generate())
+if (import.meta.main) for (const [file, text] of generate()) writeFileSync(file, text)

@@ -7,6 +7,8 @@ import { status } from '@grpc/grpc-js'
 import t from 'tap'
 import { FakeRefusal, startFakeServer } from '../../../bgp/client/fake-server.ts'
 import { openGobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
+import { GobgpApi } from '../../../bgp/proto/gobgp-v3.gen.ts'
+import { GoBgpService } from '../../../bgp/proto/gobgp-v4.gen.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'weir-client-'))
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
@@ -24,22 +26,51 @@ t.test('nobody answers, then somebody does', async (t) => {
   await t.rejects(client.probe(), { code: 'UNAVAILABLE' })
   await t.rejects(client.waitUntilReady(AbortSignal.timeout(50)), { code: 'CLOSED' })
   const waiting = client.waitUntilReady(AbortSignal.timeout(5_000))
-  const server = await startFakeServer(target, {
+  const server = await startFakeServer(target, GobgpApi, {
     getBgp: () => [{ global: { asn: 65101, routerId: '10.0.0.1' } }],
   })
   t.same(await waiting, { asn: 65101, routerId: '10.0.0.1', apiVersion: 3 })
   await server.close()
 })
 
-t.test('another version is named as such', async (t) => {
-  const server = await startFakeServer(newTarget(), {}, 'api.GoBgpService')
-  await t.rejects(open(server.target).probe(), { code: 'UNSUPPORTED_VERSION', message: /Mend: run gobgpd 3/ })
+t.test('something else than gobgpd is named as such', async (t) => {
+  const server = await startFakeServer(newTarget(), { ...GobgpApi, typeName: 'api.Other' } as never, {})
+  const client = open(server.target)
+  await t.rejects(client.probe(), { code: 'UNSUPPORTED_VERSION', message: /Mend: run gobgpd 3\.10 or later/ })
+  await t.rejects(client.listPeers(), { code: 'UNSUPPORTED_VERSION' })
   await server.close()
+})
+
+t.test('an upgrade behind the same socket is noticed, and the call made in the new way', async (t) => {
+  const target = newTarget()
+  const client = open(target)
+  const daemon = () => [{ global: { asn: 65101, routerId: '10.0.0.1' } }]
+  const three = await startFakeServer(target, GobgpApi, { getBgp: daemon, listPolicy: () => [] })
+  t.equal((await client.probe()).apiVersion, 3)
+  t.same(await client.listPolicies(), [])
+  await t.rejects(client.stopDaemon(true), { code: 'UNSUPPORTED', message: /3\.x cannot stop/ })
+  await three.close()
+  const stops: boolean[] = []
+  const four = await startFakeServer(target, GoBgpService, {
+    getBgp: daemon,
+    stopBgp: ([request]) => {
+      stops.push(request?.allowGracefulRestart ?? false)
+      return [{}]
+    },
+    listPolicy: () => [{ policy: { name: 'p' } }],
+  })
+  await client.waitUntilReady(AbortSignal.timeout(5_000))
+  t.same(await client.listPolicies(), [{ name: 'p', statements: [] }])
+  await client.stopDaemon(true)
+  t.same(stops, [true])
+  t.equal((await client.probe()).apiVersion, 4)
+  await four.close()
 })
 
 t.test('a refusal carries the words of gobgpd', async (t) => {
   const refuse = () => Promise.reject(new FakeRefusal(status.UNKNOWN, 'no such set'))
-  const server = await startFakeServer(newTarget(), {
+  const server = await startFakeServer(newTarget(), GobgpApi, {
+    getBgp: () => [{}],
     addPolicy: refuse,
     listPath: refuse,
     addPathStream: refuse,
@@ -59,7 +90,8 @@ t.test(
   'paths travel in batches, withdrawals first, and nothing is sent of a set with one bad path',
   async (t) => {
     const seen: boolean[][] = []
-    const server = await startFakeServer(newTarget(), {
+    const server = await startFakeServer(newTarget(), GobgpApi, {
+      getBgp: () => [{}],
       addPathStream: (requests) => {
         seen.push(...requests.map(({ paths }) => paths.map((path) => path.isWithdraw)))
         return [{}]
@@ -86,7 +118,7 @@ t.test(
 )
 
 t.test('a watch rejects when the stream ends, and when the caller gives up', async (t) => {
-  const server = await startFakeServer(newTarget(), { watchEvent: () => [] })
+  const server = await startFakeServer(newTarget(), GobgpApi, { getBgp: () => [{}], watchEvent: () => [] })
   const client = open(server.target)
   await t.rejects(
     client.watchPeers(() => {}, new AbortController().signal),

@@ -86,6 +86,20 @@ t.test('gobgpd without a router', async (t) => {
     },
   )
 
+  await t.test('of a set of prefixes only the longest that covers a path is looked at', async (t) => {
+    await restart()
+    const members = [
+      { prefix: '203.0.112.0/20', lengthMin: 32, lengthMax: 32 },
+      { prefix: '203.0.113.0/24', lengthMin: 24, lengthMax: 24 },
+    ]
+    await client.addSetMembers({ kind: 'prefix', name: 'nested', members })
+    await client.addPolicy(acceptAll('nested', { prefixSet: 'nested' }))
+    await client.setAssignment({ direction: 'import', policies: ['nested'], defaultAction: 'reject' })
+    const announce = ['203.0.114.7/32', '203.0.113.0/24', '203.0.113.7/32'].map((prefix) => ({ prefix }))
+    await client.applyPaths({ withdraw: [], announce })
+    t.same((await prefixes()).sort(), ['203.0.113.0/24', '203.0.114.7/32'], 'the /20 covers all three')
+  })
+
   await t.test('nobody can call EnableZebra, which crashes gobgpd 3.10 with FRR 8.4', async (t) => {
     t.notOk(Object.keys(GobgpApi.method).some((name) => /zebra/i.test(name)))
   })
