@@ -15,15 +15,16 @@ import type { Taken } from './load.ts'
 const SERVICES_MAX = 10_000
 const AT_ONCE = 64
 
-/** What a client does, and how often in one go: some, which are not counted, until its lines are in the caches again, then a second or two. */
+/** What a client does, and how often in one go: first some that are not counted, until its lines are in the caches again. */
 const LOADS = {
-  short: { kind: 'short', before: 2000, count: 20_000, atOnce: AT_ONCE },
-  alone: { kind: 'short', before: 200, count: 3000, atOnce: 1 },
-  kept: { kind: 'kept', before: 2000, count: 60_000, atOnce: AT_ONCE },
+  short: { kind: 'short', before: 1000, count: 7000, atOnce: AT_ONCE },
+  alone: { kind: 'short', before: 100, count: 1000, atOnce: 1 },
+  kept: { kind: 'kept', before: 1000, count: 20_000, atOnce: AT_ONCE },
 } as const
 type LoadName = keyof typeof LOADS
 const LOAD_NAMES = Object.keys(LOADS) as LoadName[]
-const QUICK_SHARE = 4
+/** Turns of a round: what disturbs the machine for seconds falls to all of them. */
+const TURNS = 3
 
 const TABLES = {
   rate: `Short connections a second, ${AT_ONCE} at once`,
@@ -55,19 +56,39 @@ const BARS: Readonly<Record<(typeof RIVALS)[number], Readonly<Record<number, num
 
 type Results = Readonly<Record<LoadName, Map<Lane, readonly Taken[]>>>
 
-async function takeAll(effort: Effort, lanes: readonly Lane[], load: LoadName): Promise<Map<Lane, Taken[]>> {
+async function takeAll(
+  effort: Effort,
+  lanes: readonly Lane[],
+  load: LoadName,
+): Promise<ReadonlyMap<Lane, readonly Taken[]>> {
   const { kind, before, count, atOnce } = LOADS[load]
+  const turns = effort.isQuick ? 1 : TURNS
   const taken = new Map<Lane, Taken[]>(lanes.map((lane) => [lane, []]))
-  const share = effort.isQuick ? QUICK_SHARE : 1
   const take = async (lane: Lane) => {
     await lane.load.take(kind, before, atOnce)
-    const one = await lane.load.take(kind, count / share, atOnce)
+    const one = await lane.load.take(kind, count, atOnce)
     taken.get(lane)?.push(one)
     return one.perSecond
   }
   effort.say(`${effort.rounds} rounds of ${lanes.length}: ${load}`)
-  await interleave(new Map(lanes.map((lane) => [lane, () => take(lane)])), effort.rounds)
-  return taken
+  await interleave(new Map(lanes.map((lane) => [lane, () => take(lane)])), effort.rounds * turns)
+  return new Map([...taken].map(([lane, all]) => [lane, roundsOf(all, turns)]))
+}
+
+/** So many consecutive windows of equal size make a round. */
+export function roundsOf(taken: readonly Taken[], turns: number): Taken[] {
+  return Array.from({ length: taken.length / turns }, (_, round) => {
+    const windows = taken.slice(round * turns, (round + 1) * turns)
+    const mean = (pick: (one: Taken) => number) =>
+      windows.reduce((sum, one) => sum + pick(one), 0) / windows.length
+    return {
+      perSecond: 1 / mean(({ perSecond }) => 1 / perSecond),
+      perBusierSecond: 1 / mean(({ perBusierSecond }) => 1 / perBusierSecond),
+      cpuUs: mean(({ cpuUs }) => cpuUs),
+      p50Us: mean(({ p50Us }) => p50Us),
+      p99Us: mean(({ p99Us }) => p99Us),
+    }
+  })
 }
 
 const column = (services: number) => ({ column: `${numberText(services)} Services`, x: services })
@@ -176,8 +197,8 @@ export const tcpFamily: Family = {
 epoll, make connections of a request (64 bytes) and an answer (128 bytes): *short* ones, which the server closes, and *kept* ones, over which
 request follows request. The client is on the first processor and the server on the last; what the node does to a packet is done by the processor of its sender.
 Connections go to all Services with a load-balancer address and endpoints here (32 of 64, spread evenly among all), in scattered order.
-Latency runs from before connect() until the answer was read. Before each window of 20 000 connections (60 000 requests; 3 000 connections one at a time) come some that are not counted, as
-the others' turns have emptied the caches.
+Latency runs from before connect() until the answer was read. A round is three turns of each contestant, of 7 000 connections (20 000 requests; 1 000 connections one at a time) and
+some before that are not counted, as the others' turns have emptied the caches; of latencies it is the mean of the three.
 
 The rule sets are kube-proxy's; externalTrafficPolicy is Local, so nothing is masqueraded. Weir serves the same Services in XDP or at tc of the uplink. *At the socket* the
 client is a pod in a cgroup with Weir's hooks; its packets are forwarded as they are, past Weir's programs at the devices. Plain forwarding to the pods' own

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { roundsOf } from '../../../bench/tcp/family.ts'
 import { forwardedPackets } from '../../../bench/tcp/lanes.ts'
 import { processorTime } from '../../../bench/tcp/load.ts'
 
@@ -29,4 +30,20 @@ t.test('processor time adds up by processor, and the busier one is told', async 
     { total: 70, busiest: 70 },
     'a machine of one',
   )
+})
+
+t.test('turns make a round: so many connections in the time of all of them', async (t) => {
+  const window = (perSecond: number, cpuUs: number) => ({
+    perSecond,
+    perBusierSecond: 2 * perSecond,
+    cpuUs,
+    p50Us: 10,
+    p99Us: 20,
+  })
+  const windows = [window(100, 1), window(50, 3), window(10, 5), window(10, 7)]
+  t.same(roundsOf(windows, 2), [
+    { perSecond: 1 / 0.015, perBusierSecond: 1 / 0.0075, cpuUs: 2, p50Us: 10, p99Us: 20 },
+    { perSecond: 10, perBusierSecond: 20, cpuUs: 6, p50Us: 10, p99Us: 20 },
+  ])
+  t.same(roundsOf(windows, 1), windows)
 })
