@@ -178,10 +178,9 @@ function peerCalls(transport: Transport, version: Version): PeerCalls {
     deletePeer: async (remote) => {
       await transport.unary(api.deletePeer, { address: await keyOf(remote) })
     },
-    listPeers: async () => {
+    listPeers: async (countAdvertised = true) => {
       const { global } = await transport.unary(api.getBgp, {})
-      // Without enableAdvertised the count of advertised paths reads 0.
-      const answers = await transport.collect(api.listPeer, { enableAdvertised: true })
+      const answers = await transport.collect(api.listPeer, { enableAdvertised: countAdvertised })
       return answers.flatMap(({ peer }) =>
         peer && !isLinkLocalProbe(peer) ? [readPeer(version, peer, global?.asn ?? 0)] : [],
       )

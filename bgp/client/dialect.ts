@@ -52,7 +52,11 @@ export interface PeerCalls {
   /** Ends the session, and starts it with the new settings: 3.x does the same whatever changed, and can do no less. */
   updatePeer: (peer: PeerSettings) => Promise<void>
   deletePeer: (remote: PeerRemote) => Promise<void>
-  listPeers: () => Promise<Peer[]>
+  /**
+   * @param countAdvertised true unless told otherwise. To count, gobgpd puts every path through policy for every peer, and its single
+   *   worker does nothing else meanwhile; uncounted, `advertised` reads 0
+   */
+  listPeers: (countAdvertised?: boolean) => Promise<Peer[]>
   watchPeers: (onEvent: (event: PeerEvent) => void, signal: AbortSignal) => Promise<never>
   /** @param remote undefined: every peer */
   resetPeer: (remote: PeerRemote | undefined, reset: PeerReset) => Promise<void>

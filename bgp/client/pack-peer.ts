@@ -180,7 +180,7 @@ function readStatus(version: Version, wire: WirePeer): PeerStatus {
     admin: readAdmin(version, wire),
     sinceMs: since ? timestampMs(since) : 0,
     holdSeconds: Number(negotiatedHoldTime ?? 0n),
-    families: wire.afiSafis.flatMap((row) => readCounters(row) ?? []),
+    families: wire.afiSafis.flatMap((row) => readCounters(row, wire) ?? []),
     messages: {
       received: readMessages(state?.messages?.received),
       sent: readMessages(state?.messages?.sent),
@@ -202,14 +202,16 @@ function readAdmin(version: Version, wire: WirePeer): PeerStatus['admin'] {
   return state === down ? 'down' : 'up'
 }
 
-function readCounters(row: AfiSafi): FamilyCounters | undefined {
+function readCounters(row: AfiSafi, { gracefulRestart }: WirePeer): FamilyCounters | undefined {
   const family = readFamily(row.config?.family ?? row.state?.family)
   if (family === undefined) return undefined
+  // gobgpd counts the end-of-RIB of graceful restart as a path.
+  const marks = gracefulRestart?.enabled ? 1 : 0
   return {
     family,
     received: Number(row.state?.received ?? 0n),
     accepted: Number(row.state?.accepted ?? 0n),
-    advertised: Number(row.state?.advertised ?? 0n),
+    advertised: Math.max(0, Number(row.state?.advertised ?? 0n) - marks),
   }
 }
 

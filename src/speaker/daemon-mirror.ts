@@ -92,6 +92,8 @@ export class DaemonMirror {
   /** How many prefixes of a family the peer should get. */
   wantedFor(address: string, family: Family): number {
     const [plain = ''] = address.split('%')
+    const peer = this.#policyPeers.find((one) => one.address === plain)
+    if (!peer?.families.includes(family)) return 0
     let count = 0
     for (const { class: one, counts } of this.#classes.values())
       if (one.exports.some(({ peers }) => peers === 'all' || peers.includes(plain))) count += counts[family]
@@ -155,7 +157,7 @@ export class DaemonMirror {
     onDaemon()
     const links = await this.#options.readLinks()
     const [present, ipv4, ipv6] = await Promise.all([
-      client.listPeers(),
+      client.listPeers(false),
       client.listOwnPaths('ipv4'),
       client.listOwnPaths('ipv6'),
     ])

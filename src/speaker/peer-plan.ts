@@ -67,7 +67,7 @@ export async function planPeers(
     const settings =
       peer.password !== undefined && password === undefined
         ? undefined
-        : settingsOf(peer, routing.asn, families, password)
+        : settingsOf(peer, routing.asn, plain, families, password)
     peers.push({ peer, address, policy, settings })
   }
   return { peers, problems }
@@ -152,6 +152,7 @@ async function readPasswordOf(
 function settingsOf(
   peer: BgpPeer,
   asn: number,
+  address: string,
   families: readonly Family[],
   password: string | undefined,
 ): PeerSettings {
@@ -159,6 +160,7 @@ function settingsOf(
   const { gracefulRestart: restart, timers } = peer
   return {
     remote: peer.remote,
+    ...(peer.remote.kind === 'interface' ? { linkLocal: address } : {}),
     asn: peer.asn === 'external' ? 'any' : peer.asn === 'internal' ? ownAsn : peer.asn,
     ...(ownAsn === asn ? {} : { localAsn: ownAsn }),
     families,

@@ -62,7 +62,7 @@ function sameSettings(left: PeerSettings, right: PeerSettings, asn: number): boo
 function comparable(peer: PeerSettings, asn: number): string {
   const restart = peer.gracefulRestart
   return JSON.stringify([
-    peer.remote.kind === 'interface' ? peer.remote.interface : peer.remote.address,
+    peer.remote.kind === 'interface' ? [peer.remote.interface, peer.linkLocal] : peer.remote.address,
     peer.asn,
     peer.localAsn ?? asn,
     [...peer.families].sort(),

@@ -97,6 +97,13 @@ export class RouterBed extends Bed {
   }
 
   async addRouter(index: number, peers: string): Promise<string> {
+    const tor = this.addLink(index)
+    await this.#startBird(index, peers)
+    return tor
+  }
+
+  /** A router's namespace, joined to the node. */
+  addLink(index: number): string {
     const tor = this.addNamespace(`tor${index}`)
     this.#routers.set(index, tor)
     const { router4, node4, router6, node6, device } = link(index)
@@ -116,7 +123,6 @@ export class RouterBed extends Bed {
       ip('-n', namespace, 'addr', 'add', `${v6}/127`, 'dev', name, 'nodad')
       ip('-n', namespace, 'link', 'set', name, 'up')
     }
-    await this.#startBird(index, peers)
     return tor
   }
 
