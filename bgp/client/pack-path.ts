@@ -1,5 +1,6 @@
 // Paths to and from the wire, in either version.
 
+import { fromBinary } from '@bufbuild/protobuf'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import type { Path as WirePath } from '../proto/gobgp-v3.gen.ts'
 import { attributesOf, pathOf } from './attributes.ts'
@@ -52,22 +53,25 @@ export function readRoute(version: Version, wire: WirePath): Route | undefined {
   }
 }
 
-/** A message of a table watch holds, of each prefix it tells about, either every best path or a withdrawal. */
-export function readBestRoutes(version: Version, paths: readonly WirePath[]): BestRoutes[] {
-  const changes = new Map<string, { prefix: string; family: Family; routes: Route[] }>()
-  for (const wire of paths) {
+/**
+ * A message of a table watch holds, of each prefix it tells about, either every best path, one after the other, or a withdrawal. Read
+ * as they are asked for: a message may be long.
+ */
+export function* readBestRoutes(version: Version, paths: readonly Uint8Array[]): Generator<BestRoutes> {
+  let change: { prefix: string; family: Family; routes: Route[] } | undefined
+  for (const bytes of paths) {
+    const wire = fromBinary(version.pathSchema, bytes)
     const route = readRoute(version, wire)
     if (!route) continue
     const { prefix, family } = route
-    let change = changes.get(prefix)
-    if (!change) {
+    if (change?.prefix !== prefix) {
+      if (change) yield change
       change = { prefix, family, routes: [] }
-      changes.set(prefix, change)
     }
     // The flag is not set in events: what is told here is best.
     if (!wire.isWithdraw) change.routes.push({ ...route, isBest: true })
   }
-  return [...changes.values()]
+  if (change) yield change
 }
 
 function readPrefix(version: Version, wire: WirePath): Prefix | undefined {

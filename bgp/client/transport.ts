@@ -44,11 +44,14 @@ export interface Transport {
     request: MessageInitShape<I>,
     onMessage: (message: MessageShape<O>) => void,
   ) => Promise<void>
-  /** Follows an endless answer stream; resolves never, rejects when it ends for whatever reason. */
+  /**
+   * Follows an endless answer stream; resolves never, rejects when it ends for whatever reason. A message whose handler returns a promise
+   * holds up the next.
+   */
   follow: <I extends DescMessage, O extends DescMessage>(
     method: DescMethodServerStreaming<I, O>,
     request: MessageInitShape<I>,
-    onMessage: (message: MessageShape<O>) => void,
+    onMessage: (message: MessageShape<O>) => void | Promise<void>,
     signal: AbortSignal,
   ) => Promise<never>
   /** Sends the requests one after the other, waiting where the other side is slower. Others get their turn in between. */
@@ -137,7 +140,18 @@ export function openTransport(target: string): Transport {
         const cancel = () => call.cancel()
         signal.addEventListener('abort', cancel, { once: true })
         if (signal.aborted) cancel()
-        call.on('data', onMessage)
+        call.on('data', (message: MessageShape<typeof method.output>) => {
+          const handled = onMessage(message)
+          if (!handled) return
+          call.pause()
+          handled.then(
+            () => call.resume(),
+            (error: unknown) => {
+              reject(error)
+              call.cancel()
+            },
+          )
+        })
         const end = (error?: ServiceError) => {
           signal.removeEventListener('abort', cancel)
           reject(describe(error ?? null, method, target))

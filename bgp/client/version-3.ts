@@ -27,6 +27,7 @@ import {
   MultiProtocolCapabilitySchema,
   NextHopAttributeSchema,
   OriginAttributeSchema,
+  PathSchema,
   PeerState_AdminState,
   ResetPeerRequest_SoftResetDirection,
   RouteRefreshCapabilitySchema,
@@ -53,6 +54,7 @@ const BMP: Readonly<Record<BmpStation['policy'], AddBmpRequest_MonitoringPolicy>
 export const VERSION_3: Version = {
   number: 3,
   api: GobgpApi.method,
+  pathSchema: PathSchema,
   numbers: {
     table: { global: TableType.GLOBAL, 'adj-in': TableType.ADJ_IN, 'adj-out': TableType.ADJ_OUT },
     set: {

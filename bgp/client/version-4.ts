@@ -16,6 +16,7 @@ import {
   MatchSet_Type,
   MedAction_Type,
   type Path,
+  PathSchema,
   type PeerState,
   PeerState_AdminState,
   PeerState_DisconnectReason,
@@ -49,6 +50,7 @@ type NumbersOfAnyVersion = {
 export const VERSION_4: Version = {
   number: 4,
   api: GoBgpService.method as unknown as Api,
+  pathSchema: PathSchema as unknown as Version['pathSchema'],
   numbers: {
     table: { global: TableType.GLOBAL, 'adj-in': TableType.ADJ_IN, 'adj-out': TableType.ADJ_OUT },
     set: {

@@ -44,6 +44,7 @@ export interface Version {
   readonly number: 3 | 4
   readonly api: Api
   readonly numbers: Numbers
+  readonly pathSchema: typeof PathSchema
   readonly packNlri: (prefix: Prefix) => Pick<WirePathInit, 'nlri'>
   readonly packAttributes: (attributes: readonly Attribute[]) => Pick<WirePathInit, 'pattrs'>
   /** Undefined when the NLRI is none of IPv4 or IPv6 unicast. */

@@ -3,11 +3,17 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
 import t from 'tap'
 import { FakeRefusal, startFakeServer } from '../../../bgp/client/fake-server.ts'
 import { openGobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
-import { GobgpApi } from '../../../bgp/proto/gobgp-v3.gen.ts'
+import { packAnnouncement } from '../../../bgp/client/pack-path.ts'
+import type { BestRoutes } from '../../../bgp/client/types.ts'
+import { checkPath } from '../../../bgp/client/validate-path.ts'
+import { VERSION_3 } from '../../../bgp/client/version-3.ts'
+import { GobgpApi, PathSchema } from '../../../bgp/proto/gobgp-v3.gen.ts'
 import { GoBgpService } from '../../../bgp/proto/gobgp-v4.gen.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'weir-client-'))
@@ -130,3 +136,57 @@ t.test('a watch rejects when the stream ends, and when the caller gives up', asy
   )
   await server.close()
 })
+
+t.test(
+  'a watch reads a long first message a few paths at a time, in order, and stops when it is told to',
+  async (t) => {
+    const path = (index: number, isWithdraw: boolean, nextHop: string) => {
+      const text = `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/32`
+      const announced = packAnnouncement(VERSION_3, {
+        path: { prefix: text, nextHop },
+        prefix: checkPath({ prefix: text }),
+      })
+      return toBinary(PathSchema, create(PathSchema, { ...announced, isWithdraw, neighborIp: '10.254.1.0' }))
+    }
+    // More than the 4 MiB that gRPC takes by default, and each prefix by two routers.
+    const prefixes = 8_000
+    const all = Array.from({ length: 2 * prefixes }, (_, index) =>
+      path(index >> 1, false, `10.254.${index & 1}.1`),
+    )
+    const server = await startFakeServer(newTarget(), GobgpApi, {
+      getBgp: () => [{}],
+      watchEvent: () => [
+        { event: { case: 'table', value: { paths: all } } },
+        { event: { case: 'table', value: { paths: [path(7, true, '0.0.0.0')] } } },
+      ],
+    })
+    const client = open(server.target)
+    const told: BestRoutes[] = []
+    let turns = 0
+    const counter = setInterval(() => {
+      turns += 1
+    })
+    await t.rejects(
+      client.watchRoutes((changes) => told.push(...changes), new AbortController().signal),
+      { code: 'UNAVAILABLE' },
+    )
+    clearInterval(counter)
+    t.equal(told.length, prefixes + 1)
+    t.ok(told.slice(0, prefixes).every(({ routes }) => routes.length === 2))
+    t.match(told.at(-1), { prefix: '10.0.0.7/32', routes: [] })
+    t.ok(turns > 10, `${turns} timers fired in between`)
+
+    const stop = new AbortController()
+    let calls = 0
+    await t.rejects(
+      client.watchRoutes(() => {
+        calls += 1
+        stop.abort()
+      }, stop.signal),
+      { code: 'CLOSED' },
+    )
+    await sleep(50)
+    t.equal(calls, 1)
+    await server.close()
+  },
+)
