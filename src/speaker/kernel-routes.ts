@@ -74,6 +74,12 @@ function contentOfKernel({ nextHops }: Route): string {
     .join(' ')
 }
 
+/** Whether nothing is wanted that is not held already: fewer next hops, and no other. */
+function isPart(wanted: string, held: string): boolean {
+  const known = new Set(held.split(' '))
+  return wanted.split(' ').every((gateway) => known.has(gateway))
+}
+
 export interface RouteFailure {
   readonly prefix: Prefix
   readonly text: string
@@ -98,7 +104,7 @@ export class RouteWriter {
     return this.#held?.size ?? 0
   }
 
-  /** Looks at the kernel anew, and brings all of it to what is wanted. @param mayRemove false: what is too much stays for now */
+  /** Looks at the kernel anew, and brings all of it to what is wanted. @param mayRemove false: what is too much, routes and next hops, stays for now */
   async writeAll(wanted: ReadonlyMap<Prefix, LearnedRoute>, mayRemove: boolean): Promise<void> {
     this.#held = new Map(await this.#kernel.list())
     this.#failures.clear()
@@ -138,7 +144,7 @@ export class RouteWriter {
         return
       }
       const content = contentOf(wanted)
-      if (before === content) return
+      if (before === content || (!mayRemove && before !== undefined && isPart(content, before))) return
       // A replacement takes the place of whatever has this metric, whoever wrote it; so only where it is ours.
       if (before === undefined) await this.#kernel.add(wanted)
       else await this.#kernel.replace(wanted)
