@@ -28,6 +28,7 @@ export function birdConfig(router: RouterModel): string {
     'protocol device { scan time 5; }',
     ...directLines(router),
     ...FAMILIES.flatMap((family) => kernelLines(router, family)),
+    ...(router.groups.some(({ bfd }) => bfd) ? ['protocol bfd bfd1 {}'] : []),
     ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => groupLines(router, group, family))),
     '',
   ].join('\n')
@@ -84,6 +85,9 @@ function groupLines(router: RouterModel, group: PeerGroup, family: Family): stri
     '  graceful restart aware;',
     '  check link yes;',
     ...(group.passive ? ['  passive yes;'] : []),
+    ...(group.bfd
+      ? [`  bfd { interval ${group.bfd.intervalMs} ms; multiplier ${group.bfd.multiplier}; };`]
+      : []),
     `  ${family} {`,
     '    import keep filtered on;',
     `    import filter ${name}_in;`,

@@ -1,5 +1,5 @@
-// FRRouting: configuration text for zebra and bgpd (8.x to 10.x), and the reading of its JSON answers. Pure.
-// Only commands that both daemons read from their own file (`-f`) are used: no vtysh, staticd or mgmtd is needed.
+// FRRouting: configuration text for zebra, bgpd and bfdd (8.x to 10.x), and the reading of its JSON answers. Pure.
+// Only commands that the daemons read from their own file (`-f`) are used: no vtysh, staticd or mgmtd is needed.
 
 import {
   checkModelNames,
@@ -53,6 +53,29 @@ export function frrZebraConfig(router: RouterModel): string {
   ].join('\n')
 }
 
+/** bfdd's configuration file: a profile for each group that has BFD. The sessions are bgpd's to ask for. */
+export function frrBfdConfig(router: RouterModel): string {
+  checkModelNames(router)
+  return [
+    `hostname ${router.name}`,
+    'frr defaults traditional',
+    'bfd',
+    ...router.groups.flatMap(({ name, bfd }) =>
+      bfd
+        ? [
+            ` profile ${name}`,
+            `  detect-multiplier ${bfd.multiplier}`,
+            `  receive-interval ${bfd.intervalMs}`,
+            `  transmit-interval ${bfd.intervalMs}`,
+            ' exit',
+          ]
+        : [],
+    ),
+    'exit',
+    '',
+  ].join('\n')
+}
+
 /** Reads the answer to `show bgp summary json`: one entry per peer, also for one that FRR does not list. */
 export function readFrrSessions(json: string, peers: readonly Peer[]): SessionState[] {
   const answer = JSON.parse(json) as Record<string, { peers?: Record<string, FrrPeer> }>
@@ -80,6 +103,8 @@ function groupLines(group: PeerGroup, family: Family): string[] {
     ` neighbor ${name} advertisement-interval 0`,
     ` neighbor ${name} graceful-restart-helper`,
     ...(group.passive ? [` neighbor ${name} passive`] : []),
+    // Without check-control-plane-failure: Weir's BFD is its datapath's, so its loss must end a graceful restart too.
+    ...(group.bfd ? [` neighbor ${name} bfd`, ` neighbor ${name} bfd profile ${group.name}`] : []),
     ...peers.flatMap((peer) => [
       ` neighbor ${peer.address} remote-as ${peer.asn}`,
       ` neighbor ${peer.address} peer-group ${name}`,

@@ -28,6 +28,14 @@ export interface PeerGroup {
   readonly prefixesMax: number
   /** Wait for the peer to connect. For speakers that never listen. */
   readonly passive: boolean
+  /** Single-hop BFD (RFC 5881) watches every peer of the group; its loss ends the session. Undefined: none. */
+  readonly bfd?: BfdTimers | undefined
+}
+
+/** Both what is sent at and what is accepted; so many intervals of silence are the end. */
+export interface BfdTimers {
+  readonly intervalMs: number
+  readonly multiplier: number
 }
 
 export interface Peer {

@@ -40,12 +40,17 @@ static __always_inline __u32 bfd_longer(__u32 one, __u32 other)
 }
 
 /*
- * Whether the uplinks' rows lead to this neighbour. A session that never was up tells nothing, for
+ * Whether frames to this neighbour are lost: it fell silent, or says that we did (or what else
+ * broke). One that only begins anew gives no reason. A session that never was up tells nothing, for
  * the router may not speak BFD at all; nor does one that the router has switched off (RFC 5882).
  */
 static __always_inline bool bfd_is_dead(const struct bfd_state *state)
 {
-	return state->state != BFD_UP && state->ups && state->remote_state != BFD_ADMIN_DOWN;
+	if (state->state == BFD_UP || !state->ups || state->remote_state == BFD_ADMIN_DOWN)
+		return false;
+	return state->diagnostic == BFD_DIAGNOSTIC_SILENCE ||
+	       (state->diagnostic == BFD_DIAGNOSTIC_NEIGHBOUR &&
+		state->remote_diagnostic != BFD_DIAGNOSTIC_NONE);
 }
 
 static __always_inline void bfd_mark_row(__u32 row, __u32 ifindex, bool is_dead)

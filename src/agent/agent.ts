@@ -23,6 +23,9 @@ import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Nftables } from '../sys/node-netlink/nftables.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
+import type { Bfd } from './bfd.ts'
+import type { BfdSender } from './bfd-sender.ts'
+import { startBfd } from './bfd-start.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import type { AgentConfig } from './config.ts'
 import { DROPS_LOOK_MS, DropLog } from './drop-log.ts'
@@ -75,6 +78,7 @@ export interface Parts {
   readonly network: NetworkView
   readonly sources: Sources
   readonly routing: Routing
+  readonly bfd: Bfd
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
   readonly masquerade: () => Masquerade | undefined
@@ -97,6 +101,7 @@ interface Late {
   masquerade?: Masquerade
   sockets?: EndedSockets
   surroundings?: Surroundings
+  bfd?: Bfd
   sessions: Sessions
 }
 
@@ -118,6 +123,12 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     node: () => sources.nodes.get(config.nodeName),
     onSessions: (up) => takeSessions(late, up),
   })
+  const { bfd, sender } = startBfd({
+    ...ground,
+    bgpSessions: () => late.sessions,
+    onChange: () => late.loop?.networkChanged(),
+  })
+  late.bfd = bfd
   const plan = planContext(config, sources.nodes)
   const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
   const upkeep = new Upkeep({
@@ -135,12 +146,13 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     nowMs: Date.now,
   })
   const { drops, ring } = followDrops(datapath, log)
-  const early = { ring, upkeep, capacity, surroundings, monitoring, routing }
+  const early = { ring, upkeep, capacity, surroundings, monitoring, routing, bfd, sender }
   return {
     datapath,
     network,
     sources,
     routing,
+    bfd,
     loop: () => late.loop,
     allocator: () => late.allocator,
     masquerade: () => late.masquerade,
@@ -151,7 +163,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     surroundings,
     monitoring,
     sessions: () => late.sessions,
-    begin: () => begin(ground, late, { plan, surroundings, monitoring, routing }),
+    begin: () => begin(ground, late, { plan, surroundings, monitoring, routing, bfd }),
     close: () => closeAll(ground, late, early),
   }
 }
@@ -164,6 +176,7 @@ async function openGround(config: AgentConfig, log: Logger, late: Late) {
   const network = await openNetwork(config, netlink, log, () => {
     late.loop?.networkChanged()
     late.surroundings?.networkChanged()
+    late.bfd?.networkChanged()
   })
   const client = kubeClient(config)
   const events = new EventRecorder({
@@ -236,10 +249,12 @@ interface BeginWith {
   readonly surroundings: Surroundings
   readonly monitoring: Monitoring
   readonly routing: Routing
+  readonly bfd: Bfd
 }
 
 /** Every source has synced: from here on the kernel, BGP and the API server are told. */
-function begin(ground: Ground, late: Late, { plan, surroundings, monitoring, routing }: BeginWith): void {
+function begin(ground: Ground, late: Late, begun: BeginWith): void {
+  const { plan, surroundings, monitoring, routing, bfd } = begun
   const { config, log, datapath, network, client, events, sources } = ground
   const { nodeName, pools } = config
   const { services, slices, nodes, serviceCidrs } = sources
@@ -247,7 +262,9 @@ function begin(ground: Ground, late: Late, { plan, surroundings, monitoring, rou
   const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })
   late.sockets = sockets
   late.loop = new ServiceLoop({
-    sessions: () => late.sessions,
+    // BFD is faster than BGP, and goes first.
+    sessions: () => new Map([...late.sessions, ...bfd.neighbours]),
+    isGatewayUp: (gateway) => bfd.isGatewayUp(gateway),
     plan,
     sources,
     datapath,
@@ -271,6 +288,7 @@ interface Early extends Omit<BeginWith, 'plan'> {
   readonly ring: RingBuffer
   readonly upkeep: Upkeep
   readonly capacity: CapacityWatch
+  readonly sender: BfdSender
 }
 
 /** In the opposite order of how they came to be. */
@@ -278,6 +296,8 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   early.upkeep.close()
   early.capacity.close()
   early.ring.stop()
+  await early.bfd.close()
+  early.sender.close()
   early.surroundings.close()
   await late.masquerade?.close()
   // Its last round may bring the allocator into being.

@@ -29,6 +29,7 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
       counted: droppedPackets(parts.datapath.metrics()),
     }),
     '/v1/routes': () => parts.routing.status(),
+    '/v1/bfd': () => parts.bfd.describe(),
   }
 }
 

@@ -35,6 +35,7 @@ export function agentReadings(config: AgentConfig, parts: Parts): readonly Readi
           ),
         )
       },
+      bfd: () => parts.bfd.describe(),
       services: () => {
         const served = [...(parts.loop()?.served.values() ?? [])]
         return {

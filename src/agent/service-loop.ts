@@ -5,8 +5,9 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Datapath } from '../datapath/datapath.ts'
-import { liveUplinks, type Sessions } from '../datapath/live-uplinks.ts'
+import { liveGateways, liveUplinks, type Sessions } from '../datapath/live-uplinks.ts'
 import type { NetworkView } from '../datapath/network-view.ts'
+import type { Gateway } from '../datapath/nexthop-plan.ts'
 import type { ServiceStatus } from '../datapath/service-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Family } from '../model/address.ts'
@@ -59,8 +60,10 @@ export interface ServiceLoopOptions {
   readonly network: NetworkView
   readonly events: EventRecorder
   readonly log: Logger
-  /** Which peers' sessions are up, as far as known. */
+  /** Which peers are there, by BFD or by BGP, as far as known. */
   readonly sessions: () => Sessions
+  /** What BFD says of it; undefined: nothing. */
+  readonly isGatewayUp: (gateway: Gateway) => boolean | undefined
   readonly observer: LoopObserver
   /** Called after every round, with the Services that were written in it; undefined: gone. */
   readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => Promise<void>
@@ -204,7 +207,7 @@ export class ServiceLoop {
       else others.push(node)
     }
     const live = liveUplinks(facts.uplinks, facts.gateways, this.#options.sessions())
-    datapath.nexthops.setUplinks(live, facts.gateways)
+    datapath.nexthops.setUplinks(live, liveGateways(facts.gateways, this.#options.isGatewayUp))
     const unknownPods = new Set(facts.unknownPods.keys())
     const movedPods = datapath.nexthops.setPods(facts.pods, unknownPods)
     datapath.namespaces.set(self.internalIps, facts.pods, unknownPods)

@@ -1,12 +1,14 @@
 // The kernel half as one object: loaded, attached, and with its writers. Closing it gives descriptors up and nothing else:
 // programs and maps are pinned and go on.
 
+import { randomInt } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { type AttachedProgram, Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
+import { BfdSessions } from './bfd-sessions.ts'
 import { FlowTable } from './flow-table.ts'
 import { GatheredTables } from './gathered-tables.ts'
 import {
@@ -36,6 +38,7 @@ import { ServiceMaps } from './service-maps.ts'
 import { SockPeers } from './sock-peers.ts'
 
 const SLOTS_PER_ROW = 2
+const DISCRIMINATORS = 2 ** 32
 /** Per look, some 2 ms; 40 000 rows are looked at in eight minutes. */
 const ROWS_CHECKED = 256
 
@@ -57,6 +60,7 @@ export class Datapath {
   readonly namespaces: NetnsEndpoints
   readonly flows: FlowTable
   readonly sockets: SockPeers
+  readonly bfd: BfdSessions
   readonly #gathered: GatheredTables
   readonly #rowCheck: RowCheck
   readonly #loaded: LoadedDatapath
@@ -75,6 +79,7 @@ export class Datapath {
     const tables = datapathTables(this.#loaded.map)
     const nowMs = Date.now
     this.nexthops = new NexthopMaps(tables, nowMs, options.settings.tunnel)
+    this.bfd = new BfdSessions(tables.bfd, () => randomInt(1, DISCRIMINATORS))
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
@@ -236,6 +241,7 @@ export class Datapath {
       { map: 'nexthops', used: nexthops, capacity: rows('nexthops'), knob: undefined },
       { map: 'nodes', used: nodes, capacity: rows('nodes'), knob: undefined },
       { map: 'endpoints', used: endpoints, capacity: rows('endpoints'), knob: undefined },
+      { map: 'bfd_sessions', used: this.bfd.used, capacity: rows('bfd_sessions'), knob: undefined },
       {
         map: 'netns_endpoints',
         used: this.namespaces.used,

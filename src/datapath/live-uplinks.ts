@@ -1,5 +1,5 @@
 // Which uplinks lead anywhere, when the carrier does not tell: a link may lose every frame and keep its carrier, and the
-// neighbour entry lives on. The BGP sessions over it know within the hold time. Pure.
+// neighbour entry lives on. BFD knows within a second, the BGP sessions over it within the hold time. Pure.
 
 import type { Address } from '../model/address.ts'
 import type { Gateway, Uplink } from './nexthop-plan.ts'
@@ -31,4 +31,14 @@ export function liveUplinks(
     const isDeaf = known.length > 0 && !known.includes(true)
     return isDeaf ? { ...uplink, isUp: false } : uplink
   })
+}
+
+/** Leaves out gateways that BFD has lost, but for a family that would have none left. @param isUp undefined: BFD does not tell */
+export function liveGateways(
+  gateways: readonly Gateway[],
+  isUp: (gateway: Gateway) => boolean | undefined,
+): readonly Gateway[] {
+  const isLive = (gateway: Gateway) => isUp(gateway) !== false
+  const families = new Set(gateways.filter(isLive).map(({ family }) => family))
+  return gateways.filter((gateway) => isLive(gateway) || !families.has(gateway.family))
 }

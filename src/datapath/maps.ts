@@ -4,6 +4,7 @@
 import type { Address } from '../model/address.ts'
 import type { BpfMap } from '../sys/libbpf-ts/map.ts'
 import * as abi from './abi.gen.ts'
+import { type BfdTables, bfdKeyCodec, bfdSessionCodec, mappedBfdStates } from './bfd-tables.ts'
 import type {
   BackendValue,
   BatchTables,
@@ -152,6 +153,7 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   readonly endpoints: NexthopTables['endpoints'] & CanGet<Address, EndpointValue>
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
+  readonly bfd: BfdTables
 }
 
 /** @param map finds a loaded map by its name in bpf/maps.h */
@@ -170,6 +172,10 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
     netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
+    bfd: {
+      sessions: hashOf(map('bfd_sessions'), bfdKeyCodec, bfdSessionCodec),
+      states: mappedBfdStates(map('bfd_states')),
+    },
   }
 }
 

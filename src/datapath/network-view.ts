@@ -104,6 +104,11 @@ export class NetworkView {
     ]
   }
 
+  /** Every link of the node, by its index. */
+  linkNames(): ReadonlyMap<number, string> {
+    return new Map([...this.#links].map(([index, { name }]) => [index, name]))
+  }
+
   /** Names from the configuration that no link has. */
   missingUplinks(): string[] {
     const present = new Set([...this.#links.values()].map((link) => link.name))

@@ -96,6 +96,14 @@ export class NexthopMaps {
     }
   }
 
+  /** Writes the group rows once more, and so takes away what the programs marked in them (bpf/lib/bfd.h). */
+  rewriteUplinks(): void {
+    for (const row of Object.values(GROUP_ROW)) {
+      const value = this.#rows.get(row)
+      if (value) this.#tables.nexthops.set(row, value)
+    }
+  }
+
   /**
    * Makes `nodes` and the tunnel rows hold exactly the other nodes of the cluster.
    * @returns names of nodes whose numbers changed: their backends must be placed anew

@@ -138,6 +138,7 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
           asn: uplink.torAsn,
           localAddress: uplink.local[family],
           family,
+          bfd: true,
         })),
       ),
     },

@@ -3,7 +3,7 @@
 
 import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { birdConfig, readBirdSessions } from '../../bgp/dialects/bird.ts'
-import { frrBgpConfig, frrZebraConfig, readFrrSessions } from '../../bgp/dialects/frr.ts'
+import { frrBfdConfig, frrBgpConfig, frrZebraConfig, readFrrSessions } from '../../bgp/dialects/frr.ts'
 import type { Peer, PeerGroup, PrefixRule, RouterModel, SessionState } from '../../bgp/dialects/model.ts'
 import { type AddressPlan, type LinkEnd, type LinkPlan, NODES_MAX, type RouterPlan } from './address-plan.ts'
 import { demand, type Host, runIn } from './host.ts'
@@ -21,6 +21,8 @@ const BIRD = '/usr/sbin/bird'
 const FABRIC_PREFIXES_MAX = 10_000
 const NODE_PREFIXES_MAX = 1000
 const READY_MS = 10_000
+/** Towards nodes alone: routers wait for each other's processes, and two busy cores keep those waiting. */
+const BFD = { intervalMs: 300, multiplier: 3 } as const
 
 export interface RouterSession extends SessionState {
   readonly router: string
@@ -107,6 +109,7 @@ function torModel(plan: AddressPlan, tor: RouterPlan): RouterModel {
         prefixesMax: NODE_PREFIXES_MAX,
         // gobgpd on the nodes does not listen.
         passive: true,
+        bfd: BFD,
       },
       fabricGroup(
         plan,
@@ -184,14 +187,18 @@ async function startFrr(host: Host, model: RouterModel): Promise<void> {
   chmodSync(directory, 0o755)
   // vtysh looks for these beside the sockets and complains when they are missing.
   writeFileSync(`${directory}/vtysh.conf`, 'no service integrated-vtysh-config\n')
-  const configs = { zebra: frrZebraConfig(model), bgpd: frrBgpConfig(model) }
+  const configs = {
+    zebra: frrZebraConfig(model),
+    bfdd: frrBfdConfig(model),
+    bgpd: frrBgpConfig(model),
+  }
   let isChanged = false
   for (const [daemon, text] of Object.entries(configs)) {
     const path = `${directory}/${daemon}.conf`
     isChanged = writeIfChanged(path, text, 0o644) || isChanged
     chownSync(path, owner.uid, owner.gid)
   }
-  const daemons = ['zebra', 'bgpd'] as const
+  const daemons = ['zebra', 'bfdd', 'bgpd'] as const
   if (isChanged || daemons.some((daemon) => !findProcess(`${host.directory}/${daemon}.pid`))) {
     // bgpd keeps state in zebra: neither is worth keeping without the other.
     for (const daemon of [...daemons].reverse()) await stopProcess(`${host.directory}/${daemon}.pid`)
@@ -199,7 +206,7 @@ async function startFrr(host: Host, model: RouterModel): Promise<void> {
   }
 }
 
-async function startFrrDaemon(host: Host, daemon: 'zebra' | 'bgpd'): Promise<void> {
+async function startFrrDaemon(host: Host, daemon: 'zebra' | 'bfdd' | 'bgpd'): Promise<void> {
   const directory = frrDirectory(host)
   const socket = `${directory}/${daemon}.vty`
   rmSync(socket, { force: true })
@@ -211,6 +218,7 @@ async function startFrrDaemon(host: Host, daemon: 'zebra' | 'bgpd'): Promise<voi
       `${FRR_DAEMONS}/${daemon}`,
       ...['--config_file', `${directory}/${daemon}.conf`, '--vty_socket', directory],
       ...['--pid_file', `${directory}/${daemon}.pid`, '--socket', `${directory}/zserv.api`],
+      ...(daemon === 'bfdd' ? ['--bfdctl', `${directory}/bfdd.sock`] : []),
       // No TCP console: the Unix socket is enough, and nothing more should listen.
       ...['--vty_port', '0', '--log', 'stdout'],
     ],

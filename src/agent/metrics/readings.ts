@@ -7,6 +7,7 @@ import type { Sessions } from '../../datapath/live-uplinks.ts'
 import type { MapFill } from '../../datapath/map-fill.ts'
 import type { ReasonCount } from '../../datapath/maps.ts'
 import { verdictOf } from '../../datapath/verdict.ts'
+import type { BfdSessionView, BfdView } from '../bfd-view.ts'
 import type { Reading, Sample } from './exposition.ts'
 
 export interface DatapathFacts {
@@ -100,6 +101,7 @@ export function datapathReadings({
 export interface ControlFacts {
   readonly sources: () => Readonly<Record<string, { readonly phase: string; readonly rows: number }>>
   readonly sessions: () => Sessions
+  readonly bfd: () => readonly BfdView[]
   /** Services the kernel serves, and those among them that something is wrong with. */
   readonly services: () => { readonly served: number; readonly troubled: number }
   /** Sockets that were ended because their backend is gone, by protocol. */
@@ -107,9 +109,47 @@ export interface ControlFacts {
   readonly checkPorts: () => { readonly wanted: number; readonly failing: number }
 }
 
+/** Of the BFD sessions that are wanted. */
+function bfdReadings(views: () => readonly BfdView[]): readonly Reading[] {
+  const each = (value: (view: BfdSessionView) => number): Sample[] =>
+    views().flatMap((view) =>
+      view.state === 'unplaced' || view.peer === undefined
+        ? []
+        : [{ labels: { peer: view.address, link: view.link }, value: value(view) }],
+    )
+  return [
+    gauge('weir_bfd_session_up', 'Whether the BFD session with this router is up', () =>
+      each(({ state }) => Number(state === 'up')),
+    ),
+    counter('weir_bfd_downs_total', 'How often it went down after it had been up', () =>
+      each(({ downs }) => downs),
+    ),
+    counter('weir_bfd_packets_received_total', 'Valid BFD packets of this router', () =>
+      each(({ received }) => received),
+    ),
+    counter('weir_bfd_packets_answered_total', 'BFD packets sent back to this router', () =>
+      each(({ answered }) => answered),
+    ),
+    counter(
+      'weir_bfd_packets_refused_total',
+      'BFD packets of this router that were not believed, by why',
+      () =>
+        views().flatMap((view) =>
+          view.state === 'unplaced' || view.peer === undefined
+            ? []
+            : Object.entries(view.refused).map(([why, value]) => ({
+                labels: { peer: view.address, link: view.link, why },
+                value,
+              })),
+        ),
+    ),
+  ]
+}
+
 export function controlReadings({
   sources,
   sessions,
+  bfd,
   services,
   endedSockets,
   checkPorts,
@@ -127,6 +167,7 @@ export function controlReadings({
     gauge('weir_bgp_session_up', 'Whether the session with this router is established', () =>
       [...sessions()].map(([peer, isUp]) => ({ labels: { peer }, value: Number(isUp) })),
     ),
+    ...bfdReadings(bfd),
     gauge('weir_services', 'Services this node serves', () => services().served),
     gauge(
       'weir_services_unserved',

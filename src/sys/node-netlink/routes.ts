@@ -145,6 +145,30 @@ export class Routes {
     return lists.flat()
   }
 
+  /** The way that a packet to this address would take now, its source included; undefined when there is none. */
+  async resolve(address: string, signal?: AbortSignal): Promise<Route | undefined> {
+    const { family, bytes, length } = parsePrefix(address)
+    const body = new BodyWriter()
+      .fixed(encodeHeader({ family: familyNumber(family), prefixLength: length, table: 0, protocol: 0 }))
+      .bytes(RTA_DST, bytes)
+      .finish()
+    const action = `resolve the way to ${address}`
+    try {
+      const [found] = await this.#connection.ask({
+        type: RTM_GETROUTE,
+        body,
+        action,
+        decode: decodeRoute,
+        signal,
+      })
+      return found
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : undefined
+      if (code === 'ENETUNREACH' || code === 'EHOSTUNREACH') return undefined
+      throw error
+    }
+  }
+
   /** Fails with EEXIST when a route of the same destination, table and metric is there. */
   async add(spec: RouteSpec, signal?: AbortSignal): Promise<void> {
     await this.#write('add', RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, spec, signal)

@@ -3,7 +3,7 @@
 
 import t from 'tap'
 import { birdConfig, readBirdSessions } from '../../../bgp/dialects/bird.ts'
-import { frrBgpConfig, readFrrSessions } from '../../../bgp/dialects/frr.ts'
+import { frrBfdConfig, frrBgpConfig, readFrrSessions } from '../../../bgp/dialects/frr.ts'
 import type { Peer, RouterModel } from '../../../bgp/dialects/model.ts'
 import { makeAddressPlan } from '../../../src/sandbox/address-plan.ts'
 import { routerModel } from '../../../src/sandbox/routers.ts'
@@ -164,5 +164,26 @@ t.test("BIRD's protocols are read, a peer it does not list included", (t) => {
     { peer: 'node1', address: '10.0.0.1', family: 'ipv4', state: 'Established', prefixesAccepted: 2 },
     { peer: 'node1', address: 'fd00::1', family: 'ipv6', state: 'not configured', prefixesAccepted: 0 },
   ])
+  t.end()
+})
+
+t.test('BFD watches the groups that have it', (t) => {
+  const [group] = router.groups
+  if (!group) throw new Error('no group')
+  const watched = { ...router, groups: [{ ...group, bfd: { intervalMs: 150, multiplier: 4 } }] }
+  const [frr, bfdd, bird] = [frrBgpConfig(watched), frrBfdConfig(watched), birdConfig(watched)].map(lines)
+  for (const line of ['neighbor nodes-ipv4 bfd', 'neighbor nodes-ipv6 bfd profile nodes'])
+    t.ok(frr?.includes(line), line)
+  for (const line of [
+    'profile nodes',
+    'detect-multiplier 4',
+    'receive-interval 150',
+    'transmit-interval 150',
+  ])
+    t.ok(bfdd?.includes(line), line)
+  for (const line of ['protocol bfd bfd1 {}', 'bfd { interval 150 ms; multiplier 4; };'])
+    t.ok(bird?.includes(line), line)
+  for (const text of [frrBgpConfig(router), frrBfdConfig(router), birdConfig(router)])
+    t.notMatch(text, /interval 150|neighbor .* bfd|protocol bfd/, 'and no others')
   t.end()
 })

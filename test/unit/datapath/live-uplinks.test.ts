@@ -1,7 +1,7 @@
 // Uplinks that lose frames and keep their carrier are judged by the sessions over them.
 
 import t from 'tap'
-import { liveUplinks } from '../../../src/datapath/live-uplinks.ts'
+import { liveGateways, liveUplinks } from '../../../src/datapath/live-uplinks.ts'
 import type { Gateway, Uplink } from '../../../src/datapath/nexthop-plan.ts'
 import { address } from '../../../src/model/address.ts'
 
@@ -69,4 +69,15 @@ t.test('a session heard over an uplink without carrier does not condemn the othe
     got.map(({ isUp }) => isUp),
     [false, true],
   )
+})
+
+t.test('which gateways are live by BFD', async (t) => {
+  const live = (...dead: string[]) =>
+    liveGateways(GATEWAYS, (one) => (dead.includes(one.address) ? false : undefined)).map(
+      (one) => one.address,
+    )
+  const all = GATEWAYS.map((one) => one.address)
+  t.strictSame(live(), all)
+  t.strictSame(live('fd00:1::'), ['10.0.1.0', '10.0.2.0', 'fd00:2::'], 'each family by itself')
+  t.strictSame(live('10.0.1.0', '10.0.2.0'), all, 'all of a family dead: nothing is concluded')
 })

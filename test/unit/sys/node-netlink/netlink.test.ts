@@ -164,6 +164,21 @@ t.test('routes of every shape are read as they were written', async (t) => {
   for (const spec of specs) await t.rejects(routes.delete(spec), { code: 'ESRCH' })
 })
 
+t.test('the way to an address', async (t) => {
+  const { netlink } = makeNamespace(t)
+  const index = await makeVeth(netlink)
+  const { routes } = netlink
+  t.equal(await routes.resolve('192.0.2.1'), undefined, 'there is none')
+  t.match(await routes.resolve('10.9.0.2'), {
+    type: 'unicast',
+    source: '10.9.0.1',
+    nextHops: [{ index, gateway: undefined }],
+  })
+  t.match(await routes.resolve('fd09::2'), { source: 'fd09::1', nextHops: [{ index, gateway: undefined }] })
+  await routes.add({ destination: '0.0.0.0/0', nextHops: [{ gateway: '10.9.0.2', index }] })
+  t.match(await routes.resolve('192.0.2.1'), { nextHops: [{ index, gateway: '10.9.0.2' }] })
+})
+
 t.test('replace changes the next hops in place', async (t) => {
   const { netlink } = makeNamespace(t)
   const index = await makeVeth(netlink)

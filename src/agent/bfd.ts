@@ -1,0 +1,285 @@
+// The node's BFD sessions: which are wanted (peers with `bfd`), where their neighbours are, and what became of them. The programs keep
+// sessions up and find silence by themselves (bpf/lib/bfd.h): this process may stop for as long as it likes, and only learns of it
+// afterwards. It speaks where nobody has spoken yet, and tells routing which neighbours are alive.
+
+import type { Logger } from 'pino'
+import { BfdDiagnostic, BfdSessionState, type BfdState } from '../datapath/abi.gen.ts'
+import { bfdPacket } from '../datapath/bfd-packet.ts'
+import type { BfdEntry, BfdPlan, BfdSessions } from '../datapath/bfd-sessions.ts'
+import type { Sessions } from '../datapath/live-uplinks.ts'
+import type { Gateway } from '../datapath/nexthop-plan.ts'
+import type { Address, Family } from '../model/address.ts'
+import type { BgpPeer } from '../model/routing.ts'
+import type { BfdPlace } from './bfd-place.ts'
+import { type BfdView, describeBfdState, diagnosticOf } from './bfd-view.ts'
+
+/** A look reads mapped memory alone. */
+const LOOK_MS = 50
+/** While neighbours are not where they should be, and after the network has changed. */
+const PLACE_MS = 1000
+const NS_PER_MS = 1_000_000n
+const NS_PER_US = 1000n
+/** RFC 5880 6.8.3: no faster while a session is not up; 6.8.7: less a quarter by lot. */
+const SPEAK_MS = 1000
+/** Who was heard so lately has been answered. */
+const HEARD_NS = 1_300_000_000n
+/** Beyond the hold time of BGP: keep-alives came through, so the way is alive and the router speaks no BFD any more. */
+const DOUBT_MS = 5000
+const MS_PER_SECOND = 1000
+const US_PER_MS = 1000
+
+export type BfdPeer = Pick<
+  BgpPeer,
+  'name' | 'remote' | 'localAddress' | 'bfd' | 'multihopTtl' | 'timers' | 'families'
+>
+
+export interface BfdOptions {
+  readonly sessions: BfdSessions
+  readonly findPlace: (peer: BfdPeer) => Promise<BfdPlace | undefined>
+  readonly send: (packet: Buffer, peer: Address, ifindex: number) => void
+  readonly gateways: () => readonly Gateway[]
+  readonly linkNames: () => ReadonlyMap<number, string>
+  /** Which BGP sessions are up, as far as known. */
+  readonly bgpSessions: () => Sessions
+  /** A session came up or went down. */
+  readonly onChange: () => void
+  /** The uplinks' rows may hold marks of a session that is no more. */
+  readonly onReleased: () => void
+  readonly log: Pick<Logger, 'info' | 'warn' | 'debug'>
+  /** As the programs count: since boot. */
+  readonly nowNs: () => bigint
+}
+
+export class Bfd {
+  readonly #options: BfdOptions
+  readonly #timer: NodeJS.Timeout
+  #peers: readonly BfdPeer[] = []
+  /** By the peer's name. */
+  readonly #places = new Map<string, BfdPlace>()
+  readonly #seen = new Map<string, string>()
+  readonly #nextWordMs = new Map<string, number>()
+  #placing: Promise<void> | undefined
+  #placeAgainMs = 0
+  #full: readonly BfdPlan[] = []
+
+  constructor(options: BfdOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.look(), LOOK_MS)
+    this.#timer.unref()
+  }
+
+  /** The peers of the node; those that are gone, or no longer want BFD, are told so. */
+  setPeers(peers: readonly BfdPeer[]): void {
+    this.#peers = peers.filter(({ bfd, multihopTtl }) => bfd !== undefined && multihopTtl === undefined)
+    const names = new Set(this.#peers.map(({ name }) => name))
+    for (const name of this.#places.keys()) if (!names.has(name)) this.#places.delete(name)
+    this.networkChanged()
+  }
+
+  /** Neighbours are looked for again. */
+  networkChanged(): void {
+    this.#placeAgainMs = 0
+  }
+
+  /** Whether the neighbour is there, by address; what is not listed is unknown. Link-local ones are left out: they may be there twice. */
+  get neighbours(): Sessions {
+    return new Map(
+      this.#options.sessions.entries.flatMap((entry) => {
+        const isUp = this.#isUp(entry)
+        const { peer } = entry.key
+        return isUp === undefined || peer.startsWith('fe80:') ? [] : [[peer, isUp] as const]
+      }),
+    )
+  }
+
+  /** Undefined: BFD does not tell. */
+  isGatewayUp({ address, ifindex }: Pick<Gateway, 'address' | 'ifindex'>): boolean | undefined {
+    const entry = this.#options.sessions.entries.find(
+      ({ key }) => key.peer === address && key.ifindex === ifindex,
+    )
+    return entry && this.#isUp(entry)
+  }
+
+  /** Once: what has changed since the last look, and who is to be spoken to. */
+  look(): void {
+    const { sessions, nowNs } = this.#options
+    if (sessions.retire(nowNs())) this.#options.onReleased()
+    this.#place()
+    let hasChanged = false
+    for (const entry of sessions.entries) {
+      const state = sessions.state(entry)
+      hasChanged = this.#notice(entry, state) || hasChanged
+      this.#speak(entry, state)
+    }
+    if (hasChanged) this.#options.onChange()
+  }
+
+  /** Resolves when neighbours have been looked for. */
+  async settled(): Promise<void> {
+    await this.#placing
+  }
+
+  /** Sessions go on without us. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#placing
+  }
+
+  /** One row a session, and one for each peer whose neighbour is nowhere. */
+  describe(): readonly BfdView[] {
+    const names = this.#options.linkNames()
+    const placed = new Map([...this.#places].map(([name, { peer, ifindex }]) => [`${ifindex} ${peer}`, name]))
+    const rows = this.#options.sessions.entries.map((entry) => {
+      const { key, value } = entry
+      const state = this.#options.sessions.state(entry)
+      return {
+        peer: placed.get(textOf(entry)),
+        address: key.peer,
+        local: value.local,
+        link: names.get(key.ifindex) ?? `device ${key.ifindex}`,
+        ...describeBfdState(value, state, this.#options.nowNs()),
+      }
+    })
+    const full = new Set(this.#full.map(({ ifindex, peer }) => `${ifindex} ${peer}`))
+    const lost = this.#peers.flatMap((peer) => {
+      const place = this.#places.get(peer.name)
+      if (place && !full.has(`${place.ifindex} ${place.peer}`)) return []
+      const problem = place
+        ? 'every session that the programs have room for is taken'
+        : 'the neighbour is on no link of this node: check its address and the links'
+      return [{ peer: peer.name, state: 'unplaced' as const, problem }]
+    })
+    return [...rows.sort((a, b) => (textOfView(a) < textOfView(b) ? -1 : 1)), ...lost]
+  }
+
+  #isUp(entry: BfdEntry): boolean | undefined {
+    const state = this.#options.sessions.state(entry)
+    if (entry.value.isAdminDown || state.remoteState === BfdSessionState.BFD_ADMIN_DOWN) return undefined
+    if (state.state === BfdSessionState.BFD_UP) return true
+    if (state.ups === 0 || !isLost(state)) return undefined
+    return this.#isDoubtful(entry, state) ? undefined : false
+  }
+
+  /** BGP went on for longer than it could without the neighbour. */
+  #isDoubtful({ key }: BfdEntry, state: BfdState): boolean {
+    if (this.#options.bgpSessions().get(key.peer) !== true) return false
+    const peer = this.#peers.find(({ name }) => this.#places.get(name)?.peer === key.peer)
+    const downMs = Number((this.#options.nowNs() - state.changedNs) / NS_PER_MS)
+    return peer !== undefined && downMs > peer.timers.holdSeconds * MS_PER_SECOND + DOUBT_MS
+  }
+
+  #place(): void {
+    if (this.#placing || Date.now() < this.#placeAgainMs) return
+    this.#placeAgainMs = Number.POSITIVE_INFINITY
+    this.#placing = this.#placeAll().finally(() => {
+      this.#placing = undefined
+      const isComplete = this.#peers.every(({ name }) => this.#places.has(name))
+      if (!isComplete) this.#placeAgainMs = Math.min(this.#placeAgainMs, Date.now() + PLACE_MS)
+    })
+  }
+
+  /** One that is nowhere stays where it was as long as that link is there: its link may be down. */
+  async #placeAll(): Promise<void> {
+    const { findPlace, linkNames, sessions, log } = this.#options
+    const peers = this.#peers
+    const found = await Promise.all(
+      peers.map((peer) =>
+        findPlace(peer).catch((error: unknown) => {
+          log.debug({ err: error, peer: peer.name }, 'a BFD neighbour cannot be looked for')
+          return undefined
+        }),
+      ),
+    )
+    const links = linkNames()
+    for (const [index, peer] of peers.entries()) {
+      const place = found[index] ?? this.#formerPlace(peer)
+      if (place && links.has(place.ifindex)) this.#places.set(peer.name, place)
+      else this.#places.delete(peer.name)
+    }
+    if (peers !== this.#peers) return
+    this.#full = sessions.set(this.#plans(), this.#options.nowNs())
+  }
+
+  /** As this process found it, or an earlier one. */
+  #formerPlace({ name, remote }: BfdPeer): BfdPlace | undefined {
+    const known = this.#places.get(name)
+    if (known || remote.kind === 'interface') return known
+    const entry = this.#options.sessions.entries.find(({ key }) => key.peer === remote.address)
+    const local = entry?.value.local
+    return entry && local !== undefined ? { ...entry.key, local } : undefined
+  }
+
+  #plans(): BfdPlan[] {
+    const places = [...this.#places.values()]
+    return this.#peers.flatMap(({ name, bfd }) => {
+      const place = this.#places.get(name)
+      if (!place || !bfd) return []
+      const { intervalMs, multiplier } = bfd
+      return [
+        { ...place, intervalUs: intervalMs * US_PER_MS, multiplier, governs: this.#governed(place, places) },
+      ]
+    })
+  }
+
+  /** Families whose gateway is this neighbour; and if it is one, those whose gateway is beside it without a session of its own. */
+  #governed({ peer, ifindex }: BfdPlace, places: readonly BfdPlace[]): Family[] {
+    const onLink = this.#options.gateways().filter((gateway) => gateway.ifindex === ifindex)
+    if (!onLink.some(({ address }) => address === peer)) return []
+    const isWatched = (address: Address) =>
+      places.some((place) => place.ifindex === ifindex && place.peer === address)
+    const governed = onLink.filter(({ address }) => address === peer || !isWatched(address))
+    return [...new Set(governed.map(({ family }) => family))].sort()
+  }
+
+  /** @returns whether the neighbour came or went since the last look */
+  #notice(entry: BfdEntry, state: BfdState): boolean {
+    const { linkNames, log } = this.#options
+    const text = textOf(entry)
+    const isUp = this.#isUp(entry)
+    const now = `${isUp} ${state.ups} ${state.downs}`
+    const before = this.#seen.get(text)
+    this.#seen.set(text, now)
+    if (before === now) return false
+    this.#nextWordMs.delete(text)
+    const details = { peer: entry.key.peer, link: linkNames().get(entry.key.ifindex) }
+    if (isUp) log.info(details, 'BFD: the neighbour is up')
+    else if (isUp === false) log.warn({ ...details, why: diagnosticOf(state) }, 'BFD: the neighbour is down')
+    return true
+  }
+
+  #speak(entry: BfdEntry, state: BfdState): void {
+    const { key, value } = entry
+    const { nowNs, send, log } = this.#options
+    const text = textOf(entry)
+    if (value.local === undefined || Date.now() < (this.#nextWordMs.get(text) ?? 0)) return
+    if (!value.isAdminDown && nowNs() - state.heardNs < patienceNs(value, state)) return
+    const isUp = state.state === BfdSessionState.BFD_UP && !value.isAdminDown
+    if (!isUp) this.#nextWordMs.set(text, Date.now() + SPEAK_MS * (1 - Math.random() / 4))
+    try {
+      send(bfdPacket(value, state, value.local, key.peer), key.peer, key.ifindex)
+    } catch (error) {
+      log.debug({ err: error, peer: key.peer }, 'a BFD packet was not sent')
+    }
+  }
+}
+
+/** Who was heard so lately has been answered. One that is up and yet silent may be of our own kind, which only answers. */
+function patienceNs({ intervalUs }: BfdEntry['value'], state: BfdState): bigint {
+  if (state.state !== BfdSessionState.BFD_UP) return HEARD_NS
+  return (BigInt(Math.max(intervalUs, state.remoteDesiredUs)) * NS_PER_US * 11n) / 10n
+}
+
+/** As the programs judge it: it fell silent, or says that we did. One that only begins anew gives no reason. */
+function isLost({ diagnostic, remoteDiagnostic }: BfdState): boolean {
+  const { BFD_DIAGNOSTIC_NONE, BFD_DIAGNOSTIC_SILENCE, BFD_DIAGNOSTIC_NEIGHBOUR } = BfdDiagnostic
+  if (diagnostic === BFD_DIAGNOSTIC_SILENCE) return true
+  return diagnostic === BFD_DIAGNOSTIC_NEIGHBOUR && remoteDiagnostic !== BFD_DIAGNOSTIC_NONE
+}
+
+function textOf({ key }: BfdEntry): string {
+  return `${key.ifindex} ${key.peer}`
+}
+
+function textOfView({ link, address }: { readonly link: string; readonly address: Address }): string {
+  return `${link} ${address}`
+}
