@@ -2,6 +2,7 @@
 // Service's own, whoever names it as an external address; else the older Service has it, and the other's claim waits.
 
 import type { Address } from '../model/address.ts'
+import { fitted } from '../model/fitted.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { type DesiredFrontend, type DesiredPort, frontendName } from '../services/desired.ts'
 import { FrontendFlags } from './abi.gen.ts'
@@ -159,7 +160,7 @@ export class FrontendClaims {
         if (frontend?.value && ownerOf(frontend)?.id === port.id) held.push(address)
       }
     }
-    return held
+    return fitted(held)
   }
 
   /** What an earlier process left and nobody claims goes. */

@@ -2,6 +2,7 @@
 // out. What cannot be read is skipped and told of. See to-node-model.ts for nodes and pods.
 
 import { type Address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
+import { fitted } from '../model/fitted.ts'
 import {
   type Endpoint,
   type EndpointSlice,
@@ -71,14 +72,14 @@ export function toService(object: api.Service): Service | undefined {
     key: objectKey(metadata.namespace ?? '', metadata.name ?? ''),
     uid: metadata.uid ?? '',
     labels: metadata.labels ?? {},
-    clusterIps,
+    clusterIps: fitted(clusterIps),
     externalIps: readAddresses(
       (index) => `spec.externalIPs[${index}]`,
       spec.externalIPs ?? [],
       problems,
     ).filter((ip) => isInFamilies(ip, families, 'spec.externalIPs', problems)),
     ...readIngress(object, families, problems),
-    ports: readPorts(spec, problems),
+    ports: fitted(readPorts(spec, problems)),
     sourceRanges: isBalanced
       ? readNetworks('spec.loadBalancerSourceRanges', spec.loadBalancerSourceRanges, problems)
       : [],
@@ -91,7 +92,7 @@ export function toService(object: api.Service): Service | undefined {
         : 0,
     ...readAnnotations(metadata.annotations, problems),
     announcing: readAnnouncing(metadata.annotations, problems),
-    loadBalancerFamilies: wantsLoadBalancer(spec) ? familiesOf(spec, clusterIps) : [],
+    loadBalancerFamilies: wantsLoadBalancer(spec) ? fitted(familiesOf(spec, clusterIps)) : [],
     isForeignBalancer: (spec.loadBalancerClass ?? '') !== '',
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     problems,
@@ -107,17 +108,21 @@ function readIngress(
   const ingress = status?.loadBalancer?.ingress ?? []
   const served = spec.type === 'LoadBalancer' ? ingress : []
   return {
-    statusIps: readAddresses(
-      field,
-      ingress.map((entry) => entry.ip),
-      problems,
+    statusIps: fitted(
+      readAddresses(
+        field,
+        ingress.map((entry) => entry.ip),
+        problems,
+      ),
     ),
     // What cannot be read has been told of already.
-    loadBalancerIps: readAddresses(
-      field,
-      served.map((entry) => (entry.ipMode === 'Proxy' ? undefined : entry.ip)),
-      [],
-    ).filter((ip) => isInFamilies(ip, families, 'status.loadBalancer.ingress', problems)),
+    loadBalancerIps: fitted(
+      readAddresses(
+        field,
+        served.map((entry) => (entry.ipMode === 'Proxy' ? undefined : entry.ip)),
+        [],
+      ).filter((ip) => isInFamilies(ip, families, 'status.loadBalancer.ingress', problems)),
+    ),
   }
 }
 
@@ -193,8 +198,8 @@ export function toEndpointSlice(object: api.EndpointSlice): EndpointSlice | unde
     uid: metadata.uid ?? '',
     service: objectKey(namespace, serviceName),
     family,
-    ports: readSlicePorts(object.ports ?? [], problems),
-    endpoints,
+    ports: fitted(readSlicePorts(object.ports ?? [], problems)),
+    endpoints: fitted(endpoints),
     weight: readWeight(metadata.annotations?.[WEIGHT], problems),
     triggeredAtMs: readTime(metadata.annotations?.[LAST_CHANGE]),
     problems,

@@ -1,6 +1,7 @@
 // The service planner: one Service and its EndpointSlices → the ports the kernel should hold. Pure.
 
 import { type Address, FAMILIES, type Family } from '../model/address.ts'
+import { fitted } from '../model/fitted.ts'
 import type { EndpointSlice, Forwarding, Protocol, Service, ServicePort } from '../model/service.ts'
 import { type Candidate, gatherCandidates, slicesOf } from './candidates.ts'
 import {
@@ -61,7 +62,7 @@ export function planService(
     }
     planUndefinedPorts(service, family, addresses, context, planned)
   }
-  return planned
+  return fitted(planned)
 }
 
 interface PortInputs {

@@ -14,6 +14,7 @@
 //   3. else all
 // The Local set ignores hints.
 
+import { fitted } from '../model/fitted.ts'
 import type { Candidate } from './candidates.ts'
 
 /** Where this node is. */
@@ -56,9 +57,9 @@ export function selectEndpoints(
       if (isHere) leavingHere.push(index)
     }
   }
-  const local = readyHere.length > 0 ? readyHere : leavingHere
-  if (ready.length === 0) return { cluster: leaving, nearby: leaving, local }
-  return { cluster: ready, nearby: narrow(candidates, ready, place), local }
+  const local = fitted(readyHere.length > 0 ? readyHere : leavingHere)
+  const cluster = fitted(ready.length > 0 ? ready : leaving)
+  return { cluster, nearby: ready.length > 0 ? narrow(candidates, cluster, place) : cluster, local }
 }
 
 function narrow(
