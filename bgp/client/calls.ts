@@ -248,7 +248,16 @@ function peerCalls(transport: Transport, version: Version): PeerCalls {
 }
 
 /** gobgpd looks in its own kernel's neighbour table, which may be another than ours. */
-async function findLinkLocal(transport: Transport, { api }: Version, device: string): Promise<string> {
+async function findLinkLocal(
+  transport: Transport,
+  { api, number }: Version,
+  device: string,
+): Promise<string> {
+  if (number !== 3)
+    throw new GobgpError(
+      'UNSUPPORTED',
+      `gobgpd ${number} is not made to look for the neighbour on ${device}. Mend: give the peer's link-local address`,
+    )
   const address = linkLocalProbeKey(device)
   const probe = async () => {
     const answers = await transport.collect(api.listPeer, {})

@@ -70,6 +70,17 @@ t.test('an upgrade behind the same socket is noticed, and the call made in the n
   await client.stopDaemon(true)
   t.same(stops, [true])
   t.equal((await client.probe()).apiVersion, 4)
+  const unnumbered = {
+    remote: { kind: 'interface', interface: 'eth1' },
+    asn: 'any',
+    families: ['ipv6'],
+    port: 179,
+  } as const
+  const timers = { holdSeconds: 9, keepaliveSeconds: 3, connectRetrySeconds: 5 }
+  await t.rejects(client.addPeer({ ...unnumbered, ...timers }), {
+    code: 'UNSUPPORTED',
+    message: /Mend: give/,
+  })
   await four.close()
 })
 
