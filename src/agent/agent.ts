@@ -124,7 +124,8 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     onSessions: (up) => takeSessions(late, up),
   })
   const { bfd, sender } = startBfd({
-    ...ground,
+    ...{ log, datapath, network, netlink: ground.netlink },
+    wanted: () => ({ peers: routing.peers, areAll: late.loop !== undefined }),
     bgpSessions: () => late.sessions,
     onChange: () => late.loop?.networkChanged(),
   })

@@ -1,4 +1,4 @@
-// Joins BFD to the datapath, the network and the peers of the configuration file. Done before the API server is heard: neighbours must
+// Joins BFD to the datapath and the network. Done before the API server is heard: neighbours must
 // not take this node for dead meanwhile.
 
 import type { Logger } from 'pino'
@@ -8,11 +8,8 @@ import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Bfd, type BfdOptions } from './bfd.ts'
 import { findBfdPlace } from './bfd-place.ts'
 import { BfdSender } from './bfd-sender.ts'
-import type { AgentConfig } from './config.ts'
-import { fileRouting } from './node-routing.ts'
 
-export interface BfdGround extends Pick<BfdOptions, 'bgpSessions' | 'onChange'> {
-  readonly config: AgentConfig
+export interface BfdGround extends Pick<BfdOptions, 'bgpSessions' | 'onChange' | 'wanted'> {
   readonly log: Logger
   readonly datapath: Datapath
   readonly network: NetworkView
@@ -21,20 +18,18 @@ export interface BfdGround extends Pick<BfdOptions, 'bgpSessions' | 'onChange'> 
 
 /** The sender is closed after BFD. */
 export function startBfd(ground: BfdGround): { readonly bfd: Bfd; readonly sender: BfdSender } {
-  const { config, log, datapath, network, netlink, bgpSessions, onChange } = ground
+  const { log, datapath, network, netlink, ...hooks } = ground
   const sender = new BfdSender()
   const bfd = new Bfd({
+    ...hooks,
     sessions: datapath.bfd,
     findPlace: (peer) => findBfdPlace(netlink, peer),
     send: (packet, peer, ifindex) => sender.send(packet, peer, ifindex),
     gateways: () => network.waysOut().gateways,
     linkNames: () => network.linkNames(),
-    bgpSessions,
-    onChange,
     onReleased: () => datapath.nexthops.rewriteUplinks(),
     log,
     nowNs: () => process.hrtime.bigint(),
   })
-  bfd.setPeers(fileRouting(config).routing?.peers ?? [])
   return { bfd, sender }
 }

@@ -33,12 +33,21 @@ export type BfdPeer = Pick<
   'name' | 'remote' | 'localAddress' | 'bfd' | 'multihopTtl' | 'timers' | 'families'
 >
 
+export interface BfdWanted {
+  /** The peers of the node; the same array as long as nothing changes. */
+  readonly peers: readonly BfdPeer[]
+  /** Every source has been heard: neighbours that are not among them, or no longer want BFD, are told so. */
+  readonly areAll: boolean
+}
+
 export interface BfdOptions {
   readonly sessions: BfdSessions
   readonly findPlace: (peer: BfdPeer) => Promise<BfdPlace | undefined>
   readonly send: (packet: Buffer, peer: Address, ifindex: number) => void
   readonly gateways: () => readonly Gateway[]
   readonly linkNames: () => ReadonlyMap<number, string>
+  /** Looked at again and again: whoever changes the peers need not know of BFD. */
+  readonly wanted: () => BfdWanted
   /** Which BGP sessions are up, as far as known. */
   readonly bgpSessions: () => Sessions
   /** A session came up or went down. */
@@ -53,6 +62,8 @@ export interface BfdOptions {
 export class Bfd {
   readonly #options: BfdOptions
   readonly #timer: NodeJS.Timeout
+  #wanted: BfdWanted = { peers: [], areAll: false }
+  /** Those of them that have sessions. */
   #peers: readonly BfdPeer[] = []
   /** By the peer's name. */
   readonly #places = new Map<string, BfdPlace>()
@@ -66,14 +77,6 @@ export class Bfd {
     this.#options = options
     this.#timer = setInterval(() => this.look(), LOOK_MS)
     this.#timer.unref()
-  }
-
-  /** The peers of the node; those that are gone, or no longer want BFD, are told so. */
-  setPeers(peers: readonly BfdPeer[]): void {
-    this.#peers = peers.filter(({ bfd, multihopTtl }) => bfd !== undefined && multihopTtl === undefined)
-    const names = new Set(this.#peers.map(({ name }) => name))
-    for (const name of this.#places.keys()) if (!names.has(name)) this.#places.delete(name)
-    this.networkChanged()
   }
 
   /** Neighbours are looked for again. */
@@ -104,6 +107,7 @@ export class Bfd {
   look(): void {
     const { sessions, nowNs } = this.#options
     if (sessions.retire(nowNs())) this.#options.onReleased()
+    this.#follow()
     this.#place()
     let hasChanged = false
     for (const entry of sessions.entries) {
@@ -168,6 +172,16 @@ export class Bfd {
     return peer !== undefined && downMs > peer.timers.holdSeconds * MS_PER_SECOND + DOUBT_MS
   }
 
+  #follow(): void {
+    const wanted = this.#options.wanted()
+    if (wanted.peers === this.#wanted.peers && wanted.areAll === this.#wanted.areAll) return
+    this.#wanted = wanted
+    this.#peers = wanted.peers.filter(({ bfd, multihopTtl }) => bfd && multihopTtl === undefined)
+    const names = new Set(this.#peers.map(({ name }) => name))
+    for (const name of this.#places.keys()) if (!names.has(name)) this.#places.delete(name)
+    this.networkChanged()
+  }
+
   #place(): void {
     if (this.#placing || Date.now() < this.#placeAgainMs) return
     this.#placeAgainMs = Number.POSITIVE_INFINITY
@@ -197,7 +211,7 @@ export class Bfd {
       else this.#places.delete(peer.name)
     }
     if (peers !== this.#peers) return
-    this.#full = sessions.set(this.#plans(), this.#options.nowNs())
+    this.#full = sessions.set(this.#plans(), this.#wanted.areAll, this.#options.nowNs())
   }
 
   /** As this process found it, or an earlier one. */

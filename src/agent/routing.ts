@@ -184,6 +184,11 @@ export class Routing {
     return changes
   }
 
+  /** As the node's routing has them now. */
+  get peers(): NodeRouting['peers'] {
+    return this.#routing.peers
+  }
+
   async status(): Promise<RoutingStatus> {
     const status = await this.#speaker.status()
     const { waiting, changesPerSecond } = this.#pacer

@@ -50,35 +50,39 @@ export class BfdSessions {
   }
 
   /**
-   * Makes exactly these sessions wanted; others begin to leave.
+   * Makes these sessions wanted.
+   * @param areAll others begin to leave
    * @returns those that found no room
    */
-  set(plans: readonly BfdPlan[], nowNs: bigint): readonly BfdPlan[] {
+  set(plans: readonly BfdPlan[], areAll: boolean, nowNs: bigint): readonly BfdPlan[] {
     const left: BfdPlan[] = []
-    const wanted = new Set(plans.map(textOf))
+    if (areAll) this.#leave(new Set(plans.map(textOf)), nowNs)
+    for (const plan of plans) if (!this.#want(plan)) left.push(plan)
+    return left
+  }
+
+  #leave(wanted: ReadonlySet<string>, nowNs: bigint): void {
     for (const [text, { key, value }] of this.#entries) {
       if (wanted.has(text)) continue
       if (!this.#leavingNs.has(text)) this.#leavingNs.set(text, nowNs + LEAVING_NS)
       if (!value.isAdminDown) this.#write(key, { ...value, isAdminDown: true, governs: [] })
     }
-    for (const plan of plans) {
-      const { peer, ifindex, ...wishes } = plan
-      const key = { peer, ifindex }
-      this.#leavingNs.delete(textOf(key))
-      const known = this.#entries.get(textOf(key))
-      const numbers = known
-        ? { row: known.value.row, discriminator: known.value.discriminator }
-        : this.#number()
-      if (!numbers) {
-        left.push(plan)
-        continue
-      }
-      const value = { ...numbers, ...wishes, isAdminDown: false }
-      if (known && isEqual(known.value, value)) continue
-      if (!known) this.#tables.states.reset(numbers.row)
-      this.#write(key, value)
-    }
-    return left
+  }
+
+  /** False: no room. */
+  #want({ peer, ifindex, ...wishes }: BfdPlan): boolean {
+    const key = { peer, ifindex }
+    this.#leavingNs.delete(textOf(key))
+    const known = this.#entries.get(textOf(key))
+    const numbers = known
+      ? { row: known.value.row, discriminator: known.value.discriminator }
+      : this.#number()
+    if (!numbers) return false
+    const value = { ...numbers, ...wishes, isAdminDown: false }
+    if (known && isEqual(known.value, value)) return true
+    if (!known) this.#tables.states.reset(numbers.row)
+    this.#write(key, value)
+    return true
   }
 
   /** Forgets those that have left. @returns whether there were any: uplinks they took out of use are to be written again */

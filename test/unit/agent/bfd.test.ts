@@ -72,6 +72,7 @@ function bed() {
     places: new Map(Object.entries(PEERS)),
     bgp: new Map<Address, boolean>(),
     links: LINKS as ReadonlyMap<number, string>,
+    wanted: { peers: [] as readonly BfdPeer[], areAll: true },
   }
   const gateway = (text: string, ifindex: number): Gateway => ({
     family: familyOf(address(text)),
@@ -85,6 +86,7 @@ function bed() {
     send: (packet, peer) => void world.sent.push([peer, decodeControl(packet.subarray(-24))]),
     gateways: () => [gateway('10.0.0.0', 7), gateway('fd00::', 7), gateway('10.0.1.0', 8)],
     linkNames: () => world.links,
+    wanted: () => world.wanted,
     bgpSessions: () => world.bgp,
     onChange: () => {
       world.changes += 1
@@ -107,7 +109,10 @@ function bed() {
       ...change,
     })
   }
-  return { world, options, rowOf, become, rows }
+  const want = (peers: readonly BfdPeer[], areAll: boolean) => {
+    world.wanted = { peers, areAll }
+  }
+  return { world, want, options, rowOf, become, rows }
 }
 
 /** Two looks, with the search for neighbours in between. */
@@ -118,23 +123,26 @@ async function look(bfd: Bfd): Promise<void> {
 }
 
 t.test('sessions with peers that want them and are on a link', async (t) => {
-  const { world, options, rowOf, rows } = bed()
+  const { world, want, options, rowOf, rows } = bed()
   const bfd = new Bfd(options())
   t.teardown(() => bfd.close())
-  bfd.setPeers([
-    peerOf('10.0.0.0'),
-    peerOf('10.0.1.0', { bfd: { intervalMs: 100, multiplier: 5 } }),
-    withoutBfd(peerOf('fd00::')),
-    peerOf('192.0.2.9', { multihopTtl: 3 }),
-    peerOf('192.0.2.8'),
-  ])
+  want(
+    [
+      peerOf('10.0.0.0'),
+      peerOf('10.0.1.0', { bfd: { intervalMs: 100, multiplier: 5 } }),
+      withoutBfd(peerOf('fd00::')),
+      peerOf('192.0.2.9', { multihopTtl: 3 }),
+      peerOf('192.0.2.8'),
+    ],
+    true,
+  )
   await look(bfd)
   t.equal(rows.size, 2)
   t.match(rowOf('10.0.0.0'), { intervalUs: 300_000, local: '10.0.0.1', governs: ['ipv4', 'ipv6'] })
   t.match(rowOf('10.0.1.0'), { intervalUs: 100_000, multiplier: 5, governs: ['ipv4'] })
   t.match(bfd.describe().at(-1), { peer: '192.0.2.8', state: 'unplaced', problem: /on no link/ })
 
-  bfd.setPeers([peerOf('10.0.0.0'), peerOf('fd00::')])
+  want([peerOf('10.0.0.0'), peerOf('fd00::')], true)
   await look(bfd)
   t.match(rowOf('10.0.0.0')?.governs, ['ipv4'], 'each family by its own session')
   t.match(rowOf('fd00::')?.governs, ['ipv6'])
@@ -146,9 +154,9 @@ t.test('sessions with peers that want them and are on a link', async (t) => {
 })
 
 t.test('a neighbour whose link is down stays where it was, after a restart too', async (t) => {
-  const { world, options, rowOf } = bed()
+  const { world, want, options, rowOf } = bed()
   const first = new Bfd(options())
-  first.setPeers([peerOf('10.0.0.0')])
+  want([peerOf('10.0.0.0')], true)
   await look(first)
   world.places.clear()
   first.networkChanged()
@@ -157,7 +165,10 @@ t.test('a neighbour whose link is down stays where it was, after a restart too',
   await first.close()
   const next = new Bfd(options())
   t.teardown(() => next.close())
-  next.setPeers([peerOf('10.0.0.0')])
+  want([], false)
+  await look(next)
+  t.match(rowOf('10.0.0.0'), { isAdminDown: false }, 'nor is it forgotten before every source has been heard')
+  want([peerOf('10.0.0.0')], true)
   await look(next)
   t.match(rowOf('10.0.0.0'), { isAdminDown: false, local: '10.0.0.1' })
   world.links = new Map()
@@ -167,10 +178,10 @@ t.test('a neighbour whose link is down stays where it was, after a restart too',
 })
 
 t.test('who hears nothing is spoken to', async (t) => {
-  const { world, options, become } = bed()
+  const { world, want, options, become } = bed()
   const bfd = new Bfd(options())
   t.teardown(() => bfd.close())
-  bfd.setPeers([peerOf('10.0.0.0')])
+  want([peerOf('10.0.0.0')], true)
   await look(bfd)
   bfd.look()
   t.match(world.sent, [['10.0.0.0', { state: 'down', yours: 0 }]], 'once a second')
@@ -190,7 +201,7 @@ t.test('who hears nothing is spoken to', async (t) => {
   bfd.look()
   t.match(world.sent, [['10.0.0.0', { state: 'down', diagnostic: 1 }]], 'at once when it is lost')
   world.sent.length = 0
-  bfd.setPeers([])
+  want([], true)
   await look(bfd)
   t.same(
     world.sent.filter(([, { state }]) => state !== 'admin-down'),
@@ -199,10 +210,10 @@ t.test('who hears nothing is spoken to', async (t) => {
 })
 
 t.test('what routing is told', async (t) => {
-  const { world, options, become } = bed()
+  const { world, want, options, become } = bed()
   const bfd = new Bfd(options())
   t.teardown(() => bfd.close())
-  bfd.setPeers([peerOf('10.0.0.0')])
+  want([peerOf('10.0.0.0')], true)
   await look(bfd)
   const told = () => {
     bfd.look()

@@ -76,16 +76,16 @@ function make(tables = new MemoryTables(), first = 100): { tables: MemoryTables;
 
 t.test('a session gets a row and a number, and keeps them', async (t) => {
   const { tables, sessions } = make()
-  t.strictSame(sessions.set([plan('10.0.0.0'), plan('fd00::1')], 0n), [])
+  t.strictSame(sessions.set([plan('10.0.0.0'), plan('fd00::1')], true, 0n), [])
   t.match(tables.value('10.0.0.0'), { row: 0, discriminator: 100, isAdminDown: false })
   t.match(tables.value('fd00::1'), { row: 1, discriminator: 101 })
   t.strictSame(tables.done, ['reset 0', 'set 10.0.0.0', 'reset 1', 'set fd00::1'], 'the state comes first')
   tables.done.length = 0
-  sessions.set([plan('10.0.0.0'), plan('fd00::1', { multiplier: 5 })], 0n)
+  sessions.set([plan('10.0.0.0'), plan('fd00::1', { multiplier: 5 })], true, 0n)
   t.strictSame(tables.done, ['set fd00::1'], 'what is as it was is not written, and no state is touched')
   t.match(tables.value('fd00::1'), { row: 1, discriminator: 101, multiplier: 5 })
   t.strictSame(
-    sessions.set([plan('10.0.0.0'), plan('fd00::1'), plan('fd00::2')], 0n),
+    sessions.set([plan('10.0.0.0'), plan('fd00::1'), plan('fd00::2')], true, 0n),
     [plan('fd00::2')],
     'no room',
   )
@@ -93,20 +93,22 @@ t.test('a session gets a row and a number, and keeps them', async (t) => {
 
 t.test('another process adopts', async (t) => {
   const { tables, sessions } = make()
-  sessions.set([plan('10.0.0.0')], 0n)
+  sessions.set([plan('10.0.0.0')], true, 0n)
   tables.done.length = 0
   const next = make(tables, 100).sessions
-  next.set([plan('10.0.0.0'), plan('fd00::1')], 0n)
+  next.set([plan('10.0.0.0'), plan('fd00::1')], true, 0n)
   t.strictSame(tables.done, ['reset 1', 'set fd00::1'])
   t.match(tables.value('fd00::1'), { row: 1, discriminator: 101 }, 'a number that is taken is drawn again')
 })
 
 t.test('one that is no longer wanted says so before it goes', async (t) => {
   const { tables, sessions } = make()
-  sessions.set([plan('10.0.0.0'), plan('fd00::1')], 0n)
+  sessions.set([plan('10.0.0.0'), plan('fd00::1')], true, 0n)
   tables.done.length = 0
-  sessions.set([plan('fd00::1')], 0n)
-  sessions.set([plan('fd00::1')], 1n)
+  sessions.set([plan('fd00::1')], false, 0n)
+  t.strictSame(tables.done, [], 'not before all are known that are')
+  sessions.set([plan('fd00::1')], true, 0n)
+  sessions.set([plan('fd00::1')], true, 1n)
   t.match(tables.value('10.0.0.0'), { isAdminDown: true, governs: [] })
   t.strictSame(tables.done, ['set 10.0.0.0'])
   t.equal(sessions.retire(1_000_000_000n), false, 'its neighbour must have heard')
@@ -114,8 +116,8 @@ t.test('one that is no longer wanted says so before it goes', async (t) => {
   t.strictSame(tables.done, ['set 10.0.0.0', 'release 0', 'delete 10.0.0.0'])
   t.equal(sessions.retire(6_000_000_000n), false)
 
-  sessions.set([], 0n)
-  sessions.set([plan('fd00::1')], 0n)
+  sessions.set([], true, 0n)
+  sessions.set([plan('fd00::1')], true, 0n)
   t.match(
     tables.value('fd00::1'),
     { isAdminDown: false, discriminator: 101, governs: ['ipv4'] },
