@@ -170,10 +170,14 @@ async function measureSize(
 ): Promise<void> {
   const beds = new UndoStack()
   effort.defer(() => beds.run())
-  const lanes = await makeLanes({ ...effort, defer: (undo) => beds.push(undo) }, directory, services)
-  for (const load of LOAD_NAMES)
-    for (const [lane, taken] of await takeAll(effort, lanes, load)) results[load].set(lane, taken)
-  await beds.run()
+  try {
+    const lanes = await makeLanes({ ...effort, defer: (undo) => beds.push(undo) }, directory, services)
+    for (const load of LOAD_NAMES)
+      for (const [lane, taken] of await takeAll(effort, lanes, load)) results[load].set(lane, taken)
+  } finally {
+    // Also what was made while an interrupted run was being undone.
+    await beds.run()
+  }
 }
 
 async function measure(effort: Effort): Promise<Measured> {
