@@ -9,18 +9,18 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
-import { Datapath } from '../datapath/datapath.ts'
+import type { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
-import type { DatapathSettings } from '../datapath/load.ts'
 import { NetworkView } from '../datapath/network-view.ts'
-import { familiesOut, TUNNEL_HEADER_BYTES } from '../datapath/nexthop-plan.ts'
+import { familiesOut } from '../datapath/nexthop-plan.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
-import { type Address, address, type Family, familyOf, parseAddress } from '../model/address.ts'
+import { type Family, parseAddress } from '../model/address.ts'
+import { passwordReader } from '../speaker/passwords.ts'
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
-import type { Link } from '../sys/node-netlink/links.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Nftables } from '../sys/node-netlink/nftables.ts'
+import { equalRows } from '../tables/equal-rows.ts'
 import { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
 import type { Bfd } from './bfd.ts'
@@ -28,15 +28,18 @@ import type { BfdSender } from './bfd-sender.ts'
 import { startBfd } from './bfd-start.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import type { AgentConfig } from './config.ts'
+import { loadOrLastGood } from './config-file.ts'
 import { DROPS_LOOK_MS, DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
+import { ConfigInForce, LiveRouting } from './live-routing.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
 import { processReadings } from './metrics/readings.ts'
 import { agentReadings } from './metrics-view.ts'
 import { Monitoring } from './monitoring.ts'
-import { nodeIdentity } from './node-routing.ts'
+import { openDatapath, tunnelAddresses } from './open-datapath.ts'
+import { knowOwnNode } from './own-node.ts'
 import { planContext } from './plan-context.ts'
 import { Routing } from './routing.ts'
 import { ServiceLoop } from './service-loop.ts'
@@ -53,14 +56,17 @@ export interface Agent {
 }
 
 /** Starts the agent. Rejects when the datapath cannot be loaded or links cannot be read; the API server may be away. */
-export async function startAgent(config: AgentConfig): Promise<Agent> {
-  const log = pino({ level: config.logLevel, base: { node: config.nodeName } })
-  mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 })
-  const parts = await makeParts(config, log)
+export async function startAgent(file: string): Promise<Agent> {
+  const loaded = loadOrLastGood(file)
+  const log = pino({ level: loaded.config.logLevel, base: { node: loaded.config.nodeName } })
+  mkdirSync(loaded.config.stateDirectory, { recursive: true, mode: 0o700 })
+  const inForce = new ConfigInForce({ file, loaded, log })
+  const { config } = inForce
+  const parts = await makeParts(inForce, log)
   const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), apiHandlers(config, parts))
   const own = processReadings()
-  parts.monitoring.listen([...agentReadings(config, parts), ...own.readings])
-  const ready = parts.sources.synced.then(() => parts.begin())
+  parts.monitoring.listen([...agentReadings(parts), ...own.readings])
+  const ready = Promise.all([parts.sources.synced, parts.live.synced]).then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {
     ready,
@@ -77,6 +83,8 @@ export interface Parts {
   readonly datapath: Datapath
   readonly network: NetworkView
   readonly sources: Sources
+  readonly inForce: ConfigInForce
+  readonly live: LiveRouting
   readonly routing: Routing
   readonly bfd: Bfd
   readonly loop: () => ServiceLoop | undefined
@@ -107,15 +115,19 @@ interface Late {
 
 type Ground = Awaited<ReturnType<typeof openGround>>
 
-async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
+async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
+  const { config } = inForce
   const late: Late = { sessions: new Map() }
-  const ground = await openGround(config, log, late)
-  const { datapath, network, sources } = ground
+  const ground = await openGround(inForce, log, late)
+  const { datapath, network, sources, live } = ground
   const surroundings = makeSurroundings(ground, late)
   late.surroundings = surroundings
   const served = servedFamilies(ground)
   const routing = new Routing({
-    config,
+    gobgp: config.routing.gobgp,
+    routing: live.sources.current,
+    pools: live.sources.pools,
+    readPassword: passwordReader((namespace, name, key) => live.secrets.read(namespace, name, key)),
     log,
     netlink: ground.netlink,
     events: ground.events,
@@ -130,6 +142,7 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     onChange: () => late.loop?.networkChanged(),
   })
   late.bfd = bfd
+  followRouting(live, routing, late)
   const plan = planContext(config, sources.nodes)
   const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
   const upkeep = new Upkeep({
@@ -152,6 +165,8 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
     datapath,
     network,
     sources,
+    inForce,
+    live,
     routing,
     bfd,
     loop: () => late.loop,
@@ -170,7 +185,10 @@ async function makeParts(config: AgentConfig, log: Logger): Promise<Parts> {
 }
 
 /** The kernel, the network and the API server as they are found; nothing is written yet but the programs' adoption. */
-async function openGround(config: AgentConfig, log: Logger, late: Late) {
+async function openGround(inForce: ConfigInForce, log: Logger, late: Late) {
+  const { config } = inForce
+  const client = kubeClient(config)
+  await knowOwnNode(config, client, log)
   const netlink = new Netlink()
   const datapath = await openDatapath(config, netlink, log)
   log.info('datapath loaded; pinned state adopted')
@@ -179,20 +197,17 @@ async function openGround(config: AgentConfig, log: Logger, late: Late) {
     late.surroundings?.networkChanged()
     late.bfd?.networkChanged()
   })
-  const client = kubeClient(config)
   const events = new EventRecorder({
     client,
     component: COMPONENT,
     host: config.nodeName,
     onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
   })
-  const sources = followSources({
-    client,
-    nodeName: config.nodeName,
-    log,
-    startDelayMs: Math.random() * config.kubernetes.startSpreadSeconds * 1000,
-  })
-  return { config, log, netlink, nftables: new Nftables(), datapath, network, client, events, sources }
+  const startDelayMs = Math.random() * config.kubernetes.startSpreadSeconds * 1000
+  const sources = followSources({ client, nodeName: config.nodeName, log, startDelayMs })
+  const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
+  const nftables = new Nftables()
+  return { config, log, netlink, nftables, datapath, network, client, events, sources, live }
 }
 
 function makeSurroundings(ground: Ground, late: Late): Surroundings {
@@ -233,6 +248,18 @@ function servedFamilies({ config, datapath, network, sources }: Ground): () => R
     const isMember = sources.nodes.get(config.nodeName) !== undefined
     return new Set(isMember && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
   }
+}
+
+/** What differs live: routers are told, and where pools differ, Services are planned anew. */
+function followRouting(live: LiveRouting, routing: Routing, late: Late): void {
+  let { pools } = live.sources
+  live.sources.onChange((next, nextPools) => {
+    routing.setRouting(next, nextPools)
+    if (equalRows(pools, nextPools)) return
+    pools = nextPools
+    late.loop?.planAll()
+  })
+  live.onSecret(() => routing.passwordsChanged())
 }
 
 function takeSessions(late: Late, established: ReadonlyMap<string, boolean>): void {
@@ -307,6 +334,7 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   await late.sockets?.close()
   early.monitoring.close()
   await early.routing.close()
+  ground.live.close()
   ground.sources.close()
   await ground.network.close()
   ground.client.close()
@@ -327,38 +355,6 @@ function followDrops(datapath: Datapath, log: Logger): { drops: DropLog; ring: R
     onError: (error) => log.error({ err: error }, 'drops are no longer listed'),
   })
   return { drops, ring }
-}
-
-async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
-  const { bpffs, cgroup, objects, uplinks, uplinkHook } = config.datapath
-  const links = await netlink.links.list()
-  return new Datapath({
-    nodeName: config.nodeName,
-    bpffs,
-    cgroup,
-    objects,
-    tunnelAddresses: tunnelAddresses(config),
-    settings: datapathSettings(config, links),
-    redirectsOnly: links.some((link) => link.kind === 'veth' && uplinks.includes(link.name)),
-    uplinkHook,
-    log,
-  })
-}
-
-/** What a tunnelled segment carries besides the client's bytes and the tunnel's header. */
-const TCP_BYTES = 20
-const IP_BYTES: Readonly<Record<Family, number>> = { ipv4: 20, ipv6: 40 }
-
-/** Links that come later with a smaller MTU count from the next start. */
-function datapathSettings(config: AgentConfig, links: readonly Link[]): DatapathSettings {
-  const { uplinks, snatPorts, tunnel, mssClamp, perPacket, capacities } = config.datapath
-  const mtus = links.filter(({ name }) => uplinks.includes(name)).map(({ mtu }) => mtu)
-  const outer = IP_BYTES[tunnelAddresses(config).ipv4 === undefined ? 'ipv6' : 'ipv4']
-  const mss = (family: Family) =>
-    mssClamp && mtus.length > 0
-      ? Math.max(0, Math.min(...mtus) - outer - TUNNEL_HEADER_BYTES[tunnel] - IP_BYTES[family] - TCP_BYTES)
-      : 0
-  return { snatPorts, tunnel, perPacket, capacities, mss: { ipv4: mss('ipv4'), ipv6: mss('ipv6') } }
 }
 
 async function openNetwork(
@@ -386,19 +382,4 @@ function kubeClient(config: AgentConfig): KubeClient {
     ...(caFile === undefined ? {} : { caFile }),
     ...(tokenFile === undefined ? {} : { tokenFile }),
   })
-}
-
-/** The node's own loopbacks, which every router of the fabric leads to whatever uplink is down. */
-function tunnelAddresses(config: AgentConfig): Record<Family, Address | undefined> {
-  const { routerId, ...own } = nodeIdentity(config)
-  const loopbacks = own.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
-  const of = (family: Family) => loopbacks.find((candidate) => familyOf(candidate) === family)
-  // Without any loopback the router id is taken for the node's address; beside one of IPv6 alone it is only a number.
-  const ipv4 =
-    of('ipv4') ?? (loopbacks.length === 0 && routerId !== undefined ? ipv4Only(routerId) : undefined)
-  return { ipv4, ipv6: of('ipv6') }
-}
-
-function ipv4Only(candidate: Address): Address | undefined {
-  return familyOf(candidate) === 'ipv4' ? candidate : undefined
 }

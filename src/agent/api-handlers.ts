@@ -9,6 +9,7 @@ import type { AgentConfig } from './config.ts'
 import { listFlows, readFlowFilter, readNumber } from './flow-view.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
 import { planContext } from './plan-context.ts'
+import { routingHandlers } from './routing-view.ts'
 import type { ServedService } from './service-loop.ts'
 import { describeService, summarizeService } from './service-view.ts'
 import { describeStatus } from './status-view.ts'
@@ -30,6 +31,7 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     }),
     '/v1/routes': () => parts.routing.status(),
     '/v1/bfd': () => parts.bfd.describe(),
+    ...routingHandlers(parts),
   }
 }
 

@@ -4,15 +4,16 @@
 import { z } from 'zod'
 import { type Prefix, parseAddress, prefixContains } from '../model/address.ts'
 import { nearMatches } from '../model/near-matches.ts'
+import { ALLOWED_PREFIXES_MAX } from '../routing/allowed.ts'
 import type { FileRouting } from '../routing/sources/file.ts'
-import { attributes, prefixText } from './config-fields.ts'
+import { attributes, networkText } from './config-fields.ts'
 import { ownAddresses } from './config-routing.ts'
 
 export const poolsSchema = z
   .array(
     z.strictObject({
       name: z.string().min(1),
-      prefixes: z.array(prefixText).min(1),
+      prefixes: z.array(networkText).min(1),
       /** What routes to its addresses carry. */
       attributes: attributes.optional(),
     }),
@@ -46,7 +47,14 @@ export function checkPools({ routing, pools }: PoolsAndRouting, context: z.Refin
   for (const [index, prefix] of routing.serviceNetworks.entries())
     check(prefix, ['routing', 'serviceNetworks', index], 'their addresses')
   checkPoolNames({ routing, pools }, context)
+  const count = pools.flatMap(({ prefixes }) => prefixes).length + routing.serviceNetworks.length
+  if (count <= ALLOWED_PREFIXES_MAX - OWN_PREFIXES_MAX) return
+  const message = `hold ${count} prefixes with routing.serviceNetworks, more than ${ALLOWED_PREFIXES_MAX - OWN_PREFIXES_MAX}; join them into larger ones`
+  context.addIssue({ code: 'custom', path: ['pools'], message })
 }
+
+/** Left to the node's own addresses and pod networks. */
+const OWN_PREFIXES_MAX = 32
 
 function checkPoolNames({ routing, pools }: PoolsAndRouting, context: z.RefinementCtx): void {
   // Other sources have pools of their own.

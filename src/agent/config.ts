@@ -171,16 +171,25 @@ export function loadConfig(file: string): AgentConfig {
 export function parseConfig(
   text: string,
   source: string,
-  environment: Readonly<Record<string, string | undefined>> = process.env,
+  environment: Environment = process.env,
 ): AgentConfig {
-  let document: unknown
+  return checkDocument(readDocument(text, source, environment), source)
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** The text as plain data, unchecked. */
+export function readDocument(text: string, source: string, environment: Environment = process.env): unknown {
   try {
-    document = parseYaml(fillIn(text, source, environment))
+    return parseYaml(fillIn(text, source, environment))
   } catch (error) {
     if (error instanceof ConfigError) throw error
     const where = error instanceof YAMLParseError ? ` (line ${error.linePos?.[0].line ?? '?'})` : ''
     throw new ConfigError('NOT_YAML', `${source}${where} is not valid YAML`, error)
   }
+}
+
+export function checkDocument(document: unknown, source: string): AgentConfig {
   const result = configSchema.safeParse(document)
   if (result.success) return result.data
   const { issues } = result.error
@@ -191,11 +200,7 @@ export function parseConfig(
 }
 
 /** Comments are left alone, so that they can speak of variables. */
-function fillIn(
-  text: string,
-  source: string,
-  environment: Readonly<Record<string, string | undefined>>,
-): string {
+function fillIn(text: string, source: string, environment: Environment): string {
   return text.replace(/#.*|\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (whole: string, name?: string) => {
     if (name === undefined) return whole
     const value = environment[name]

@@ -27,6 +27,7 @@ export class DirtyKeys {
   readonly #askingForNodes = new Set<ObjectKey>()
   readonly #knownNodes: Set<string>
   #ownFacts: string
+  #isAll = false
 
   constructor(sources: Sources, plan: PlanContext, onChange: () => void) {
     this.#sources = sources
@@ -62,7 +63,14 @@ export class DirtyKeys {
       this.#noteComings(nodes, keys)
       this.#noteNodes(keys)
     }
+    if (this.#isAll) this.#noteAll(keys)
+    this.#isAll = false
     return { keys, services, slices }
+  }
+
+  /** What plans depend on beside rows is another one: the next `take` has everything. */
+  planAll(): void {
+    this.#isAll = true
   }
 
   /** To be told what a Service was planned from. */
@@ -103,6 +111,10 @@ export class DirtyKeys {
     const facts = this.#describeOwn()
     if (facts === this.#ownFacts) return
     this.#ownFacts = facts
+    this.#noteAll(into)
+  }
+
+  #noteAll(into: Set<ObjectKey>): void {
     for (const { key } of this.#sources.services.values()) into.add(key)
     for (const { key } of this.#sources.pods.values()) into.add(hostPortOwner(key))
   }

@@ -14,6 +14,7 @@ import {
   masqueradeScript,
 } from './masquerade-rules.ts'
 import { deleteTable, listTable, nft } from './nft.ts'
+import { nodeIdentity } from './node-routing.ts'
 
 /** Nodes come in bursts; a new node's pods are masqueraded for this long at most. */
 const SETTLE_MS = 200
@@ -100,13 +101,14 @@ export class Masquerade {
 }
 
 function masqueradeFacts({ config, nodes, serviceCidrs }: MasqueradeOptions): MasqueradeFacts {
-  const { routing, masquerade, pools, nodeName, datapath } = config
+  const { masquerade, pools, nodeName, datapath } = config
   const self = nodes.get(nodeName)
-  const loopbacks = routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
+  const identity = nodeIdentity(config, self)
+  const loopbacks = identity.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
   const own = (family: Family) =>
     loopbacks.find((candidate) => familyOf(candidate) === family) ?? self?.internalIps[family]
   const all = [...nodes.values()]
-  const podCidrs: Prefix[] = [...(routing.podCidrs ?? []), ...(self?.podCidrs ?? [])]
+  const podCidrs: Prefix[] = [...(identity.podCidrs ?? []), ...(self?.podCidrs ?? [])]
   return {
     families: masquerade.families,
     nodeAddress: Object.fromEntries(FAMILIES.map((family) => [family, own(family)])),

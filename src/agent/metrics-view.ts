@@ -1,13 +1,12 @@
 // The agent's parts as metrics: joins them to what metrics/readings.ts names.
 
 import type { Parts } from './agent.ts'
-import type { AgentConfig } from './config.ts'
 import type { Reading } from './metrics/exposition.ts'
 import { controlReadings, datapathReadings } from './metrics/readings.ts'
 import { featuresOf } from './status-view.ts'
 
-export function agentReadings(config: AgentConfig, parts: Parts): readonly Reading[] {
-  const { datapath, network, sources, sessions, capacity, upkeep, surroundings, monitoring } = parts
+export function agentReadings(parts: Parts): readonly Reading[] {
+  const { datapath, network, sources, sessions, capacity, upkeep, surroundings, monitoring, live } = parts
   return [
     ...datapathReadings({
       metrics: () => datapath.metrics(),
@@ -29,9 +28,10 @@ export function agentReadings(config: AgentConfig, parts: Parts): readonly Readi
       // Of those that are configured: a router that nobody has heard of since the speaker started counts as down.
       sessions: () => {
         const known = sessions()
+        const peers = live.sources.current?.peers ?? []
         return new Map(
-          config.routing.peers.flatMap(({ address }) =>
-            address === undefined ? [] : [[address, known.get(address) === true] as const],
+          peers.flatMap(({ remote }) =>
+            remote.kind === 'address' ? [[remote.address, known.get(remote.address) === true] as const] : [],
           ),
         )
       },

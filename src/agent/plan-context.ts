@@ -22,6 +22,7 @@ import type { PlanContext } from '../services/plan-service.ts'
 import type { Table } from '../tables/table.ts'
 import type { AgentConfig } from './config.ts'
 import { ownAddresses } from './config-routing.ts'
+import { nodeIdentity } from './node-routing.ts'
 
 /** Addresses and pod networks of all nodes, indexed; rebuilt when the table has changed since. */
 class NodeIndex {
@@ -83,8 +84,9 @@ export function planContext(config: AgentConfig, nodes: Table<Node>): AgentPlanC
   const index = new NodeIndex(nodes)
   const self = () => nodes.get(config.nodeName)
   const { externalIPs, nodePortAddresses, forwarding, hostPorts } = config.services
-  const loopbackIps = config.routing.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
-  const nodeAddresses = () => [...new Set([...(self()?.addresses ?? []), ...loopbackIps])]
+  const loopbackIps = () =>
+    nodeIdentity(config, self()).loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
+  const nodeAddresses = () => [...new Set([...(self()?.addresses ?? []), ...loopbackIps()])]
   const whyNotExternal = (candidate: Address) => {
     if (!externalIPs.enabled) return 'services.externalIPs.enabled is false'
     if (externalIPs.allow) {

@@ -17,6 +17,11 @@ export function serviceObject(key: ObjectKey, uid?: string): InvolvedObject {
   return { apiVersion: 'v1', kind: 'Service', namespace, name, ...(uid ? { uid } : {}) }
 }
 
+/** A Node has no namespace: its Events live in the default one. */
+export function nodeObject(name: string): InvolvedObject {
+  return { apiVersion: 'v1', kind: 'Node', namespace: 'default', name }
+}
+
 function sliceObject({ key, uid }: EndpointSlice): InvolvedObject {
   const [namespace = '', name = ''] = key.split('/')
   return {

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type Address, type Family, type Prefix, prefixContains } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
-import type { NodeRouting } from '../model/routing.ts'
+import { DRAIN_DEFAULT, GATES_DEFAULT, LIMITS_DEFAULT, type NodeRouting } from '../model/routing.ts'
 import type { Node, ObjectKey } from '../model/service.ts'
 import type { AddressPool } from '../routing/allocate-addresses.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
@@ -16,10 +16,10 @@ import { VipPlans } from '../routing/vip-plans.ts'
 import { readTcpFacts } from '../speaker/authentication.ts'
 import { kernelRoutes } from '../speaker/kernel-routes.ts'
 import { readLinks } from '../speaker/links.ts'
+import type { PasswordReader } from '../speaker/passwords.ts'
 import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/speaker.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
-import type { AgentConfig } from './config.ts'
-import { nodeRouting } from './node-routing.ts'
+import { previewAnnouncements } from './preview.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
 import type { ServedService } from './service-loop.ts'
 import { type NamedKinds, namedKinds, vipFacts } from './vip-facts.ts'
@@ -28,7 +28,12 @@ import { type NamedKinds, namedKinds, vipFacts } from './vip-facts.ts'
 const SLICE = 500
 
 export interface RoutingOptions extends RefusalReporter {
-  readonly config: AgentConfig
+  /** gobgpd's address. */
+  readonly gobgp: string
+  /** Undefined: not known yet, and nothing is told before setRouting. */
+  readonly routing: NodeRouting | undefined
+  readonly pools: readonly AddressPool[]
+  readonly readPassword: PasswordReader
   readonly log: Logger
   readonly netlink: Netlink
   /** Families that this node can serve clients in now. */
@@ -70,27 +75,31 @@ export class Routing {
   /** One update after another. */
   #updating: Promise<void> = Promise.resolve()
   #isClosed = false
+  #hasBegun = false
+  #allowed: GuardLimits['allowed'] = []
 
   constructor(options: RoutingOptions) {
     this.#options = options
-    this.#routing = nodeRouting(options.config)
-    const { pools } = options.config
+    const { pools } = options
+    this.#routing = options.routing ?? NO_ROUTING
     this.#poolOf = poolFinder(pools)
     this.#named = namedKinds(this.#routing)
     const limits = guardLimits(this.#routing, pools)
     this.#guard = new AnnouncementGuard(limits)
+    this.#allowed = limits.allowed
     this.#pacer = new ChangePacer(this.#routing.limits.changesPerSecond, Date.now())
     this.#plans = new VipPlans(this.#context())
     this.#reports = new RefusalReports(options)
     this.#speaker = createSpeaker({
-      gobgpSocket: options.config.routing.gobgp,
+      gobgpSocket: options.gobgp,
       log: options.log,
       onSessions: options.onSessions,
+      readPassword: options.readPassword,
       readLinks: () => readLinks(options.netlink),
       kernelRoutes: kernelRoutes(options.netlink),
       readTcp: () => readTcpFacts(),
     })
-    this.#speaker.setRouting(this.#routing, limits.allowed)
+    if (options.routing) this.#speaker.setRouting(options.routing, limits.allowed)
   }
 
   /**
@@ -98,8 +107,50 @@ export class Routing {
    * @param changed Services as the kernel holds them now; undefined: not any more
    */
   update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
+    this.#hasBegun = true
     this.#updating = this.#updating.then(() => this.#update(changed))
     return this.#updating
+  }
+
+  /** Another routing, or other pools: everything is planned anew, and routers are told what differs. */
+  setRouting(routing: NodeRouting, pools: readonly AddressPool[]): void {
+    this.#updating = this.#updating.then(() => this.#adopt(routing, pools))
+  }
+
+  /** They are read again, and sessions whose password differs start anew. */
+  passwordsChanged(): void {
+    if (this.#routing !== NO_ROUTING) this.#speaker.setRouting(this.#routing, this.#allowed)
+  }
+
+  /** What would be announced under another routing. */
+  preview(routing: NodeRouting, pools: readonly AddressPool[]): Promise<ReadonlyMap<Prefix, Announcement>> {
+    return previewAnnouncements({
+      routing,
+      limits: guardLimits(routing, pools),
+      context: { ...this.#context(), routing, gates: routing.gates, poolOf: poolFinder(pools) },
+      served: this.#served,
+    })
+  }
+
+  async #adopt(routing: NodeRouting, pools: readonly AddressPool[]): Promise<void> {
+    this.#routing = routing
+    this.#poolOf = poolFinder(pools)
+    this.#named = namedKinds(routing)
+    const limits = guardLimits(routing, pools)
+    this.#allowed = limits.allowed
+    this.#pacer.setRate(routing.limits.changesPerSecond, Date.now())
+    this.#speaker.setRouting(routing, limits.allowed)
+    // What the new limits refuse is no matter of what this node can serve.
+    for (const prefix of this.#guard.setLimits(limits))
+      this.#pacer.offer(prefix, this.#guard.accepted.get(prefix), true)
+    let count = 0
+    for (const [key, served] of this.#served) {
+      this.#plans.setService(key, vipFacts(served, this.#named))
+      count += 1
+      if (count % SLICE === 0) await setImmediate()
+    }
+    // The first round of all is whoever wrote the kernel's to ask for.
+    if (this.#hasBegun) await this.#update(new Map())
   }
 
   /** From now on every VIP is withdrawn, or none for this reason. */
@@ -218,6 +269,21 @@ export class Routing {
     clearTimeout(this.#timer)
     await this.#speaker.close()
   }
+}
+
+/** Nothing, to nobody. */
+const NO_ROUTING: NodeRouting = {
+  asn: 0,
+  routerId: '',
+  loopbacks: [],
+  podCidrs: [],
+  peers: [],
+  rules: [],
+  serviceNetworks: [],
+  limits: LIMITS_DEFAULT,
+  bmp: [],
+  gates: GATES_DEFAULT,
+  drain: DRAIN_DEFAULT,
 }
 
 /** KEP-1143: the Node takes no part in load balancing from outside. */

@@ -120,6 +120,13 @@ export class ServiceLoop {
     this.#rounds.request()
   }
 
+  /** What plans depend on beside the API server's objects is another one (pools). */
+  planAll(): void {
+    this.#dirty.planAll()
+    this.#options.observer.queued()
+    this.#rounds.request()
+  }
+
   async close(): Promise<void> {
     this.#nodes.close()
     this.#cidrs.close()

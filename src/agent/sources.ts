@@ -116,7 +116,7 @@ interface FollowOptions<T extends ApiObject, Row> {
 /** A kind that is not there is asked for again this seldom. */
 const ABSENT_RETRY_MS = 300_000
 
-function follow<T extends ApiObject, Row>(
+export function follow<T extends ApiObject, Row>(
   options: FollowOptions<T, Row>,
 ): { readonly watch: ListWatch<Row>; readonly synced: Promise<void> } {
   const { client, log, startDelayMs, resource, fieldSelector, project, table, isOptional = false } = options

@@ -10,7 +10,7 @@ import { anonymousMemoryBytes } from './metrics/readings.ts'
 export type AgentStatus = Awaited<ReturnType<typeof describeStatus>>
 
 export async function describeStatus(config: AgentConfig, parts: Parts) {
-  const { datapath, network, sources, routing } = parts
+  const { datapath, network, sources, routing, live } = parts
   const { uplinks, gateways, pods } = network.facts()
   const memory = datapath.memory()
   return {
@@ -58,6 +58,7 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     sysctls: parts.surroundings.sysctls,
     neighbours: parts.surroundings.neighbours,
     masquerade: parts.masquerade()?.status,
+    configuration: live.status(),
     routing: await routing.status(),
   }
 }

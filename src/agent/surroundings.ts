@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import type { Finding } from '../datapath/neighbours/finding.ts'
 import type { EventRecorder, InvolvedObject } from '../kube/events.ts'
 import type { PortRange } from './masquerade-rules.ts'
+import { nodeObject } from './report-problems.ts'
 import { kernelSysctls, type SysctlStatus, Sysctls } from './sysctls.ts'
 
 const ROUND_MS = 10_000
@@ -154,9 +155,4 @@ const REASONS: Readonly<Record<Finding['kind'], string>> = {
 function serviceObject(key: string): InvolvedObject {
   const [namespace = '', name = ''] = key.split('/')
   return { apiVersion: 'v1', kind: 'Service', namespace, name }
-}
-
-/** A Node has no namespace: its Events live in the default one. */
-function nodeObject(name: string): InvolvedObject {
-  return { apiVersion: 'v1', kind: 'Node', namespace: 'default', name }
 }

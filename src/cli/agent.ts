@@ -2,7 +2,6 @@
 
 import { setFlagsFromString } from 'node:v8'
 import { startAgent } from '../agent/agent.ts'
-import { loadConfig } from '../agent/config.ts'
 import type { Command } from './main.ts'
 import { parseOptions } from './options.ts'
 
@@ -34,7 +33,7 @@ export const agentCommand: Command = {
       return 2
     }
     setFlagsFromString(NEVER_COMPACT)
-    const agent = await startAgent(loadConfig(values.config))
+    const agent = await startAgent(values.config)
     const stopped = new Promise<void>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())
     })

@@ -33,9 +33,24 @@ export class AgentError extends Error {
 }
 
 /** Asks the agent of this node. Throws AgentError. */
-export async function askAgent<T>({ socket }: AgentOptions, path: string): Promise<T> {
+export function askAgent<T>(options: AgentOptions, path: string): Promise<T> {
+  return exchange<T>(options, { method: 'GET', path })
+}
+
+/** Tells the agent of this node to do something. Throws AgentError, with the agent's words where it refuses. */
+export function tellAgent<T>(options: AgentOptions, path: string, body = ''): Promise<T> {
+  return exchange<T>(options, { method: 'POST', path, body })
+}
+
+interface Asked {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly body?: string
+}
+
+async function exchange<T>({ socket }: AgentOptions, asked: Asked): Promise<T> {
   const socketPath = socket ?? process.env['WEIR_SOCKET'] ?? SOCKET_DEFAULT
-  const { status, body } = await get(socketPath, path).catch((error: NodeJS.ErrnoException) => {
+  const { status, body } = await send(socketPath, asked).catch((error: NodeJS.ErrnoException) => {
     throw new AgentError(
       'NO_AGENT',
       `no agent answers on ${socketPath} (${error.code ?? error.message}). Mend: run this on a node with a running agent, as root; --socket names another place, STATE_DIRECTORY/agent.sock`,
@@ -53,9 +68,10 @@ export function printAnswer<T>({ output }: AgentOptions, answer: T, asText: (ans
   process.stdout.write(output === 'json' ? `${JSON.stringify(answer, undefined, 2)}\n` : asText(answer))
 }
 
-function get(socketPath: string, path: string): Promise<{ status: number; body: string }> {
+function send(socketPath: string, what: Asked): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path, timeout: TIMEOUT_MS }, (response) => {
+    const { method, path } = what
+    const asked = request({ socketPath, method, path, timeout: TIMEOUT_MS }, (response) => {
       const parts: Buffer[] = []
       response.on('data', (part: Buffer) => parts.push(part))
       response.on('error', reject)
@@ -65,6 +81,6 @@ function get(socketPath: string, path: string): Promise<{ status: number; body: 
     })
     asked.on('timeout', () => asked.destroy(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)))
     asked.on('error', reject)
-    asked.end()
+    asked.end(what.body)
   })
 }

@@ -14,6 +14,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'run the node agent',
     load: async () => (await import('./agent.ts')).agentCommand,
   },
+  bgp: {
+    summary: "change this node's routing: diff, apply on trial, confirm, roll back",
+    load: async () => (await import('./bgp.ts')).bgpCommand,
+  },
   flow: {
     summary: "this node's connections and dropped packets",
     load: async () => (await import('./flow.ts')).flowCommand,

@@ -31,6 +31,7 @@ export const statusCommand: Command = {
 export function formatStatus(status: AgentStatus): string {
   const sections = [
     formatAgent(status),
+    formatConfiguration(status),
     formatUplinks(status),
     formatPrograms(status),
     formatSources(status),
@@ -54,6 +55,29 @@ function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory }: 
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,
     ...(allocatesAddresses ? ['Leader   gives out load-balancer addresses'] : []),
   ].join('\n')
+}
+
+/** Only what somebody should look at: a refusal, what waits for a restart, a trial, what is not followed. */
+function formatConfiguration({ configuration }: AgentStatus): string {
+  const { file, candidate, problems, sources } = configuration
+  const rows: string[][] = []
+  if (file.refused)
+    rows.push([
+      file.file,
+      `refused ${new Date(file.refused.atMs).toISOString()}, the last good stays: ${file.refused.message}`,
+    ])
+  if (file.waitForRestart.length > 0)
+    rows.push([file.file, `changed, and waits for a restart of the agent: ${file.waitForRestart.join(', ')}`])
+  if (candidate)
+    rows.push([
+      'candidate',
+      candidate.deadlineMs === undefined
+        ? "applied and confirmed: it stands over the file's routing until that changes, or 'weir bgp rollback'"
+        : `on trial until ${new Date(candidate.deadlineMs).toISOString()}: 'weir bgp confirm' keeps it`,
+    ])
+  for (const { source, state, detail } of sources) if (state === 'unused') rows.push([source, detail])
+  for (const { source, why } of problems) rows.push([source, why])
+  return rows.length === 0 ? '' : formatTable(['CONFIGURATION', 'WHAT'], rows)
 }
 
 /** `12 (10 established, 2 half open)` */

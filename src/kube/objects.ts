@@ -281,6 +281,11 @@ export interface Lease extends ApiObject {
   }
 }
 
+export interface Secret extends ApiObject {
+  /** Base64. */
+  data?: Record<string, string>
+}
+
 /** networking.k8s.io/v1: the ranges that ClusterIPs come from. */
 export interface ServiceCidr extends ApiObject {
   spec?: { cidrs?: string[] }
@@ -318,6 +323,7 @@ export const PODS: Resource<Pod> = core('pods', 'Pod')
 export const NAMESPACES: Resource<Namespace> = core('namespaces', 'Namespace', false)
 export const SERVICE_ACCOUNTS: Resource = core('serviceaccounts', 'ServiceAccount')
 export const EVENTS: Resource<Event> = core('events', 'Event')
+export const SECRETS: Resource<Secret> = core('secrets', 'Secret')
 export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   group: 'discovery.k8s.io',
   version: 'v1',

@@ -48,7 +48,7 @@ function refuser(reader: KubeRouterReader, source: string): Refuse {
 function readYaml(reader: KubeRouterReader): PeerEntry[] {
   let list: unknown
   try {
-    list = parseYaml(reader.text('peers') ?? '')
+    list = parseYaml(reader.text('peers') ?? '', { logLevel: 'error' })
   } catch {
     reader.refuse('peers', 'is not valid YAML')
     return []

@@ -68,6 +68,17 @@ const STATUS: AgentStatus = {
   sysctls: [],
   neighbours: [],
   masquerade: undefined,
+  configuration: {
+    file: {
+      file: '/etc/weir/agent.yaml',
+      takenAtMs: 0,
+      refused: { atMs: 0, message: "routing: unknown key 'pers'" },
+      waitForRestart: ['logLevel'],
+    },
+    candidate: { appliedAtMs: 0, deadlineMs: 60_000 },
+    sources: [{ source: 'cilium', state: 'unused', detail: 'CiliumBGPClusterConfig fabric (not followed)' }],
+    problems: [{ source: 'routing.peers[1]', why: "routing.peers[0] is named 'tor' too" }],
+  },
   routing: {} as never,
 }
 
@@ -84,6 +95,14 @@ const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   ],
   ['a table of fixed size', /^nodes +1 +16384 +0 % +0\.5 MiB$/m],
   ['refused flows', /^7 packets of new flows found no place\.$/m],
+  ['a refused configuration', /agent\.yaml +refused 1970-\S+, the last good stays: .*'pers'$/m],
+  ['what waits for a restart', /agent\.yaml +changed, and waits for a restart of the agent: logLevel$/m],
+  [
+    'a routing on trial',
+    /^candidate +on trial until 1970-01-01T00:01:00\.000Z: 'weir bgp confirm' keeps it$/m,
+  ],
+  ['a source that is not followed', /^cilium +CiliumBGPClusterConfig fabric \(not followed\)$/m],
+  ['what of the routing is not followed', /^routing\.peers\[1\] +routing\.peers\[0\] is named 'tor' too$/m],
   ['what the kernel lacks, and what is done', /^tcx +6\.6 +classifiers of clsact$/m],
 ]
 
@@ -96,9 +115,15 @@ t.test('status leaves out what there is nothing to say of', async (t) => {
   const text = formatStatus({
     ...STATUS,
     features: [],
+    configuration: {
+      file: { file: '/etc/weir/agent.yaml', takenAtMs: 0, refused: undefined, waitForRestart: [] },
+      candidate: undefined,
+      sources: [],
+      problems: [],
+    },
     flows: { swept: 0, refused: 0 } as AgentStatus['flows'],
   })
   t.match(text, /^Flows +not counted yet$/m)
   t.match(text, /every feature that is asked for/)
-  t.notMatch(text, /refused|ALSO HERE|SETTING/)
+  t.notMatch(text, /refused|ALSO HERE|SETTING|CONFIGURATION/)
 })

@@ -1,0 +1,254 @@
+// A configuration that is tried: `routing` and `pools` given over the local API instead of the file's, in force at once, and taken back by
+// itself unless confirmed in time, as on Junos. Its deadline lies in the state directory, so that an agent that dies in between still
+// keeps it. A confirmed candidate stays in force until the file itself says something new, or it is rolled back.
+
+import { createHash } from 'node:crypto'
+import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { type AgentConfig, ConfigError, checkDocument, readDocument } from './config.ts'
+import { keysThatWait, writeWhole } from './config-file.ts'
+
+const STATE_FILE = 'routing-candidate.json'
+const SOURCE = 'the candidate'
+
+/** Longer than anybody stays at the console, shorter than a weekend. */
+export const CONFIRM_MAX_MS = 24 * 3_600_000
+
+export interface Candidate {
+  /** YAML, `routing` and `pools` of which count. */
+  readonly text: string
+  readonly appliedAtMs: number
+  /** Undefined: confirmed. */
+  readonly deadlineMs?: number | undefined
+  /** The file it stands over. */
+  readonly fileDigest: string
+}
+
+/** What was in force before, so that a rollback of a candidate over a confirmed one restores that. */
+interface Kept {
+  readonly candidate: Candidate
+  readonly before?: Candidate | undefined
+}
+
+const candidateSchema = z.strictObject({
+  text: z.string(),
+  appliedAtMs: z.number(),
+  deadlineMs: z.number().optional(),
+  fileDigest: z.string(),
+})
+
+const keptSchema = z.strictObject({ candidate: candidateSchema, before: candidateSchema.optional() })
+
+export interface CandidateStatus {
+  readonly appliedAtMs: number
+  /** Undefined: it is confirmed. */
+  readonly deadlineMs: number | undefined
+}
+
+export interface ConfigCandidateOptions {
+  readonly stateDirectory: string
+  /** The file's last good configuration and text. */
+  readonly file: () => { readonly config: AgentConfig; readonly text: string }
+  /** Called whenever something else is in force, with the reason. */
+  readonly onChange: (config: AgentConfig, why: string) => void
+  readonly nowMs?: () => number
+}
+
+export class CandidateError extends Error {
+  readonly code: 'NOTHING_PENDING' | 'NEEDS_RESTART' | 'INVALID'
+  constructor(code: CandidateError['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+export class ConfigCandidate {
+  readonly #options: ConfigCandidateOptions
+  readonly #stateFile: string
+  #kept: Kept | undefined
+  #config: AgentConfig | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  /** Goes on with what an agent before had been given; too late to be confirmed, it is gone. */
+  constructor(options: ConfigCandidateOptions) {
+    this.#options = options
+    this.#stateFile = join(options.stateDirectory, STATE_FILE)
+    this.#kept = this.#read()
+    this.#settle()
+    this.#arm()
+  }
+
+  /** What is in force: the candidate, or the file's. */
+  get config(): AgentConfig {
+    return this.#config ?? this.#options.file().config
+  }
+
+  get status(): CandidateStatus | undefined {
+    if (this.#kept === undefined) return undefined
+    const { appliedAtMs, deadlineMs } = this.#kept.candidate
+    return { appliedAtMs, deadlineMs }
+  }
+
+  /** What a text would put in force. Throws CandidateError. */
+  check(text: string): AgentConfig {
+    const { config, text: fileText } = this.#options.file()
+    try {
+      const { base, next } = overlay(text, fileText)
+      const waiting = keysThatWait(base, next)
+      // What of the file itself waits for a restart is none of the candidate's.
+      if (waiting.length === 0) return { ...config, routing: next.routing, pools: next.pools }
+      throw new CandidateError(
+        'NEEDS_RESTART',
+        `${waiting.join(', ')} cannot be tried live; change the file and restart the agent`,
+      )
+    } catch (error) {
+      if (error instanceof ConfigError) throw new CandidateError('INVALID', error.message, error)
+      throw error
+    }
+  }
+
+  /** @param confirmWithinMs undefined: it stays without being confirmed */
+  apply(text: string, confirmWithinMs: number | undefined): AgentConfig {
+    const config = this.check(text)
+    const nowMs = this.#nowMs()
+    const candidate: Candidate = {
+      text,
+      appliedAtMs: nowMs,
+      ...(confirmWithinMs === undefined
+        ? {}
+        : { deadlineMs: nowMs + Math.min(confirmWithinMs, CONFIRM_MAX_MS) }),
+      fileDigest: digestOf(this.#options.file().text),
+    }
+    // Over an unconfirmed one: what was in force before that is what it comes back to.
+    const standing =
+      this.#kept?.candidate.deadlineMs === undefined ? this.#kept?.candidate : this.#kept.before
+    this.#keep({ candidate, ...(standing === undefined ? {} : { before: standing }) }, config, 'applied')
+    return config
+  }
+
+  /** Throws CandidateError where there is nothing to confirm. */
+  confirm(): void {
+    const kept = this.#kept
+    if (kept?.candidate.deadlineMs === undefined)
+      throw new CandidateError(
+        'NOTHING_PENDING',
+        'nothing waits to be confirmed: it was confirmed, rolled back, or never applied',
+      )
+    const { deadlineMs: _, ...candidate } = kept.candidate
+    this.#kept = { candidate, ...(kept.before === undefined ? {} : { before: kept.before }) }
+    this.#write()
+    this.#arm()
+  }
+
+  /** To what was in force before the last apply. Throws CandidateError where that is the file already. */
+  rollback(why = 'rolled back'): void {
+    const kept = this.#kept
+    if (kept === undefined)
+      throw new CandidateError('NOTHING_PENDING', 'the file is in force: there is nothing to roll back to')
+    this.#kept = kept.before === undefined ? undefined : { candidate: kept.before }
+    this.#settle()
+    this.#write()
+    this.#arm()
+    this.#options.onChange(this.config, why)
+  }
+
+  /** The file says something new: it has the last word. */
+  fileChanged(): void {
+    this.#kept = undefined
+    this.#config = undefined
+    this.#write()
+    this.#arm()
+    this.#options.onChange(this.config, 'the file changed')
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #keep(kept: Kept, config: AgentConfig, why: string): void {
+    this.#kept = kept
+    this.#config = config
+    // On disk before it is in force: an agent that dies with the node cut off must know the deadline.
+    this.#write()
+    this.#arm()
+    this.#options.onChange(config, why)
+  }
+
+  /** Drops what is too late, or stands over another file, or is refused by this version; back to what stood before it. */
+  #settle(): void {
+    for (;;) {
+      const candidate = this.#kept?.candidate
+      this.#config = undefined
+      if (candidate === undefined) return
+      const isLate = candidate.deadlineMs !== undefined && candidate.deadlineMs <= this.#nowMs()
+      const isOfFile = candidate.fileDigest === digestOf(this.#options.file().text)
+      if (!isLate && isOfFile) {
+        try {
+          this.#config = this.check(candidate.text)
+          return
+        } catch (error) {
+          if (!(error instanceof CandidateError)) throw error
+        }
+      }
+      const { before } = this.#kept ?? {}
+      this.#kept = before === undefined ? undefined : { candidate: before }
+      this.#write()
+    }
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const deadlineMs = this.#kept?.candidate.deadlineMs
+    if (deadlineMs === undefined) return
+    this.#timer = setTimeout(
+      () => this.rollback('not confirmed in time: rolled back'),
+      Math.max(0, deadlineMs - this.#nowMs()),
+    )
+  }
+
+  #read(): Kept | undefined {
+    try {
+      return keptSchema.parse(JSON.parse(readFileSync(this.#stateFile, 'utf8')))
+    } catch {
+      return undefined
+    }
+  }
+
+  #write(): void {
+    if (this.#kept === undefined) rmSync(this.#stateFile, { force: true })
+    else writeWhole(this.#stateFile, JSON.stringify(this.#kept))
+  }
+
+  #nowMs(): number {
+    return (this.#options.nowMs ?? Date.now)()
+  }
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+const LIVE_SECTIONS = ['routing', 'pools']
+
+/** The file's document with the candidate's `routing` and `pools`; a whole file will do, too. */
+function overlay(text: string, fileText: string): { base: AgentConfig; next: AgentConfig } {
+  const base = readDocument(fileText, 'the file')
+  const given = readDocument(text, SOURCE)
+  if (!isRecord(base) || !isRecord(given) || !LIVE_SECTIONS.some((key) => Object.hasOwn(given, key)))
+    throw new ConfigError(
+      'INVALID',
+      `${SOURCE} has neither routing nor pools: give the sections that should change`,
+    )
+  const gobgp = isRecord(base['routing']) ? base['routing']['gobgp'] : undefined
+  const routing = isRecord(given['routing']) ? { routing: { gobgp, ...given['routing'] } } : {}
+  return {
+    base: checkDocument(base, 'the file'),
+    next: checkDocument({ ...base, ...given, ...routing }, SOURCE),
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

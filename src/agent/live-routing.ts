@@ -1,0 +1,203 @@
+// Everything that makes this node's routing change while the agent runs: the file, a candidate on trial, Node objects, Cilium's kinds,
+// passwords. Whoever wants to know has `config` (its `routing` and `pools` are always those in force), `sources.current`, and onChange.
+
+import type { Logger } from 'pino'
+import type { KubeClient } from '../kube/client.ts'
+import type { EventRecorder } from '../kube/events.ts'
+import { FAMILIES, familyOf, type Prefix } from '../model/address.ts'
+import type { NodeRouting } from '../model/routing.ts'
+import type { RoutingProblem } from '../routing/sources/node-facts.ts'
+import { CiliumSources } from './cilium-sources.ts'
+import type { AgentConfig } from './config.ts'
+import { type CandidateStatus, ConfigCandidate } from './config-candidate.ts'
+import { ConfigFile, type ConfigFileStatus, type LoadedConfig } from './config-file.ts'
+import { ownIdentity } from './own-node.ts'
+import { nodeObject } from './report-problems.ts'
+import { RoutingSources, type RoutingSourcesStatus } from './routing-sources.ts'
+import { SecretStore } from './secrets.ts'
+import type { Sources } from './sources.ts'
+
+/** What Kubernetes takes for an Event's message, and some room. */
+const MESSAGE_MAX = 1000
+
+export interface ConfigInForceOptions {
+  readonly file: string
+  readonly loaded: LoadedConfig
+  readonly log: Logger
+}
+
+type Tell = (type: 'Normal' | 'Warning', reason: string, message: string) => void
+
+/** The configuration, before anything else is there to be told of its changes. */
+export class ConfigInForce {
+  readonly file: ConfigFile
+  readonly candidate: ConfigCandidate
+  /** `routing` and `pools` are those in force whenever they are read; the rest is as the agent started. */
+  readonly config: AgentConfig
+  readonly #listeners = new Set<() => void>()
+  #tell: Tell = () => {}
+
+  /** The state directory must be there. */
+  constructor({ file, loaded, log }: ConfigInForceOptions) {
+    const tell: Tell = (type, reason, message) => this.#tell(type, reason, message)
+    this.file = new ConfigFile({
+      file,
+      loaded,
+      onTaken: () => {
+        log.info({ file }, 'the configuration changed; routing and pools are taken live')
+        this.candidate.fileChanged()
+      },
+      onRefused: ({ message }) => {
+        log.error({ file }, `${message}\nthe last good configuration stays in force`)
+        tell('Warning', 'ConfigRefused', `${message}\nThe last good configuration stays in force`)
+      },
+      onWaiting: (keys) => {
+        const text = `${file}: changes of ${keys.join(', ')} wait for a restart of the agent`
+        log.warn({ file }, text)
+        tell('Warning', 'ConfigNeedsRestart', text)
+      },
+    })
+    this.candidate = new ConfigCandidate({
+      stateDirectory: loaded.config.stateDirectory,
+      file: () => ({ config: this.file.current, text: this.file.text }),
+      onChange: (_, why) => {
+        log.info({ why }, 'another routing is in force')
+        tell('Normal', 'RoutingChanged', `The routing of this node is another one: ${why}`)
+        for (const listener of this.#listeners) listener()
+      },
+    })
+    const { candidate } = this
+    this.config = {
+      ...loaded.config,
+      get routing() {
+        return candidate.config.routing
+      },
+      get pools() {
+        return candidate.config.pools
+      },
+    }
+    const { refused } = loaded
+    if (refused) log.error({ file }, `${refused.message}\nstarted with the last good configuration`)
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener)
+  }
+
+  /** Events need a client, which comes later. */
+  tellBy(tell: Tell): void {
+    this.#tell = tell
+    const { refused } = this.file.status
+    if (refused)
+      tell('Warning', 'ConfigRefused', `${refused.message}\nThe last good configuration stays in force`)
+  }
+
+  close(): void {
+    this.file.close()
+    this.candidate.close()
+  }
+}
+
+export interface LiveRoutingOptions {
+  readonly inForce: ConfigInForce
+  readonly client: KubeClient
+  readonly events: Pick<EventRecorder, 'record'>
+  readonly sources: Pick<Sources, 'nodes'>
+  readonly startDelayMs: number
+  readonly log: Logger
+}
+
+export interface LiveRoutingStatus extends RoutingSourcesStatus {
+  readonly file: ConfigFileStatus
+  readonly candidate: CandidateStatus | undefined
+}
+
+export class LiveRouting {
+  readonly sources: RoutingSources
+  readonly secrets: SecretStore
+  readonly #inForce: ConfigInForce
+  readonly #cilium: CiliumSources
+  readonly #tunnelEnds: string
+  readonly #onSecret = new Set<() => void>()
+
+  constructor({ inForce, client, events, sources, startDelayMs, log }: LiveRoutingOptions) {
+    const { config } = inForce
+    const { nodeName, stateDirectory } = config
+    const tell: Tell = (type, reason, message) =>
+      events.record(nodeObject(nodeName), type, reason, message.slice(0, MESSAGE_MAX))
+    this.#inForce = inForce
+    inForce.tellBy(tell)
+    this.#tunnelEnds = tunnelEnds(ownIdentity(config).loopbacks)
+    this.#cilium = new CiliumSources({ client, log, startDelayMs })
+    this.#followCilium()
+    this.secrets = new SecretStore({
+      client,
+      log,
+      onChange: () => {
+        for (const listener of this.#onSecret) listener()
+      },
+    })
+    this.sources = new RoutingSources({
+      nodeName,
+      stateDirectory,
+      config: () => config,
+      nodes: sources.nodes,
+      cilium: () => this.#cilium.objects,
+      ciliumReaders: this.#cilium.readers(),
+      onProblem: ({ source, why }: RoutingProblem) => {
+        log.warn({ source }, `routing: ${source}: ${why}`)
+        tell('Warning', 'RoutingProblem', `${source}: ${why}`)
+      },
+    })
+    this.#followSecrets(this.sources.current)
+    this.sources.onChange((routing) => this.#followSecrets(routing))
+    inForce.onChange(() => {
+      this.#followCilium()
+      this.sources.configChanged()
+    })
+  }
+
+  /** Resolves once Cilium's objects are known, where they are followed. */
+  get synced(): Promise<void> {
+    return this.#cilium.synced
+  }
+
+  /** A Secret with a password is another one. */
+  onSecret(listener: () => void): void {
+    this.#onSecret.add(listener)
+  }
+
+  status(): LiveRoutingStatus {
+    const { file, candidate } = this.#inForce
+    const { status } = file
+    const isMoved = tunnelEnds(this.sources.current?.loopbacks ?? []) !== this.#tunnelEnds
+    return {
+      ...this.sources.status(),
+      file: isMoved
+        ? { ...status, waitForRestart: [...status.waitForRestart, 'routing.loopbacks (where tunnels end)'] }
+        : status,
+      candidate: candidate.status,
+    }
+  }
+
+  close(): void {
+    this.#inForce.close()
+    this.sources.close()
+    this.#cilium.close()
+    this.secrets.close()
+  }
+
+  #followCilium(): void {
+    if (this.#inForce.config.routing.sources.cilium.enabled) this.#cilium.followAll()
+  }
+
+  #followSecrets(routing: NodeRouting | undefined): void {
+    const peers = routing?.peers ?? []
+    this.secrets.follow(peers.flatMap(({ password }) => (password?.kind === 'secret' ? [password] : [])))
+  }
+}
+
+/** The first loopback of each family. */
+function tunnelEnds(loopbacks: readonly Prefix[]): string {
+  return FAMILIES.map((family) => loopbacks.find((prefix) => familyOf(prefix) === family) ?? '').join()
+}

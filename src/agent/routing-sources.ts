@@ -1,0 +1,177 @@
+// Where this node's routing comes from, live: the configuration in force, the Node objects and Cilium's kinds → one NodeRouting, told
+// when it differs. What of them is not followed is in the status.
+
+import type { CiliumObjects } from '../model/cilium.ts'
+import type { NodeRouting } from '../model/routing.ts'
+import type { Node } from '../model/service.ts'
+import { ciliumPart, configsOf } from '../routing/sources/cilium.ts'
+import type { FilePool, FileRouting } from '../routing/sources/file.ts'
+import { kubeRouterPart } from '../routing/sources/kube-router.ts'
+import { KUBE_ROUTER_PREFIX } from '../routing/sources/kube-router-reader.ts'
+import { type MergedRouting, mergeRouting } from '../routing/sources/merge.ts'
+import type { NodeFacts, RoutingPart, RoutingProblem, SourceName } from '../routing/sources/node-facts.ts'
+import { equalRows } from '../tables/equal-rows.ts'
+import type { ChangeReader, Table } from '../tables/table.ts'
+import { unknownNode } from './node-routing.ts'
+import { rememberedNode, rememberNode } from './own-node.ts'
+
+/** Objects that change together come together. */
+const SETTLE_MS = 20
+
+/** What of the configuration counts. */
+interface LiveConfig {
+  readonly routing: FileRouting
+  readonly pools: readonly FilePool[]
+}
+
+export interface RoutingSourcesOptions {
+  readonly nodeName: string
+  readonly stateDirectory: string
+  readonly config: () => LiveConfig
+  readonly nodes: Table<Node>
+  readonly cilium: () => CiliumObjects
+  /** Changes of Cilium's objects. */
+  readonly ciliumReaders: readonly ChangeReader[]
+  readonly onProblem: (problem: RoutingProblem) => void
+}
+
+export type RoutingListener = (routing: NodeRouting, pools: readonly FilePool[]) => void
+
+export interface SourceStatus {
+  readonly source: SourceName
+  /** `unused`: it says something, and is not enabled. */
+  readonly state: 'followed' | 'off' | 'unused'
+  readonly detail: string
+}
+
+export interface RoutingSourcesStatus {
+  readonly sources: readonly SourceStatus[]
+  readonly problems: readonly RoutingProblem[]
+}
+
+export class RoutingSources {
+  readonly #options: RoutingSourcesOptions
+  readonly #readers: readonly ChangeReader[]
+  readonly #listeners = new Set<RoutingListener>()
+  #timer: NodeJS.Timeout | undefined
+  #self: Node
+  #merged: MergedRouting
+  /** The last that said enough. */
+  #current: NodeRouting | undefined
+  #pools: readonly FilePool[]
+
+  constructor(options: RoutingSourcesOptions) {
+    this.#options = options
+    this.#self = rememberedNode(options.stateDirectory, options.nodeName) ?? unknownNode(options.nodeName)
+    this.#pools = options.config().pools
+    this.#merged = this.plan(options.config())
+    this.#current = this.#merged.routing
+    this.#readers = [options.nodes.reader(), ...options.ciliumReaders]
+    for (const reader of this.#readers) reader.onChange(() => this.#lookSoon())
+  }
+
+  /** Undefined: no source has given this node an AS number yet. */
+  get current(): NodeRouting | undefined {
+    return this.#current
+  }
+
+  get pools(): readonly FilePool[] {
+    return this.#pools
+  }
+
+  /** Told of every change from now on. */
+  onChange(listener: RoutingListener): void {
+    this.#listeners.add(listener)
+  }
+
+  /** What the routing is under another configuration, with the objects as they are now. */
+  plan({ routing, pools }: LiveConfig): MergedRouting {
+    const facts = this.#facts()
+    const { kubeRouter, cilium } = routing.sources
+    const others: RoutingPart[] = []
+    if (kubeRouter.enabled) others.push(kubeRouterPart(kubeRouter, facts))
+    if (cilium.enabled) others.push(ciliumPart(cilium, this.#options.cilium(), facts))
+    return mergeRouting({ file: routing, pools, facts, others })
+  }
+
+  /** The configuration in force is another one. */
+  configChanged(): void {
+    this.#look()
+  }
+
+  status(): RoutingSourcesStatus {
+    const { sources } = this.#options.config().routing
+    return {
+      sources: [
+        { source: 'file', state: 'followed', detail: 'routing' },
+        this.#kubeRouterStatus(sources.kubeRouter.enabled),
+        this.#ciliumStatus(sources.cilium.enabled),
+      ],
+      problems: this.#merged.problems,
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    for (const reader of this.#readers) reader.close()
+  }
+
+  #lookSoon(): void {
+    this.#timer ??= setTimeout(() => this.#look(), SETTLE_MS)
+  }
+
+  #look(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    for (const reader of this.#readers) reader.take()
+    this.#noteSelf()
+    const { config, onProblem } = this.#options
+    const before = this.#merged
+    const poolsBefore = this.#pools
+    this.#pools = config().pools
+    this.#merged = this.plan(config())
+    for (const problem of this.#merged.problems)
+      if (!before.problems.some((one) => equalRows(one, problem))) onProblem(problem)
+    const { routing } = this.#merged
+    if (routing === undefined) return
+    if (equalRows(this.#current, routing) && equalRows(poolsBefore, this.#pools)) return
+    this.#current = routing
+    for (const listener of this.#listeners) listener(routing, this.#pools)
+  }
+
+  /** While its Node object is away, the node is what it was. */
+  #noteSelf(): void {
+    const { nodes, nodeName, stateDirectory } = this.#options
+    const self = nodes.get(nodeName)
+    if (self === undefined || equalRows(self, this.#self)) return
+    this.#self = self
+    rememberNode(stateDirectory, self)
+  }
+
+  #facts(): NodeFacts {
+    const { nodes, nodeName } = this.#options
+    const others = [...nodes.values()].filter(({ name }) => name !== nodeName)
+    return { self: this.#self, others: others.sort((a, b) => (a.name < b.name ? -1 : 1)) }
+  }
+
+  #kubeRouterStatus(isEnabled: boolean): SourceStatus {
+    const found = Object.keys(this.#self.annotations).filter((key) => key.startsWith(KUBE_ROUTER_PREFIX))
+    const detail = found.length === 0 ? 'no annotation of kube-router on this node' : found.join(', ')
+    if (isEnabled) return { source: 'kube-router', state: 'followed', detail }
+    if (found.length === 0) return { source: 'kube-router', state: 'off', detail }
+    const mend = 'not followed: set routing.sources.kubeRouter.enabled if Weir takes over from kube-router'
+    return { source: 'kube-router', state: 'unused', detail: `${detail} (${mend})` }
+  }
+
+  #ciliumStatus(isEnabled: boolean): SourceStatus {
+    const found = configsOf(this.#options.cilium().clusterConfigs, this.#self).map(({ name }) => name)
+    const detail =
+      found.length === 0
+        ? 'no CiliumBGPClusterConfig selects this node'
+        : `CiliumBGPClusterConfig ${found.join(', ')}`
+    if (isEnabled) return { source: 'cilium', state: 'followed', detail }
+    if (found.length === 0) return { source: 'cilium', state: 'off', detail }
+    const mend = "not followed: set routing.sources.cilium.enabled if Weir takes over from Cilium's agent"
+    return { source: 'cilium', state: 'unused', detail: `${detail} (${mend})` }
+  }
+}

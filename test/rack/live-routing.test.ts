@@ -1,0 +1,361 @@
+// Routing that changes under a running agent, as both routers see it: the file, a refused file, a trial that nobody confirms, one whose
+// agent dies, one that is confirmed; peers that follow the labels of the Node; a password from a Secret; kube-router's and Cilium's word.
+// What is asserted is read from the routers' own tables.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import t, { type Test } from 'tap'
+import { parse, stringify } from 'yaml'
+import { startAgent, WEIR } from '../../src/sandbox/nodes.ts'
+import { findProcess } from '../../src/sandbox/process.ts'
+import { routerCommand } from '../../src/sandbox/routers.ts'
+import { Bed } from './conformance/bed.ts'
+
+t.setTimeout(290_000)
+/** FRR, and BIRD. */
+const FRR = 'tor1'
+const BIRD = 'tor2'
+
+const bed = await Bed.up({ name: 'liverouting', nodes: 2 })
+t.teardown(() => bed.down())
+
+const node = bed.rack.plan.nodes[0]
+if (node === undefined) throw new Error('a rack has nodes')
+const host = bed.rack.host(node.name)
+const file = `${host.directory}/agent.yaml`
+const original = parse(readFileSync(file, 'utf8')) as { routing: Record<string, unknown> }
+const podCidr = node.podCidr.ipv4
+const [toFrr, toBird] = node.uplinks
+const frrAddress = toFrr?.peer.ipv4 ?? ''
+const birdAddress = toBird?.peer.ipv4 ?? ''
+/** This node's ends of the links. */
+const ownToFrr = toFrr?.local.ipv4 ?? ''
+const ownToBird = toBird?.local.ipv4 ?? ''
+
+/** Sessions as the rack has them, for IPv4 alone. */
+const peers = [
+  { name: 'frr', address: frrAddress, asn: toFrr?.torAsn, localAddress: ownToFrr },
+  { name: 'bird', address: birdAddress, asn: toBird?.torAsn, localAddress: ownToBird },
+]
+
+function writeFile(routing: Record<string, unknown>): void {
+  const { gobgp, asn, routerId, loopbacks, podCidrs } = original.routing
+  const whole = { ...original, routing: { gobgp, asn, routerId, loopbacks, podCidrs, peers, ...routing } }
+  // As an editor does: truncated and written.
+  writeFileSync(file, stringify(JSON.parse(JSON.stringify(whole))))
+}
+
+/** The pods' network with one community, and nothing else. */
+const announce = (community: string, more: Record<string, unknown> = {}) => [
+  { kinds: ['podCIDR'], attributes: { communities: [community], ...more } },
+]
+
+interface FrrPath {
+  readonly peer?: { readonly peerId?: string }
+  readonly community?: { readonly string?: string }
+  readonly metric?: number
+}
+
+async function vtysh(...commands: readonly string[]): Promise<string> {
+  const argv = ['vtysh', ...commands.flatMap((command) => ['-c', command])]
+  return (await bed.run(FRR, routerCommand(bed.rack.host(FRR), argv))).stdout
+}
+
+/** The community on the node's own path; '' for a path without, undefined for no path. */
+async function seenByFrr(): Promise<string | undefined> {
+  const text = await vtysh(`show bgp ipv4 unicast ${podCidr} json`)
+  const { paths = [] } = JSON.parse(text || '{}') as { paths?: readonly FrrPath[] }
+  const path = paths.find(({ peer }) => peer?.peerId === ownToFrr)
+  return path && (path.community?.string ?? '')
+}
+
+async function birdc(command: string): Promise<string> {
+  const argv = routerCommand(bed.rack.host(BIRD), ['birdc', ...command.split(' ')])
+  return (await bed.run(BIRD, argv)).stdout
+}
+
+async function seenByBird(): Promise<string | undefined> {
+  const paths = (await birdc(`show route all for ${podCidr}`)).split(/\n(?=\S* +unicast)/)
+  const path = paths.find((text) => text.includes(`BGP.next_hop: ${ownToBird}`))
+  if (path === undefined) return undefined
+  const [, left = '', right = ''] = /BGP\.community: \((\d+),(\d+)\)/.exec(path) ?? []
+  return left === '' ? '' : `${left}:${right}`
+}
+
+/** How often FRR's session with the node came up. */
+async function establishments(): Promise<number> {
+  const answer = JSON.parse((await vtysh(`show bgp neighbors ${ownToFrr} json`)) || '{}') as Record<
+    string,
+    { connectionsEstablished?: number; bgpState?: string }
+  >
+  return answer[ownToFrr]?.connectionsEstablished ?? 0
+}
+
+async function birdIsEstablished(): Promise<boolean> {
+  const text = await birdc('show protocols all')
+  const mine = text.split(/\n\n/).find((one) => one.includes(`Neighbor address: ${ownToBird}`))
+  return /BGP state: +Established/.test(mine ?? '')
+}
+
+async function bothSee(community: string | undefined): Promise<void> {
+  await bed.until(`both routers to see ${community}`, async () => {
+    const seen = await Promise.all([seenByFrr(), seenByBird()])
+    return seen.every((one) => one === community)
+  })
+}
+
+function weir(args: readonly string[], input?: string) {
+  const argv = [process.execPath, WEIR, ...args, '--socket', `${host.directory}/agent.sock`]
+  if (input === undefined) return bed.run('node1', argv)
+  const candidate = `${host.directory}/candidate.yaml`
+  writeFileSync(candidate, input)
+  return bed.run('node1', [...argv, '-f', candidate])
+}
+
+async function killAgent(): Promise<void> {
+  const agent = findProcess(`${host.directory}/agent.pid`)
+  if (agent) process.kill(agent.pid, 'SIGKILL')
+  await bed.until(
+    'the agent to be gone',
+    async () => findProcess(`${host.directory}/agent.pid`) === undefined,
+  )
+}
+
+async function restartAgent(): Promise<void> {
+  if (node) await startAgent(bed.rack, node)
+  await bed.until(
+    'it to have synced',
+    async () => (await bed.agent<{ synced: boolean }>('node1', '/v1/status')).synced,
+  )
+}
+
+interface Status {
+  readonly configuration: {
+    readonly file: {
+      readonly refused?: { readonly message: string }
+      readonly waitForRestart: readonly string[]
+    }
+    readonly candidate?: { readonly deadlineMs?: number }
+    readonly problems: readonly { readonly source: string; readonly why: string }[]
+  }
+}
+
+const configuration = async () => (await bed.agent<Status>('node1', '/v1/status')).configuration
+
+async function expectEvent(t: Test, reason: string, message: RegExp): Promise<void> {
+  await bed.until(`an Event ${reason}`, async () => {
+    const { items } = await bed.get<{ items: { reason: string; message: string }[] }>('events')
+    return items.some((one) => one.reason === reason && message.test(one.message))
+  })
+  t.pass(`an Event ${reason} tells of it`)
+}
+
+t.test('a change of the file reaches both routers, and no session notices', async (t) => {
+  writeFile({ announce: announce('65101:100', { med: 7 }) })
+  await bothSee('65101:100')
+  const before = await establishments()
+  writeFile({ announce: announce('65101:101') })
+  await bothSee('65101:101')
+  t.equal(await establishments(), before, 'attributes bounce no session')
+})
+
+t.test('a refused file changes nothing', async (t) => {
+  writeFile({ announce: announce('65101:102'), pers: [] })
+  await bed.until('the refusal', async () => (await configuration()).file.refused !== undefined)
+  t.match(
+    (await configuration()).file.refused?.message,
+    /routing: unknown key 'pers' \(did you mean 'peers'\?\)/,
+  )
+  t.match((await weir(['status'])).stdout, /refused .*last good stays/)
+  await expectEvent(t, 'ConfigRefused', /pers/)
+  await bothSee('65101:101')
+  await killAgent()
+  await restartAgent()
+  await bothSee('65101:101')
+  t.match((await configuration()).file.refused?.message, /pers/, 'also for the next agent')
+  writeFile({ announce: announce('65101:101') })
+  await bed.until('the mended file', async () => (await configuration()).file.refused === undefined)
+})
+
+const candidate = (community: string) =>
+  stringify({ routing: { ...original.routing, peers, announce: announce(community) } })
+
+t.test('a trial: seen before it acts, in force at once, rolled back by itself', async (t) => {
+  const diff = await weir(['bgp', 'diff'], candidate('65101:200'))
+  t.equal(diff.status, 1, 'as diff(1) says that there are differences')
+  t.match(diff.stdout, new RegExp(`~ ${podCidr} +65101:101 → 65101:200 +pods of this node`))
+  t.match(diff.stdout, /frr \(.*\): its session stays as it is/)
+  await bothSee('65101:101')
+  const applied = await weir(['bgp', 'apply', '--confirm', '5s'], candidate('65101:200'))
+  t.match(applied, { status: 0, stdout: /on trial until/ })
+  await bothSee('65101:200')
+  await bothSee('65101:101')
+  t.equal((await configuration()).candidate, undefined)
+  t.match(await weir(['bgp', 'confirm']), { status: 1, stderr: /nothing waits to be confirmed/ })
+  t.match(await weir(['bgp', 'apply'], 'routing: { pers: [] }'), {
+    status: 1,
+    stderr: /did you mean 'peers'/,
+  })
+})
+
+t.test('a trial whose agent dies is rolled back by the next one', async (t) => {
+  await weir(['bgp', 'apply', '--confirm', '12s'], candidate('65101:201'))
+  await bothSee('65101:201')
+  await killAgent()
+  await restartAgent()
+  t.equal(await seenByFrr(), '65101:201', 'the deadline is the one that was given')
+  await bothSee('65101:101')
+})
+
+t.test('confirmed, it stays, also for the next agent; rolled back, the file counts', async (t) => {
+  await weir(['bgp', 'apply', '--confirm', '60s'], candidate('65101:202'))
+  t.match(await weir(['bgp', 'confirm']), { status: 0 })
+  await killAgent()
+  await restartAgent()
+  await bothSee('65101:202')
+  t.match(await weir(['bgp', 'rollback']), { status: 0 })
+  await bothSee('65101:101')
+})
+
+t.test('peers follow the labels of the Node; the other session does not notice', async (t) => {
+  const before = await establishments()
+  const [frr, bird] = peers
+  writeFile({
+    announce: announce('65101:101'),
+    peers: [frr, { ...bird, nodeSelector: { matchLabels: { uplink: 'both' } } }],
+  })
+  await bed.until('the session with BIRD to end', async () => !(await birdIsEstablished()))
+  await bed.kubectl('label', 'node', 'node1', 'uplink=both')
+  await bed.until('it to come back', birdIsEstablished)
+  await bothSee('65101:101')
+  t.equal(await establishments(), before)
+})
+
+t.test('a password from a Secret, and its change', async (t) => {
+  const frrAsn = String(toFrr?.torAsn)
+  const setPassword = (text: string) =>
+    vtysh('configure terminal', `router bgp ${frrAsn}`, `neighbor ${ownToFrr} password ${text}`)
+  const secret = (text: string) => ({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'tor-password', namespace: 'kube-system' },
+    data: { password: Buffer.from(text).toString('base64') },
+  })
+  const [frr, bird] = peers
+  await setPassword('first')
+  await bed.until('no path without the password', async () => (await seenByFrr()) === undefined)
+  await bed.apply(secret('first'))
+  writeFile({
+    announce: announce('65101:101'),
+    peers: [{ ...frr, password: { secret: { name: 'tor-password' } } }, bird],
+  })
+  await bothSee('65101:101')
+  await setPassword('second')
+  await bed.until('no path with the old password', async () => (await seenByFrr()) === undefined)
+  await bed.apply(secret('second'))
+  await bothSee('65101:101')
+  const status = JSON.stringify(await bed.agent('node1', '/v1/status'))
+  t.notMatch(status, /first|c2Vjb25k/, 'passwords are told nowhere')
+  await vtysh('configure terminal', `router bgp ${frrAsn}`, `no neighbor ${ownToFrr} password`)
+  writeFile({ announce: announce('65101:101') })
+  await bothSee('65101:101')
+})
+
+t.test("kube-router's annotations are followed, live", async (t) => {
+  const list = peers.map(({ address, asn, localAddress }) => ({
+    remoteip: address,
+    remoteasn: asn,
+    localip: localAddress,
+  }))
+  const annotate = (community: string) =>
+    bed.kubectl(
+      ...['annotate', 'node', 'node1', '--overwrite'],
+      `kube-router.io/node.asn=${original.routing['asn']}`,
+      `kube-router.io/peers=${stringify(list)}`,
+      `kube-router.io/node.bgp.communities=${community}`,
+    )
+  await annotate('65101:300')
+  const kubeRouter = { enabled: true, nodesFullMesh: false, enableIbgp: false }
+  writeFile({ asn: undefined, peers: [], sources: { kubeRouter } })
+  await bothSee('65101:300')
+  await annotate('65101:301')
+  await bothSee('65101:301')
+  t.strictSame((await configuration()).problems, [])
+})
+
+function crd(kind: string): Record<string, unknown> {
+  const plural = `${kind.toLowerCase()}s`
+  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } }
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.cilium.io` },
+    spec: {
+      group: 'cilium.io',
+      scope: 'Cluster',
+      names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` },
+      versions: [{ name: 'v2', served: true, storage: true, schema, subresources: { status: {} } }],
+    },
+  }
+}
+
+t.test("Cilium's kinds are followed, live", async (t) => {
+  const kinds = [
+    'CiliumBGPClusterConfig',
+    'CiliumBGPPeerConfig',
+    'CiliumBGPAdvertisement',
+    'CiliumBGPNodeConfigOverride',
+  ]
+  await bed.apply(...kinds.map(crd))
+  const object = (kind: string, name: string, spec: object, labels = {}) => ({
+    apiVersion: 'cilium.io/v2',
+    kind,
+    metadata: { name, labels },
+    spec,
+  })
+  const advertisement = (community: string) =>
+    object(
+      'CiliumBGPAdvertisement',
+      'pods',
+      {
+        advertisements: [
+          { advertisementType: 'PodCIDR', attributes: { communities: { standard: [community] } } },
+        ],
+      },
+      { advertise: 'bgp' },
+    )
+  await bed.until('the kinds to be served', () =>
+    bed
+      .apply(
+        object('CiliumBGPClusterConfig', 'fabric', {
+          nodeSelector: { matchLabels: { uplink: 'both' } },
+          bgpInstances: [
+            {
+              name: 'main',
+              localASN: original.routing['asn'],
+              peers: peers.map(({ name, address, asn }) => ({
+                ...{ name, peerAddress: address, peerASN: asn },
+                peerConfigRef: { name: 'tor' },
+              })),
+            },
+          ],
+        }),
+        object('CiliumBGPPeerConfig', 'tor', {
+          timers: { connectRetryTimeSeconds: 5, holdTimeSeconds: 9, keepAliveTimeSeconds: 3 },
+          families: [{ afi: 'ipv4', safi: 'unicast', advertisements: { matchLabels: { advertise: 'bgp' } } }],
+        }),
+        advertisement('65101:400'),
+      )
+      .then(
+        () => true,
+        () => false,
+      ),
+  )
+  await bed.kubectl('annotate', 'node', 'node1', 'kube-router.io/peers-')
+  writeFile({ asn: undefined, peers: [], sources: { cilium: { enabled: true } } })
+  await killAgent()
+  await restartAgent()
+  await bothSee('65101:400')
+  await bed.apply(advertisement('65101:401'))
+  await bothSee('65101:401')
+  t.strictSame((await configuration()).problems, [])
+})
