@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type GobgpClient, GobgpError, type Path, type Peer } from '../../bgp/client/gobgp-grpc-client.ts'
 import { type Family, familyOf, type Prefix } from '../model/address.ts'
 import type { AllowedPrefix, Announcement } from '../model/announcement.ts'
-import type { BmpStation, DrainMark, NodeRouting } from '../model/routing.ts'
+import type { BgpPeer, BmpStation, DrainMark, NodeRouting } from '../model/routing.ts'
 import { ensurePolicy, narrowPolicy } from './apply-policy.ts'
 import { CLASSES_MAX, type ExportClass, ExportClassifier } from './export-classes.ts'
 import { checkDaemon, type DaemonHost, guestPeers, mayAnnounce } from './hosts.ts'
@@ -47,6 +47,7 @@ export class DaemonMirror {
   #classifier = new ExportClassifier(new Map(), false)
   #peers: readonly PlannedPeer[] = []
   #policyPeers: readonly PolicyPeer[] = []
+  #configured: readonly BgpPeer[] = []
   #links: LinkView | undefined
   readonly #paths = new Map<Prefix, Path>()
   readonly #markerOf = new Map<Prefix, string>()
@@ -87,6 +88,14 @@ export class DaemonMirror {
   /** Why a prefix is not told to gobgpd though it may leave. */
   leftOut(prefix: Prefix): string | undefined {
     return this.#leftOut.get(prefix)?.text
+  }
+
+  /** What the configuration calls a peer of gobgpd; a host's own peers may have no name there. */
+  describe(address: string): { readonly name: string; readonly source: string } {
+    const found =
+      this.#peers.find((planned) => planned.address === address)?.peer ??
+      this.#configured.find(({ remote }) => remote.kind === 'address' && remote.address === address)
+    return found ?? { name: address, source: address }
   }
 
   /** How many prefixes of a family the peer should get. */
@@ -162,6 +171,7 @@ export class DaemonMirror {
       client.listOwnPaths('ipv6'),
     ])
     this.#links = links
+    this.#configured = wanted.routing.peers
     if (present.length === 0) this.#isRestarting = true
     this.#takeInstalled([...ipv4, ...ipv6])
     if (host === 'kube-router') {

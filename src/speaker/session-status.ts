@@ -28,13 +28,11 @@ export function sessionStatus(
   watch: SessionWatch,
   nowMs: number,
 ): SessionStatus {
-  const planned = mirror.peers.find(({ address }) => address === status.address)
+  const { name, source } = mirror.describe(status.address)
   const wanted = {
     ipv4: mirror.wantedFor(status.address, 'ipv4'),
     ipv6: mirror.wantedFor(status.address, 'ipv6'),
   }
-  const name = planned?.peer.name ?? status.address
-  const source = planned?.peer.source ?? status.address
   const problems: SpeakerProblem[] = []
   const diagnosis = status.session === 'established' ? undefined : watch.diagnosis(status.address)
   if (diagnosis !== undefined)
