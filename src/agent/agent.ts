@@ -124,7 +124,9 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
   late.surroundings = surroundings
   const served = servedFamilies(ground)
   const routing = new Routing({
+    nodeName: config.nodeName,
     gobgp: config.routing.gobgp,
+    mode: config.routing.mode,
     routing: live.sources.current,
     pools: live.sources.pools,
     readPassword: passwordReader((namespace, name, key) => live.secrets.read(namespace, name, key)),

@@ -139,6 +139,8 @@ const cilium = z.strictObject({
 export const routingSchema = z
   .strictObject({
     gobgp: z.string().regex(/^(unix:\/|[^/]+:\d+$)/, 'is neither unix:///path nor host:port'),
+    /** `kube-router`: that gobgpd is kube-router's, and we are a guest there. */
+    mode: z.enum(['own', 'kube-router']).default('own'),
     asn: asn.optional(),
     routerId: routerId.optional(),
     /** Per family. */

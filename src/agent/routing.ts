@@ -13,12 +13,8 @@ import { ChangePacer } from '../routing/change-pacer.ts'
 import { AnnouncementGuard, type GuardLimits } from '../routing/guard.ts'
 import { planNode, type VipContext } from '../routing/plan-announcements.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
-import { readTcpFacts } from '../speaker/authentication.ts'
-import { kernelRoutes } from '../speaker/kernel-routes.ts'
-import { readLinks } from '../speaker/links.ts'
-import type { PasswordReader } from '../speaker/passwords.ts'
-import { createSpeaker, type Speaker, type SpeakerStatus } from '../speaker/speaker.ts'
-import type { Netlink } from '../sys/node-netlink/netlink.ts'
+import type { Speaker, SpeakerStatus } from '../speaker/speaker.ts'
+import { makeSpeaker, type SpeakerParts } from './make-speaker.ts'
 import { previewAnnouncements } from './preview.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
 import type { ServedService } from './service-loop.ts'
@@ -27,21 +23,15 @@ import { type NamedKinds, namedKinds, vipFacts } from './vip-facts.ts'
 /** Services, or VIPs, worked on at a stretch: some milliseconds. */
 const SLICE = 500
 
-export interface RoutingOptions extends RefusalReporter {
-  /** gobgpd's address. */
-  readonly gobgp: string
+export interface RoutingOptions extends RefusalReporter, SpeakerParts {
   /** Undefined: not known yet, and nothing is told before setRouting. */
   readonly routing: NodeRouting | undefined
   readonly pools: readonly AddressPool[]
-  readonly readPassword: PasswordReader
   readonly log: Logger
-  readonly netlink: Netlink
   /** Families that this node can serve clients in now. */
   readonly served: () => ReadonlySet<Family>
   /** This node's own object. */
   readonly node: () => Node | undefined
-  /** See SpeakerOptions. */
-  readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
 }
 
 export interface WaitingChange {
@@ -90,15 +80,7 @@ export class Routing {
     this.#pacer = new ChangePacer(this.#routing.limits.changesPerSecond, Date.now())
     this.#plans = new VipPlans(this.#context())
     this.#reports = new RefusalReports(options)
-    this.#speaker = createSpeaker({
-      gobgpSocket: options.gobgp,
-      log: options.log,
-      onSessions: options.onSessions,
-      readPassword: options.readPassword,
-      readLinks: () => readLinks(options.netlink),
-      kernelRoutes: kernelRoutes(options.netlink),
-      readTcp: () => readTcpFacts(),
-    })
+    this.#speaker = makeSpeaker(options)
     if (options.routing) this.#speaker.setRouting(options.routing, limits.allowed)
   }
 

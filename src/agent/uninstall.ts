@@ -64,7 +64,12 @@ async function withdrawServices({ routing, pools }: AgentConfig, isDryRun: boole
     const { first, family, length } = prefixParts(path)
     return length === (family === 'ipv4' ? 32 : 128) && first !== undefined && isInside(path, prefixes)
   }
-  const withdrawn = await withdrawPaths({ target: routing.gobgp, host: 'own', chosen: isService, isDryRun })
+  const withdrawn = await withdrawPaths({
+    target: routing.gobgp,
+    host: routing.mode,
+    chosen: isService,
+    isDryRun,
+  })
   if (withdrawn === undefined) return []
   if (withdrawn.length > 0 && !isDryRun) await sleep(WITHDRAWN_MS)
   return withdrawn.map((prefix) => `announcement of ${prefix}`)

@@ -44,10 +44,12 @@ function bootConfigText(configFile: string): string {
   const config = loadConfig(configFile)
   const { pools } = config
   const routing = nodeRouting(config)
-  const allowed = allowedPrefixes({ loopbacks: routing.loopbacks, podCidrs: routing.podCidrs, pools })
+  const { asn, routerId, loopbacks, podCidrs, serviceNetworks, listen } = routing
+  const allowed = allowedPrefixes({ loopbacks, podCidrs, pools, serviceNetworks })
   return renderBootConfig({
-    asn: routing.asn,
-    routerId: routing.routerId,
+    asn,
+    routerId,
+    ...(listen ? { listen } : {}),
     allowed: {
       ipv4: allowed.filter((row) => row.family === 'ipv4'),
       ipv6: allowed.filter((row) => row.family === 'ipv6'),

@@ -18,6 +18,7 @@ export interface SessionStatus extends PeerStatus {
   readonly wanted: Readonly<Record<Family, number>>
   /** How many of its prefixes are let in, of those that import rules take. */
   readonly taken: number
+  /** What its counts say is wrong. */
   readonly problems: readonly SpeakerProblem[]
 }
 
@@ -35,12 +36,6 @@ export function sessionStatus(
   }
   const problems: SpeakerProblem[] = []
   const diagnosis = status.session === 'established' ? undefined : watch.diagnosis(status.address)
-  if (diagnosis !== undefined)
-    problems.push({
-      code: 'authentication-failing',
-      object: source,
-      text: `${name}: ${diagnosis}. Mend: give both sides the same password`,
-    })
   const since = watch.establishedSinceMs(status.address)
   if (since !== undefined && nowMs - Math.max(since, mirror.changedAtMs) >= COUNTS_SETTLE_MS)
     problems.push(...differingCounts(status, wanted, name, source))

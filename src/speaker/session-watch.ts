@@ -6,6 +6,7 @@
 import type { GobgpClient, PeerEvent } from '../../bgp/client/gobgp-grpc-client.ts'
 import { diagnose, type Md5Counters, type TcpFacts } from './authentication.ts'
 import type { PlannedPeer } from './peer-plan.ts'
+import type { SpeakerProblem } from './problems.ts'
 
 const LOOK_MS = 1_000
 /** A session that takes longer than this to come up is worth a look. */
@@ -19,6 +20,8 @@ export interface SessionWatchOptions {
   readonly nowMs: () => number
   readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
   readonly onLost: () => void
+  /** Sessions that are down were looked at. */
+  readonly onLooked: () => void
   readonly readTcp?: () => TcpFacts
 }
 
@@ -78,6 +81,15 @@ export class SessionWatch {
     return found && this.#options.nowMs() - found.atMs < REMEMBER_MS ? found.text : undefined
   }
 
+  problems(): SpeakerProblem[] {
+    return this.#expected.flatMap(({ address, peer }) => {
+      const diagnosis = this.diagnosis(address)
+      if (diagnosis === undefined || this.#established.get(address)) return []
+      const text = `${peer.name}: ${diagnosis}. Mend: give both sides the same password`
+      return [{ code: 'authentication-failing' as const, object: peer.source, text }]
+    })
+  }
+
   async close(): Promise<void> {
     this.#stop.abort()
     clearInterval(this.#timer)
@@ -113,5 +125,6 @@ export class SessionWatch {
       const text = diagnose(silent, known.before, facts, down.length === 1)
       if (text !== undefined) known.diagnosis = { text, atMs: now }
     }
+    this.#options.onLooked()
   }
 }

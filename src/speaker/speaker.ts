@@ -40,6 +40,9 @@ const RETRY_MAX_MS = 2_000
 /** Everything is compared anew this often, in case somebody else changed gobgpd. */
 const FULL_ROUND_MS = 30_000
 
+/** Counts of what is advertised are compared this often. */
+const COUNT_MS = 300_000
+
 /** As pino's: an object with details, then the sentence. */
 export interface SpeakerLog {
   info: (details: object, message: string) => void
@@ -138,6 +141,8 @@ class GobgpSpeaker {
   #error: string | undefined
   #isClosed = false
   #toldProblems = '[]'
+  #countedAtMs = 0
+  #countProblems: readonly SpeakerProblem[] = []
 
   constructor(options: SpeakerOptions) {
     this.#options = options
@@ -158,6 +163,7 @@ class GobgpSpeaker {
       nowMs: this.#nowMs,
       onSessions: (established) => options.onSessions?.(established),
       onLost: () => this.#noteLoss(),
+      onLooked: () => this.#tellProblems(),
       ...(options.readTcp ? { readTcp: options.readTcp } : {}),
     })
     if (options.kernelRoutes)
@@ -230,9 +236,7 @@ class GobgpSpeaker {
     } catch (error) {
       if (!(error instanceof GobgpError)) throw error
     }
-    const sessions = present
-      .map((peer) => sessionStatus(peer, this.#mirror, this.#learning, this.#sessions, this.#nowMs()))
-      .sort((a, b) => (a.address < b.address ? -1 : 1))
+    const sessions = this.#describeSessions(present)
     return {
       connected,
       sessions,
@@ -255,6 +259,12 @@ class GobgpSpeaker {
     this.#client.close()
   }
 
+  #describeSessions(present: readonly Peer[]): SessionStatus[] {
+    return present
+      .map((peer) => sessionStatus(peer, this.#mirror, this.#learning, this.#sessions, this.#nowMs()))
+      .sort((a, b) => (a.address < b.address ? -1 : 1))
+  }
+
   #statusOf(row: Announcement): AnnouncementRow['status'] {
     const sinceMs = this.#announcedSince.get(row.prefix)
     if (sinceMs !== undefined) return { kind: 'announced', sinceMs }
@@ -263,7 +273,7 @@ class GobgpSpeaker {
   }
 
   #problems(): SpeakerProblem[] {
-    return [...this.#mirror.problems(), ...(this.#learning?.problems() ?? [])]
+    return [...this.#mirror.problems(), ...(this.#learning?.problems() ?? []), ...this.#sessions.problems()]
   }
 
   async #round(): Promise<void> {
@@ -282,7 +292,17 @@ class GobgpSpeaker {
       throw error
     }
     this.#error = undefined
+    if (isFull) await this.#compareCounts()
     this.#tellProblems()
+  }
+
+  /** Whether routers are told as much as they should be. Rarely, for counting keeps gobgpd busy. */
+  async #compareCounts(): Promise<void> {
+    const now = this.#nowMs()
+    if (now - this.#countedAtMs < COUNT_MS) return
+    this.#countedAtMs = now
+    const sessions = this.#describeSessions(await this.#client.listPeers())
+    this.#countProblems = sessions.flatMap(({ problems }) => problems)
   }
 
   async #fullRound(wanted: Wanted): Promise<void> {
@@ -352,7 +372,7 @@ class GobgpSpeaker {
   }
 
   #tellProblems(): void {
-    const problems = this.#problems()
+    const problems = [...this.#problems(), ...this.#countProblems]
     const text = JSON.stringify(problems)
     if (text === this.#toldProblems) return
     this.#toldProblems = text

@@ -83,6 +83,8 @@ export interface FileRouting
     announce: readonly FileRule[]
   }> {
   readonly gobgp: string
+  /** Whose gobgpd it is. */
+  readonly mode: 'own' | 'kube-router'
   readonly maxAnnouncements: number
   readonly maxChangesPerSecond: number
   readonly loopbacks: readonly Prefix[]
