@@ -36,6 +36,15 @@ export interface Wanted {
   readonly accepted: ReadonlyMap<Prefix, Announcement>
 }
 
+export interface FullRound {
+  /** Called when gobgpd is the right one, before it is read. */
+  readonly onDaemon: () => void
+  /** Whether gobgpd still holds what we last knew; reading ten thousand paths back keeps both sides busy. */
+  readonly mayTrust: boolean
+  /** What was not looked at yet. */
+  readonly changed: ReadonlySet<Prefix>
+}
+
 export class DaemonMirror {
   readonly #options: MirrorOptions
   /** What gobgpd holds of ours; undefined when that must be asked. Never outlives the event stream. */
@@ -48,6 +57,7 @@ export class DaemonMirror {
   #peers: readonly PlannedPeer[] = []
   #policyPeers: readonly PolicyPeer[] = []
   #configured: readonly BgpPeer[] = []
+  #addressesText = ''
   #links: LinkView | undefined
   readonly #paths = new Map<Prefix, Path>()
   readonly #markerOf = new Map<Prefix, string>()
@@ -114,16 +124,14 @@ export class DaemonMirror {
     this.#installed = undefined
   }
 
-  /** Everything. @param onDaemon called when gobgpd is the right one, before it is read @returns how many paths differed */
-  async bringAll(wanted: Wanted, onDaemon: () => void): Promise<number> {
+  /** Everything. @returns how many paths differed */
+  async bringAll(wanted: Wanted, how: FullRound): Promise<number> {
     const { client, host } = this.#options
-    const { present, refusedBefore } = await this.#look(wanted, onDaemon)
-    for (const prefix of this.#paths.keys()) this.#forgetPath(prefix)
-    this.#classes.clear()
-    this.#leftOut.clear()
-    await this.#planAll([...wanted.accepted.values()])
+    const isKnown = how.mayTrust && this.#installed !== undefined
+    const { present, refusedBefore, isSamePeers } = await this.#look(wanted, how.onDaemon, isKnown)
+    const prefixes = isKnown && isSamePeers ? how.changed : await this.#planAnew(wanted.accepted)
+    if (isKnown && isSamePeers) for (const prefix of prefixes) this.#planOne(prefix, wanted.accepted)
     const isCarrying = await this.#bringPolicy(wanted)
-    const prefixes = new Set([...this.#paths.keys(), ...this.#assertThere().keys()])
     const changes = await this.#sendPaths(prefixes)
     if (isCarrying) await this.#bringPolicy(wanted)
     await narrowPolicy(client, this.#policyOf(wanted))
@@ -141,12 +149,7 @@ export class DaemonMirror {
   async bringPaths(prefixes: ReadonlySet<Prefix>, wanted: Wanted): Promise<number> {
     this.#assertThere()
     let isNewClass = false
-    for (const prefix of prefixes) {
-      this.#forgetPath(prefix)
-      this.#leftOut.delete(prefix)
-      const announcement = wanted.accepted.get(prefix)
-      if (announcement) isNewClass = this.#plan(announcement) || isNewClass
-    }
+    for (const prefix of prefixes) isNewClass = this.#planOne(prefix, wanted.accepted) || isNewClass
     if (isNewClass) await this.#bringPolicy(wanted)
     return this.#sendPaths(prefixes)
   }
@@ -160,43 +163,46 @@ export class DaemonMirror {
   async #look(
     wanted: Wanted,
     onDaemon: () => void,
-  ): Promise<{ present: readonly Peer[]; refusedBefore: SpeakerProblem[] }> {
+    isKnown: boolean,
+  ): Promise<{ present: readonly Peer[]; refusedBefore: SpeakerProblem[]; isSamePeers: boolean }> {
     const { client, host, target } = this.#options
     const daemon = await checkDaemon(client, host, target, wanted.routing)
     onDaemon()
     const links = await this.#options.readLinks()
-    const [present, ipv4, ipv6] = await Promise.all([
-      client.listPeers(false),
-      client.listOwnPaths('ipv4'),
-      client.listOwnPaths('ipv6'),
-    ])
+    const present = await client.listPeers(false)
+    if (!isKnown)
+      this.#takeInstalled([...(await client.listOwnPaths('ipv4')), ...(await client.listOwnPaths('ipv6'))])
     this.#links = links
     this.#configured = wanted.routing.peers
     if (present.length === 0) this.#isRestarting = true
-    this.#takeInstalled([...ipv4, ...ipv6])
     if (host === 'kube-router') {
       const guests = guestPeers(present, daemon, wanted.routing, links)
-      this.#setPeers([], guests.policy, guests.addresses)
-      return { present, refusedBefore: [...guests.problems] }
+      const isSamePeers = this.#setPeers([], guests.policy, guests.addresses)
+      return { present, refusedBefore: [...guests.problems], isSamePeers }
     }
     const plan = await planPeers(wanted.routing, { links, readPassword: this.#options.readPassword })
     const addresses = new Map(plan.peers.map(({ peer, policy }) => [peer.name, policy.address]))
-    this.#setPeers(
+    const isSamePeers = this.#setPeers(
       plan.peers,
       plan.peers.map(({ policy }) => policy),
       addresses,
     )
-    return { present, refusedBefore: [...plan.problems] }
+    return { present, refusedBefore: [...plan.problems], isSamePeers }
   }
 
+  /** @returns whether names lead to the same addresses as before, and so announcements to the same classes */
   #setPeers(
     peers: readonly PlannedPeer[],
     policyPeers: readonly PolicyPeer[],
     addresses: ReadonlyMap<string, string>,
-  ): void {
+  ): boolean {
     this.#peers = peers
     this.#policyPeers = policyPeers
-    this.#classifier = new ExportClassifier(addresses, this.#options.host === 'own')
+    const text = JSON.stringify([...addresses])
+    const isSame = text === this.#addressesText
+    if (!isSame) this.#classifier = new ExportClassifier(addresses, this.#options.host === 'own')
+    this.#addressesText = text
+    return isSame
   }
 
   #takeInstalled(paths: readonly Path[]): void {
@@ -212,12 +218,24 @@ export class DaemonMirror {
     this.#foreign = foreign
   }
 
-  /** What changes meanwhile is looked at in the round that the change asks for. */
-  async #planAll(announcements: readonly Announcement[]): Promise<void> {
+  /** What changes meanwhile is looked at in the round that the change asks for. @returns all prefixes there are, here or in gobgpd */
+  async #planAnew(accepted: Wanted['accepted']): Promise<ReadonlySet<Prefix>> {
+    for (const prefix of this.#paths.keys()) this.#forgetPath(prefix)
+    this.#classes.clear()
+    this.#leftOut.clear()
+    const announcements = [...accepted.values()]
     for (let start = 0; start < announcements.length; start += SLICE) {
       if (start > 0) await setImmediate()
       for (const announcement of announcements.slice(start, start + SLICE)) this.#plan(announcement)
     }
+    return new Set([...this.#paths.keys(), ...this.#assertThere().keys()])
+  }
+
+  #planOne(prefix: Prefix, accepted: Wanted['accepted']): boolean {
+    this.#forgetPath(prefix)
+    this.#leftOut.delete(prefix)
+    const announcement = accepted.get(prefix)
+    return announcement !== undefined && this.#plan(announcement)
   }
 
   /** @returns whether it is the first of its class */

@@ -12,6 +12,8 @@ import { withoutDefault } from './policy-plan.ts'
 
 export interface LearningPeer {
   readonly name: string
+  /** Which object and key asked for it. */
+  readonly source: string
   /** As gobgpd names it, without zone. */
   readonly address: string
   readonly rules: ImportRules
@@ -68,9 +70,9 @@ export class LearnedRoutes {
     return this.#routes
   }
 
-  /** Names of the peers of which something was left out. */
-  get overflowing(): readonly string[] {
-    return [...this.#overflowing].flatMap((address) => this.#peers.get(address)?.name ?? [])
+  /** Peers of which something was left out. */
+  get overflowing(): readonly Pick<LearningPeer, 'name' | 'source'>[] {
+    return [...this.#overflowing].flatMap((address) => this.#peers.get(address) ?? [])
   }
 
   /** How many prefixes are taken from a peer. */

@@ -84,9 +84,9 @@ export class Learning {
   }
 
   problems(): SpeakerProblem[] {
-    const over = this.#learned.overflowing.map((name) => ({
+    const over = this.#learned.overflowing.map(({ name, source }) => ({
       code: 'imports-limit' as const,
-      object: name,
+      object: source,
       text:
         `${name} tells more routes than imports.maxPrefixes allows; what came beyond is not installed. ` +
         'Mend: raise maxPrefixes, narrow imports.prefixes, or have the router announce less',

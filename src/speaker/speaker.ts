@@ -40,6 +40,8 @@ const RETRY_MAX_MS = 2_000
 /** Everything is compared anew this often, in case somebody else changed gobgpd. */
 const FULL_ROUND_MS = 30_000
 
+/** All but the paths; those this often, for there may be ten thousand. */
+const PATHS_READ_MS = 300_000
 /** Counts of what is advertised are compared this often. */
 const COUNT_MS = 300_000
 
@@ -137,6 +139,7 @@ class GobgpSpeaker {
   /** Prefixes to compare in the next round; a full round compares all. */
   #changed = new Set<Prefix>()
   #fullAtMs: number | undefined
+  #pathsReadAtMs = 0
   readonly #announcedSince = new Map<Prefix, number>()
   #error: string | undefined
   #isClosed = false
@@ -306,10 +309,16 @@ class GobgpSpeaker {
   }
 
   async #fullRound(wanted: Wanted): Promise<void> {
-    this.#fullAtMs = this.#nowMs()
+    const now = this.#nowMs()
+    const changed = this.#changed
+    // A host's own paths come and go; only ours are known without asking.
+    const mayTrust = this.#host === 'own' && now - this.#pathsReadAtMs < PATHS_READ_MS
+    if (!mayTrust || !this.#mirror.installed) this.#pathsReadAtMs = now
+    this.#fullAtMs = now
     this.#changed = new Set()
     this.#isPolicyStale = false
-    const changes = await this.#mirror.bringAll(wanted, () => this.#sessions.follow())
+    const onDaemon = () => this.#sessions.follow()
+    const changes = await this.#mirror.bringAll(wanted, { onDaemon, mayTrust, changed })
     this.#noteAnnounced(new Set([...this.#announcedSince.keys(), ...wanted.accepted.keys()]))
     this.#sessions.expect(this.#mirror.peers)
     await this.#learning?.sync(this.#learningPeers(), wanted.allowed)
@@ -348,6 +357,7 @@ class GobgpSpeaker {
       return [
         {
           name: peer.name,
+          source: peer.source,
           address: policy.address,
           rules: peer.imports,
           ...(index !== undefined && isLinkLocal(policy.address) ? { interfaceIndex: index } : {}),
