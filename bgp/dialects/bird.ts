@@ -1,35 +1,39 @@
 // BIRD 2: configuration text. Pure.
-// BIRD has one list of channels per session; here each session has exactly one, of the family of its addresses.
 
 import {
   checkModelNames,
   FAMILIES,
   type Family,
+  familiesCarried,
   ofFamily,
   type Peer,
   type PeerGroup,
   type PrefixRule,
   type RouterModel,
+  remarkLines,
   type SessionState,
+  type Sessions,
   sessionOf,
-  TIMERS,
+  sessionsOf,
 } from './model.ts'
 
 /** After an error BIRD waits at least and at most this long; its defaults (60 and 300) would keep a mended link down. */
 const ERROR_WAIT_SECONDS = '2,10'
 
-/** The whole of bird.conf. */
+/** The whole of bird.conf; of a router without a name what belongs in it, beside what the router has already. */
 export function birdConfig(router: RouterModel): string {
   checkModelNames(router)
+  const { name, routerId, groups, ownPrefixes } = router
   return [
-    'log stderr all;',
-    `hostname "${router.name}";`,
-    `router id ${router.routerId};`,
+    ...remarkLines(router, '#'),
+    ...(name === undefined ? [] : ['log stderr all;', `hostname "${name}";`]),
+    ...(routerId === undefined ? [] : [`router id ${routerId};`]),
     'protocol device { scan time 5; }',
-    ...directLines(router),
+    ...(name === undefined && ownPrefixes.length === 0 ? [] : directLines(router)),
     ...FAMILIES.flatMap((family) => kernelLines(router, family)),
-    ...(router.groups.some(({ bfd }) => bfd) ? ['protocol bfd bfd1 {}'] : []),
-    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => groupLines(router, group, family))),
+    ...(groups.some(({ bfd }) => bfd) ? ['protocol bfd bfd1 {}'] : []),
+    ...groups.flatMap((group) => familiesCarried(group).flatMap((family) => policyLines(group, family))),
+    ...groups.flatMap(sessionsOf).flatMap((sessions) => sessionLines(router, sessions)),
     '',
   ].join('\n')
 }
@@ -67,40 +71,70 @@ function kernelLines(router: RouterModel, family: Family): string[] {
   ]
 }
 
-function groupLines(router: RouterModel, group: PeerGroup, family: Family): string[] {
-  const peers = ofFamily(group.peers, family)
-  if (peers.length === 0) return []
-  // BIRD keeps all symbols in one space: a group must not collide with a peer of the same name.
-  const name = `group_${group.name.replaceAll('-', '_')}_${family}`
+/** BIRD keeps all symbols in one space: a group must not collide with a peer of the same name. */
+function symbolOf(group: PeerGroup, family: Family): string {
+  return `group_${group.name.replaceAll('-', '_')}_${family}`
+}
+
+function policyLines(group: PeerGroup, family: Family): string[] {
+  const name = symbolOf(group, family)
   return [
     ...filterLines(`${name}_in`, family, group.accept),
     ...filterLines(`${name}_out`, family, group.announce),
+  ]
+}
+
+function sessionLines(
+  router: RouterModel,
+  { group, family, carries, peers, ranges, timers }: Sessions,
+): string[] {
+  const name = symbolOf(group, family)
+  return [
     `template bgp ${name} {`,
     `  local as ${router.asn};`,
-    `  hold time ${TIMERS.holdSeconds};`,
-    `  keepalive time ${TIMERS.keepaliveSeconds};`,
-    `  connect retry time ${TIMERS.connectRetrySeconds};`,
+    `  hold time ${timers.holdSeconds};`,
+    `  keepalive time ${timers.keepaliveSeconds};`,
+    `  connect retry time ${timers.connectRetrySeconds};`,
     '  connect delay time 1;',
     `  error wait time ${ERROR_WAIT_SECONDS};`,
     '  graceful restart aware;',
-    '  check link yes;',
+    // Of a session over several hops no link is known.
+    ...(group.multihopTtl === undefined ? ['  check link yes;'] : [`  multihop ${group.multihopTtl};`]),
     ...(group.passive ? ['  passive yes;'] : []),
+    ...(group.password === undefined ? [] : [`  password "${group.password}";`]),
+    ...ttlSecurityLines(group),
     ...(group.bfd
       ? [`  bfd { interval ${group.bfd.intervalMs} ms; multiplier ${group.bfd.multiplier}; };`]
       : []),
-    `  ${family} {`,
-    '    import keep filtered on;',
-    `    import filter ${name}_in;`,
-    `    export filter ${name}_out;`,
-    `    import limit ${group.prefixesMax} action block;`,
-    '  };',
+    ...carries.flatMap((carried) => [
+      `  ${carried} {`,
+      '    import keep filtered on;',
+      `    import filter ${symbolOf(group, carried)}_in;`,
+      `    export filter ${symbolOf(group, carried)}_out;`,
+      `    import limit ${group.prefixesMax} action block;`,
+      ...(carried === 'ipv4' && family === 'ipv6' ? ['    extended next hop on;'] : []),
+      '  };',
+    ]),
     '}',
-    ...peers.map(
-      (peer) =>
-        `protocol bgp ${birdProtocolName(peer)} from ${name} { ` +
-        `source address ${peer.localAddress}; neighbor ${peer.address} as ${peer.asn}; }`,
-    ),
+    ...peers.map((peer) => `protocol bgp ${birdProtocolName(peer)} from ${name} { ${neighborText(peer)} }`),
+    ...ranges.map((range, index) => {
+      const { asn } = group.listen ?? {}
+      const from = asn === 'external' ? 'external' : `as ${asn}`
+      const dynamic = `dynamic name "${name}_";`
+      return `protocol bgp ${name}_range${index} from ${name} { ${dynamic} neighbor range ${range} ${from}; }`
+    }),
   ]
+}
+
+/** BIRD takes the hops from `multihop`, and one for granted. */
+function ttlSecurityLines({ ttlSecurityHops: hops }: PeerGroup): string[] {
+  if (hops === undefined) return []
+  return [...(hops > 1 ? [`  multihop ${hops};`] : []), '  ttl security on;']
+}
+
+function neighborText({ asn, address, localAddress, interface: link }: Peer): string {
+  if (link !== undefined) return `neighbor ${address}%'${link}' as ${asn};`
+  return `${localAddress === '' ? '' : `source address ${localAddress}; `}neighbor ${address} as ${asn};`
 }
 
 /** Unlike FRR, BIRD knows graceful shutdown only if a filter says so. */

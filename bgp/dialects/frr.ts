@@ -5,47 +5,71 @@ import {
   checkModelNames,
   FAMILIES,
   type Family,
+  familiesCarried,
   ofFamily,
   type Peer,
   type PeerGroup,
   type PrefixRule,
   type RouterModel,
+  remarkLines,
   type SessionState,
+  type Sessions,
   sessionOf,
-  TIMERS,
+  sessionsOf,
+  WARN_PERCENT,
 } from './model.ts'
 
 /** bgpd's configuration file. */
 export function frrBgpConfig(router: RouterModel): string {
   checkModelNames(router)
   return [
-    `hostname ${router.name}`,
-    'frr defaults traditional',
+    ...headLines(router),
     // Policy before sessions: a route-map that appears after its neighbor takes effect only with FRR's delay of 5 s.
-    ...FAMILIES.flatMap((family) => prefixListLines(ownName(family), family, router.ownPrefixes)),
-    ...FAMILIES.flatMap((family) => routeMapLines(ownName(family), family, router.ownPrefixes)),
-    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => policyLines(group, family))),
+    ...ownPolicyLines(router),
+    ...router.groups.flatMap((group) =>
+      familiesCarried(group).flatMap((family) => policyLines(group, family)),
+    ),
     `router bgp ${router.asn}`,
-    ` bgp router-id ${router.routerId}`,
+    ...(router.routerId === undefined ? [] : [` bgp router-id ${router.routerId}`]),
     ' bgp log-neighbor-changes',
     // RFC 8212 is FRR's default, but stated: every session below has its two route-maps.
     ' bgp ebgp-requires-policy',
     ' no bgp default ipv4-unicast',
     // Without it only paths with the very same AS_PATH share load, and every node has its own ASN.
     ' bgp bestpath as-path multipath-relax',
-    ...router.groups.flatMap((group) => FAMILIES.flatMap((family) => groupLines(group, family))),
+    ...router.groups.flatMap(sessionsOf).flatMap(sessionLines),
     ...FAMILIES.flatMap((family) => familyLines(router, family)),
     'exit',
     '',
   ].join('\n')
 }
 
+/** What vtysh reads as one file (`vtysh -f`, or a part of frr.conf): sessions, policy and BFD. */
+export function frrIntegratedConfig(router: RouterModel): string {
+  const withBfd = router.groups.some(({ bfd }) => bfd)
+  const { remarks: _, ...plain } = router
+  const parts = [...(withBfd ? [frrBfdConfig(plain)] : []), frrBgpConfig(plain)]
+  return [...remarkLines(router, '!'), ...parts].join('\n')
+}
+
+function headLines({ name }: RouterModel): string[] {
+  return name === undefined ? [] : [`hostname ${name}`, 'frr defaults traditional']
+}
+
+function ownPolicyLines({ name, ownPrefixes }: RouterModel): string[] {
+  // A router that is only added to announces what it did before.
+  if (name === undefined && ownPrefixes.length === 0) return []
+  return [
+    ...FAMILIES.flatMap((family) => prefixListLines(ownName(family), family, ownPrefixes)),
+    ...FAMILIES.flatMap((family) => routeMapLines(ownName(family), family, ownPrefixes)),
+  ]
+}
+
 /** zebra's configuration file: it only carries bgpd's routes to the kernel. */
 export function frrZebraConfig(router: RouterModel): string {
   checkModelNames(router)
   return [
-    `hostname ${router.name}`,
-    'frr defaults traditional',
+    ...headLines(router),
     // Routes carry their next hops themselves. With kernel next-hop groups, zebra 8.4 takes a group it re-uses after a link
     // came back for whole, while the kernel has dropped the member of that link: ECMP stays one short for good.
     'no zebra nexthop kernel enable',
@@ -57,8 +81,7 @@ export function frrZebraConfig(router: RouterModel): string {
 export function frrBfdConfig(router: RouterModel): string {
   checkModelNames(router)
   return [
-    `hostname ${router.name}`,
-    'frr defaults traditional',
+    ...headLines(router),
     'bfd',
     ...router.groups.flatMap(({ name, bfd }) =>
       bfd
@@ -92,55 +115,61 @@ interface FrrPeer {
   readonly pfxRcd?: number
 }
 
-function groupLines(group: PeerGroup, family: Family): string[] {
-  const peers = ofFamily(group.peers, family)
-  if (peers.length === 0) return []
-  const name = groupName(group, family)
+function sessionLines({ name, group, family, carries, peers, ranges, timers }: Sessions): string[] {
+  const of = (text: string) => ` neighbor ${name} ${text}`
   return [
-    ` neighbor ${name} peer-group`,
-    ` neighbor ${name} timers ${TIMERS.keepaliveSeconds} ${TIMERS.holdSeconds}`,
-    ` neighbor ${name} timers connect ${TIMERS.connectRetrySeconds}`,
-    ` neighbor ${name} advertisement-interval 0`,
-    ` neighbor ${name} graceful-restart-helper`,
-    ...(group.passive ? [` neighbor ${name} passive`] : []),
+    of('peer-group'),
+    of(`timers ${timers.keepaliveSeconds} ${timers.holdSeconds}`),
+    of(`timers connect ${timers.connectRetrySeconds}`),
+    of('advertisement-interval 0'),
+    of('graceful-restart-helper'),
+    ...(group.passive ? [of('passive')] : []),
+    ...(group.password === undefined ? [] : [of(`password ${group.password}`)]),
+    ...(group.multihopTtl === undefined ? [] : [of(`ebgp-multihop ${group.multihopTtl}`)]),
+    ...(group.ttlSecurityHops === undefined ? [] : [of(`ttl-security hops ${group.ttlSecurityHops}`)]),
+    ...(family === 'ipv6' && carries.includes('ipv4') ? [of('capability extended-nexthop')] : []),
     // Without check-control-plane-failure: Weir's BFD is its datapath's, so its loss must end a graceful restart too.
-    ...(group.bfd ? [` neighbor ${name} bfd`, ` neighbor ${name} bfd profile ${group.name}`] : []),
-    ...peers.flatMap((peer) => [
-      ` neighbor ${peer.address} remote-as ${peer.asn}`,
-      ` neighbor ${peer.address} peer-group ${name}`,
-      ` neighbor ${peer.address} description ${peer.name}`,
-      ` neighbor ${peer.address} update-source ${peer.localAddress}`,
-    ]),
+    ...(group.bfd ? [of('bfd'), of(`bfd profile ${group.name}`)] : []),
+    ...peers.flatMap((peer) => peerLines(peer, name)),
+    ...(ranges.length > 0 ? [of(`remote-as ${group.listen?.asn}`)] : []),
+    ...ranges.map((range) => ` bgp listen range ${range} peer-group ${name}`),
+  ]
+}
+
+function peerLines({ name, asn, address, localAddress, interface: link }: Peer, group: string): string[] {
+  const one = ` neighbor ${link ?? address}`
+  return [
+    // Without v6only it would take the other end of an IPv4 network on the link.
+    link === undefined ? `${one} remote-as ${asn}` : `${one} interface v6only remote-as ${asn}`,
+    `${one} peer-group ${group}`,
+    `${one} description ${name}`,
+    ...(link === undefined && localAddress !== '' ? [`${one} update-source ${localAddress}`] : []),
   ]
 }
 
 function familyLines(router: RouterModel, family: Family): string[] {
-  const groups = router.groups.filter((group) => ofFamily(group.peers, family).length > 0)
+  const sessions = router.groups.flatMap(sessionsOf).filter(({ carries }) => carries.includes(family))
   return [
     ` address-family ${family} unicast`,
     ...(ofFamily(router.ownPrefixes, family).length > 0
       ? [`  redistribute connected route-map ${ownName(family)}`]
       : []),
-    ...groups.flatMap((group) => {
-      const name = groupName(group, family)
-      return [
-        `  neighbor ${name} activate`,
-        // Refused prefixes stay visible: `show bgp … neighbors X received-routes`.
-        `  neighbor ${name} soft-reconfiguration inbound`,
-        `  neighbor ${name} route-map ${name}-in in`,
-        `  neighbor ${name} route-map ${name}-out out`,
-        // A session that breaks the limit is torn down, and tried again after a minute.
-        `  neighbor ${name} maximum-prefix ${group.prefixesMax} 80 restart 1`,
-      ]
-    }),
+    ...sessions.flatMap(({ name, group }) => [
+      `  neighbor ${name} activate`,
+      // Refused prefixes stay visible: `show bgp … neighbors X received-routes`.
+      `  neighbor ${name} soft-reconfiguration inbound`,
+      `  neighbor ${name} route-map ${policyName(group, family)}-in in`,
+      `  neighbor ${name} route-map ${policyName(group, family)}-out out`,
+      // A session that breaks the limit is torn down, and tried again after a minute.
+      `  neighbor ${name} maximum-prefix ${group.prefixesMax} ${WARN_PERCENT} restart 1`,
+    ]),
     `  maximum-paths ${router.ecmpPathsMax}`,
     ' exit-address-family',
   ]
 }
 
 function policyLines(group: PeerGroup, family: Family): string[] {
-  if (ofFamily(group.peers, family).length === 0) return []
-  const name = groupName(group, family)
+  const name = policyName(group, family)
   return [
     ...prefixListLines(`${name}-in`, family, group.accept),
     ...prefixListLines(`${name}-out`, family, group.announce),
@@ -171,7 +200,7 @@ function routeMapLines(name: string, family: Family, rules: readonly PrefixRule[
   return [`route-map ${name} permit 10`, ` match ${keyword} address prefix-list ${name}`, 'exit']
 }
 
-function groupName(group: PeerGroup, family: Family): string {
+function policyName(group: PeerGroup, family: Family): string {
   return `${group.name}-${family}`
 }
 

@@ -5,6 +5,7 @@ import type { ReasonCount } from '../datapath/maps.ts'
 import { verdictOf } from '../datapath/verdict.ts'
 import { planService } from '../services/plan-service.ts'
 import type { Parts } from './agent.ts'
+import { bgpHandlers } from './bgp-view.ts'
 import type { AgentConfig } from './config.ts'
 import { listFlows, readFlowFilter, readNumber } from './flow-view.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
@@ -32,6 +33,7 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     '/v1/routes': () => parts.routing.status(),
     '/v1/bfd': () => parts.bfd.describe(),
     ...routingHandlers(parts),
+    ...bgpHandlers(config, parts),
   }
 }
 

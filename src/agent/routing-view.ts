@@ -93,7 +93,7 @@ function changedKeys(before: NodeRouting | undefined, after: NodeRouting): reado
 }
 
 /** Kept by sources that hold them in clear, and nobody else's business. */
-function withoutPasswords(routing: NodeRouting | undefined): NodeRouting | undefined {
+export function withoutPasswords(routing: NodeRouting | undefined): NodeRouting | undefined {
   return (
     routing && {
       ...routing,

@@ -1,0 +1,217 @@
+// `weir bgp router-config`, given to the real FRR and BIRD as it is printed: their parsers take it, the sessions come up with password and
+// GTSM, and each lets in exactly what the node may announce. What is asserted is read from the routers.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { PASSWORD_PLACEHOLDER } from '../../../src/cli/bgp-router-side.ts'
+import type { Address } from '../../../src/model/address.ts'
+import type { BgpPeer } from '../../../src/model/routing.ts'
+import { allowedPrefixes } from '../../../src/routing/allowed.ts'
+import { createSpeaker } from '../../../src/speaker/speaker.ts'
+import { link, NODE_ASN, RouterBed, until } from '../bgp/bed.ts'
+import { announcement, cidr, peerOf, routingOf } from '../speaker/bed.ts'
+
+const WEIR = join(import.meta.dirname, '../../../tools/weir.mjs')
+const FRR_DAEMONS = '/usr/lib/frr'
+const PASSWORD = 'a-secret'
+const INDEX = 1
+const ROUTER_ASN = 65001
+
+const { router4, router6, node4, node6 } = link(INDEX)
+
+const CONFIG = `
+nodeName: node1
+stateDirectory: /nowhere
+kubernetes: { servers: ['https://192.0.2.1:6443'], caFile: /nowhere, tokenFile: /nowhere }
+datapath: { bpffs: /nowhere, cgroup: /nowhere, uplinks: [to-tor1] }
+pools: [{ name: default, prefixes: [203.0.113.0/24, '2001:db8:113::/112'] }]
+routing:
+  gobgp: unix:///nowhere
+  asn: ${NODE_ASN}
+  loopbacks: [10.255.0.1/32, 'fd00:255::1/128']
+  podCidrs: [10.244.1.0/24, 'fd00:244:1::/64']
+  peers:
+    - { name: tor-v4, address: ${router4}, asn: ${ROUTER_ASN}, localAddress: ${node4}, password: { file: /nowhere }, ttlSecurity: 1,
+        timers: { holdSeconds: 9, keepaliveSeconds: 3 }, bfd: { intervalMs: 300, multiplier: 3 } }
+    - { name: tor-v6, address: '${router6}', asn: ${ROUTER_ASN}, localAddress: '${node6}', timers: { holdSeconds: 9, keepaliveSeconds: 3 } }
+`
+
+/** What the node announces; the last is its own mistake, which the router must not take. */
+const TAKEN = {
+  ipv4: ['10.244.1.0/24', '10.255.0.1/32', '203.0.113.7/32'],
+  ipv6: ['2001:db8:113::7/128', 'fd00:244:1::/64', 'fd00:255::1/128'],
+}
+const REFUSED = ['198.51.100.9/32', '203.0.113.64/26', '2001:db8:bad::1/128']
+
+function routerConfig(dialect: string, ...options: string[]): string {
+  const directory = mkdtempSync('/tmp/weir-router-config-')
+  const file = join(directory, 'agent.yaml')
+  writeFileSync(file, CONFIG)
+  const args = [WEIR, 'bgp', 'router-config', '--dialect', dialect, '--config', file, ...options]
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
+  rmSync(directory, { recursive: true })
+  if (status !== 0) throw new Error(stderr)
+  if (stdout.includes(PASSWORD)) throw new Error('the password was printed')
+  return stdout.replaceAll(PASSWORD_PLACEHOLDER, PASSWORD)
+}
+
+class Bed extends RouterBed {
+  readonly #frr = mkdtempSync('/tmp/weir-router-config-frr-')
+  readonly tor: string
+  readonly #t: Test
+
+  constructor(t: Test) {
+    super(t)
+    this.#t = t
+    t.teardown(() => rmSync(this.#frr, { recursive: true, force: true }))
+    this.tor = this.addLink(INDEX)
+  }
+
+  async startBird(text: string): Promise<void> {
+    const file = join(this.directory, 'router.conf')
+    writeFileSync(file, text)
+    execFileSync('bird', ['-p', '-c', file])
+    const control = join(this.directory, 'bird1.ctl')
+    this.spawn(this.tor, ['bird', '-f', '-c', file, '-s', control], 'bird.log')
+    await until('BIRD is up', () => existsSync(control))
+  }
+
+  /** The daemons start with nothing; the text comes by vtysh, as to a router that runs. */
+  async startFrr(text: string): Promise<void> {
+    const [, , uid, gid] = execFileSync('getent', ['passwd', 'frr'], { encoding: 'utf8' }).split(':')
+    const own = (file: string) => chownSync(file, Number(uid), Number(gid))
+    own(this.#frr)
+    writeFileSync(join(this.#frr, 'vtysh.conf'), 'no service integrated-vtysh-config\n')
+    for (const daemon of ['zebra', 'bgpd', 'bfdd']) {
+      const file = join(this.#frr, `${daemon}.conf`)
+      writeFileSync(file, '')
+      own(file)
+      this.spawn(
+        this.tor,
+        [
+          ...[`${FRR_DAEMONS}/${daemon}`, '--config_file', file, '--vty_socket', this.#frr],
+          ...['--pid_file', join(this.#frr, `${daemon}.pid`), '--socket', join(this.#frr, 'zserv.api')],
+          ...['--vty_port', '0', '--log', 'stdout'],
+          ...(daemon === 'bfdd' ? ['--bfdctl', join(this.#frr, 'bfdd.sock')] : []),
+        ],
+        `${daemon}.log`,
+      )
+      await until(`${daemon} is up`, () => existsSync(join(this.#frr, `${daemon}.vty`)))
+    }
+    const file = join(this.#frr, 'router.conf')
+    writeFileSync(file, text)
+    own(file)
+    this.vtysh('-C', '-f', file)
+    this.#t.notMatch(this.vtysh('-f', file), /%|unknown|error/i, 'FRR takes every line')
+  }
+
+  vtysh(...args: string[]): string {
+    const all = ['--vty_socket', this.#frr, '--config_dir', this.#frr, ...args]
+    const { stdout, stderr, status } = spawnSync('vtysh', all, { encoding: 'utf8' })
+    if (status !== 0) throw new Error(`vtysh ${args.join(' ')}: ${stdout}${stderr}`)
+    return `${stdout}${stderr}`
+  }
+
+  frrPaths(prefix: string): number {
+    const family = prefix.includes(':') ? 'ipv6' : 'ipv4'
+    const answer = this.vtysh('-c', `show bgp ${family} unicast ${prefix} json`)
+    return (JSON.parse(answer) as { paths?: object[] }).paths?.length ?? 0
+  }
+
+  /** The node, with its mistakes allowed by its own guard. */
+  async startNode(password?: string): Promise<ReturnType<typeof createSpeaker>> {
+    await this.startGobgpd(this.openClient(this.#t))
+    const peer = (name: string, address: string, local: string, change: Partial<BgpPeer>) =>
+      peerOf(name, address, { asn: ROUTER_ASN, localAddress: local as Address, ...change })
+    const routing = routingOf([
+      peer('tor-v4', router4, node4, {
+        ttlSecurityMin: 255,
+        ...(password === undefined ? {} : { password: { kind: 'inline', text: password } }),
+      }),
+      peer('tor-v6', router6, node6, {}),
+    ])
+    const speaker = createSpeaker({ gobgpSocket: this.target, log: { info: () => {}, warn: () => {} } })
+    this.#t.teardown(() => speaker.close())
+    const all = [...TAKEN.ipv4, ...TAKEN.ipv6, ...REFUSED]
+    const ownWidths = allowedPrefixes({ loopbacks: [], podCidrs: all.map(cidr), pools: [] })
+    speaker.setRouting(routing, ownWidths)
+    speaker.setDesired(all.map((text) => announcement(text)))
+    await until(
+      'both sessions',
+      async () =>
+        (await speaker.status()).sessions.filter(({ session }) => session === 'established').length === 2,
+      30_000,
+    )
+    return speaker
+  }
+}
+
+t.setTimeout(110_000)
+
+t.test('BIRD, as printed', async (t) => {
+  const bed = new Bed(t)
+  await bed.startBird(routerConfig('bird'))
+  const speaker = await bed.startNode(PASSWORD)
+  const taken = () =>
+    ['ipv4', 'ipv6'].map((family) =>
+      bed
+        .bird(INDEX, 'show', 'route', 'table', family === 'ipv4' ? 'master4' : 'master6')
+        .split('\n')
+        .flatMap((line) => /^(\S+\/\d+)\s/.exec(line)?.[1] ?? [])
+        .sort(),
+    )
+  await until('its routes', () => taken().flat().length === 6).catch(() => {})
+  t.strictSame(taken(), [TAKEN.ipv4, TAKEN.ipv6], 'exactly what the node may announce')
+  t.match(
+    bed.bird(INDEX, 'show', 'route', 'filtered', 'all'),
+    /198\.51\.100\.9\/32/,
+    'the mistake is seen, and filtered',
+  )
+  speaker.setDrain({ communities: ['65535:0'], prepend: 0 })
+  await until('graceful shutdown', () => /local_pref: 0/.test(bed.birdRoute(INDEX, '203.0.113.7/32')))
+  t.equal(bed.kernelRoute(INDEX, '203.0.113.7/32').split(' ')[2], node4, 'and in its kernel, by the node')
+})
+
+t.test('FRR, as printed', async (t) => {
+  const bed = new Bed(t)
+  await bed.startFrr(routerConfig('frr'))
+  const speaker = await bed.startNode(PASSWORD)
+  const taken = () =>
+    ['ipv4', 'ipv6'].map((family) => {
+      const answer = JSON.parse(bed.vtysh('-c', `show bgp ${family} unicast json`)) as { routes?: object }
+      return Object.keys(answer.routes ?? {}).sort()
+    })
+  await until('its routes', () => taken().flat().length === 6).catch(() => {})
+  t.strictSame(taken(), [TAKEN.ipv4, TAKEN.ipv6], 'exactly what the node may announce')
+  const received = bed.vtysh('-c', `show bgp ipv4 unicast neighbors ${node4} received-routes json`)
+  t.match(received, /198\.51\.100\.9\/32/, 'the mistake is seen, and filtered')
+  speaker.setDrain({ communities: ['65535:0'], prepend: 0 })
+  await until('graceful shutdown', () =>
+    /"locPrf":0/.test(bed.vtysh('-c', 'show bgp ipv4 unicast 203.0.113.7/32 json').replaceAll(/\s/g, '')),
+  )
+  await until('its kernel', () => bed.kernelRoute(INDEX, '203.0.113.7/32').includes(`via ${node4} `))
+  t.match(bed.vtysh('-c', 'show bfd peers'), new RegExp(node4.replaceAll('.', '\\.')), 'BFD watches the node')
+})
+
+t.test('all nodes by one range, as printed', async (t) => {
+  for (const dialect of ['bird', 'frr'] as const)
+    await t.test(dialect, async (t) => {
+      const bed = new Bed(t)
+      const text = routerConfig(dialect, '--listen-range', '10.254.0.0/16', '--listen-range', 'fd00:254::/32')
+      t.notMatch(text, new RegExp(`${node4.replaceAll('.', '\\.')}\\b`), 'no node is named')
+      // Only TCP's MD5 for a range needs the kernel's help that not every kernel gives.
+      const plain = text.replaceAll(/^.*a-secret.*\n/gm, '')
+      if (dialect === 'bird') await bed.startBird(plain)
+      else await bed.startFrr(plain)
+      await bed.startNode()
+      const refusing = (prefix: string) =>
+        dialect === 'bird' ? bed.birdRoute(INDEX, prefix) === '' : bed.frrPaths(prefix) === 0
+      await until('its routes', () => !refusing('203.0.113.7/32') && !refusing('fd00:255::1/128'))
+      for (const prefix of REFUSED) t.ok(refusing(prefix), prefix)
+    })
+})
