@@ -147,6 +147,8 @@ export function modelOf(bench: BenchService): { service: Service; slices: Endpoi
     announcing: undefined,
     loadBalancerFamilies: [],
     isForeignBalancer: false,
+    addressWish: undefined,
+    addressCondition: undefined,
     createdMs: 0,
     problems: [],
   }

@@ -131,6 +131,8 @@ function makeService(
     announcing: undefined,
     loadBalancerFamilies: [],
     isForeignBalancer: false,
+    addressWish: undefined,
+    addressCondition: undefined,
     createdMs: 0,
     problems: [],
   }

@@ -11,14 +11,11 @@ import { electLeader, type LeaderElection } from '../kube/leader-election.ts'
 import { SERVICES } from '../kube/objects.ts'
 import type { ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import {
-  type AddressClaim,
-  type AddressGrant,
-  AddressLedger,
-  type AddressPool,
-  isPoolAddress,
-} from '../routing/allocate-addresses.ts'
+import { claimOf } from '../routing/address-claims.ts'
+import type { AddressPool } from '../routing/address-pools.ts'
+import { type AddressGrant, AddressLedger } from '../routing/allocate-addresses.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
+import { statusPatch } from './address-status.ts'
 import { serviceObject } from './report-problems.ts'
 
 /** Claims noted at a stretch. */
@@ -32,7 +29,8 @@ const LEASE = { namespace: 'kube-system', name: 'weir-address-allocator' }
 export interface AddressAllocatorOptions {
   readonly client: KubeClient
   readonly nodeName: string
-  readonly pools: readonly AddressPool[]
+  /** Those of now; say `poolsChanged` when they are others. Without any, nothing is written: another allocator may have that part. */
+  readonly pools: () => readonly AddressPool[]
   readonly services: Table<Service>
   readonly events: EventRecorder
   readonly log: Logger
@@ -46,6 +44,7 @@ export class AddressAllocator {
   /** Decided, and not in the Service's status yet. */
   readonly #unwritten = new Map<ObjectKey, AddressGrant>()
   readonly #rounds: Rounds
+  #pools: readonly AddressPool[]
 
   /** Start it only after Services have synced once: what it does not see it would give away. */
   constructor(options: AddressAllocatorOptions) {
@@ -59,7 +58,8 @@ export class AddressAllocator {
       onError: (error, retryInMs) =>
         options.log.warn({ err: error, retryInMs }, 'could not write load-balancer addresses'),
     })
-    this.#ledger = new AddressLedger(options.pools)
+    this.#pools = options.pools()
+    this.#ledger = new AddressLedger(this.#pools)
     this.#changes = options.services.reader()
     this.#election = electLeader({
       client: options.client,
@@ -78,6 +78,11 @@ export class AddressAllocator {
     return this.#election.isLeader
   }
 
+  /** Every Service is looked at anew. */
+  poolsChanged(): void {
+    this.#rounds.request()
+  }
+
   async close(): Promise<void> {
     this.#changes.close()
     await this.#rounds.close()
@@ -86,8 +91,13 @@ export class AddressAllocator {
 
   async #round(): Promise<void> {
     if (!this.#election.isLeader) return
-    const { services } = this.#options
+    const { services, pools } = this.#options
     const ledger = this.#ledger
+    const hasOtherPools = pools() !== this.#pools
+    if (hasOtherPools) {
+      this.#pools = pools()
+      ledger.setPools(this.#pools)
+    }
     let count = 0
     for (const key of this.#changes.take() as ReadonlySet<ObjectKey>) {
       const service = services.get(key)
@@ -98,8 +108,9 @@ export class AddressAllocator {
       // A new term began in the pause: it asked for a round of its own, which knows every claim.
       if (ledger !== this.#ledger) return
     }
-    const isLarge = count >= SLICE
-    for (const grant of await this.#decide(isLarge)) this.#unwritten.set(grant.service, grant)
+    const isLarge = hasOtherPools || count >= SLICE
+    for (const grant of await this.#decide(isLarge))
+      if (this.#pools.length > 0) this.#unwritten.set(grant.service, grant)
     if (isLarge) await setImmediate()
     await this.#writeAll()
   }
@@ -124,7 +135,7 @@ export class AddressAllocator {
       if (this.#unwritten.get(key) !== grant) continue
       const service = this.#options.services.get(key)
       try {
-        if (service && !this.#isAsWanted(service, grant)) await this.#write(service, grant)
+        if (service) await this.#write(service, grant)
         this.#unwritten.delete(key)
       } catch (error) {
         if (!isKubeError(error, 'forbidden', 'invalid', 'conflict', 'server-error')) throw error
@@ -135,17 +146,10 @@ export class AddressAllocator {
     if (refusals.length > 0) throw refusals[0]
   }
 
-  /** What is no pool's is not ours to take back. */
-  #isAsWanted({ loadBalancerFamilies, statusIps }: Service, { addresses, problems }: AddressGrant): boolean {
-    const { pools } = this.#options
-    if (problems.length > 0) return false
-    if (loadBalancerFamilies.length === 0 && !statusIps.some((ip) => isPoolAddress(pools, ip))) return true
-    return addresses.length === statusIps.length && addresses.every((ip) => statusIps.includes(ip))
-  }
-
   /** A new term knows nothing of what another leader gave meanwhile. */
   #begin(): void {
-    this.#ledger = new AddressLedger(this.#options.pools)
+    this.#pools = this.#options.pools()
+    this.#ledger = new AddressLedger(this.#pools)
     this.#unwritten.clear()
     this.#changes.close()
     this.#changes = this.#options.services.reader()
@@ -153,35 +157,27 @@ export class AddressAllocator {
     this.#rounds.request()
   }
 
+  /** Does nothing where the status says so already, and where another agent leads now. */
   async #write(service: Service, grant: AddressGrant): Promise<void> {
     const { client, events, log } = this.#options
+    const patch = statusPatch(service, grant, this.#pools, Date.now())
+    if (patch === undefined || !this.#election.isLeader) return
     const [namespace = '', name = ''] = service.key.split('/')
     const object = serviceObject(service.key, service.uid)
-    for (const problem of grant.problems) events.record(object, 'Warning', 'NoAddress', problem)
-    if (!this.#election.isLeader || this.#isAsWanted(service, { ...grant, problems: [] })) return
-    const ingress = grant.addresses.map((ip) => ({ ip, ipMode: 'VIP' }))
-    const patch = { status: { loadBalancer: { ingress: ingress.length > 0 ? ingress : null } } }
+    for (const { reason, text } of grant.problems) events.record(object, 'Warning', reason, text)
     try {
-      await client.patch(SERVICES, { namespace, name, subresource: 'status' }, patch, { kind: 'merge' })
+      await client.patch(SERVICES, { namespace, name, subresource: 'status' }, patch, { kind: 'strategic' })
     } catch (error) {
       if (isKubeError(error, 'not-found')) return
       throw error
     }
-    log.info({ service: service.key, addresses: grant.addresses }, 'wrote load-balancer addresses')
-    if (grant.addresses.length > 0) {
-      events.record(
-        object,
-        'Normal',
-        'AddressAllocated',
-        `Load-balancer addresses ${grant.addresses.join(', ')}`,
-      )
-    }
+    const { addresses } = grant
+    log.info({ service: service.key, addresses }, 'wrote load-balancer addresses')
+    const given = addresses.filter((ip) => !service.statusIps.includes(ip))
+    const lost = service.statusIps.filter((ip) => !addresses.includes(ip))
+    if (given.length > 0)
+      events.record(object, 'Normal', 'AddressAllocated', `Load-balancer addresses ${addresses.join(', ')}`)
+    if (lost.length > 0)
+      events.record(object, 'Normal', 'AddressReleased', `No longer has ${lost.join(', ')}`)
   }
-}
-
-/** undefined: it neither asks us for addresses nor has any. */
-function claimOf(service: Service): AddressClaim | undefined {
-  const { key, loadBalancerFamilies, statusIps, isForeignBalancer, createdMs } = service
-  if (isForeignBalancer || (loadBalancerFamilies.length === 0 && statusIps.length === 0)) return undefined
-  return { service: key, families: loadBalancerFamilies, held: statusIps, createdMs }
 }

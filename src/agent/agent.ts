@@ -260,6 +260,7 @@ function followRouting(live: LiveRouting, routing: Routing, late: Late): void {
     if (equalRows(pools, nextPools)) return
     pools = nextPools
     late.loop?.planAll()
+    late.allocator?.poolsChanged()
   })
   live.onSecret(() => routing.passwordsChanged())
 }
@@ -285,8 +286,9 @@ interface BeginWith {
 /** Every source has synced: from here on the kernel, BGP and the API server are told. */
 function begin(ground: Ground, late: Late, begun: BeginWith): void {
   const { plan, surroundings, monitoring, routing, bfd } = begun
-  const { config, log, datapath, network, client, events, sources } = ground
-  const { nodeName, pools } = config
+  const { config, log, datapath, network, client, events, sources, live } = ground
+  const { nodeName } = config
+  const pools = () => live.sources.pools
   const { services, slices, nodes, serviceCidrs } = sources
   const endsTcp = config.services.endTcpOfGonePods
   const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })

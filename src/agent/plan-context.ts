@@ -16,7 +16,7 @@ import {
   prefixParts,
 } from '../model/address.ts'
 import type { Node } from '../model/service.ts'
-import { isPoolAddress } from '../routing/allocate-addresses.ts'
+import { isPoolAddress } from '../routing/address-pools.ts'
 import type { HostPortContext } from '../services/plan-host-ports.ts'
 import type { PlanContext } from '../services/plan-service.ts'
 import type { Table } from '../tables/table.ts'

@@ -7,7 +7,7 @@ import { type Address, type Family, type Prefix, prefixContains } from '../model
 import type { Announcement } from '../model/announcement.ts'
 import { DRAIN_DEFAULT, GATES_DEFAULT, LIMITS_DEFAULT, type NodeRouting } from '../model/routing.ts'
 import type { Node, ObjectKey } from '../model/service.ts'
-import type { AddressPool } from '../routing/allocate-addresses.ts'
+import type { AddressPool } from '../routing/address-pools.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
 import { ChangePacer } from '../routing/change-pacer.ts'
 import { AnnouncementGuard, type GuardLimits } from '../routing/guard.ts'

@@ -13,7 +13,7 @@ import type { Problem, Protocol } from '../model/service.ts'
 
 const PORT_MAX = 65_535
 /** Values in messages are cut there: an annotation may hold 256 KiB. */
-const SHOWN_VALUE_MAX = 64
+export const SHOWN_VALUE_MAX = 64
 
 export function problemAt(field: string, value: unknown, why: string): Problem {
   const text = String(value)

@@ -25,6 +25,7 @@ import {
   readNetworks,
   readProtocol,
 } from './parts.ts'
+import { isForeignClass, readAddressCondition, readAddressWish } from './service-addressing.ts'
 import { isServiceLocal, readAnnouncing } from './service-announcing.ts'
 
 /** Another proxy's Services and slices, and what belongs to headless ones, by label, whatever its value. */
@@ -60,14 +61,6 @@ export function toService(object: api.Service): Service | undefined {
   const isLocal = isServiceLocal(metadata.annotations)
   const externalPolicy = isLocal ? 'Local' : policyOf(spec.externalTrafficPolicy)
   const isBalanced = spec.type === 'LoadBalancer'
-  if (isBalanced && spec.loadBalancerIP)
-    problems.push(
-      problemAt(
-        'spec.loadBalancerIP',
-        spec.loadBalancerIP,
-        'is deprecated and not read; remove it: addresses come from status.loadBalancer',
-      ),
-    )
   return {
     key: objectKey(metadata.namespace ?? '', metadata.name ?? ''),
     uid: metadata.uid ?? '',
@@ -92,8 +85,10 @@ export function toService(object: api.Service): Service | undefined {
         : 0,
     ...readAnnotations(metadata.annotations, problems),
     announcing: readAnnouncing(metadata.annotations, problems),
-    loadBalancerFamilies: wantsLoadBalancer(spec) ? fitted(familiesOf(spec, clusterIps)) : [],
-    isForeignBalancer: (spec.loadBalancerClass ?? '') !== '',
+    loadBalancerFamilies: isBalanced && !isForeignClass(spec) ? fitted(familiesOf(spec, clusterIps)) : [],
+    isForeignBalancer: isForeignClass(spec),
+    addressWish: readAddressWish(object),
+    addressCondition: readAddressCondition(object),
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     problems,
   }
@@ -161,11 +156,6 @@ function readAnnotations(
     topologyForExternal:
       readChoice(annotations, TOPOLOGY_FOR_EXTERNAL, ['true', 'false'], problems) === 'true',
   }
-}
-
-/** A default load-balancer implementation leaves Services of a class to that class. */
-function wantsLoadBalancer(spec: api.Service['spec']): boolean {
-  return spec.type === 'LoadBalancer' && (spec.loadBalancerClass ?? '') === ''
 }
 
 function familiesOf(spec: api.Service['spec'], clusterIps: readonly Address[]): Family[] {

@@ -48,6 +48,33 @@ export interface ServiceAnnouncing {
   readonly withoutEndpoints: RoutingGates['withoutEndpoints'] | undefined
 }
 
+/** With whom a Service may have its load-balancer address in common. */
+export interface SharingWish {
+  readonly key: string
+  /** Of other Services, beside its own. */
+  readonly namespaces: 'all' | readonly string[]
+  /** Its selector as canonical text: Services of a Local policy share only when they select the same pods. */
+  readonly pods: string
+}
+
+/** What a Service's spec and annotations ask of its load-balancer addresses. */
+export interface AddressWish {
+  /** At most one of each family: this and no other. */
+  readonly addresses: readonly Address[]
+  /** The name of a pool: from this and no other. */
+  readonly pool: string | undefined
+  readonly sharing: SharingWish | undefined
+  /** What of the wish cannot be read; it gets no address then, for it would not be the one that was meant. */
+  readonly invalid: string | undefined
+}
+
+/** The condition on a Service's status that says what became of its load-balancer addresses. */
+export interface AddressCondition {
+  readonly status: 'True' | 'False'
+  readonly reason: string
+  readonly message: string
+}
+
 export interface Service {
   readonly key: ObjectKey
   readonly uid: string
@@ -79,6 +106,10 @@ export interface Service {
   readonly loadBalancerFamilies: readonly Family[]
   /** Another implementation's class: its status is never ours to write. */
   readonly isForeignBalancer: boolean
+  /** undefined: any address will do. */
+  readonly addressWish: AddressWish | undefined
+  /** As it stands in status; undefined: it does not. */
+  readonly addressCondition: AddressCondition | undefined
   /** Milliseconds since the epoch: the older Service keeps an address that two claim. */
   readonly createdMs: number
   readonly problems: readonly Problem[]

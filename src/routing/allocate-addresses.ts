@@ -1,91 +1,132 @@
 // The load-balancer address allocator: pools, Services and the addresses they hold → who gets which. It knows neither time nor
 // Kubernetes.
 //
-// What is held stays held, as long as it lies in a pool and no older Service holds it too; so a restart, a new leader or a
-// re-ordered list changes nothing. An address is never given twice.
+// What is held stays held, as long as it lies in a pool for the Service, is what it asks for, and no older Service holds it too; so a
+// restart, a new leader or a re-ordered list changes nothing. An address is given twice only to Services that agreed to share it
+// (address-sharing.ts). One that asks for an address gets this or none, and is told why.
 
-import {
-  type Address,
-  addressBits,
-  addressFromNumber,
-  addressToNumber,
-  type Family,
-  familyOf,
-  type Prefix,
-  type PrefixParts,
-  prefixContains,
-  prefixParts,
-} from '../model/address.ts'
-import type { ObjectKey } from '../model/service.ts'
+import { type Address, type Family, familyOf } from '../model/address.ts'
+import type { AddressWish, ObjectKey } from '../model/service.ts'
+import { SetsByKey } from '../tables/sets-by-key.ts'
+import { type AddressPool, PoolIndex, poolAccepts } from './address-pools.ts'
+import { type SharingClaim, whyNotShared } from './address-sharing.ts'
 
-export interface AddressPool {
-  readonly name: string
-  readonly prefixes: readonly Prefix[]
-}
-
-export interface AddressClaim {
+export interface AddressClaim extends SharingClaim {
   readonly service: ObjectKey
+  readonly labels: Readonly<Record<string, string>>
   /** Families the Service wants, in its order; empty gives back what it holds. */
   readonly families: readonly Family[]
   /** From its status. */
   readonly held: readonly Address[]
+  readonly wish: AddressWish | undefined
+  /** Another implementation gave it what it holds: we give that to nobody, and take nothing from it. */
+  readonly isForeign: boolean
   readonly createdMs: number
+}
+
+export type ProblemReason =
+  | 'NoPool'
+  | 'UnknownPool'
+  | 'PoolClosed'
+  | 'PoolExhausted'
+  | 'AddressInUse'
+  | 'AddressOutsidePools'
+  | 'AddressNotForService'
+  | 'AddressReserved'
+  | 'InvalidRequest'
+
+export interface AllocationProblem {
+  readonly reason: ProblemReason
+  /** What could not be granted, why, and the mend: one sentence. */
+  readonly text: string
 }
 
 export interface AddressGrant {
   readonly service: ObjectKey
   readonly addresses: readonly Address[]
-  /** What could not be granted and why, one sentence each. */
-  readonly problems: readonly string[]
+  readonly problems: readonly AllocationProblem[]
 }
 
-interface Range {
-  readonly family: Family
-  /** Nothing below is free. */
-  first: bigint
-  readonly lowest: bigint
-  readonly last: bigint
-}
+type Granted = Map<Family, Address>
+
+const NOTHING: ReadonlyMap<Family, Address> = new Map()
 
 /**
  * Who has which address, kept up to date claim by claim. A decision looks at the claims that changed, and at those that contend
- * with them for an address; only when an address becomes free, at all that still lack one.
+ * with them for an address; only when an address becomes free, at all that found none.
  */
 export class AddressLedger {
-  readonly #pools: readonly AddressPool[]
-  readonly #prefixes: readonly PrefixParts[]
-  readonly #ranges: readonly Range[]
+  #index: PoolIndex
   readonly #claims = new Map<ObjectKey, AddressClaim>()
-  /** Services that say they hold an address; more than one is a quarrel. */
-  readonly #holders = new Map<Address, Set<ObjectKey>>()
-  readonly #granted = new Map<ObjectKey, ReadonlyMap<Family, Address>>()
-  readonly #ownerOf = new Map<Address, ObjectKey>()
-  /** Services that got less than they want. */
+  /** Services whose status holds an address, or that ask for it: more than one is a quarrel, or sharing. */
+  readonly #wanters = new SetsByKey<Address, ObjectKey>()
+  readonly #sharers = new SetsByKey<string, ObjectKey>()
+  readonly #granted = new Map<ObjectKey, Granted>()
+  readonly #owners = new SetsByKey<Address, ObjectKey>()
+  /** What other implementations gave. */
+  readonly #foreign = new SetsByKey<Address, ObjectKey>()
+  /** Services that found no free address. */
   readonly #short = new Set<ObjectKey>()
   #dirty = new Set<ObjectKey>()
+  /** Something came free beside what the claims themselves tell. */
+  #isFreeing = false
 
   constructor(pools: readonly AddressPool[]) {
-    this.#pools = pools
-    const prefixes = pools.flatMap((pool) => pool.prefixes)
-    this.#prefixes = prefixes.map(prefixParts)
-    this.#ranges = prefixes.map(usableRange).map((range) => ({ ...range, lowest: range.first }))
+    this.#index = new PoolIndex(pools)
+  }
+
+  /** Every claim is decided anew; what is held or granted stays where the new pools allow it. */
+  setPools(pools: readonly AddressPool[]): void {
+    this.#index = new PoolIndex(pools)
+    for (const [service, { isForeign }] of this.#claims) if (!isForeign) this.#dirty.add(service)
+  }
+
+  /** Addresses of each pool that Services have, by the pool's name. */
+  usage(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>()
+    for (const address of this.#owners.keys()) {
+      const name = this.#index.poolsOf(address)[0]?.name
+      if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    return counts
   }
 
   /** @param claim undefined: the Service has gone */
   set(service: ObjectKey, claim: AddressClaim | undefined): void {
-    for (const held of this.#claims.get(service)?.held ?? []) {
-      const holders = this.#holders.get(held)
-      holders?.delete(service)
-      if (holders?.size === 0) this.#holders.delete(held)
+    const before = this.#claims.get(service)
+    if (before) this.#unlink(before)
+    if (claim) this.#link(claim)
+    if (!claim?.isForeign || this.#granted.has(service)) this.#dirty.add(service)
+  }
+
+  #link(claim: AddressClaim): void {
+    const { service, sharing, held, isForeign } = claim
+    this.#claims.set(service, claim)
+    for (const address of wantedBy(claim)) this.#wanters.add(address, service)
+    if (sharing) this.#sharers.add(sharing.key, service)
+    if (isForeign) for (const address of held) this.#foreign.add(address, service)
+  }
+
+  #unlink(claim: AddressClaim): void {
+    const { service, sharing, held, isForeign } = claim
+    this.#claims.delete(service)
+    for (const address of wantedBy(claim)) this.#wanters.delete(address, service)
+    if (sharing) {
+      this.#sharers.delete(sharing.key, service)
+      // Who shared its terms may find others now.
+      for (const other of this.#sharers.get(sharing.key)) if (this.#short.has(other)) this.#dirty.add(other)
     }
-    if (claim) this.#claims.set(service, claim)
-    else this.#claims.delete(service)
-    for (const held of claim?.held ?? []) {
-      const holders = this.#holders.get(held) ?? new Set()
-      holders.add(service)
-      this.#holders.set(held, holders)
+    if (!isForeign) return
+    for (const address of held) {
+      this.#foreign.delete(address, service)
+      this.#index.release(address)
+      for (const other of this.#wanters.get(address)) if (!this.#isForeign(other)) this.#dirty.add(other)
+      this.#isFreeing = true
     }
-    this.#dirty.add(service)
+  }
+
+  #isForeign(service: ObjectKey): boolean {
+    return this.#claims.get(service)?.isForeign ?? false
   }
 
   /** @returns a grant for every claim that was decided; compare with `held` to see what must be written */
@@ -101,39 +142,49 @@ export class AddressLedger {
   *decideInSteps(): Generator<undefined, AddressGrant[]> {
     const services = this.#contenders()
     yield
-    const before = new Map(services.map((service) => [service, this.#granted.get(service)]))
+    const before = new Map(services.map((service) => [service, this.#granted.get(service) ?? NOTHING]))
     for (const service of services) this.#release(service)
     yield
     const claims = services
       .flatMap((service) => this.#claims.get(service) ?? [])
+      .filter(({ isForeign }) => !isForeign)
       .sort((a, b) => a.createdMs - b.createdMs || (a.service < b.service ? -1 : 1))
-    // First everybody keeps what is rightly theirs, only then are fresh addresses drawn: a new Service never gets an
-    // address that one further down the list already answers on.
-    const kept = new Map(claims.map((claim) => [claim.service, this.#keepHeld(claim)]))
-    yield
-    return claims.map((claim) => this.#grant(claim, kept.get(claim.service), before.get(claim.service)))
+    // First everybody keeps what is rightly theirs, by its status or by what was granted and is not in the status yet; then comes who
+    // asks for an address, and only then are fresh ones drawn: a new Service never gets an address that one further down the list
+    // answers on already.
+    for (const { service } of claims) this.#granted.set(service, new Map())
+    const granted = this.#granted
+    const each = function* (step: (claim: AddressClaim, mine: Map<Family, Address>) => void) {
+      for (const claim of claims) step(claim, granted.get(claim.service) as Map<Family, Address>)
+      yield
+    }
+    yield* each((claim, has) => this.#keep(claim, has, claim.held))
+    yield* each((claim, has) => this.#keep(claim, has, before.get(claim.service)?.values() ?? []))
+    const problems = new Map<ObjectKey, AllocationProblem[]>()
+    yield* each((claim, has) => problems.set(claim.service, this.#takeAskedFor(claim, has)))
+    yield* each((claim, has) => problems.get(claim.service)?.push(...this.#draw(claim, has)))
+    return claims.map((claim) => this.#grant(claim, problems.get(claim.service)))
   }
 
   /** What changed, whoever wants an address of theirs, and whoever waits for one that they give up. */
   #contenders(): ObjectKey[] {
     const found = this.#dirty
     this.#dirty = new Set()
-    let isFreeing = false
+    let isFreeing = this.#isFreeing
+    this.#isFreeing = false
     // A set's iteration comes by what is added meanwhile.
     for (const service of found) {
-      const held = this.#claims.get(service)?.held ?? []
-      for (const address of held) {
-        const owner = this.#ownerOf.get(address)
-        if (owner !== undefined) found.add(owner)
-        for (const holder of this.#holders.get(address) ?? []) found.add(holder)
+      const claim = this.#claims.get(service)
+      const granted = this.#granted.get(service) ?? NOTHING
+      const addresses = new Set([...(claim ? wantedBy(claim) : []), ...granted.values()])
+      for (const address of addresses) {
+        for (const owner of this.#owners.get(address)) found.add(owner)
+        for (const wanter of this.#wanters.get(address)) if (!this.#isForeign(wanter)) found.add(wanter)
       }
-      for (const address of this.#granted.get(service)?.values() ?? []) {
-        if (held.includes(address)) continue
-        isFreeing = true
-        for (const holder of this.#holders.get(address) ?? []) found.add(holder)
-      }
-      const wants = this.#claims.get(service)?.families.length ?? 0
-      if ((this.#granted.get(service)?.size ?? 0) > wants) isFreeing = true
+      if (claim?.sharing)
+        for (const other of this.#sharers.get(claim.sharing.key)) if (this.#short.has(other)) found.add(other)
+      for (const address of granted.values())
+        if (!claim?.held.includes(address) || !this.#mayKeep(claim, address)) isFreeing = true
     }
     if (isFreeing) for (const service of this.#short) found.add(service)
     return [...found]
@@ -142,92 +193,190 @@ export class AddressLedger {
   #release(service: ObjectKey): void {
     this.#short.delete(service)
     for (const address of this.#granted.get(service)?.values() ?? []) {
-      this.#ownerOf.delete(address)
-      const value = addressToNumber(address)
-      const family = familyOf(address)
-      for (const range of this.#ranges)
-        if (range.family === family && range.lowest <= value && value < range.first) range.first = value
+      this.#owners.delete(address, service)
+      if (!this.#owners.has(address)) this.#index.release(address)
     }
     this.#granted.delete(service)
   }
 
-  #keepHeld(claim: AddressClaim): Map<Family, Address> {
-    const mine = new Map<Family, Address>()
-    for (const held of claim.held) {
-      const family = familyOf(held)
-      if (!claim.families.includes(family) || mine.has(family) || this.#ownerOf.has(held)) continue
-      if (!this.#isInPool(held)) continue
-      mine.set(family, held)
-      this.#ownerOf.set(held, claim.service)
-    }
-    return mine
+  /** Whether its pools and its own wish leave an address to a Service that has it. */
+  #mayKeep({ families, wish, ...candidate }: AddressClaim, address: Address): boolean {
+    const family = familyOf(address)
+    if (!families.includes(family) || wish?.invalid !== undefined) return false
+    const asked = wish?.addresses.find((one) => familyOf(one) === family)
+    if (asked !== undefined && asked !== address) return false
+    return this.#index
+      .poolsOf(address)
+      .some((pool) => poolAccepts(pool, candidate) && (wish?.pool === undefined || wish.pool === pool.name))
   }
 
-  /** @param before what it was granted last time, which its status may not say yet */
-  #grant(
-    { service, families }: AddressClaim,
-    mine = new Map<Family, Address>(),
-    before: ReadonlyMap<Family, Address> = new Map(),
-  ): AddressGrant {
-    const problems: string[] = []
-    for (const family of families) {
-      if (mine.has(family)) continue
-      const last = before.get(family)
-      const found = last !== undefined && !this.#ownerOf.has(last) ? last : this.#draw(family)
-      if (found === undefined) {
-        problems.push(describeExhaustion(this.#pools, family))
-        continue
-      }
-      mine.set(family, found)
-      this.#ownerOf.set(found, service)
+  #keep(claim: AddressClaim, mine: Map<Family, Address>, candidates: Iterable<Address>): void {
+    for (const address of candidates) {
+      const family = familyOf(address)
+      if (mine.has(family) || !this.#mayKeep(claim, address)) continue
+      if (this.#rivalOf(claim, address) === undefined) this.#take(claim, mine, address)
     }
-    this.#granted.set(service, mine)
-    if (problems.length > 0) this.#short.add(service)
-    return { service, addresses: families.flatMap((family) => mine.get(family) ?? []), problems }
   }
 
-  /** The lowest free address; where a range begins to be free is remembered. */
-  #draw(family: Family): Address | undefined {
-    for (const range of this.#ranges) {
-      if (range.family !== family) continue
-      while (range.first <= range.last) {
-        const candidate = addressFromNumber(family, range.first)
-        range.first += 1n
-        if (!this.#ownerOf.has(candidate)) return candidate
-      }
+  /** The one that keeps this Service from an address, and why. */
+  #rivalOf(claim: AddressClaim, address: Address): { service: ObjectKey; why: string } | undefined {
+    for (const service of this.#owners.get(address)) {
+      if (service === claim.service) continue
+      const why = whyNotShared(claim, this.#claims.get(service) as AddressClaim)
+      if (why !== undefined) return { service, why }
     }
     return undefined
   }
 
-  #isInPool(address: Address): boolean {
-    const family = familyOf(address)
-    const value = addressToNumber(address)
-    return this.#prefixes.some(
-      (prefix) => prefix.family === family && prefix.first <= value && value <= prefix.last,
+  #take(claim: AddressClaim, mine: Map<Family, Address>, address: Address): void {
+    mine.set(familyOf(address), address)
+    this.#owners.add(address, claim.service)
+  }
+
+  /** This address or none. */
+  #takeAskedFor(claim: AddressClaim, mine: Map<Family, Address>): AllocationProblem[] {
+    const { wish, families } = claim
+    if (wish === undefined) return []
+    if (wish.invalid !== undefined && families.length > 0) return [problem('InvalidRequest', wish.invalid)]
+    return wish.addresses.flatMap((address) => {
+      const family = familyOf(address)
+      if (families.length === 0 || mine.has(family)) return []
+      if (!families.includes(family))
+        return [problem('InvalidRequest', `${address} is asked for, but the Service has no ${LABEL[family]}`)]
+      const why = this.#whyNotAskedFor(claim, address)
+      if (why === undefined) this.#take(claim, mine, address)
+      return why ?? []
+    })
+  }
+
+  #whyNotAskedFor(claim: AddressClaim, address: Address): AllocationProblem | undefined {
+    const pools = this.#index.poolsOf(address)
+    const names = pools.map(({ name }) => name).join(', ')
+    if (pools.length === 0)
+      return problem(
+        'AddressOutsidePools',
+        `${address} is asked for, but lies in no pool; ask for one that does`,
+      )
+    const mine = pools.filter(
+      (pool) => poolAccepts(pool, claim) && (claim.wish?.pool === undefined || claim.wish.pool === pool.name),
     )
+    if (mine.length === 0)
+      return problem(
+        'AddressNotForService',
+        `${address} is asked for, but pool ${names} is not for this Service`,
+      )
+    const giving = mine.filter((pool) => this.#index.gives(pool, address))
+    if (giving.length === 0)
+      return problem(
+        'AddressReserved',
+        `${address} is asked for, but pool ${names} keeps back the first and last address of its networks; let it give them`,
+      )
+    const open = giving.find(({ closed }) => closed === undefined)
+    if (open === undefined)
+      return problem(
+        'PoolClosed',
+        `${address} is asked for, but pool ${names} gives nothing new: ${giving[0]?.closed}`,
+      )
+    const rival = this.#rivalOf(claim, address)
+    if (rival !== undefined)
+      return problem('AddressInUse', `${address} is asked for, but ${rival.service} has it, and ${rival.why}`)
+    const [other] = this.#foreign.get(address)
+    if (other === undefined) return undefined
+    return problem('AddressInUse', `${address} is asked for, but ${other} has it from another implementation`)
+  }
+
+  /** An address that Services of its sharing key have, or the lowest free one. */
+  #draw(claim: AddressClaim, mine: Map<Family, Address>): AllocationProblem[] {
+    const { families, wish } = claim
+    if (wish?.invalid !== undefined) return []
+    return families.flatMap((family) => {
+      if (mine.has(family) || wish?.addresses.some((one) => familyOf(one) === family)) return []
+      const pools = this.#index.pools.filter(
+        (pool) =>
+          this.#index.offers(pool, family) &&
+          poolAccepts(pool, claim) &&
+          (wish?.pool === undefined ? !pool.isOnRequest : wish.pool === pool.name),
+      )
+      const open = pools.filter(({ closed }) => closed === undefined)
+      const found = this.#shared(claim, family, open) ?? this.#free(family, open)
+      if (found === undefined) return [this.#whyNone(claim, family, pools, open)]
+      this.#take(claim, mine, found)
+      return []
+    })
+  }
+
+  #shared(claim: AddressClaim, family: Family, open: readonly AddressPool[]): Address | undefined {
+    if (claim.sharing === undefined) return undefined
+    const known = new Set<Address>()
+    for (const other of this.#sharers.get(claim.sharing.key))
+      for (const address of this.#granted.get(other)?.values() ?? [])
+        if (familyOf(address) === family) known.add(address)
+    return [...known]
+      .sort()
+      .find(
+        (address) =>
+          this.#index.poolsOf(address).some((pool) => open.includes(pool)) &&
+          this.#rivalOf(claim, address) === undefined,
+      )
+  }
+
+  #free(family: Family, open: readonly AddressPool[]): Address | undefined {
+    const isTaken = (address: Address) => this.#owners.has(address) || this.#foreign.has(address)
+    for (const pool of open) {
+      const found = this.#index.draw(pool, family, isTaken)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  #whyNone(
+    { wish }: AddressClaim,
+    family: Family,
+    pools: readonly AddressPool[],
+    open: readonly AddressPool[],
+  ): AllocationProblem {
+    const label = LABEL[family]
+    if (open.length > 0)
+      return problem(
+        'PoolExhausted',
+        `no free ${label} address in ${namesOf(open)}; add a prefix to pools or delete a Service of type LoadBalancer`,
+      )
+    const [closed] = pools
+    if (closed !== undefined)
+      return problem('PoolClosed', `pool ${closed.name} gives nothing new: ${closed.closed}`)
+    if (wish?.pool !== undefined) return this.#whyNotPool(wish.pool, family)
+    if (!this.#index.has(family))
+      return problem('NoPool', `no pool has ${label} addresses; add an ${label} prefix to pools`)
+    return problem('NoPool', `no pool with ${label} addresses is for this Service; see the pools' selectors`)
+  }
+
+  #whyNotPool(name: string, family: Family): AllocationProblem {
+    const pool = this.#index.pools.find((one) => one.name === name)
+    if (pool === undefined)
+      return problem('UnknownPool', `it asks for pool ${name}, which there is not; name one that there is`)
+    if (!this.#index.offers(pool, family))
+      return problem('NoPool', `it asks for pool ${name}, which has no ${LABEL[family]} addresses`)
+    return problem('AddressNotForService', `it asks for pool ${name}, which is not for this Service`)
+  }
+
+  #grant({ service, families }: AddressClaim, problems: readonly AllocationProblem[] = []): AddressGrant {
+    const mine = this.#granted.get(service) ?? NOTHING
+    if (mine.size === 0) this.#granted.delete(service)
+    if (problems.some(({ reason }) => reason === 'PoolExhausted')) this.#short.add(service)
+    return { service, addresses: families.flatMap((family) => mine.get(family) ?? []), problems }
   }
 }
 
-/** Without the network and broadcast address, which some routers and hosts refuse to treat as a host's. */
-function usableRange(prefix: Prefix): { family: Family; first: bigint; last: bigint } {
-  const { family, length, first, last } = prefixParts(prefix)
-  const hostBits = addressBits(family) - length
-  if (hostBits < 2) return { family, first, last }
-  const lastUsable = family === 'ipv4' ? last - 1n : last
-  return { family, first: first + 1n, last: lastUsable }
+const LABEL: Readonly<Record<Family, string>> = { ipv4: 'IPv4', ipv6: 'IPv6' }
+
+function problem(reason: ProblemReason, text: string): AllocationProblem {
+  return { reason, text }
 }
 
-function describeExhaustion(pools: readonly AddressPool[], family: Family): string {
-  const label = family === 'ipv4' ? 'IPv4' : 'IPv6'
-  const offering = pools.filter((pool) =>
-    pool.prefixes.some((prefix) => prefixParts(prefix).family === family),
-  )
-  if (offering.length === 0) return `no pool has ${label} addresses; add an ${label} prefix to pools`
-  const names = offering.map((pool) => pool.name).join(', ')
-  return `no free ${label} address in ${names}; add a prefix to pools or delete a Service of type LoadBalancer`
+function namesOf(pools: readonly AddressPool[]): string {
+  return pools.map(({ name }) => name).join(', ')
 }
 
-/** Whether an address is one we would have given, so that taking it back is ours to do. */
-export function isPoolAddress(pools: readonly AddressPool[], candidate: Address): boolean {
-  return pools.some((pool) => pool.prefixes.some((prefix) => prefixContains(prefix, candidate)))
+function wantedBy({ held, wish }: AddressClaim): readonly Address[] {
+  return wish === undefined || wish.addresses.length === 0 ? held : [...new Set([...held, ...wish.addresses])]
 }

@@ -3,7 +3,7 @@
 
 import { addressBits, type Prefix, prefixParts } from '../model/address.ts'
 import type { AllowedPrefix } from '../model/announcement.ts'
-import type { AddressPool } from './allocate-addresses.ts'
+import type { AddressPool } from './address-pools.ts'
 
 /** Enough for any sane pool plan; each member is a comparison on every path that gobgpd exports. */
 export const ALLOWED_PREFIXES_MAX = 256

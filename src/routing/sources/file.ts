@@ -20,6 +20,7 @@ import {
   type RoutingGates,
 } from '../../model/routing.ts'
 import type { Node } from '../../model/service.ts'
+import type { AddressPool } from '../address-pools.ts'
 import type { CiliumSettings } from './cilium.ts'
 import type { KubeRouterSettings } from './kube-router-reader.ts'
 import type { NodeFacts, RoutingPart } from './node-facts.ts'
@@ -97,9 +98,7 @@ export interface FileRouting
   readonly sources: { readonly kubeRouter: KubeRouterSettings; readonly cilium: CiliumSettings }
 }
 
-export interface FilePool {
-  readonly name: string
-  readonly prefixes: readonly Prefix[]
+export interface FilePool extends AddressPool {
   readonly attributes?: RouteAttributes | undefined
 }
 

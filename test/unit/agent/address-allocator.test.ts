@@ -26,6 +26,8 @@ function clientThat(patched: (name: string) => void): KubeClient {
   } as unknown as KubeClient
 }
 
+const pools = [{ name: 'default', prefixes: ['203.0.113.0/24' as Prefix] }]
+
 t.test('a Service whose status is refused keeps no other from its address, and is tried again', async (t) => {
   const services = new Table<Service>({ name: 'services' })
   for (const name of ['refused', 'web', 'shop'])
@@ -46,7 +48,7 @@ t.test('a Service whose status is refused keeps no other from its address, and i
       if (tried.filter((other) => other === 'refused').length === 2) twice.resolve()
     }),
     nodeName: 'node1',
-    pools: [{ name: 'default', prefixes: ['203.0.113.0/24' as Prefix] }],
+    pools: () => pools,
     services,
     events: { record: () => {} } as never,
     log: pino({ level: 'silent' }),

@@ -16,6 +16,7 @@ import {
   type Service,
   type ServiceCidr,
 } from '../../../src/model/service.ts'
+import { claimOf } from '../../../src/routing/address-claims.ts'
 import { AddressLedger } from '../../../src/routing/allocate-addresses.ts'
 import { VipPlans } from '../../../src/routing/vip-plans.ts'
 import { countServable } from '../../../src/services/count-endpoints.ts'
@@ -95,12 +96,7 @@ function cluster(size: number) {
       const servable = { ipv4: countServable(desired, 'ipv4'), ipv6: countServable(desired, 'ipv6') }
       const served = { service, held, servable, usable: servable.ipv4, problems: [], foundRoom: true }
       vips.setService(key, vipFacts(served, new Set(['load-balancer-ip'])))
-      ledger.set(key, {
-        service: key,
-        families: service.loadBalancerFamilies,
-        held: service.statusIps,
-        createdMs: 1,
-      })
+      ledger.set(key, claimOf(service))
     }
     return {
       planned: keys.size,

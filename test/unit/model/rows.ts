@@ -31,6 +31,8 @@ export function serviceRow(overrides: Partial<Service> = {}): Service {
     announcing: undefined,
     loadBalancerFamilies: [],
     isForeignBalancer: false,
+    addressWish: undefined,
+    addressCondition: undefined,
     createdMs: 1,
     problems: [],
     ...overrides,

@@ -4,19 +4,29 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type Address, address, type Family, type Prefix } from '../../../src/model/address.ts'
 import { objectKey } from '../../../src/model/service.ts'
-import {
-  type AddressClaim,
-  AddressLedger,
-  type AddressPool,
-} from '../../../src/routing/allocate-addresses.ts'
+import type { AddressPool } from '../../../src/routing/address-pools.ts'
+import { type AddressClaim, AddressLedger } from '../../../src/routing/allocate-addresses.ts'
 
 const pools = [{ name: 'default', prefixes: ['203.0.113.0/29' as Prefix, '2001:db8:113::/112' as Prefix] }]
 
-const claim = (name: string, families: Family[], held: string[] = [], createdMs = 1): AddressClaim => ({
+const claim = (
+  name: string,
+  families: Family[],
+  held: string[] = [],
+  createdMs = 1,
+  more: Partial<AddressClaim> = {},
+): AddressClaim => ({
   service: objectKey('shop', name),
+  labels: {},
   families,
   held: held.map(address),
+  wish: undefined,
+  sharing: more.wish?.sharing,
+  ports: [{ protocol: 'TCP', port: 80 }],
+  trafficPolicy: 'Cluster',
+  isForeign: false,
   createdMs,
+  ...more,
 })
 
 /** Everybody's claims at once. */
@@ -71,12 +81,12 @@ t.test('exhaustion is said, once per family, and takes nothing from others', asy
     6,
     '.0 and .7 of the /29 are not given',
   )
-  t.match(grants[7]?.problems, [/no free IPv4 address in default/])
+  t.match(grants[7]?.problems, [{ reason: 'PoolExhausted', text: /no free IPv4 address in default/ }])
   const [none] = allocateAddresses(
     [{ name: 'v6', prefixes: ['2001:db8::/64' as Prefix] }],
     [claim('web', ['ipv4'])],
   )
-  t.match(none?.problems, [/no pool has IPv4 addresses/])
+  t.match(none?.problems, [{ reason: 'NoPool', text: /no pool has IPv4 addresses/ }])
 })
 
 t.test('no address is ever given twice, and a second run changes nothing', async (t) => {

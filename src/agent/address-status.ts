@@ -1,0 +1,62 @@
+// What a grant makes of a Service's status: whether it says so already, and the patch that makes it so. Pure.
+
+import { ADDRESS_CONDITION, ALLOCATED } from '../kube/service-addressing.ts'
+import type { AddressCondition, Service } from '../model/service.ts'
+import { type AddressPool, isPoolAddress } from '../routing/address-pools.ts'
+import type { AddressGrant } from '../routing/allocate-addresses.ts'
+
+/** undefined: it asks for no address. */
+export function conditionOf({ loadBalancerFamilies }: Service, { problems }: AddressGrant) {
+  const [first] = problems
+  if (loadBalancerFamilies.length === 0) return undefined
+  if (first === undefined) return ALLOCATED
+  const message = problems.map(({ text }) => text).join('; ')
+  return { status: 'False', reason: first.reason, message } satisfies AddressCondition
+}
+
+/** What is no pool's is not ours to take back. */
+function hasAddresses(service: Service, { addresses }: AddressGrant, pools: readonly AddressPool[]): boolean {
+  const { loadBalancerFamilies, statusIps } = service
+  if (loadBalancerFamilies.length === 0 && !statusIps.some((ip) => isPoolAddress(pools, ip))) return true
+  return addresses.length === statusIps.length && addresses.every((ip) => statusIps.includes(ip))
+}
+
+function hasCondition(service: Service, wanted: AddressCondition | undefined): boolean {
+  const { addressCondition: has } = service
+  if (wanted === undefined || has === undefined) return wanted === has
+  return wanted.status === has.status && wanted.reason === has.reason && wanted.message === has.message
+}
+
+/**
+ * A strategic merge patch: conditions of others stay.
+ * @returns undefined: nothing is to be written
+ */
+export function statusPatch(
+  service: Service,
+  grant: AddressGrant,
+  pools: readonly AddressPool[],
+  nowMs: number,
+): object | undefined {
+  const condition = conditionOf(service, grant)
+  const isServed = hasAddresses(service, grant, pools)
+  const isTold = hasCondition(service, condition)
+  if (isServed && isTold) return undefined
+  const ingress = grant.addresses.map((ip) => ({ ip, ipMode: 'VIP' }))
+  return {
+    status: {
+      ...(isServed ? {} : { loadBalancer: { ingress: ingress.length > 0 ? ingress : null } }),
+      ...(isTold ? {} : { conditions: [conditionPatch(service, condition, nowMs)] }),
+    },
+  }
+}
+
+function conditionPatch(
+  { addressCondition: has }: Service,
+  wanted: AddressCondition | undefined,
+  nowMs: number,
+): object {
+  if (wanted === undefined) return { type: ADDRESS_CONDITION, $patch: 'delete' }
+  const lastTransitionTime = `${new Date(nowMs).toISOString().slice(0, 19)}Z`
+  const isSame = has?.status === wanted.status
+  return { type: ADDRESS_CONDITION, ...wanted, ...(isSame ? {} : { lastTransitionTime }) }
+}

@@ -1,0 +1,100 @@
+// The rack's API server, and allocators at it as agents run them.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import { AddressAllocator } from '../../../src/agent/address-allocator.ts'
+import { follow } from '../../../src/agent/sources.ts'
+import { createKubeClient } from '../../../src/kube/client.ts'
+import { EventRecorder } from '../../../src/kube/events.ts'
+import { EVENTS, SERVICES, type Service as ServiceObject } from '../../../src/kube/objects.ts'
+import { toService } from '../../../src/kube/to-model.ts'
+import type { Service } from '../../../src/model/service.ts'
+import type { AddressPool } from '../../../src/routing/address-pools.ts'
+import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
+import { equalRows } from '../../../src/tables/equal-rows.ts'
+import { Table } from '../../../src/tables/table.ts'
+import { removeCertificates, startServer, token } from '../sandbox/apiserver/test-server.ts'
+
+const WAIT_MS = 15_000
+
+export async function startBed() {
+  const server = await startServer({ kinds: builtinKinds })
+  const directory = mkdtempSync(join(tmpdir(), 'weir-addresses-'))
+  const [caFile, tokenFile] = [join(directory, 'ca.crt'), join(directory, 'token')]
+  writeFileSync(caFile, server.ca)
+  writeFileSync(tokenFile, token)
+  const makeClient = () =>
+    createKubeClient({ servers: [`https://127.0.0.1:${server.port}`], caFile, tokenFile })
+  const client = makeClient()
+  await server.send('POST', '/api/v1/namespaces', { metadata: { name: 'kube-system' } })
+
+  const get = (name: string): Promise<ServiceObject> => client.get(SERVICES, { namespace: 'default', name })
+
+  /** What `kubectl get` shows of it, in one line. */
+  const show = async (name: string): Promise<string> => {
+    const { status } = await get(name)
+    const ips = (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip)
+    const condition = status?.conditions?.find(({ type }) => type === 'weir.network/AddressAllocated')
+    return [...ips, condition ? `${condition.status}/${condition.reason}` : '-'].join(' ')
+  }
+
+  return {
+    server,
+    client,
+    get,
+    show,
+    create: (name: string, annotations: Record<string, string> = {}, spec: object = {}) =>
+      client.create(SERVICES, {
+        metadata: { namespace: 'default', name, annotations },
+        spec: { type: 'LoadBalancer', selector: { app: name }, ports: [{ port: 80 }], ...spec },
+      } as ServiceObject),
+    change: (name: string, patch: object) =>
+      client.patch(SERVICES, { namespace: 'default', name }, patch, { kind: 'merge' }),
+    remove: (name: string) => client.delete(SERVICES, { namespace: 'default', name }),
+    /** @returns what it was at last; equal to `expected` unless time ran out */
+    until: async (name: string, expected: string): Promise<string> => {
+      for (const untilMs = Date.now() + WAIT_MS; ; await sleep(20)) {
+        const shown = await show(name)
+        if (shown === expected || Date.now() > untilMs) return shown
+      }
+    },
+    events: async (name: string): Promise<string[]> => {
+      const { items } = await client.list(EVENTS, { namespace: 'default' })
+      return items
+        .filter(({ involvedObject }) => involvedObject.name === name)
+        .map(({ type, reason, message }) => `${type} ${reason}: ${message}`)
+    },
+    startAgent: async (nodeName: string, pools: () => readonly AddressPool[]) => {
+      const own = makeClient()
+      const log = pino({ level: 'silent' })
+      const services = new Table<Service>({ name: 'services', equals: equalRows })
+      const common = { client: own, log, startDelayMs: 0 }
+      const { watch, synced } = follow({ ...common, resource: SERVICES, project: toService, table: services })
+      await synced
+      const events = new EventRecorder({
+        client: own,
+        component: 'weir',
+        host: nodeName,
+        onProblem: () => {},
+      })
+      const allocator = new AddressAllocator({ client: own, nodeName, pools, services, events, log })
+      return {
+        allocator,
+        close: async () => {
+          await allocator.close()
+          watch.close()
+          own.close()
+        },
+      }
+    },
+    close: async () => {
+      client.close()
+      await server.close()
+      await removeCertificates()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}
