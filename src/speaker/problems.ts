@@ -12,6 +12,7 @@ export type ProblemCode =
   | 'advertised-differs'
   | 'too-many-classes'
   | 'imports-limit'
+  | 'told-too-much'
   | 'route-not-installed'
   | 'not-for-guests'
   | 'owned-by-host'

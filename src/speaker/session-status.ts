@@ -8,6 +8,8 @@ import type { SessionWatch } from './session-watch.ts'
 
 /** Paths that were added a moment ago may not have been counted yet. */
 const COUNTS_SETTLE_MS = 5_000
+/** gobgpd keeps all that it is told, taken or not: 100 000 routes are some 100 MB. No router needs to tell a node more than a few. */
+const TOLD_MAX = 10_000
 
 export interface SessionStatus extends PeerStatus {
   /** The configuration's; the address where it has none. */
@@ -39,7 +41,16 @@ export function sessionStatus(
   const since = watch.establishedSinceMs(status.address)
   if (since !== undefined && nowMs - Math.max(since, mirror.changedAtMs) >= COUNTS_SETTLE_MS)
     problems.push(...differingCounts(status, wanted, name, source))
-  const lastError = status.lastError ?? diagnosis
+  const told = status.families.reduce((sum, { received }) => sum + received, 0)
+  if (told > TOLD_MAX)
+    problems.push({
+      code: 'told-too-much',
+      object: source,
+      text:
+        `${name} tells ${told} routes, which cost gobgpd memory though none is taken beyond imports. ` +
+        'Mend: have the router announce to nodes only what they import, or nothing',
+    })
+  const lastError = status.lastError ?? diagnosis ?? watch.ending(status.address)
   return {
     ...status,
     name,

@@ -37,6 +37,7 @@ export class SessionWatch {
   #watch: Promise<void> | undefined
   readonly #established = new Map<string, boolean>()
   readonly #since = new Map<string, number>()
+  readonly #ended = new Map<string, { readonly atMs: number; readonly reason: string | undefined }>()
   #expected: readonly PlannedPeer[] = []
   readonly #down = new Map<string, Down>()
   #timer: NodeJS.Timeout | undefined
@@ -63,6 +64,8 @@ export class SessionWatch {
     this.#expected = peers
     for (const address of this.#down.keys())
       if (!peers.some((peer) => peer.address === address)) this.#down.delete(address)
+    for (const address of this.#ended.keys())
+      if (!peers.some((peer) => peer.address === address)) this.#ended.delete(address)
     if (!this.#options.readTcp || this.#timer) return
     this.#timer = setInterval(() => this.#look(), LOOK_MS)
     this.#timer.unref()
@@ -73,6 +76,14 @@ export class SessionWatch {
     for (const [known, since] of this.#since)
       if (known === address || known.split('%')[0] === address) return since
     return undefined
+  }
+
+  /** How the session that was up before ended; undefined while one is, and when none ever was. */
+  ending(address: string): string | undefined {
+    const ended = this.#ended.get(address)
+    if (!ended || this.#established.get(address)) return undefined
+    const at = new Date(ended.atMs).toISOString().slice(0, 19)
+    return `ended at ${at}Z: ${ended.reason ?? 'why, this version of gobgpd tells its log alone'}`
   }
 
   /** Why the session does not come up, as far as the kernel knows. */
@@ -103,6 +114,7 @@ export class SessionWatch {
     if (!isEstablished) this.#since.delete(address)
     else if (!this.#since.has(address)) this.#since.set(address, this.#options.nowMs())
     if (this.#established.get(address) === isEstablished) return
+    if (this.#established.get(address)) this.#ended.set(address, { atMs: this.#options.nowMs(), reason })
     this.#established.set(address, isEstablished)
     this.#options.onSessions(this.#established)
   }
