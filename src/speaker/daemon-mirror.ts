@@ -5,11 +5,12 @@ import { setImmediate } from 'node:timers/promises'
 import { type GobgpClient, GobgpError, type Path, type Peer } from '../../bgp/client/gobgp-grpc-client.ts'
 import { type Family, familyOf, type Prefix } from '../model/address.ts'
 import type { AllowedPrefix, Announcement } from '../model/announcement.ts'
-import type { BgpPeer, BmpStation, DrainMark, NodeRouting } from '../model/routing.ts'
+import type { BgpPeer, DrainMark, NodeRouting } from '../model/routing.ts'
 import { ensurePolicy, narrowPolicy } from './apply-policy.ts'
+import { ensureBmp } from './bmp.ts'
 import { CLASSES_MAX, type ExportClass, ExportClassifier } from './export-classes.ts'
 import { checkDaemon, type DaemonHost, guestPeers, mayAnnounce } from './hosts.ts'
-import type { LinkView } from './links.ts'
+import type { LinkView, NeighbourInUse } from './links.ts'
 import type { PasswordReader } from './passwords.ts'
 import { type InstalledPaths, installedPath, pathChanges, recordChanges } from './paths.ts'
 import { type PlannedPeer, planPeers } from './peer-plan.ts'
@@ -19,6 +20,9 @@ import type { SpeakerProblem } from './problems.ts'
 
 /** Announcements worked on at a stretch: some milliseconds. */
 const SLICE = 500
+
+/** A neighbour on an unnumbered link that has been silent for so long gives way to another that is there. */
+const GIVE_UP_MS = 15_000
 
 export interface MirrorOptions {
   readonly client: GobgpClient
@@ -58,6 +62,7 @@ export class DaemonMirror {
   #policyPeers: readonly PolicyPeer[] = []
   #configured: readonly BgpPeer[] = []
   #addressesText = ''
+  readonly #downSince = new Map<string, number>()
   #links: LinkView | undefined
   readonly #paths = new Map<Prefix, Path>()
   readonly #markerOf = new Map<Prefix, string>()
@@ -139,8 +144,8 @@ export class DaemonMirror {
     this.#assertThere()
     const state = { asn: wanted.routing.asn, localRestarting: this.#isRestarting }
     const refused = host === 'own' ? await ensurePeers(client, this.#peers, present, state) : []
-    if (host === 'own') await ensureBmp(client, wanted.routing.bmp)
-    this.#problems = [...refusedBefore, ...refused]
+    const silent = host === 'own' ? await ensureBmp(client, wanted.routing.bmp) : []
+    this.#problems = [...refusedBefore, ...refused, ...silent]
     this.#isRestarting = false
     return changes
   }
@@ -180,7 +185,10 @@ export class DaemonMirror {
       const isSamePeers = this.#setPeers([], guests.policy, guests.addresses)
       return { present, refusedBefore: [...guests.problems], isSamePeers }
     }
-    const plan = await planPeers(wanted.routing, { links, readPassword: this.#options.readPassword })
+    const { readPassword } = this.#options
+    this.#noteDown(present)
+    const inUse = (name: string) => this.#neighbourInUse(present, name)
+    const plan = await planPeers(wanted.routing, { links, readPassword, inUse })
     const addresses = new Map(plan.peers.map(({ peer, policy }) => [peer.name, policy.address]))
     const isSamePeers = this.#setPeers(
       plan.peers,
@@ -188,6 +196,22 @@ export class DaemonMirror {
       addresses,
     )
     return { present, refusedBefore: [...plan.problems], isSamePeers }
+  }
+
+  #noteDown(present: readonly Peer[]): void {
+    const now = this.#options.nowMs()
+    for (const { status } of present) {
+      if (status.session === 'established') this.#downSince.delete(status.address)
+      else if (!this.#downSince.has(status.address)) this.#downSince.set(status.address, now)
+    }
+  }
+
+  #neighbourInUse(present: readonly Peer[], name: string): NeighbourInUse | undefined {
+    const found = present.find(({ status }) => status.address.endsWith(`%${name}`))?.status.address
+    const [address] = found?.split('%') ?? []
+    if (found === undefined || address === undefined) return undefined
+    const since = this.#downSince.get(found)
+    return { address, isAlive: since === undefined || this.#options.nowMs() - since < GIVE_UP_MS }
   }
 
   /** @returns whether names lead to the same addresses as before, and so announcements to the same classes */
@@ -321,14 +345,4 @@ export class DaemonMirror {
     if (this.#installed) return this.#installed
     throw new GobgpError('UNAVAILABLE', 'gobgpd went away during a round')
   }
-}
-
-const key = ({ address, port }: { address: string; port: number }) => `${address} ${port}`
-
-async function ensureBmp(client: GobgpClient, wanted: readonly BmpStation[]): Promise<void> {
-  const present = await client.listBmp()
-  for (const station of present)
-    if (!wanted.some((one) => key(one) === key(station))) await client.deleteBmp(station)
-  for (const station of wanted)
-    if (!present.some((one) => key(one) === key(station))) await client.addBmp({ ...station, policy: 'all' })
 }

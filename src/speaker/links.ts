@@ -11,11 +11,18 @@ import {
 } from '../model/address.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 
+/** The neighbour that is spoken to on an interface. */
+export interface NeighbourInUse {
+  readonly address: string
+  /** Its session is up, or has not been down for long. */
+  readonly isAlive: boolean
+}
+
 export interface LinkView {
   /** Our global address of the family on the link that leads directly to the peer; undefined where there is none. */
   readonly ownAddress: (peer: Address, family: Family) => Address | undefined
-  /** The one link-local neighbour on the interface; undefined when the kernel knows none, or several. */
-  readonly neighbourOn: (interfaceName: string) => Address | undefined
+  /** The router on an unnumbered link; undefined when the kernel knows none, or several that could be. */
+  readonly neighbourOn: (interfaceName: string, inUse: NeighbourInUse | undefined) => Address | undefined
   /** Index of the interface, for next hops that are link-local addresses. */
   readonly indexOf: (interfaceName: string) => number | undefined
 }
@@ -54,18 +61,41 @@ export async function readLinks(netlink: Netlink): Promise<LinkView> {
       )
       return index === undefined ? undefined : found?.address
     },
-    neighbourOn: (name) => {
+    neighbourOn: (name, inUse) => {
       const index = indexOf(name)
       const mine = new Set(own.filter((row) => row.index === index).map(({ address }) => address))
-      const found = new Set<Address>()
-      for (const row of neighbours) {
+      const known = neighbours.flatMap((row) => {
         const address = parseAddress(row.address)
-        if (row.index !== index || address === undefined || !isLinkLocal(address)) continue
-        if (!mine.has(address) && row.state !== 'failed') found.add(address)
-      }
-      return found.size === 1 ? [...found][0] : undefined
+        if (row.index !== index || address === undefined || !isLinkLocal(address)) return []
+        return mine.has(address) || row.state === 'failed' ? [] : [{ ...row, address }]
+      })
+      return choose(known, inUse)
     },
   }
+}
+
+interface KnownNeighbour {
+  readonly address: Address
+  readonly isRouter: boolean
+  readonly state: string
+}
+
+/** Who lives stays, whoever else may be there; who is dead gives way to another. */
+function choose(known: readonly KnownNeighbour[], inUse: NeighbourInUse | undefined): Address | undefined {
+  const current = known.find(({ address }) => address === inUse?.address)?.address
+  if (current !== undefined && inUse?.isAlive) return current
+  const others = known.filter(({ address }) => address !== current)
+  return onlyOne(others) ?? current
+}
+
+/** A router that was replaced stays in the table for a while: of several, the one that calls itself a router, or answers. */
+function onlyOne(known: readonly KnownNeighbour[]): Address | undefined {
+  const isAlive = ({ state }: KnownNeighbour) => state === 'reachable' || state === 'permanent'
+  for (const found of [known, known.filter(({ isRouter }) => isRouter), known.filter(isAlive)]) {
+    const addresses = new Set(found.map(({ address }) => address))
+    if (addresses.size === 1) return [...addresses][0]
+  }
+  return undefined
 }
 
 export function isLinkLocal(address: string): boolean {

@@ -4,7 +4,7 @@
 import type { PeerSettings } from '../../bgp/client/gobgp-grpc-client.ts'
 import { type Address, type Family, familyOf } from '../model/address.ts'
 import type { BgpPeer, NodeRouting } from '../model/routing.ts'
-import type { LinkView } from './links.ts'
+import type { LinkView, NeighbourInUse } from './links.ts'
 import type { PasswordReader } from './passwords.ts'
 import type { PolicyPeer } from './policy-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
@@ -32,6 +32,8 @@ export interface PeerPlan {
 export interface PeerSources {
   readonly links: LinkView
   readonly readPassword: PasswordReader
+  /** The neighbour that gobgpd speaks to on an interface now. */
+  readonly inUse: (interfaceName: string) => NeighbourInUse | undefined
 }
 
 export async function planPeers(
@@ -44,7 +46,7 @@ export async function planPeers(
   for (const peer of routing.peers) {
     const complain = (code: SpeakerProblem['code'], text: string) =>
       problems.push({ code, object: peer.source, text: `${peer.name}: ${text}` })
-    const address = resolveRemote(peer, sources.links)
+    const address = resolveRemote(peer, sources)
     if (address === undefined) {
       complain('peer-unresolved', describeUnresolved(peer))
       continue
@@ -75,9 +77,9 @@ export async function planPeers(
 
 type Complain = (code: SpeakerProblem['code'], text: string) => void
 
-function resolveRemote({ remote }: BgpPeer, links: LinkView): string | undefined {
+function resolveRemote({ remote }: BgpPeer, { links, inUse }: PeerSources): string | undefined {
   if (remote.kind === 'address') return remote.address
-  const neighbour = links.neighbourOn(remote.interface)
+  const neighbour = links.neighbourOn(remote.interface, inUse(remote.interface))
   return neighbour === undefined ? undefined : `${neighbour}%${remote.interface}`
 }
 

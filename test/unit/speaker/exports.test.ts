@@ -4,12 +4,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { PeerExport } from '../../../src/model/routing.ts'
-import { oneSession, until } from '../bgp/bed.ts'
+import { link, NODE_ASN, oneSession, until } from '../bgp/bed.ts'
 import { announcement, attributes, childOf, exported } from './bed.ts'
-import { allowed, BIRD, bothRouters, TwoRouters, untilUp } from './two-routers.ts'
+import { allowed, BIRD, bothRouters, FRR, peer, TwoRouters, untilUp } from './two-routers.ts'
 
 const VIP = '203.0.113.7/32'
 const SECOND = '203.0.113.8/32'
+const MESH = 3
 const to = (peers: string, change: Parameters<typeof attributes>[0] = {}): PeerExport => ({
   peers: peers.split(' '),
   attributes: attributes(change),
@@ -19,6 +20,12 @@ t.test('exports to BIRD and FRR', async (t) => {
   const bed = new TwoRouters(t)
   await bed.addRouter(BIRD, oneSession(BIRD, 'graceful restart on;'))
   await bed.addFrr()
+  // Another node, with our ASN.
+  await bed.addRouter(
+    MESH,
+    `protocol bgp node4 from node { local as ${NODE_ASN}; neighbor ${link(MESH).node4} as ${NODE_ASN}; passive on;
+      ipv4 { import all; export none; }; }`,
+  )
   const supervisor = bed.startSupervisor(bed.node)
   const speaker = bed.speak()
   speaker.setRouting(bothRouters(), allowed)
@@ -61,16 +68,42 @@ t.test('exports to BIRD and FRR', async (t) => {
   })
 
   await t.test('a prefix that loses a router is withdrawn there, and there alone', async (t) => {
+    const monitor = bed.spawn(bed.router(FRR), ['ip', 'monitor', 'route'], 'frr-monitor.log')
     speaker.setDesired([own, exported(VIP, [to('tor2')]), exported(SECOND, [to('tor1')])])
     await until('gone at BIRD', () => bird(VIP) === '')
     await until('the second at BIRD', () => bird(SECOND) !== '')
     t.ok(bed.frrPath(VIP))
     await sleep(300)
     t.equal(bed.frrPath(SECOND), undefined)
+    t.notMatch(bed.read('frr-monitor.log'), '203.0.113.8', 'not for a moment')
+    monitor.kill()
     speaker.setDesired([own, exported(VIP, [to('tor1')]), exported(SECOND, [to('tor1 tor2')])])
     await until('moved', () => bird(VIP) !== '' && bed.frrPath(VIP) === undefined)
     await until('wider', () => bed.frrPath(SECOND) !== undefined)
   })
+
+  await t.test(
+    'an internal peer: local preference, and no prepending that would look like a loop',
+    async (t) => {
+      const inside = peer(MESH, { asn: 'internal' })
+      speaker.setRouting({ ...bothRouters(), peers: [...bothRouters().peers, inside] }, allowed)
+      speaker.setDesired([
+        own,
+        exported(VIP, [to('tor1', { localPref: 90 }), to('tor3', { localPref: 300, prepend: 2 })]),
+      ])
+      await until('there', () => bed.birdRoute(MESH, VIP) !== '', 25_000)
+      t.match(bed.birdRoute(MESH, VIP), 'BGP.local_pref: 300')
+      t.match(bed.birdRoute(MESH, VIP), /BGP\.as_path: ?\n/)
+      await until('elsewhere', () => bird(VIP) !== '')
+      t.match(bird(VIP), 'BGP.local_pref: 100', 'BIRD’s own: none was sent')
+      speaker.setDrain({ communities: ['65535:0'], prepend: 0 })
+      await until('the last choice', () => bed.birdRoute(MESH, VIP).includes('BGP.local_pref: 1\n'))
+      speaker.setDrain(undefined)
+      await until('as before', () => bed.birdRoute(MESH, VIP).includes('BGP.local_pref: 300'))
+      speaker.setRouting(bothRouters(), allowed)
+      await until('it is gone', async () => (await speaker.status()).sessions.length === 2)
+    },
+  )
 
   await t.test(
     'the drain mark reaches both on everything, survives gobgpd, and goes without a trace',
