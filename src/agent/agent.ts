@@ -16,7 +16,6 @@ import { familiesOut } from '../datapath/nexthop-plan.ts'
 import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Family, parseAddress } from '../model/address.ts'
-import { passwordReader } from '../speaker/passwords.ts'
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Nftables } from '../sys/node-netlink/nftables.ts'
@@ -29,9 +28,10 @@ import { startBfd } from './bfd-start.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import type { AgentConfig } from './config.ts'
 import { loadOrLastGood } from './config-file.ts'
-import { DROPS_LOOK_MS, DropLog } from './drop-log.ts'
+import type { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
+import { followDrops } from './follow-drops.ts'
 import { ConfigInForce, LiveRouting } from './live-routing.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
@@ -41,7 +41,8 @@ import { Monitoring } from './monitoring.ts'
 import { openDatapath, tunnelAddresses } from './open-datapath.ts'
 import { knowOwnNode } from './own-node.ts'
 import { planContext } from './plan-context.ts'
-import { Routing } from './routing.ts'
+import type { Routing } from './routing.ts'
+import { makeRouting, type RoutingParts } from './routing-parts.ts'
 import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
 import { Surroundings } from './surroundings.ts'
@@ -86,6 +87,8 @@ export interface Parts {
   readonly inForce: ConfigInForce
   readonly live: LiveRouting
   readonly routing: Routing
+  readonly drain: RoutingParts['drain']
+  readonly drainRequests: RoutingParts['drainRequests']
   readonly bfd: Bfd
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
@@ -123,20 +126,13 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
   const surroundings = makeSurroundings(ground, late)
   late.surroundings = surroundings
   const served = servedFamilies(ground)
-  const routing = new Routing({
-    nodeName: config.nodeName,
-    gobgp: config.routing.gobgp,
-    mode: config.routing.mode,
-    routing: live.sources.current,
-    pools: live.sources.pools,
-    readPassword: passwordReader((namespace, name, key) => live.secrets.read(namespace, name, key)),
-    log,
-    netlink: ground.netlink,
-    events: ground.events,
-    served,
+  const routes = makeRouting({
+    ...ground,
     node: () => sources.nodes.get(config.nodeName),
+    served,
     onSessions: (up) => takeSessions(late, up),
   })
+  const { routing } = routes
   const { bfd, sender } = startBfd({
     ...{ log, datapath, network, netlink: ground.netlink },
     wanted: () => ({ peers: routing.peers, areAll: late.loop !== undefined }),
@@ -162,14 +158,14 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     nowMs: Date.now,
   })
   const { drops, ring } = followDrops(datapath, log)
-  const early = { ring, upkeep, capacity, surroundings, monitoring, routing, bfd, sender }
+  const early = { ring, upkeep, capacity, surroundings, monitoring, routes, bfd, sender }
   return {
     datapath,
     network,
     sources,
     inForce,
     live,
-    routing,
+    ...routes,
     bfd,
     loop: () => late.loop,
     allocator: () => late.allocator,
@@ -181,7 +177,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     surroundings,
     monitoring,
     sessions: () => late.sessions,
-    begin: () => begin(ground, late, { plan, surroundings, monitoring, routing, bfd }),
+    begin: () => begin(ground, late, { plan, surroundings, monitoring, routes, bfd }),
     close: () => closeAll(ground, late, early),
   }
 }
@@ -279,13 +275,13 @@ interface BeginWith {
   readonly plan: ReturnType<typeof planContext>
   readonly surroundings: Surroundings
   readonly monitoring: Monitoring
-  readonly routing: Routing
+  readonly routes: RoutingParts
   readonly bfd: Bfd
 }
 
 /** Every source has synced: from here on the kernel, BGP and the API server are told. */
 function begin(ground: Ground, late: Late, begun: BeginWith): void {
-  const { plan, surroundings, monitoring, routing, bfd } = begun
+  const { plan, surroundings, monitoring, routes, bfd } = begun
   const { config, log, datapath, network, client, events, sources, live } = ground
   const { nodeName } = config
   const pools = () => live.sources.pools
@@ -309,7 +305,8 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
       late.allocator ??= new AddressAllocator({ client, nodeName, pools, services, events, log })
       sockets.applied()
       surroundings.startLooking()
-      return routing.update(applied)
+      routes.drain.look()
+      return routes.routing.update(applied)
     },
   })
   late.masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
@@ -337,7 +334,8 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   await late.allocator?.close()
   await late.sockets?.close()
   early.monitoring.close()
-  await early.routing.close()
+  early.routes.drain.close()
+  await early.routes.routing.close()
   ground.live.close()
   ground.sources.close()
   await ground.network.close()
@@ -345,20 +343,6 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   ground.nftables.close()
   ground.netlink.close()
   ground.datapath.close()
-}
-
-const NS_PER_MS = 1_000_000n
-
-/** Programs count time from boot, as the monotonic clock does. */
-function followDrops(datapath: Datapath, log: Logger): { drops: DropLog; ring: RingBuffer } {
-  const bootMs = Date.now() - Number(process.hrtime.bigint() / NS_PER_MS)
-  const drops = new DropLog((serviceId) => datapath.services.serviceOf(serviceId), bootMs)
-  const ring = datapath.openDropRing()
-  ring.start((batch) => drops.take(batch), {
-    intervalMs: DROPS_LOOK_MS,
-    onError: (error) => log.error({ err: error }, 'drops are no longer listed'),
-  })
-  return { drops, ring }
 }
 
 async function openNetwork(

@@ -34,7 +34,25 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     '/v1/bfd': () => parts.bfd.describe(),
     ...routingHandlers(parts),
     ...bgpHandlers(config, parts),
+    '/v1/why': (query) => why(parts, query),
+    '/v1/drain': (query) => parts.drainRequests.show(nodeOf(config, query)),
+    'POST /v1/drain': (query) => parts.drainRequests.drain(nodeOf(config, query)),
+    'POST /v1/undrain': (query) => parts.drainRequests.undrain(nodeOf(config, query)),
   }
+}
+
+async function why(parts: Parts, query: URLSearchParams): Promise<unknown> {
+  const text = query.get('prefix') ?? ''
+  const answer = await parts.routing.why(text)
+  if (answer) return answer
+  throw new RequestError(
+    400,
+    `'${text}' is neither an address nor a prefix; write 203.0.113.7 or 203.0.113.7/32`,
+  )
+}
+
+function nodeOf({ nodeName }: AgentConfig, query: URLSearchParams): string {
+  return query.get('node') ?? nodeName
 }
 
 /** Dropped and refused, whether they are listed or not. */

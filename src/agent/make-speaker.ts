@@ -9,6 +9,7 @@ import type { PasswordReader } from '../speaker/passwords.ts'
 import type { SpeakerProblem } from '../speaker/problems.ts'
 import { createSpeaker, type Speaker, type SpeakerOptions } from '../speaker/speaker.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
+import { nodeObject } from './report-problems.ts'
 
 export interface SpeakerParts {
   readonly nodeName: string
@@ -24,7 +25,7 @@ export interface SpeakerParts {
 
 export function makeSpeaker(parts: SpeakerParts): Speaker {
   const { netlink, events } = parts
-  const node = { apiVersion: 'v1', kind: 'Node', namespace: '', name: parts.nodeName }
+  const node = nodeObject(parts.nodeName)
   return createSpeaker({
     gobgpSocket: parts.gobgp,
     host: parts.mode,

@@ -4,84 +4,115 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type Address, type Family, type Prefix, prefixContains } from '../model/address.ts'
-import type { Announcement } from '../model/announcement.ts'
-import { DRAIN_DEFAULT, GATES_DEFAULT, LIMITS_DEFAULT, type NodeRouting } from '../model/routing.ts'
+import type { AllowedPrefix, Announcement } from '../model/announcement.ts'
+import { type DrainMark, type DrainSettings, GATES_DEFAULT, type NodeRouting } from '../model/routing.ts'
 import type { Node, ObjectKey } from '../model/service.ts'
 import type { AddressPool } from '../routing/address-pools.ts'
-import { allowedPrefixes } from '../routing/allowed.ts'
+import { AllowedError, allowedPrefixes } from '../routing/allowed.ts'
 import { ChangePacer } from '../routing/change-pacer.ts'
 import { AnnouncementGuard, type GuardLimits } from '../routing/guard.ts'
 import { planNode, type VipContext } from '../routing/plan-announcements.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
-import type { Speaker, SpeakerStatus } from '../speaker/speaker.ts'
-import { makeSpeaker, type SpeakerParts } from './make-speaker.ts'
+import type { Why } from '../routing/why.ts'
+import type { Speaker } from '../speaker/speaker.ts'
+import type { DrainedRouting } from './node-drain.ts'
 import { previewAnnouncements } from './preview.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
 import type { ServedService } from './service-loop.ts'
 import { type NamedKinds, namedKinds, vipFacts } from './vip-facts.ts'
+import { mergeStatus, type RoutingStatus, whyPrefix } from './why-view.ts'
 
 /** Services, or VIPs, worked on at a stretch: some milliseconds. */
 const SLICE = 500
+/** KEP-1143: the Node takes no part in load balancing from outside. */
+const EXCLUDE_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers'
 
-export interface RoutingOptions extends RefusalReporter, SpeakerParts {
-  /** Undefined: not known yet, and nothing is told before setRouting. */
-  readonly routing: NodeRouting | undefined
-  readonly pools: readonly AddressPool[]
-  readonly log: Logger
+export interface RoutingOptions extends RefusalReporter {
+  readonly speaker: Speaker
+  readonly log: Pick<Logger, 'warn' | 'error'>
   /** Families that this node can serve clients in now. */
   readonly served: () => ReadonlySet<Family>
   /** This node's own object. */
   readonly node: () => Node | undefined
-}
-
-export interface WaitingChange {
-  readonly prefix: Prefix
-  readonly change: 'announce' | 'change' | 'withdraw'
-  readonly reason: string
-}
-
-export interface RoutingStatus extends SpeakerStatus {
-  /** Changes that wait for their turn. */
-  readonly waiting: readonly WaitingChange[]
+  readonly nowMs?: () => number
 }
 
 type Askers = ReadonlyMap<string, Announcement | undefined>
 
-export class Routing {
+export class Routing implements DrainedRouting {
   readonly #options: RoutingOptions
-  readonly #speaker: Speaker
-  readonly #guard: AnnouncementGuard
+  readonly #nowMs: () => number
+  readonly #guard = new AnnouncementGuard({ allowed: [] })
   readonly #pacer: ChangePacer
   readonly #plans: VipPlans
   readonly #reports: RefusalReports
   readonly #served = new Map<ObjectKey, ServedService>()
-  #routing: NodeRouting
-  #named: NamedKinds
-  #poolOf: VipContext['poolOf']
+  /** Undefined: not known yet, and nothing is told. */
+  #routing: NodeRouting | undefined
+  #allowed: readonly AllowedPrefix[] = []
+  #named: NamedKinds = new Set()
+  #poolOf: VipContext['poolOf'] = () => undefined
+  #problem: string | undefined
   /** The node's own announcements as they were last asked for, by asker. */
   #own: ReadonlyMap<string, Announcement> = new Map()
+  #mark: DrainMark | undefined
   #isDrained = false
+  /** Before the first update nobody knows what is served, and gobgpd keeps what it holds. */
+  #hasBegun = false
   #timer: NodeJS.Timeout | undefined
   /** One update after another. */
   #updating: Promise<void> = Promise.resolve()
+  #updates = 0
   #isClosed = false
-  #hasBegun = false
-  #allowed: GuardLimits['allowed'] = []
 
   constructor(options: RoutingOptions) {
     this.#options = options
-    const { pools } = options
-    this.#routing = options.routing ?? NO_ROUTING
-    this.#poolOf = poolFinder(pools)
-    this.#named = namedKinds(this.#routing)
-    const limits = guardLimits(this.#routing, pools)
-    this.#guard = new AnnouncementGuard(limits)
-    this.#allowed = limits.allowed
-    this.#pacer = new ChangePacer(this.#routing.limits.changesPerSecond, Date.now())
+    this.#nowMs = options.nowMs ?? Date.now
+    this.#pacer = new ChangePacer(1, this.#nowMs())
     this.#plans = new VipPlans(this.#context())
     this.#reports = new RefusalReports(options)
-    this.#speaker = makeSpeaker(options)
-    if (options.routing) this.#speaker.setRouting(options.routing, limits.allowed)
+  }
+
+  /** What this node should do from now on. What may no longer leave is withdrawn before anything else is told. */
+  setRouting(routing: NodeRouting, pools: readonly AddressPool[]): void {
+    let limits: GuardLimits
+    try {
+      limits = guardLimits(routing, pools)
+    } catch (error) {
+      if (!(error instanceof AllowedError)) throw error
+      this.#problem = `${error.message}. The routing of before stays in force`
+      this.#options.log.error({ err: error }, this.#problem)
+      return
+    }
+    this.#problem = undefined
+    this.#allowed = limits.allowed
+    this.#routing = routing
+    this.#poolOf = poolFinder(pools)
+    this.#named = namedKinds(routing)
+    for (const prefix of this.#guard.setLimits(limits))
+      this.#pacer.offer(prefix, this.#guard.accepted.get(prefix), false)
+    for (const [asker, refusal] of this.#guard.refusals)
+      this.#reports.refused(asker, refusal, this.#plans.view(asker as Address))
+    this.#pacer.setRate(routing.limits.changesPerSecond, this.#nowMs())
+    this.#options.speaker.setRouting(routing, this.#allowed)
+    // Which kinds of addresses matter may be others.
+    if (this.#hasBegun) this.#updateSoon(new Map(this.#served))
+  }
+
+  /** They are read again, and sessions whose password differs start anew. */
+  passwordsChanged(): void {
+    if (this.#routing) this.#options.speaker.setRouting(this.#routing, this.#allowed)
+  }
+
+  /** What would be announced under another routing. Throws AllowedError. */
+  preview(routing: NodeRouting, pools: readonly AddressPool[]): Promise<ReadonlyMap<Prefix, Announcement>> {
+    const context = { ...this.#context(), routing, gates: routing.gates, poolOf: poolFinder(pools) }
+    return previewAnnouncements({
+      routing,
+      limits: guardLimits(routing, pools),
+      context,
+      served: this.#served,
+    })
   }
 
   /**
@@ -90,55 +121,45 @@ export class Routing {
    */
   update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
     this.#hasBegun = true
-    this.#updating = this.#updating.then(() => this.#update(changed))
-    return this.#updating
+    this.#updates += 1
+    const update = this.#updating
+      .then(() => this.#update(changed))
+      .finally(() => {
+        this.#updates -= 1
+      })
+    // One that fails takes none of those after it along.
+    this.#updating = update.catch(() => {})
+    return update
   }
 
-  /** Another routing, or other pools: everything is planned anew, and routers are told what differs. */
-  setRouting(routing: NodeRouting, pools: readonly AddressPool[]): void {
-    this.#updating = this.#updating.then(() => this.#adopt(routing, pools))
+  /** What is due, or all that is served. */
+  #updateSoon(changed: ReadonlyMap<ObjectKey, ServedService | undefined> = new Map()): void {
+    this.update(changed).catch((error: unknown) =>
+      this.#options.log.error({ err: error }, 'planning what is announced failed'),
+    )
   }
 
-  /** They are read again, and sessions whose password differs start anew. */
-  passwordsChanged(): void {
-    if (this.#routing !== NO_ROUTING) this.#speaker.setRouting(this.#routing, this.#allowed)
+  setDrain(mark: DrainMark | undefined): void {
+    this.#mark = mark
+    this.#options.speaker.setDrain(mark)
   }
 
-  /** What would be announced under another routing. */
-  preview(routing: NodeRouting, pools: readonly AddressPool[]): Promise<ReadonlyMap<Prefix, Announcement>> {
-    return previewAnnouncements({
-      routing,
-      limits: guardLimits(routing, pools),
-      context: { ...this.#context(), routing, gates: routing.gates, poolOf: poolFinder(pools) },
-      served: this.#served,
-    })
-  }
-
-  async #adopt(routing: NodeRouting, pools: readonly AddressPool[]): Promise<void> {
-    this.#routing = routing
-    this.#poolOf = poolFinder(pools)
-    this.#named = namedKinds(routing)
-    const limits = guardLimits(routing, pools)
-    this.#allowed = limits.allowed
-    this.#pacer.setRate(routing.limits.changesPerSecond, Date.now())
-    this.#speaker.setRouting(routing, limits.allowed)
-    // What the new limits refuse is no matter of what this node can serve.
-    for (const prefix of this.#guard.setLimits(limits))
-      this.#pacer.offer(prefix, this.#guard.accepted.get(prefix), true)
-    let count = 0
-    for (const [key, served] of this.#served) {
-      this.#plans.setService(key, vipFacts(served, this.#named))
-      count += 1
-      if (count % SLICE === 0) await setImmediate()
-    }
-    // The first round of all is whoever wrote the kernel's to ask for.
-    if (this.#hasBegun) await this.#update(new Map())
-  }
-
-  /** From now on every VIP is withdrawn, or none for this reason. */
   setDrained(isDrained: boolean): void {
+    if (isDrained === this.#isDrained) return
     this.#isDrained = isDrained
-    void this.update(new Map())
+    if (this.#hasBegun) this.#updateSoon()
+  }
+
+  get drainSettings(): DrainSettings | undefined {
+    return this.#routing?.drain
+  }
+
+  get isInForce(): boolean {
+    return this.#hasBegun && this.#updates === 0 && this.#options.speaker.isInForce
+  }
+
+  get vipCount(): number {
+    return [...this.#pacer.told.values()].filter(({ source }) => source === 'service').length
   }
 
   async #update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
@@ -151,10 +172,11 @@ export class Routing {
       count += 1
       if (count % SLICE === 0) await setImmediate()
     }
+    if (this.#isClosed || this.#routing === undefined) return
     this.#plans.setContext(this.#context())
-    let own = this.#ownChanges()
+    let own = this.#ownChanges(this.#routing)
     for (;;) {
-      const plan = this.#plans.plan(Date.now(), SLICE)
+      const plan = this.#plans.plan(this.#nowMs(), SLICE)
       const canWait = new Set<string>([...own.keys(), ...plan.byWish])
       this.#ask(new Map<string, Announcement | undefined>([...own, ...plan.changed]), canWait)
       for (const vip of plan.suppressed) this.#reports.suppressed(vip, this.#plans.view(vip))
@@ -182,19 +204,21 @@ export class Routing {
   }
 
   #tell(plannedDueMs: number | undefined): void {
-    const { released, nextDueMs } = this.#pacer.take(Date.now())
+    const { released, nextDueMs } = this.#pacer.take(this.#nowMs())
     this.#pacer.begin()
-    this.#speaker.changeDesired(released)
+    this.#options.speaker.changeDesired(released)
     const dues = [plannedDueMs, nextDueMs].filter((ms) => ms !== undefined)
     if (dues.length === 0 || this.#isClosed) return
-    this.#timer = setTimeout(() => void this.update(new Map()), Math.max(1, Math.min(...dues) - Date.now()))
+    const inMs = Math.max(1, Math.min(...dues) - this.#nowMs())
+    this.#timer = setTimeout(() => this.#updateSoon(), inMs)
   }
 
   #context(): VipContext {
     const node = this.#options.node()
+    const routing = this.#routing ?? NO_ROUTING
     return {
-      routing: this.#routing,
-      gates: this.#routing.gates,
+      routing,
+      gates: routing.gates,
       poolOf: this.#poolOf,
       node: {
         serving: this.#options.served(),
@@ -205,10 +229,8 @@ export class Routing {
   }
 
   /** The node's own prefixes ask under their own names. */
-  #ownChanges(): Map<string, Announcement | undefined> {
-    const wanted = new Map<string, Announcement>(
-      planNode(this.#routing, this.#routing).map((row) => [row.prefix, row] as const),
-    )
+  #ownChanges(routing: NodeRouting): Map<string, Announcement | undefined> {
+    const wanted = new Map<string, Announcement>(planNode(routing, routing).map((row) => [row.prefix, row]))
     const changes = new Map<string, Announcement | undefined>()
     for (const asker of this.#own.keys()) if (!wanted.has(asker)) changes.set(asker, undefined)
     for (const [asker, row] of wanted)
@@ -219,29 +241,28 @@ export class Routing {
 
   /** As the node's routing has them now. */
   get peers(): NodeRouting['peers'] {
-    return this.#routing.peers
+    return this.#routing?.peers ?? []
   }
 
   async status(): Promise<RoutingStatus> {
-    const status = await this.#speaker.status()
-    const { waiting, changesPerSecond } = this.#pacer
-    const reason = `waits for its turn: routers are told ${changesPerSecond} changes a second (limits.changesPerSecond)`
-    const told = new Set(status.announcements.map(({ prefix }) => prefix))
-    return {
-      ...status,
-      announcements: [
-        ...status.announcements,
-        ...[...waiting.values()].flatMap((row) =>
-          row && !told.has(row.prefix) ? [{ ...row, status: { kind: 'pending', reason } as const }] : [],
-        ),
-      ],
-      refused: this.#guard.refused,
-      waiting: [...waiting].map(([prefix, row]) => ({
-        prefix,
-        change: row === undefined ? 'withdraw' : told.has(prefix) ? 'change' : 'announce',
-        reason,
-      })),
-    }
+    const status = await this.#options.speaker.status()
+    return mergeStatus(status, this.#pacer, this.#guard.refused, this.#problem)
+  }
+
+  /** @param text an address or a prefix; undefined is answered to what is neither */
+  async why(text: string): Promise<Why | undefined> {
+    const { announcements } = await this.#options.speaker.status()
+    return whyPrefix(text, {
+      routing: this.#routing,
+      context: this.#context(),
+      served: this.#served.values(),
+      plans: this.#plans,
+      own: this.#own,
+      guard: this.#guard,
+      pacer: this.#pacer,
+      announcements,
+      mark: this.#mark,
+    })
   }
 
   /** Leaves gobgpd and its routes as they are. */
@@ -249,27 +270,11 @@ export class Routing {
     this.#isClosed = true
     await this.#updating
     clearTimeout(this.#timer)
-    await this.#speaker.close()
+    await this.#options.speaker.close()
   }
 }
 
-/** Nothing, to nobody. */
-const NO_ROUTING: NodeRouting = {
-  asn: 0,
-  routerId: '',
-  loopbacks: [],
-  podCidrs: [],
-  peers: [],
-  rules: [],
-  serviceNetworks: [],
-  limits: LIMITS_DEFAULT,
-  bmp: [],
-  gates: GATES_DEFAULT,
-  drain: DRAIN_DEFAULT,
-}
-
-/** KEP-1143: the Node takes no part in load balancing from outside. */
-const EXCLUDE_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers'
+const NO_ROUTING = { asn: 0, peers: [], rules: [], gates: GATES_DEFAULT } as const
 
 function guardLimits(routing: NodeRouting, pools: readonly AddressPool[]): GuardLimits {
   const { loopbacks, podCidrs, serviceNetworks, limits } = routing

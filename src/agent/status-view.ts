@@ -60,6 +60,7 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     masquerade: parts.masquerade()?.status,
     configuration: live.status(),
     routing: await routing.status(),
+    drain: parts.drain.view(),
   }
 }
 

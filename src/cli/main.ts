@@ -18,6 +18,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "change this node's routing: diff, apply on trial, confirm, roll back",
     load: async () => (await import('./bgp.ts')).bgpCommand,
   },
+  drain: {
+    summary: 'send the traffic of a node elsewhere, and wait until it has gone',
+    load: async () => (await import('./drain.ts')).drainCommand,
+  },
   flow: {
     summary: "this node's connections and dropped packets",
     load: async () => (await import('./flow.ts')).flowCommand,
@@ -37,6 +41,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
   status: {
     summary: "this node's agent and datapath",
     load: async () => (await import('./status.ts')).statusCommand,
+  },
+  undrain: {
+    summary: 'let a node take its share of traffic again',
+    load: async () => (await import('./drain.ts')).undrainCommand,
   },
   uninstall: {
     summary: 'take from this node what the agent made',

@@ -43,13 +43,14 @@ export function formatStatus(status: AgentStatus): string {
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`
 }
 
-function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory }: AgentStatus): string {
+function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory, drain }: AgentStatus): string {
   const state = synced
     ? 'the kernel holds what the API server says'
     : 'waiting for the first word of an API server'
   return [
     `Node     ${node}`,
     `State    ${state}`,
+    ...(drain.phase === 'active' ? [] : [`Drain    ${drain.phase}: ${drain.message}`]),
     `Pods     ${pods.length} on this node`,
     `Flows    ${flows.byState === undefined ? 'not counted yet' : formatFlowStates(flows.byState)}`,
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,

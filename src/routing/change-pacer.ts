@@ -48,6 +48,11 @@ export class ChangePacer {
     return this.#waiting
   }
 
+  /** Everything that was released and not withdrawn since. */
+  get told(): ReadonlyMap<Prefix, Announcement> {
+    return this.#told
+  }
+
   get changesPerSecond(): number {
     return this.#perSecond
   }

@@ -54,9 +54,9 @@ export function exportsOf(
 }
 
 /** In their order. */
-export function rulesThatMatch(routing: RulesOfRouting, subject: ExportSubject): readonly AnnounceRule[] {
+function rulesThatMatch(routing: RulesOfRouting, subject: ExportSubject): readonly AnnounceRule[] {
   const kinds = kindsAllowed(subject)
-  return routing.rules.filter((rule) => ruleMatches(rule, subject, kinds))
+  return routing.rules.filter((rule) => mismatch(rule, subject, kinds) === undefined)
 }
 
 function subjectExports(routing: RulesOfRouting, subject: ExportSubject): PeerAttributes {
@@ -90,20 +90,27 @@ function kindsAllowed({ kinds, service }: ExportSubject): readonly AnnounceKind[
   return kinds.filter((kind) => service?.announcing?.advertise[kind] !== false)
 }
 
-function ruleMatches(
+/** What a rule asks for that the subject has not; undefined: it matches. */
+export type RuleMismatch = 'kind' | 'family' | 'pool' | 'namespace' | 'labels'
+
+export function ruleMismatch(rule: AnnounceRule, subject: ExportSubject): RuleMismatch | undefined {
+  return mismatch(rule, subject, kindsAllowed(subject))
+}
+
+function mismatch(
   rule: AnnounceRule,
   { family, pool, service }: ExportSubject,
   kinds: readonly AnnounceKind[],
-): boolean {
-  if (!rule.kinds.some((kind) => kinds.includes(kind))) return false
-  if (rule.families && !rule.families.includes(family)) return false
-  if (!service) return true
-  if (rule.pools && (pool === undefined || (rule.pools !== 'all' && !rule.pools.includes(pool)))) return false
+): RuleMismatch | undefined {
+  if (!rule.kinds.some((kind) => kinds.includes(kind))) return 'kind'
+  if (rule.families && !rule.families.includes(family)) return 'family'
+  if (!service) return undefined
+  if (rule.pools && (pool === undefined || (rule.pools !== 'all' && !rule.pools.includes(pool))))
+    return 'pool'
   const namespace = service.key.slice(0, service.key.indexOf('/'))
-  if (rule.namespaces && !rule.namespaces.includes(namespace)) return false
-  return (
-    rule.services === undefined || selectorMatches(rule.services, serviceLabels(service.key, service.labels))
-  )
+  if (rule.namespaces && !rule.namespaces.includes(namespace)) return 'namespace'
+  if (rule.services === undefined) return undefined
+  return selectorMatches(rule.services, serviceLabels(service.key, service.labels)) ? undefined : 'labels'
 }
 
 function joinAttributes(

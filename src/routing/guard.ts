@@ -39,6 +39,11 @@ export class AnnouncementGuard {
     return [...this.#refused.values()]
   }
 
+  /** By asker. */
+  get refusals(): ReadonlyMap<string, RefusedAnnouncement> {
+    return this.#refused
+  }
+
   /** Why what this asker wants does not leave; undefined: it does, or nothing is wanted. */
   refusalOf(asker: string): RefusedAnnouncement | undefined {
     return this.#refused.get(asker)

@@ -53,7 +53,7 @@ export async function startGobgpd(rack: Rack, node: NodePlan): Promise<void> {
     namespace: host.namespace,
     cgroup: host.systemCgroup,
     argv: [
-      ...['/bin/sh', SUPERVISOR, `${host.directory}/drained`, GOBGPD, '-t', 'toml', '-f', bootFile],
+      ...['/bin/sh', SUPERVISOR, `${host.directory}/drain`, GOBGPD, '-t', 'toml', '-f', bootFile],
       ...[`--api-hosts=unix://${gobgpSocket(host)}`, '--pprof-disable', '--log-plain'],
     ],
     logFile,

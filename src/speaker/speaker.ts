@@ -94,6 +94,8 @@ export interface Speaker {
    * @param isMore more is on its way, and nothing is sent before it is here
    */
   changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>, isMore?: boolean) => void
+  /** Whether gobgpd has been told everything that was asked for so far, and is there. */
+  readonly isInForce: boolean
   /** Asks gobgpd for the sessions when it can be asked. */
   status: () => Promise<SpeakerStatus>
   close: () => Promise<void>
@@ -106,6 +108,9 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     setDrain: (mark) => speaker.setDrain(mark),
     setDesired: (announcements) => speaker.setDesired(announcements),
     changeDesired: (changes, isMore) => speaker.changeDesired(changes, isMore),
+    get isInForce() {
+      return speaker.isInForce
+    },
     status: () => speaker.status(),
     close: () => speaker.close(),
   }
@@ -142,6 +147,9 @@ class GobgpSpeaker {
   #pathsReadAtMs = 0
   readonly #announcedSince = new Map<Prefix, number>()
   #error: string | undefined
+  /** Counts what was asked for; and up to where gobgpd has been told. */
+  #wishes = 0
+  #fulfilled = -1
   #isClosed = false
   #toldProblems = '[]'
   #countedAtMs = 0
@@ -201,6 +209,7 @@ class GobgpSpeaker {
       this.#guard.apply(this.#asked)
     }
     this.#fullAtMs = undefined
+    this.#wishes += 1
     this.#rounds.request()
   }
 
@@ -208,6 +217,7 @@ class GobgpSpeaker {
     if (JSON.stringify(mark) === JSON.stringify(this.#drain)) return
     this.#drain = mark
     this.#isPolicyStale = true
+    this.#wishes += 1
     this.#rounds.request()
   }
 
@@ -227,7 +237,12 @@ class GobgpSpeaker {
     for (const prefix of this.#guard.apply(changes)) this.#changed.add(prefix)
     if (isMore || (this.#isTold && this.#changed.size === 0)) return
     this.#isTold = true
+    this.#wishes += 1
     this.#rounds.request()
+  }
+
+  get isInForce(): boolean {
+    return this.#fulfilled === this.#wishes
   }
 
   async status(): Promise<SpeakerStatus> {
@@ -283,6 +298,7 @@ class GobgpSpeaker {
     const configured = this.#configured
     if (!configured || !this.#isTold || this.#isClosed) return
     const wanted: Wanted = { ...configured, drain: this.#drain, accepted: this.#guard.accepted }
+    const wishes = this.#wishes
     const isFull =
       !this.#mirror.installed ||
       this.#fullAtMs === undefined ||
@@ -294,6 +310,7 @@ class GobgpSpeaker {
       this.#mirror.forget()
       throw error
     }
+    this.#fulfilled = wishes
     this.#error = undefined
     if (isFull) await this.#compareCounts()
     this.#tellProblems()
@@ -367,6 +384,7 @@ class GobgpSpeaker {
   }
 
   #noteLoss(): void {
+    this.#fulfilled = -1
     this.#mirror.forget()
     this.#announcedSince.clear()
     this.#learning?.noteLoss()

@@ -44,6 +44,15 @@ const STATUS: AgentStatus = {
       linkId: 7,
     },
   ],
+  drain: {
+    node: 'node1',
+    phase: 'waiting',
+    sinceMs: 0,
+    message: '120 packets a second of clients still come here',
+    wantedBy: 'node',
+    packetsPerSecond: 120,
+    vips: 3,
+  },
   pods: [],
   tables: {} as never,
   fills: [

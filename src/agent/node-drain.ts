@@ -1,0 +1,241 @@
+// Drains this node when it is asked to: by its Node object (cordoned, with the label or taint weir.network/drain) or by `weir drain`. Gathers the
+// facts for the state machine (routing/drain.ts), does what its states say, writes them down before it does it, and tells of it.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { EventRecorder } from '../kube/events.ts'
+import type { DrainMark, DrainSettings } from '../model/routing.ts'
+import type { Node } from '../model/service.ts'
+import {
+  ACTIVE,
+  type DrainFacts,
+  type DrainPhase,
+  type DrainState,
+  describeDrain,
+  drainEffects,
+  stepDrain,
+} from '../routing/drain.ts'
+import type { DrainFiles } from './drain-files.ts'
+import { nodeObject } from './report-problems.ts'
+
+/** How often traffic and gobgpd are looked at while a drain is under way. */
+const LOOK_MS = 250
+/** Rates are taken over at least this long. */
+const RATE_MS = 500
+const CONDITION_RETRY_MS = 2_000
+
+/** What a drain tells routers through. */
+export interface DrainedRouting {
+  setDrain(mark: DrainMark | undefined): void
+  setDrained(isDrained: boolean): void
+  /** Whether gobgpd holds everything that was asked for so far. */
+  readonly isInForce: boolean
+  /** Announced, or waiting to be withdrawn. */
+  readonly vipCount: number
+}
+
+export interface NodeDrainOptions {
+  readonly nodeName: string
+  readonly files: DrainFiles
+  readonly settings: () => DrainSettings
+  readonly node: () => Node | undefined
+  /** Packets of clients for Services that entered by this node's uplinks, since the node came up. */
+  readonly clientPackets: () => number
+  readonly routing: DrainedRouting
+  /** Writes the Node's condition; rejects when it could not be written. */
+  readonly writeCondition: (condition: DrainCondition) => Promise<void>
+  readonly events: Pick<EventRecorder, 'record'>
+  readonly log: Pick<Logger, 'info' | 'warn'>
+  readonly nowMs: () => number
+}
+
+export interface DrainCondition {
+  readonly isDrained: boolean
+  readonly phase: DrainPhase
+  readonly message: string
+  readonly sinceMs: number
+}
+
+export interface DrainView {
+  readonly node: string
+  readonly phase: DrainPhase
+  readonly sinceMs: number
+  readonly message: string
+  /** Undefined: nobody wants it. */
+  readonly wantedBy: 'node' | 'agent' | undefined
+  readonly packetsPerSecond: number | undefined
+  readonly vips: number
+}
+
+/** Counters read at a time. */
+interface Sample {
+  readonly atMs: number
+  readonly packets: number
+}
+
+const EVENT_REASONS: Readonly<Record<DrainPhase, string>> = {
+  active: 'Undrained',
+  marking: 'DrainMarking',
+  waiting: 'DrainWaiting',
+  withdrawn: 'DrainWithdrawing',
+  drained: 'Drained',
+}
+
+export class NodeDrain {
+  readonly #options: NodeDrainOptions
+  #state: DrainState = ACTIVE
+  #isWantedLocally = false
+  #hasCondition = false
+  /** The Node's wish counts from the first look on. */
+  #hasBegun = false
+  #sample: Sample | undefined
+  #packetsPerSecond: number | undefined
+  #timer: NodeJS.Timeout | undefined
+  #conditionDue: DrainCondition | undefined
+  #isWriting = false
+  #isClosed = false
+
+  /** Goes on where an earlier agent stopped: what it had withdrawn is never announced in between. */
+  constructor(options: NodeDrainOptions) {
+    this.#options = options
+    const record = options.files.read()
+    if (record) {
+      this.#state = record.state
+      this.#isWantedLocally = record.isWantedLocally
+      this.#hasCondition = record.hasCondition
+    }
+    this.#act()
+    if (this.#state.phase !== 'active')
+      options.log.info({ phase: this.#state.phase }, 'going on with the drain of an earlier agent')
+  }
+
+  /** To be called when the Node may have changed; the first time when the API server has been heard. */
+  look(): void {
+    this.#hasBegun = true
+    this.#step()
+  }
+
+  /** A wish for which there is no Node object to hold it. */
+  setWantedLocally(isWanted: boolean): void {
+    this.#isWantedLocally = isWanted
+    this.#writeDown()
+    if (this.#hasBegun) this.#step()
+  }
+
+  get isWantedLocally(): boolean {
+    return this.#isWantedLocally
+  }
+
+  view(): DrainView {
+    const { nodeName, settings, nowMs } = this.#options
+    const { phase, sinceMs } = this.#state
+    const facts = this.#facts()
+    return {
+      node: nodeName,
+      phase,
+      sinceMs,
+      message: describeDrain(this.#state, facts, settings(), nowMs()),
+      wantedBy: this.#isWantedLocally ? 'agent' : facts.isWanted ? 'node' : undefined,
+      packetsPerSecond: facts.packetsPerSecond,
+      vips: facts.vips,
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  #step(): void {
+    if (this.#isClosed) return
+    clearTimeout(this.#timer)
+    this.#measure()
+    // Several states may pass at once: an agent that was away, a node without VIPs.
+    for (;;) {
+      const { settings, nowMs } = this.#options
+      const next = stepDrain(this.#state, this.#facts(), settings(), nowMs())
+      if (next === this.#state) break
+      const isOther = next.phase !== this.#state.phase
+      this.#state = next
+      if (!isOther) continue
+      this.#writeDown()
+      this.#act()
+      this.#tell()
+    }
+    if (this.#state.phase !== 'active' && this.#state.phase !== 'drained')
+      this.#timer = setTimeout(() => this.#step(), LOOK_MS)
+  }
+
+  #facts(): DrainFacts {
+    const { node, routing } = this.#options
+    const own = node()
+    const nodeWantsIt = own?.isCordoned === true && own.asksToDrain
+    return {
+      isWanted: this.#isWantedLocally || nodeWantsIt,
+      isTold: routing.isInForce,
+      vips: routing.vipCount,
+      packetsPerSecond: this.#state.phase === 'waiting' ? this.#packetsPerSecond : undefined,
+    }
+  }
+
+  #measure(): void {
+    if (this.#state.phase !== 'waiting') {
+      this.#sample = undefined
+      this.#packetsPerSecond = undefined
+      return
+    }
+    const atMs = this.#options.nowMs()
+    const packets = this.#options.clientPackets()
+    const before = this.#sample
+    if (before && atMs - before.atMs < RATE_MS) return
+    this.#sample = { atMs, packets }
+    if (before) this.#packetsPerSecond = ((packets - before.packets) * 1000) / (atMs - before.atMs)
+  }
+
+  /** Before it is done: whoever comes after a crash does it again. */
+  #writeDown(): void {
+    this.#options.files.write({
+      state: this.#state,
+      isWantedLocally: this.#isWantedLocally,
+      hasCondition: this.#hasCondition,
+    })
+  }
+
+  #act(): void {
+    const { files, routing, settings } = this.#options
+    const { mark, withdrawsVips, leaves } = drainEffects(this.#state, settings())
+    files.setMarker(leaves)
+    routing.setDrain(mark)
+    routing.setDrained(withdrawsVips)
+  }
+
+  #tell(): void {
+    const { events, log, nodeName } = this.#options
+    const { phase, sinceMs } = this.#state
+    const { message } = this.view()
+    log.info({ phase }, message)
+    events.record(nodeObject(nodeName), 'Normal', EVENT_REASONS[phase], message)
+    if (phase !== 'active' && !this.#hasCondition) {
+      this.#hasCondition = true
+      this.#writeDown()
+    }
+    this.#conditionDue = { isDrained: phase === 'drained', phase, message, sinceMs }
+    void this.#writeConditions()
+  }
+
+  async #writeConditions(): Promise<void> {
+    if (this.#isWriting) return
+    this.#isWriting = true
+    while (this.#conditionDue && this.#hasCondition && !this.#isClosed) {
+      const due = this.#conditionDue
+      try {
+        await this.#options.writeCondition(due)
+        if (this.#conditionDue === due) this.#conditionDue = undefined
+      } catch (error) {
+        this.#options.log.warn({ err: error }, "the Node's condition was not written; trying again")
+        await sleep(CONDITION_RETRY_MS, undefined, { ref: false })
+      }
+    }
+    this.#isWriting = false
+  }
+}
