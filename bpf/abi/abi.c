@@ -98,5 +98,6 @@ enum abi_constant {
 	BFD_SESSIONS = WEIR_BFD_SESSIONS,
 	BFD_SLOW_US = WEIR_BFD_SLOW_US,
 	BFD_CONTROL_BYTES = WEIR_BFD_CONTROL_BYTES,
+	BFD_LOSSES = WEIR_BFD_LOSSES,
 };
 enum abi_constant abi_constant;

@@ -27,10 +27,19 @@ enum bfd_session_state {
 
 enum bfd_diagnostic {
 	BFD_DIAGNOSTIC_NONE = 0,
-	BFD_DIAGNOSTIC_SILENCE = 1,   /* control detection time expired */
+	BFD_DIAGNOSTIC_SILENCE = 1, /* control detection time expired */
+	BFD_DIAGNOSTIC_ECHO = 2,
 	BFD_DIAGNOSTIC_NEIGHBOUR = 3, /* neighbour signalled session down */
+	BFD_DIAGNOSTIC_FORWARDING = 4,
+	BFD_DIAGNOSTIC_PATH = 5,
+	BFD_DIAGNOSTIC_BEYOND = 6, /* concatenated path down */
 	BFD_DIAGNOSTIC_ADMIN = 7,
 };
+
+/* Those that say that frames are lost, as bits. */
+#define WEIR_BFD_LOSSES                                                                            \
+	(1 << BFD_DIAGNOSTIC_SILENCE | 1 << BFD_DIAGNOSTIC_ECHO | 1 << BFD_DIAGNOSTIC_FORWARDING | \
+	 1 << BFD_DIAGNOSTIC_PATH | 1 << BFD_DIAGNOSTIC_BEYOND)
 
 /* Byte 1 of a control packet, below the two bits of the state. */
 enum bfd_flag {

@@ -50,7 +50,7 @@ static __always_inline bool bfd_is_dead(const struct bfd_state *state)
 		return false;
 	return state->diagnostic == BFD_DIAGNOSTIC_SILENCE ||
 	       (state->diagnostic == BFD_DIAGNOSTIC_NEIGHBOUR &&
-		state->remote_diagnostic != BFD_DIAGNOSTIC_NONE);
+		WEIR_BFD_LOSSES >> state->remote_diagnostic & 1);
 }
 
 static __always_inline void bfd_mark_row(__u32 row, __u32 ifindex, bool is_dead)

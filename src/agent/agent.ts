@@ -135,7 +135,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
   const { routing } = routes
   const { bfd, sender } = startBfd({
     ...{ log, datapath, network, netlink: ground.netlink },
-    wanted: () => ({ peers: routing.peers, areAll: late.loop !== undefined }),
+    wanted: () => ({ peers: routing.peers, areAll: routing.isKnown && late.loop !== undefined }),
     bgpSessions: () => late.sessions,
     onChange: () => late.loop?.networkChanged(),
   })

@@ -3,7 +3,7 @@
 // afterwards. It speaks where nobody has spoken yet, and tells routing which neighbours are alive.
 
 import type { Logger } from 'pino'
-import { BfdDiagnostic, BfdSessionState, type BfdState } from '../datapath/abi.gen.ts'
+import { AbiConstant, BfdDiagnostic, BfdSessionState, type BfdState } from '../datapath/abi.gen.ts'
 import { bfdPacket } from '../datapath/bfd-packet.ts'
 import type { BfdEntry, BfdPlan, BfdSessions } from '../datapath/bfd-sessions.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
@@ -16,11 +16,13 @@ import { type BfdView, describeBfdState, diagnosticOf } from './bfd-view.ts'
 /** A look reads mapped memory alone. */
 const LOOK_MS = 50
 /** While neighbours are not where they should be, and after the network has changed. */
-const PLACE_MS = 1000
+const PLACE_NS = 1_000_000_000n
+/** What changes peers comes in pieces: one that is gone for less than this is not gone. */
+const SETTLE_NS = 2_000_000_000n
 const NS_PER_MS = 1_000_000n
 const NS_PER_US = 1000n
 /** RFC 5880 6.8.3: no faster while a session is not up; 6.8.7: less a quarter by lot. */
-const SPEAK_MS = 1000
+const SPEAK_NS = 1e9
 /** Who was heard so lately has been answered. */
 const HEARD_NS = 1_300_000_000n
 /** Beyond the hold time of BGP: keep-alives came through, so the way is alive and the router speaks no BFD any more. */
@@ -68,9 +70,10 @@ export class Bfd {
   /** By the peer's name. */
   readonly #places = new Map<string, BfdPlace>()
   readonly #seen = new Map<string, string>()
-  readonly #nextWordMs = new Map<string, number>()
+  readonly #nextWordNs = new Map<string, bigint>()
   #placing: Promise<void> | undefined
-  #placeAgainMs = 0
+  #placeAgainNs: bigint | undefined = 0n
+  #settledNs = 0n
   #full: readonly BfdPlan[] = []
 
   constructor(options: BfdOptions) {
@@ -81,7 +84,7 @@ export class Bfd {
 
   /** Neighbours are looked for again. */
   networkChanged(): void {
-    this.#placeAgainMs = 0
+    this.#placeAgainNs = 0n
   }
 
   /** Whether the neighbour is there, by address; what is not listed is unknown. Link-local ones are left out: they may be there twice. */
@@ -176,6 +179,7 @@ export class Bfd {
     const wanted = this.#options.wanted()
     if (wanted.peers === this.#wanted.peers && wanted.areAll === this.#wanted.areAll) return
     this.#wanted = wanted
+    this.#settledNs = this.#options.nowNs() + SETTLE_NS
     this.#peers = wanted.peers.filter(({ bfd, multihopTtl }) => bfd && multihopTtl === undefined)
     const names = new Set(this.#peers.map(({ name }) => name))
     for (const name of this.#places.keys()) if (!names.has(name)) this.#places.delete(name)
@@ -183,17 +187,19 @@ export class Bfd {
   }
 
   #place(): void {
-    if (this.#placing || Date.now() < this.#placeAgainMs) return
-    this.#placeAgainMs = Number.POSITIVE_INFINITY
-    this.#placing = this.#placeAll().finally(() => {
+    const { nowNs } = this.#options
+    if (this.#placing || this.#placeAgainNs === undefined || nowNs() < this.#placeAgainNs) return
+    this.#placeAgainNs = undefined
+    const isSettled = nowNs() >= this.#settledNs
+    this.#placing = this.#placeAll(isSettled).finally(() => {
       this.#placing = undefined
       const isComplete = this.#peers.every(({ name }) => this.#places.has(name))
-      if (!isComplete) this.#placeAgainMs = Math.min(this.#placeAgainMs, Date.now() + PLACE_MS)
+      if (!isComplete || !isSettled) this.#placeAgainNs ??= nowNs() + PLACE_NS
     })
   }
 
   /** One that is nowhere stays where it was as long as that link is there: its link may be down. */
-  async #placeAll(): Promise<void> {
+  async #placeAll(isSettled: boolean): Promise<void> {
     const { findPlace, linkNames, sessions, log } = this.#options
     const peers = this.#peers
     const found = await Promise.all(
@@ -211,7 +217,7 @@ export class Bfd {
       else this.#places.delete(peer.name)
     }
     if (peers !== this.#peers) return
-    this.#full = sessions.set(this.#plans(), this.#wanted.areAll, this.#options.nowNs())
+    this.#full = sessions.set(this.#plans(), isSettled && this.#wanted.areAll, this.#options.nowNs())
   }
 
   /** As this process found it, or an earlier one. */
@@ -250,11 +256,11 @@ export class Bfd {
     const { linkNames, log } = this.#options
     const text = textOf(entry)
     const isUp = this.#isUp(entry)
-    const now = `${isUp} ${state.ups} ${state.downs}`
+    const now = `${isUp} ${entry.value.isAdminDown} ${state.ups} ${state.downs}`
     const before = this.#seen.get(text)
     this.#seen.set(text, now)
     if (before === now) return false
-    this.#nextWordMs.delete(text)
+    this.#nextWordNs.delete(text)
     const details = { peer: entry.key.peer, link: linkNames().get(entry.key.ifindex) }
     if (isUp) log.info(details, 'BFD: the neighbour is up')
     else if (isUp === false) log.warn({ ...details, why: diagnosticOf(state) }, 'BFD: the neighbour is down')
@@ -265,10 +271,10 @@ export class Bfd {
     const { key, value } = entry
     const { nowNs, send, log } = this.#options
     const text = textOf(entry)
-    if (value.local === undefined || Date.now() < (this.#nextWordMs.get(text) ?? 0)) return
+    if (value.local === undefined || nowNs() < (this.#nextWordNs.get(text) ?? 0n)) return
     if (!value.isAdminDown && nowNs() - state.heardNs < patienceNs(value, state)) return
     const isUp = state.state === BfdSessionState.BFD_UP && !value.isAdminDown
-    if (!isUp) this.#nextWordMs.set(text, Date.now() + SPEAK_MS * (1 - Math.random() / 4))
+    if (!isUp) this.#nextWordNs.set(text, nowNs() + BigInt(Math.round(SPEAK_NS * (1 - Math.random() / 4))))
     try {
       send(bfdPacket(value, state, value.local, key.peer), key.peer, key.ifindex)
     } catch (error) {
@@ -283,11 +289,11 @@ function patienceNs({ intervalUs }: BfdEntry['value'], state: BfdState): bigint 
   return (BigInt(Math.max(intervalUs, state.remoteDesiredUs)) * NS_PER_US * 11n) / 10n
 }
 
-/** As the programs judge it: it fell silent, or says that we did. One that only begins anew gives no reason. */
+/** As the programs judge it: it fell silent, or says that we did. One that begins anew gives another reason, or none. */
 function isLost({ diagnostic, remoteDiagnostic }: BfdState): boolean {
-  const { BFD_DIAGNOSTIC_NONE, BFD_DIAGNOSTIC_SILENCE, BFD_DIAGNOSTIC_NEIGHBOUR } = BfdDiagnostic
-  if (diagnostic === BFD_DIAGNOSTIC_SILENCE) return true
-  return diagnostic === BFD_DIAGNOSTIC_NEIGHBOUR && remoteDiagnostic !== BFD_DIAGNOSTIC_NONE
+  if (diagnostic === BfdDiagnostic.BFD_DIAGNOSTIC_SILENCE) return true
+  const isLoss = ((AbiConstant.BFD_LOSSES >> remoteDiagnostic) & 1) === 1
+  return diagnostic === BfdDiagnostic.BFD_DIAGNOSTIC_NEIGHBOUR && isLoss
 }
 
 function textOf({ key }: BfdEntry): string {

@@ -239,9 +239,14 @@ export class Routing implements DrainedRouting {
     return changes
   }
 
+  /** Whether there is any routing: what another agent left is nobody's before. */
+  get isKnown(): boolean {
+    return this.#routing !== undefined
+  }
+
   /** As the node's routing has them now. */
   get peers(): NodeRouting['peers'] {
-    return this.#routing?.peers ?? []
+    return this.#routing?.peers ?? NO_PEERS
   }
 
   async status(): Promise<RoutingStatus> {
@@ -274,6 +279,7 @@ export class Routing implements DrainedRouting {
   }
 }
 
+const NO_PEERS: NodeRouting['peers'] = []
 const NO_ROUTING = { asn: 0, peers: [], rules: [], gates: GATES_DEFAULT } as const
 
 function guardLimits(routing: NodeRouting, pools: readonly AddressPool[]): GuardLimits {

@@ -37,6 +37,7 @@ export const AbiConstant = {
   BFD_SESSIONS: 64,
   BFD_SLOW_US: 1000000,
   BFD_CONTROL_BYTES: 24,
+  BFD_LOSSES: 118,
 } as const
 export type AbiConstant = (typeof AbiConstant)[keyof typeof AbiConstant]
 
@@ -69,6 +70,7 @@ export const ABI_CONSTANT_NAMES: ReadonlyMap<number | bigint, keyof typeof AbiCo
   [3784, 'BFD_PORT'],
   [49152, 'BFD_SOURCE_PORT'],
   [1000000, 'BFD_SLOW_US'],
+  [118, 'BFD_LOSSES'],
 ])
 
 export const BackendFlags = {
@@ -100,7 +102,11 @@ export const BACKEND_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof Back
 export const BfdDiagnostic = {
   BFD_DIAGNOSTIC_NONE: 0,
   BFD_DIAGNOSTIC_SILENCE: 1,
+  BFD_DIAGNOSTIC_ECHO: 2,
   BFD_DIAGNOSTIC_NEIGHBOUR: 3,
+  BFD_DIAGNOSTIC_FORWARDING: 4,
+  BFD_DIAGNOSTIC_PATH: 5,
+  BFD_DIAGNOSTIC_BEYOND: 6,
   BFD_DIAGNOSTIC_ADMIN: 7,
 } as const
 export type BfdDiagnostic = (typeof BfdDiagnostic)[keyof typeof BfdDiagnostic]
@@ -109,7 +115,11 @@ export type BfdDiagnostic = (typeof BfdDiagnostic)[keyof typeof BfdDiagnostic]
 export const BFD_DIAGNOSTIC_NAMES: ReadonlyMap<number | bigint, keyof typeof BfdDiagnostic> = new Map([
   [0, 'BFD_DIAGNOSTIC_NONE'],
   [1, 'BFD_DIAGNOSTIC_SILENCE'],
+  [2, 'BFD_DIAGNOSTIC_ECHO'],
   [3, 'BFD_DIAGNOSTIC_NEIGHBOUR'],
+  [4, 'BFD_DIAGNOSTIC_FORWARDING'],
+  [5, 'BFD_DIAGNOSTIC_PATH'],
+  [6, 'BFD_DIAGNOSTIC_BEYOND'],
   [7, 'BFD_DIAGNOSTIC_ADMIN'],
 ])
 

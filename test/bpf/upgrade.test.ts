@@ -159,6 +159,27 @@ t.test('a frontend of the first layout says the same in the present one', async 
   t.equal(conversion('frontends', 2, 1), undefined, 'no way back: the earlier process keeps its own')
 })
 
+t.test('a next hop of before BFD: the same, and nobody silent', async (t) => {
+  const members = Array.from({ length: 4 }, (_, index) => ({
+    ifindex: index + 1,
+    destination: Buffer.alloc(6, index),
+    source: Buffer.alloc(6, 9),
+  }))
+  const row = {
+    kind: abi.NexthopKind.NEXTHOP_KIND_GROUP,
+    flags: 2,
+    memberCount: 3,
+    membersDown: 0,
+    via: 77,
+    mtu: 9000,
+    remote: Buffer.alloc(16, 5),
+    members,
+  }
+  const now = abi.encodeNexthop(row)
+  const before = Buffer.concat([now.subarray(0, 4), now.subarray(8)])
+  t.equal(conversion('nexthops', 1, 2)?.(before)?.toString('hex'), now.toString('hex'))
+})
+
 t.test(
   'CT-004 an upgrade that is killed at any step is begun again or gone on with',
   { skip: !supportsTcx() },

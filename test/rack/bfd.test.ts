@@ -6,14 +6,15 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { parse } from 'yaml'
 import { decodeNexthop, NexthopRow } from '../../src/datapath/abi.gen.ts'
 import { type AddressPlan, makeAddressPlan, type NodePlan } from '../../src/sandbox/address-plan.ts'
 import { downRack } from '../../src/sandbox/down.ts'
 import { listNamespaces, runIn } from '../../src/sandbox/host.ts'
 import { blackholeLink, findLink, healLink } from '../../src/sandbox/links.ts'
 import { nodeBpffs } from '../../src/sandbox/names.ts'
-import { gobgpdBelow, startAgent } from '../../src/sandbox/nodes.ts'
-import { findProcess, startProcess, stopProcess } from '../../src/sandbox/process.ts'
+import { gobgpdBelow, startAgent, writeAgentConfig } from '../../src/sandbox/nodes.ts'
+import { findProcess, startProcess, stopProcess, waitForEnd } from '../../src/sandbox/process.ts'
 import { askAgent } from '../../src/sandbox/proof/context.ts'
 import type { Rack } from '../../src/sandbox/rack.ts'
 import { routerCommand, routerSessions } from '../../src/sandbox/routers.ts'
@@ -131,6 +132,19 @@ function agentPid(): number {
   return agent.pid
 }
 
+/** Killed, and after a while another one begins. @param agent what its configuration has different */
+async function replaceAgent(absentMs: number, agent = rack.plan.agent): Promise<void> {
+  const former = findProcess(`${rack.host(node.name).directory}/agent.pid`)
+  if (former) {
+    process.kill(former.pid, 'SIGKILL')
+    await waitForEnd(former, SOON_MS)
+  }
+  await sleep(absentMs)
+  writeAgentConfig({ ...rack, plan: { ...rack.plan, agent } }, node)
+  await startAgent(rack, node)
+  await waitAgent()
+}
+
 async function waitAgent(): Promise<void> {
   await waitUntil(
     'the agent to have synced',
@@ -202,11 +216,7 @@ t.test('the agent is stopped for ten seconds: nothing happens', async (t) => {
 
 t.test('the agent is killed, and another goes on', async (t) => {
   const [before, own] = [await waitAllUp(), await views()]
-  process.kill(agentPid(), 'SIGKILL')
-  await sleep(3 * MS_PER_SECOND)
-  t.strictSame(await seen(), before, 'while it is away')
-  await startAgent(rack, node)
-  await waitAgent()
+  await replaceAgent(3 * MS_PER_SECOND)
   await sleep(2 * MS_PER_SECOND)
   t.strictSame(await seen(), before, 'after the next has taken over')
   t.strictSame(
@@ -260,6 +270,51 @@ async function monitorRoutes(router: string) {
   })
   const read = () => readFileSync(logFile, 'utf8').split('\n')
   return { router, read, stop: () => stopProcess(pidFile) }
+}
+
+t.test('from XDP to tc, and a session between link-local addresses', async (t) => {
+  const before = await waitAllUp()
+  const [own, theirs] = [await linkLocal(node.name, 'to-tor1'), await linkLocal('tor1', `to-${node.name}`)]
+  await runIn(rack.host(node.name), ['ping', '-c', '1', '-W', '1', `${theirs}%to-tor1`])
+  const peer = `peer ${own} local-address ${theirs} interface to-${node.name}`
+  await configureBfd(peer)
+  const config = parse(readFileSync(`${rack.host(node.name).directory}/agent.yaml`, 'utf8')) as Config
+  const unnumbered = { name: 'unnumbered', interface: 'to-tor1', asn: 'external', bfd: true }
+  const agent = {
+    datapath: { uplinkHook: 'tc' },
+    routing: { peers: [...config.routing.peers, unnumbered] },
+  }
+  await replaceAgent(0, agent)
+  await waitUntil('the link-local session', 15_000, async () =>
+    (await seenByFrr('tor1')).some((session) => session.peer === own && session.isUp),
+  )
+  const view = (await views()).find(({ address }) => address === theirs)
+  t.equal(view?.state, 'up')
+  t.strictSame(
+    (await seen()).filter((session) => session.peer !== own),
+    before,
+    'the others are as they were',
+  )
+  await configureBfd(`no ${peer}`)
+  await replaceAgent(0)
+  await waitUntil('the session to be gone', 15_000, async () => (await views()).length === 2 * FAMILIES)
+  t.strictSame(await seen(), before, 'and so they are at XDP again')
+})
+
+/** A command alone would wait for the next one: FRR commits it then. */
+async function configureBfd(command: string): Promise<void> {
+  const lines = ['configure terminal', 'bfd', command, 'exit', 'exit', 'end']
+  await ask('tor1', 'vtysh', ...lines.flatMap((line) => ['-c', line]))
+}
+
+interface Config {
+  readonly routing: { readonly peers: readonly unknown[] }
+}
+
+async function linkLocal(host: string, device: string): Promise<string> {
+  const argv = ['ip', '-6', '-o', 'address', 'show', 'dev', device, 'scope', 'link']
+  const { stdout } = await runIn(rack.host(host), argv)
+  return /inet6 (fe80:\S+)\//.exec(stdout)?.[1] ?? ''
 }
 
 for (const [link, router] of [
