@@ -2,7 +2,7 @@
 
 import { renameSync, writeFileSync } from 'node:fs'
 import { loadConfig } from '../agent/config.ts'
-import { nodeRouting } from '../agent/node-routing.ts'
+import { fileRouting } from '../agent/node-routing.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
 import { renderBootConfig } from '../speaker/boot-config.ts'
 import type { Command } from './main.ts'
@@ -12,6 +12,7 @@ const USAGE = `Usage: weir speaker boot-config --config FILE [--out FILE]
 
 Writes the file that gobgpd must start from (gobgpd -t toml -f OUT): nothing is imported, and nothing is exported but this
 node's own addresses, its pod networks and single addresses of the pools, as the agent's configuration FILE names them.
+Where FILE names no AS number the file is empty: gobgpd-supervisor.sh then starts gobgpd without it, and the agent does the rest.
 
   --config FILE   the agent's configuration (YAML)
   --out FILE      write there, replacing the file at once; without it, to standard output
@@ -40,10 +41,12 @@ export const speakerCommand: Command = {
   },
 }
 
+/** Empty where the file leaves the AS number to what only the API server knows: gobgpd then starts without BGP, and the agent starts it. */
 function bootConfigText(configFile: string): string {
   const config = loadConfig(configFile)
   const { pools } = config
-  const routing = nodeRouting(config)
+  const { routing } = fileRouting(config)
+  if (routing === undefined) return ''
   const { asn, routerId, loopbacks, podCidrs, serviceNetworks, listen } = routing
   const allowed = allowedPrefixes({ loopbacks, podCidrs, pools, serviceNetworks })
   return renderBootConfig({

@@ -24,6 +24,9 @@ const SLICE = 500
 /** A neighbour on an unnumbered link that has been silent for so long gives way to another that is there. */
 const GIVE_UP_MS = 15_000
 
+/** There may be thousands, for one reason. */
+const LEFT_OUT_TOLD_MAX = 16
+
 export interface MirrorOptions {
   readonly client: GobgpClient
   readonly target: string
@@ -97,7 +100,7 @@ export class DaemonMirror {
   }
 
   problems(): SpeakerProblem[] {
-    return [...this.#problems, ...this.#leftOut.values()]
+    return [...this.#problems, ...[...this.#leftOut.values()].slice(0, LEFT_OUT_TOLD_MAX)]
   }
 
   /** Why a prefix is not told to gobgpd though it may leave. */

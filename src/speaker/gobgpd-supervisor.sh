@@ -91,8 +91,31 @@ stop() {
 # The handler itself ends the child: one that only left a note for the main loop would be lost just before a wait.
 trap stop TERM INT HUP
 
+# gobgpd takes an empty file for a faulty one. Without a file it starts, and knows no AS and no peer until the agent tells it.
 run_child() {
   [ -n "$socket" ] && rm -f "$socket"
+  config=
+  previous=
+  for argument in "$@"; do
+    [ "$previous" = -f ] && config=$argument
+    previous=$argument
+  done
+  if [ -n "$config" ] && [ -e "$config" ] && [ ! -s "$config" ]; then
+    left=$#
+    while [ "$left" -gt 0 ]; do
+      case $1 in
+        -t | -f)
+          shift 2
+          left=$((left - 2))
+          ;;
+        *)
+          set -- "$@" "$1"
+          shift
+          left=$((left - 1))
+          ;;
+      esac
+    done
+  fi
   # shellcheck disable=SC2016  # the inner shell expands these
   setpriv --pdeathsig KILL /bin/sh -c '[ "$PPID" = "$0" ] || exit 1; exec "$@"' $$ "$@" 9>&- &
   child=$!

@@ -2,12 +2,13 @@
 // writes the boot file it starts from.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { openGobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
 import { Bed, childOf, isAlive, until } from './bed.ts'
 
+const SUPERVISOR = join(import.meta.dirname, '../../../src/speaker/gobgpd-supervisor.sh')
 const WEIR = join(import.meta.dirname, '../../../tools/weir.mjs')
 
 t.test('gobgpd under its supervisor', async (t) => {
@@ -41,6 +42,23 @@ t.test('gobgpd under its supervisor', async (t) => {
       await until('gobgpd died with its supervisor', () => !isAlive(last))
     },
   )
+
+  await t.test('an empty boot file: gobgpd starts without BGP, and goes with its supervisor', async (t) => {
+    const file = bed.writeBootFile()
+    const full = readFileSync(file, 'utf8')
+    writeFileSync(file, '')
+    const args = ['gobgpd', '--api-hosts', bed.target, '--pprof-disable', '-t', 'toml', '-f', file]
+    const supervisor = bed.spawn(node, [SUPERVISOR, bed.drainMarker, ...args], 'empty.log')
+    const client = openGobgpClient({ target: bed.target })
+    t.equal((await client.waitUntilReady(AbortSignal.timeout(10_000))).asn, 0)
+    // The file is read again at each start.
+    writeFileSync(file, full)
+    process.kill(childOf(supervisor.pid) ?? 0, 'SIGKILL')
+    await until('BGP', async () => (await client.probe().catch(() => undefined))?.asn === 65101)
+    client.close()
+    supervisor.kill('SIGTERM')
+    await ended(supervisor)
+  })
 
   await t.test('SIGTERM kills gobgpd without a goodbye', async (t) => {
     const { supervisor, pid } = await start()
@@ -88,6 +106,10 @@ pools: [ { name: default, prefixes: [203.0.113.0/24] } ]
     t.ok(text.includes(line), line)
   t.ok(/"203\.0\.113\.0\/24"\s+masklength-range = "32\.\.32"/.test(text))
   t.ok(/"fd00:244:1::\/64"\s+masklength-range = "64\.\.64"/.test(text))
+
+  writeFileSync(config, agent('loopbacks: [10.255.0.1/32]').replace('asn: 65101, ', ''))
+  t.equal(run('--config', config, '--out', out).status, 0)
+  t.equal(readFileSync(out, 'utf8'), '', 'no AS number yet')
 
   writeFileSync(config, agent('podCidrs: ["0.0.0.0/0"]'))
   const refused = run('--config', config, '--out', join(bed.directory, 'never.toml'))
