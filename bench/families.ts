@@ -9,4 +9,5 @@ export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {
   socket: async () => (await import('./socket/family.ts')).socketFamily,
   tcp: async () => (await import('./tcp/family.ts')).tcpFamily,
   control: async () => (await import('./control/family.ts')).controlFamily,
+  routing: async () => (await import('./routing/family.ts')).routingFamily,
 }

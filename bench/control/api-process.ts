@@ -2,8 +2,9 @@
 //
 //   node bench/control/api-process.ts JSON        { size, directory, port }
 //
-// Messages in: { change: [{ service, endpoint, ready }, …] }. Out: { ready: true } once it listens, and for each message the
-// times (nanoseconds of the monotonic clock, as text) at which each change was given out to watches, in order.
+// Messages in: { change: [{ service, endpoint, ready }, …] } or { patch: { path, patch } }. Out: { ready: true } once it listens, and for
+// each message the times (nanoseconds of the monotonic clock, as text) at which each change was given out to watches, in order;
+// of a patch, when its request began.
 
 import { ensureCertificates, ensureToken } from '../../src/sandbox/apiserver/certificates.ts'
 import { createApiServer } from '../../src/sandbox/apiserver/server.ts'
@@ -22,6 +23,13 @@ export interface EndpointChange {
   readonly ready: boolean
 }
 
+/** A JSON patch of one object. */
+export interface ObjectPatch {
+  readonly path: string
+  readonly patch: readonly object[]
+}
+
+const JSON_PATCH = { contentType: 'application/json-patch+json' }
 const SLICES = '/apis/discovery.k8s.io/v1'
 
 async function main({ size, directory, port }: ApiProcessOptions): Promise<void> {
@@ -44,16 +52,24 @@ async function main({ size, directory, port }: ApiProcessOptions): Promise<void>
     const { name, index } = sliceOf(service, endpoint)
     const path = `${SLICES}/namespaces/${namespace}/endpointslices/${name}`
     const patch = [{ op: 'replace', path: `/endpoints/${index}/conditions/ready`, value: ready }]
-    const options = { contentType: 'application/json-patch+json' }
-    const { status, body } = await server.client.request('PATCH', path, patch, options)
-    if (status !== 200) throw new Error(`PATCH ${path}: ${status} ${JSON.stringify(body)}`)
+    await write({ path, patch })
     return String(sentNs)
   }
-  process.on('message', async ({ change }: { change: readonly EndpointChange[] }) => {
-    const sent: string[] = []
-    for (const one of change) sent.push(await apply(one))
-    process.send?.({ sent })
-  })
+  const write = async ({ path, patch }: ObjectPatch): Promise<string> => {
+    const beganNs = process.hrtime.bigint()
+    const { status, body } = await server.client.request('PATCH', path, patch, JSON_PATCH)
+    if (status !== 200) throw new Error(`PATCH ${path}: ${status} ${JSON.stringify(body)}`)
+    return String(beganNs)
+  }
+  process.on(
+    'message',
+    async ({ change, patch }: { change?: readonly EndpointChange[]; patch?: ObjectPatch }) => {
+      const sent: string[] = []
+      for (const one of change ?? []) sent.push(await apply(one))
+      if (patch) sent.push(await write(patch))
+      process.send?.({ sent })
+    },
+  )
   // Whoever started it has gone: so does this.
   process.on('disconnect', () => process.exit(0))
   await server.listen({ host: '127.0.0.1', port })

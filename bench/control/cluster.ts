@@ -11,6 +11,8 @@ export interface ClusterSize {
   readonly nodes: number
   /** Percent of the Services that have a load-balancer address, and so a Maglev table; the others have a ClusterIP alone. */
   readonly external: number
+  /** Undefined: Cluster. */
+  readonly externalPolicy?: 'Cluster' | 'Local'
 }
 
 type KubeObject = SnapshotContent['resources'][string][number]
@@ -79,7 +81,7 @@ export function clusterContent(size: ClusterSize): SnapshotContent {
   const resources = {
     '/namespaces': make(NAMESPACES, namespaceObject),
     '/nodes': make(size.nodes, (index) => nodeObject(index, podBits)),
-    '/services': make(size.services, (index) => serviceObject(index, isExternal(index, size))),
+    '/services': make(size.services, (index) => serviceObject(index, isExternal(index, size), size)),
     'discovery.k8s.io/endpointslices': make(size.services * parts, (index) =>
       sliceObject(Math.floor(index / parts), index % parts, size, podBits),
     ),
@@ -141,7 +143,11 @@ function nodeObject(node: number, podBits: number): KubeObject {
   }
 }
 
-function serviceObject(service: number, hasVip: boolean): KubeObject {
+function serviceObject(
+  service: number,
+  hasVip: boolean,
+  { externalPolicy = 'Cluster' }: ClusterSize,
+): KubeObject {
   const { namespace, name } = serviceName(service)
   const clusterIp = clusterIpOf(service)
   return {
@@ -163,7 +169,7 @@ function serviceObject(service: number, hasVip: boolean): KubeObject {
       ipFamilies: ['IPv4'],
       ipFamilyPolicy: 'SingleStack',
       internalTrafficPolicy: 'Cluster',
-      ...(hasVip ? { externalTrafficPolicy: 'Cluster', allocateLoadBalancerNodePorts: false } : {}),
+      ...(hasVip ? { externalTrafficPolicy: externalPolicy, allocateLoadBalancerNodePorts: false } : {}),
       sessionAffinity: 'None',
       selector: { app: name },
       ports: [{ name: 'http', protocol: 'TCP', port: SERVICE_PORT, targetPort: TARGET_PORT }],
