@@ -47,6 +47,7 @@ import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
 import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
+import { Uplinks } from './uplinks.ts'
 
 const COMPONENT = 'weir'
 
@@ -90,6 +91,7 @@ export interface Parts {
   readonly drain: RoutingParts['drain']
   readonly drainRequests: RoutingParts['drainRequests']
   readonly bfd: Bfd
+  readonly uplinks: Uplinks
   readonly loop: () => ServiceLoop | undefined
   readonly allocator: () => AddressAllocator | undefined
   readonly masquerade: () => Masquerade | undefined
@@ -113,6 +115,7 @@ interface Late {
   sockets?: EndedSockets
   surroundings?: Surroundings
   bfd?: Bfd
+  uplinks?: Uplinks
   sessions: Sessions
 }
 
@@ -137,10 +140,19 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     ...{ log, datapath, network, netlink: ground.netlink },
     wanted: () => ({ peers: routing.peers, areAll: routing.isKnown && late.loop !== undefined }),
     bgpSessions: () => late.sessions,
-    onChange: () => late.loop?.networkChanged(),
+    onChange: () => uplinksChanged(late),
   })
   late.bfd = bfd
   followRouting(live, routing, late)
+  const uplinks = new Uplinks({
+    ...{ config, log, network, routing: () => routing, netlink: ground.netlink },
+    areAll: () => late.loop !== undefined,
+    sessions: () => knownSessions(late, bfd),
+    isWayUp: (way) => bfd.isGatewayUp(way),
+    isNode: (one) => [...sources.nodes.values()].some(({ addresses }) => addresses.includes(one)),
+    onWays: () => late.loop?.networkChanged(),
+  })
+  late.uplinks = uplinks
   const plan = planContext(config, sources.nodes)
   const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
   const upkeep = new Upkeep({
@@ -158,7 +170,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     nowMs: Date.now,
   })
   const { drops, ring } = followDrops(datapath, log)
-  const early = { ring, upkeep, capacity, surroundings, monitoring, routes, bfd, sender }
+  const early = { ring, upkeep, capacity, surroundings, monitoring, routes, bfd, sender, uplinks }
   return {
     datapath,
     network,
@@ -167,6 +179,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     live,
     ...routes,
     bfd,
+    uplinks,
     loop: () => late.loop,
     allocator: () => late.allocator,
     masquerade: () => late.masquerade,
@@ -190,11 +203,7 @@ async function openGround(inForce: ConfigInForce, log: Logger, late: Late) {
   const netlink = new Netlink()
   const datapath = await openDatapath(config, netlink, log)
   log.info('datapath loaded; pinned state adopted')
-  const network = await openNetwork(config, netlink, log, () => {
-    late.loop?.networkChanged()
-    late.surroundings?.networkChanged()
-    late.bfd?.networkChanged()
-  })
+  const network = await openNetwork(config, netlink, log, late)
   const events = new EventRecorder({
     client,
     component: COMPONENT,
@@ -268,7 +277,17 @@ function takeSessions(late: Late, established: ReadonlyMap<string, boolean>): vo
       return peer === undefined ? [] : [[peer, isUp] as const]
     }),
   )
-  late.loop?.networkChanged()
+  uplinksChanged(late)
+}
+
+function uplinksChanged({ loop, uplinks }: Late): void {
+  loop?.networkChanged()
+  uplinks?.changed()
+}
+
+/** BFD is faster than BGP, and goes first. */
+function knownSessions({ sessions }: Late, bfd: Bfd): Sessions {
+  return new Map([...sessions, ...bfd.neighbours])
 }
 
 interface BeginWith {
@@ -290,8 +309,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
   const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })
   late.sockets = sockets
   late.loop = new ServiceLoop({
-    // BFD is faster than BGP, and goes first.
-    sessions: () => new Map([...late.sessions, ...bfd.neighbours]),
+    sessions: () => knownSessions(late, bfd),
     isGatewayUp: (gateway) => bfd.isGatewayUp(gateway),
     plan,
     sources,
@@ -318,6 +336,7 @@ interface Early extends Omit<BeginWith, 'plan'> {
   readonly upkeep: Upkeep
   readonly capacity: CapacityWatch
   readonly sender: BfdSender
+  readonly uplinks: Uplinks
 }
 
 /** In the opposite order of how they came to be. */
@@ -325,6 +344,7 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   early.upkeep.close()
   early.capacity.close()
   early.ring.stop()
+  await early.uplinks.close()
   await early.bfd.close()
   early.sender.close()
   early.surroundings.close()
@@ -349,12 +369,17 @@ async function openNetwork(
   config: AgentConfig,
   netlink: Netlink,
   log: Logger,
-  onChange: () => void,
+  late: Late,
 ): Promise<NetworkView> {
   const network = new NetworkView({
     netlink,
     uplinkNames: config.datapath.uplinks,
-    onChange,
+    ways: () => late.uplinks?.ways ?? [],
+    onChange: () => {
+      uplinksChanged(late)
+      late.surroundings?.networkChanged()
+      late.bfd?.networkChanged()
+    },
     onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
   })
   await network.start()

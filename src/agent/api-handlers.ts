@@ -32,6 +32,7 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     }),
     '/v1/routes': () => parts.routing.status(),
     '/v1/bfd': () => parts.bfd.describe(),
+    '/v1/uplinks': () => parts.uplinks.describe(),
     ...routingHandlers(parts),
     ...bgpHandlers(config, parts),
     '/v1/why': (query) => why(parts, query),

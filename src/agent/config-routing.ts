@@ -131,6 +131,14 @@ const kubeRouter = z.strictObject({
   gracefulRestartSeconds: z.number().int().min(1).max(4095).default(90),
 })
 
+const uplinks = z.strictObject({
+  defaultRoute: z.enum(['manage', 'observe']).default('observe'),
+  /** Absent: the peers on uplinks. */
+  gateways: z.array(addressText).min(1).optional(),
+  /** On links with an unnumbered peer. */
+  routerAdvertisements: z.boolean().default(true),
+})
+
 const cilium = z.strictObject({
   enabled: z.boolean().default(false),
   secretsNamespace: z.string().min(1).default('kube-system'),
@@ -155,6 +163,7 @@ export const routingSchema = z
     listen: switchable(
       z.strictObject({ port: port.default(BGP_PORT), addresses: z.array(addressText).default([]) }),
     ),
+    uplinks: uplinks.prefault({}),
     announce: z.array(announceSchema).optional(),
     gates: gates.prefault({}),
     drain: drain.prefault({}),

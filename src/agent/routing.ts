@@ -249,6 +249,10 @@ export class Routing implements DrainedRouting {
     return this.#routing?.peers ?? NO_PEERS
   }
 
+  get loopbacks(): NodeRouting['loopbacks'] {
+    return this.#routing?.loopbacks ?? []
+  }
+
   async status(): Promise<RoutingStatus> {
     const status = await this.#options.speaker.status()
     return mergeStatus(status, this.#pacer, this.#guard.refused, this.#problem)

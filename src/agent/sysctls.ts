@@ -10,6 +10,7 @@
 //                                                        device's own, so 2 on the device is enough and 0 is left alone
 //   net.ipv4.ip_local_reserved_ports                     ports of the datapath's SNAT, where the node's sockets would get them
 //   net.<family>.conf.<uplink>.ignore_routes_with_linkdown   a member of a multipath route without carrier is not used
+//   net.ipv6.conf.<uplink>.keep_addr_on_down             an uplink that is set down and up again has its addresses as IPv4 has
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -68,6 +69,7 @@ export function neededSysctls(
   }
   for (const { name } of uplinks)
     for (const family of FAMILIES) need(`net/${family}/conf/${name}/ignore_routes_with_linkdown`, '1')
+  for (const { name } of uplinks) need(`net/ipv6/conf/${name}/keep_addr_on_down`, '1')
   const reserved = 'net/ipv4/ip_local_reserved_ports'
   const ports =
     snatPorts && reservePorts(snatPorts, read('net/ipv4/ip_local_port_range') ?? '', read(reserved) ?? '')

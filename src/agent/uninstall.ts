@@ -1,6 +1,7 @@
 // Leaving a node: what the agent made is taken away, what it changed is put back, in the order that hurts traffic least:
 //
-//   addresses of Services withdrawn from gobgpd → learned routes → programs, links, maps → masquerade → kernel settings → state files
+//   addresses of Services withdrawn from gobgpd → learned routes → programs, links, maps → masquerade → kernel settings →
+//   state files → default route
 //
 // The routes of the node itself and of its pods stay with gobgpd, which is another process and serves them until it is stopped.
 // Nothing is done while the agent runs: it would put everything back.
@@ -15,6 +16,7 @@ import { removeLearnedRoutes } from '../speaker/kernel-routes.ts'
 import { withdrawPaths } from '../speaker/withdraw.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import type { AgentConfig } from './config.ts'
+import { removeDefaultRoutes } from './default-route.ts'
 import { MASQUERADE_TABLE } from './masquerade-rules.ts'
 import { deleteTable } from './nft.ts'
 import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
@@ -41,20 +43,28 @@ export async function uninstall(config: AgentConfig, isDryRun: boolean): Promise
     )
   }
   const lines = await withdrawServices(config, isDryRun)
-  const netlink = new Netlink()
-  try {
+  await withNetlink(async (netlink) => {
     const learned = await removeLearnedRoutes(netlink, isDryRun)
     lines.push(...learned.map((prefix) => `learned route to ${prefix}`))
     lines.push(...(await removeDatapath(datapath.bpffs, netlink, isDryRun)))
-  } finally {
-    netlink.close()
-  }
+  })
   const isExpected = config.masquerade.enabled
   if (await deleteTable(MASQUERADE_TABLE, { isDryRun, isExpected }))
     lines.push(`nftables table inet ${MASQUERADE_TABLE}`)
   lines.push(...restoreSettings(stateDirectory, isDryRun))
   lines.push(...removeState(stateDirectory, isDryRun))
+  // Last: it may be the node's only way out, and with it the session goes that asked for all of this.
+  lines.push(...(await withNetlink((netlink) => removeDefaultRoutes(netlink, isDryRun))))
   return lines
+}
+
+async function withNetlink<T>(action: (netlink: Netlink) => Promise<T>): Promise<T> {
+  const netlink = new Netlink()
+  try {
+    return await action(netlink)
+  } finally {
+    netlink.close()
+  }
 }
 
 /** Other nodes go on serving them. */

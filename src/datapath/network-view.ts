@@ -12,6 +12,7 @@ import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import { mainTable, type Route } from '../sys/node-netlink/routes.ts'
 import { findVethPeer } from '../sys/node-netlink/veth-peer.ts'
 import type { NetlinkEvent } from '../sys/node-netlink/watch.ts'
+import type { Way } from './default-route.ts'
 import type { Gateway, MacBytes, PodDevice, PodNamespace, Uplink } from './nexthop-plan.ts'
 
 const DEFAULT_ROUTES: readonly string[] = ['0.0.0.0/0', '::/0']
@@ -30,6 +31,8 @@ export interface NetworkFacts {
 export interface NetworkViewOptions {
   readonly netlink: Netlink
   readonly uplinkNames: readonly string[]
+  /** Routers that are gateways whether the default route names them now or not (default-route.ts). */
+  readonly ways?: () => readonly Way[]
   /** Called, at most once per turn of the event loop, when facts may have changed. */
   readonly onChange: () => void
   readonly onProblem: (action: string, error: unknown) => void
@@ -218,9 +221,15 @@ export class NetworkView {
 
   #gateways(uplinks: readonly Uplink[]): Gateway[] {
     const up = new Set(uplinks.filter((uplink) => uplink.isUp).map((uplink) => uplink.ifindex))
-    const gateways = this.#defaultRoutes.flatMap((route) =>
+    const ways = (this.#options.ways?.() ?? []).flatMap(({ family, ifindex, address }) =>
+      this.#gateway(family, ifindex, address),
+    )
+    const isWay = ({ family, ifindex, address }: Gateway) =>
+      ways.some((way) => way.family === family && way.ifindex === ifindex && way.address === address)
+    const routed = this.#defaultRoutes.flatMap((route) =>
       route.nextHops.flatMap((hop) => this.#gateway(route.family, hop.index, hop.gateway)),
     )
+    const gateways = [...ways, ...routed.filter((gateway) => !isWay(gateway))]
     const unresolved = gateways.filter((gateway) => gateway.mac === undefined && up.has(gateway.ifindex))
     if (unresolved.length > 0) this.#resolve(unresolved)
     return gateways

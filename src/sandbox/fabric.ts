@@ -58,13 +58,19 @@ const NODE_SETTINGS: Readonly<Record<string, string>> = {
   'net.ipv4.conf.default.ignore_routes_with_linkdown': '0',
   'net.ipv6.conf.all.ignore_routes_with_linkdown': '0',
   'net.ipv6.conf.default.ignore_routes_with_linkdown': '0',
+  'net.ipv6.conf.all.keep_addr_on_down': '0',
+  'net.ipv6.conf.default.keep_addr_on_down': '0',
 }
 
 /**
  * Builds or completes the wiring of all hosts. Resolves to the hosts whose network namespace had to be made: what ran
  * there before, in a namespace that is gone, has been ended.
  */
-export async function buildFabric(plan: AddressPlan, host: (name: string) => Host): Promise<string[]> {
+export async function buildFabric(
+  plan: AddressPlan,
+  host: (name: string) => Host,
+  hasAgents: boolean,
+): Promise<string[]> {
   const hosts = hostNames(plan).map(host)
   makeCgroups(plan, hosts)
   const missing = hosts.filter((one) => !namespaceExists(one.namespace))
@@ -72,7 +78,7 @@ export async function buildFabric(plan: AddressPlan, host: (name: string) => Hos
   await createNamespaces(missing.map((one) => one.namespace))
   await Promise.all(hosts.map((one) => applySettings(plan, one, missing.includes(one))))
   await addCables(plan, host)
-  await Promise.all(hosts.map((one) => configureHost(plan, one)))
+  await Promise.all(hosts.map((one) => configureHost(plan, one, hasAgents)))
   return missing.map((one) => one.name)
 }
 
@@ -153,7 +159,7 @@ async function interfaceNames(host: Host): Promise<Set<string>> {
   return new Set((JSON.parse(text) as { ifname: string }[]).map((row) => row.ifname))
 }
 
-async function configureHost(plan: AddressPlan, host: Host): Promise<void> {
+async function configureHost(plan: AddressPlan, host: Host, hasAgents: boolean): Promise<void> {
   const ends = plan.links.flatMap((link) =>
     [link.upper, link.lower]
       .filter((end) => end.host === host.name)
@@ -170,7 +176,7 @@ async function configureHost(plan: AddressPlan, host: Host): Promise<void> {
       ...end.families.map((family) => addressLine(end.address[family], end.interface)),
       `link set ${end.interface} mtu ${end.mtu} up`,
     ]),
-    ...nodeLines(plan, host.name),
+    ...nodeLines(plan, host.name, hasAgents),
     ...clientLines(plan, host.name),
   ])
   // Frames that XDP redirects or sends back lose a checksum left to the device and are not segmented: finish both here.
@@ -181,8 +187,8 @@ async function configureHost(plan: AddressPlan, host: Host): Promise<void> {
   await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', lines.join('\n')])
 }
 
-/** A node: loopback addresses, and a default route over all uplinks that speaks from the loopback. */
-function nodeLines(plan: AddressPlan, name: string): string[] {
+/** A node: loopback addresses. Without an agent that holds it: a default route over all uplinks that speaks from the loopback. */
+function nodeLines(plan: AddressPlan, name: string, hasAgents: boolean): string[] {
   const node = plan.nodes.find((one) => one.name === name)
   if (!node) return []
   const hops = (family: 'ipv4' | 'ipv6'): string =>
@@ -190,7 +196,11 @@ function nodeLines(plan: AddressPlan, name: string): string[] {
   return node.families.flatMap((family) => {
     const { bits, all } = family === 'ipv4' ? { bits: 32, all: '0.0.0.0/0' } : { bits: 128, all: '::/0' }
     const loopback = node.loopback[family]
-    return [addressLine(`${loopback}/${bits}`, 'lo'), `route replace ${all} src ${loopback} ${hops(family)}`]
+    const route = `route replace ${all} src ${loopback} ${hops(family)}`
+    return [
+      addressLine(`${loopback}/${bits}`, 'lo'),
+      hasAgents ? `route flush exact ${all} proto boot` : route,
+    ]
   })
 }
 

@@ -132,6 +132,7 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
       routerId: node.loopback.ipv4,
       loopbacks: families.map((family) => `${node.loopback[family]}/${family === 'ipv4' ? 32 : 128}`),
       podCidrs: families.map((family) => node.podCidr[family]),
+      uplinks: { defaultRoute: 'manage' },
       peers: node.uplinks.flatMap((uplink) =>
         families.map((family) => ({
           address: uplink.peer[family],

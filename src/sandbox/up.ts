@@ -78,7 +78,7 @@ async function build(rack: Rack, step: Step): Promise<void> {
   await ensureBpffs()
   let remade: string[] = []
   await step('namespaces, links, addresses', async () => {
-    remade = await buildFabric(plan, rack.host)
+    remade = await buildFabric(plan, rack.host, !rack.fabricOnly)
     const healed = await healAll(rack)
     const size = `${plan.nodes.length} nodes, ${plan.links.length} links`
     return healed.length > 0 ? `${size}; healed ${healed.join(', ')}` : size

@@ -75,6 +75,11 @@ export interface FileNode
   readonly nodeSelector: LabelSelector
 }
 
+export interface FileUplinks extends Maybe<{ gateways: readonly Address[] }> {
+  readonly defaultRoute: 'manage' | 'observe'
+  readonly routerAdvertisements: boolean
+}
+
 export interface FileRouting
   extends Maybe<{
     asn: number
@@ -92,6 +97,7 @@ export interface FileRouting
   readonly serviceNetworks: readonly Prefix[]
   readonly nodes: readonly FileNode[]
   readonly peers: readonly FilePeer[]
+  readonly uplinks: FileUplinks
   readonly gates: RoutingGates
   readonly drain: DrainSettings
   readonly bmp: readonly BmpStation[]

@@ -84,6 +84,12 @@ export function bindSocket(fd: number, address: Buffer, action = 'bind a socket'
   succeed(callBind(fd, address, address.length), action)
 }
 
+/** Sets an option whose value is a structure. */
+export function setSocketStructure(fd: number, level: number, option: number, value: Buffer): void {
+  const action = `set socket option ${level}/${option}`
+  succeed(callSetsockopt(fd, level, option, value, value.length), action)
+}
+
 /** Sets an option whose value is an int, which is nearly all of them. */
 export function setSocketOption(fd: number, level: number, option: number, value: number): void {
   const encoded = Buffer.alloc(4)
