@@ -1,0 +1,265 @@
+// What lets a VIP out and what holds it back, as both routers see it: endpoints by policy, hold-down, `keep`, flapping, the label that takes a
+// node out of load balancing, rules and their attributes, and the guard. Times are asserted from below alone: a busy machine makes
+// everything later, and nothing earlier.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { runIn } from '../../src/sandbox/host.ts'
+import { routerCommand } from '../../src/sandbox/routers.ts'
+import { Bed } from './conformance/bed.ts'
+import { BROKEN, type PodPlace, pod, READY, service, slicesOf } from './conformance/manifests.ts'
+
+t.setTimeout(280_000)
+const TORS = ['tor1', 'tor2'] as const
+/** Shorter than the grace of a Cluster VIP and the hold-down, which are 2 s. */
+const WITHIN_MS = 1000
+const OUTSIDE = '198.51.100.77'
+const GOLD = { matchLabels: { tier: 'gold' } }
+
+const bed = await Bed.up({
+  name: 'gates',
+  agent: {
+    routing: {
+      announce: [
+        { kinds: ['podCIDR'] },
+        { kinds: ['loadBalancerIP', 'externalIP'] },
+        {
+          kinds: ['loadBalancerIP'],
+          services: GOLD,
+          attributes: { communities: ['65101:77', '65101:1:2'], med: 50 },
+        },
+      ],
+      gates: { damping: { withdrawalPenalty: 1000, suppressThreshold: 2500 } },
+    },
+  },
+})
+t.teardown(() => bed.down())
+
+const NODES = bed.rack.plan.nodes.map(({ name }) => name)
+const ALL = NODES.join()
+const places = new Map<string, PodPlace>()
+await bed.apply(...NODES.map((node, index) => pod(`p${index + 1}`, { node, labels: { app: 'p' } })))
+await bed.waitForPods('app=p')
+for (const [index, node] of NODES.entries())
+  places.set(`p${index + 1}`, { addresses: await bed.podAddresses(`p${index + 1}`), node })
+
+type States = Readonly<Record<string, typeof READY | typeof BROKEN>>
+
+function endpoints(name: string, states: States) {
+  const rows = Object.entries(states).map(([key, conditions]) => [key, { conditions }] as const)
+  return slicesOf(name, places, Object.fromEntries(rows))
+}
+
+/** Nodes that a ToR's kernel leads to for a prefix, by the devices of its next hops. */
+async function nodesOf(tor: string, prefix: string): Promise<string> {
+  const family = prefix.includes(':') ? ['-6'] : []
+  const { stdout } = await bed.run(tor, ['ip', ...family, '-j', 'route', 'show', prefix])
+  const routes = JSON.parse(stdout.trim() || '[]') as { dev?: string; nexthops?: { dev: string }[] }[]
+  const devices = routes.flatMap(({ dev, nexthops }) => nexthops?.map((hop) => hop.dev) ?? dev ?? [])
+  return devices
+    .map((device) => device.replace('to-', ''))
+    .filter((name) => NODES.includes(name))
+    .sort()
+    .join()
+}
+
+const host = (vip: string) => `${vip}/${vip.includes(':') ? 128 : 32}`
+
+async function seen(vips: readonly string[]): Promise<string> {
+  const all = await Promise.all(TORS.flatMap((tor) => vips.map((vip) => nodesOf(tor, host(vip)))))
+  return [...new Set(all)].join(' | ')
+}
+
+async function expectNodes(t: Test, what: string, vips: readonly string[], nodes: string): Promise<void> {
+  let now = ''
+  await bed
+    .until(what, async () => {
+      now = await seen(vips)
+      return now === nodes
+    })
+    .catch(() => {})
+  t.equal(now, nodes, what)
+}
+
+/** Nothing else is seen for so long. */
+async function expectStays(
+  t: Test,
+  what: string,
+  vips: readonly string[],
+  nodes: string,
+  ms: number,
+): Promise<void> {
+  const looks = new Set<string>()
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(50)) looks.add(await seen(vips))
+  t.same([...looks], [nodes], what)
+}
+
+interface Why {
+  readonly isAnnounced: boolean
+  readonly summary: string
+  readonly checks: readonly { readonly check: string; readonly isOpen: boolean }[]
+}
+
+function why(node: string, vip: string): Promise<Why> {
+  return bed.agent<Why>(node, `/v1/why?prefix=${vip}`)
+}
+
+/** Reasons of the Events on a Service. */
+async function eventsOf(name: string): Promise<string[]> {
+  const selector = `involvedObject.kind=Service,involvedObject.name=${name}`
+  const { items } = await bed.get<{ items: { reason: string; message: string }[] }>(
+    'events',
+    '--field-selector',
+    selector,
+  )
+  return items.map(({ reason, message }) => `${reason}: ${message}`)
+}
+
+t.test('Local: only nodes with a ready endpoint; back after the hold-down', async (t) => {
+  await bed.apply(
+    service('local', { type: 'LoadBalancer', externalTrafficPolicy: 'Local' }),
+    ...endpoints('local', { p1: READY, p2: READY, p3: BROKEN }),
+  )
+  const vips = await bed.vips('local')
+  await expectNodes(t, 'two have one', vips, 'node1,node2')
+  t.match(await why('node3', vips[0] ?? ''), {
+    isAnnounced: false,
+    summary: /no ready endpoint on this node/,
+  })
+  await bed.apply(...endpoints('local', { p1: READY, p2: BROKEN, p3: READY }))
+  await expectNodes(t, 'another two: the first announcement waits for nothing', vips, 'node1,node3')
+  await bed.apply(...endpoints('local', { p1: READY, p2: READY, p3: READY }))
+  await expectStays(t, 'held down', vips, 'node1,node3', WITHIN_MS)
+  await expectNodes(t, 'and back', vips, ALL)
+})
+
+t.test('Cluster: every node while there is an endpoint anywhere, and 2 s longer', async (t) => {
+  await bed.apply(service('cluster', { type: 'LoadBalancer' }), ...endpoints('cluster', { p1: READY }))
+  const vips = await bed.vips('cluster')
+  await expectNodes(t, 'one endpoint is enough for all', vips, ALL)
+  await bed.apply(...endpoints('cluster', { p1: BROKEN }))
+  await expectStays(t, 'without any, for a while', vips, ALL, WITHIN_MS)
+  await expectNodes(t, 'then nowhere', vips, '')
+  t.match(await why('node1', vips[0] ?? ''), {
+    isAnnounced: false,
+    summary: /no usable endpoint on any node/,
+  })
+  await bed.apply(...endpoints('cluster', { p2: READY }))
+  await expectNodes(t, 'and back', vips, ALL)
+})
+
+t.test('a Service may have its VIP kept; it is refused meanwhile', async (t) => {
+  const annotations = { 'weir.network/bgp-without-endpoints': 'keep' }
+  await bed.apply(
+    service('kept', { type: 'LoadBalancer' }, { annotations }),
+    ...endpoints('kept', { p1: READY }),
+  )
+  const vips = await bed.vips('kept')
+  await expectNodes(t, 'announced', vips, ALL)
+  await bed.apply(...endpoints('kept', { p1: BROKEN }))
+  await expectStays(t, 'kept', vips, ALL, 4000)
+  for (const vip of vips) t.equal(await bed.connect('client1', vip, 80), 'refused', vip)
+})
+
+t.test('a VIP that flaps is suppressed, and its Service is told', async (t) => {
+  await bed.apply(
+    service('flapping', { type: 'LoadBalancer', externalTrafficPolicy: 'Local' }),
+    ...endpoints('flapping', { p1: READY, p2: READY }),
+  )
+  const vips = await bed.vips('flapping')
+  for (let round = 0; round < 3; round += 1) {
+    await expectNodes(t, `up ${round}`, vips, 'node1,node2')
+    await bed.apply(...endpoints('flapping', { p1: READY, p2: BROKEN }))
+    await expectNodes(t, `down ${round}`, vips, 'node1')
+    await bed.apply(...endpoints('flapping', { p1: READY, p2: READY }))
+  }
+  await expectStays(t, 'no more, long after a hold-down', vips, 'node1', 5000)
+  const { summary } = await why('node2', vips[0] ?? '')
+  t.match(summary, /withdrawn too often: penalty \d+, suppressed above 2500/)
+  const events = await eventsOf('flapping')
+  t.ok(
+    events.some((text) => text.startsWith('AnnouncementSuppressed')),
+    events.join('\n'),
+  )
+})
+
+t.test('a Node that is excluded keeps its own prefixes, and no VIP', async (t) => {
+  const vips = await bed.vips('cluster')
+  const label = 'node.kubernetes.io/exclude-from-external-load-balancers'
+  const node = bed.rack.plan.nodes[2]
+  const own = [...bed.nodeAddresses(3).map(host), String(node?.podCidr.ipv4), String(node?.podCidr.ipv6)]
+  await bed.patch('node', 'node3', { metadata: { labels: { [label]: '' } } })
+  await expectNodes(t, 'its VIPs leave', vips, 'node1,node2')
+  for (const prefix of own)
+    for (const tor of TORS) t.equal(await nodesOf(tor, prefix), 'node3', `${prefix} on ${tor}`)
+  t.match(await why('node3', vips[0] ?? ''), { isAnnounced: false, summary: /exclude-from-external/ })
+  await bed.patch('node', 'node3', { metadata: { labels: { [label]: null } } })
+  await expectNodes(t, 'and come back', vips, ALL)
+})
+
+/** How FRR shows node1's path, and BIRD's words about it. */
+async function attributesOf(vip: string): Promise<{ frr: string; bird: string }> {
+  const [toFrr] = bed.rack.plan.nodes[0]?.uplinks ?? []
+  const frrHost = bed.rack.host('tor1')
+  const show = ['vtysh', '-c', `show bgp ipv4 unicast ${vip} json`]
+  const { paths = [] } = JSON.parse((await runIn(frrHost, routerCommand(frrHost, show))).stdout) as {
+    paths?: {
+      peer: { peerId: string }
+      metric?: number
+      community?: { string: string }
+      largeCommunity?: { string: string }
+    }[]
+  }
+  const path = paths.find(({ peer }) => peer.peerId === toFrr?.local.ipv4)
+  const birdHost = bed.rack.host('tor2')
+  const text = await runIn(birdHost, routerCommand(birdHost, ['birdc', 'show', 'route', 'for', vip, 'all']))
+  const ours = text.stdout.split('unicast [').find((part) => part.includes('on to-node1'))
+  return {
+    frr: `${path?.community?.string ?? ''} ${path?.largeCommunity?.string ?? ''} ${path?.metric ?? ''}`,
+    bird: (ours ?? '').replace(/\s+/g, ' '),
+  }
+}
+
+t.test('rules and annotations put attributes on a VIP', async (t) => {
+  const annotations = { 'weir.network/bgp-communities': '65101:88', 'weir.network/bgp-med': '70' }
+  await bed.apply(
+    service('gold', { type: 'LoadBalancer' }, { labels: { tier: 'gold' }, annotations }),
+    ...endpoints('gold', { p1: READY }),
+  )
+  const [vip = ''] = (await bed.vips('gold')).filter((one) => !one.includes(':'))
+  await expectNodes(t, 'announced', [vip], ALL)
+  let now = { frr: '', bird: '' }
+  await bed
+    .until('its attributes', async () => {
+      now = await attributesOf(vip)
+      return now.frr === '65101:77 65101:88 65101:1:2 70' && now.bird.includes('BGP.med: 70')
+    })
+    .catch(() => {})
+  t.equal(now.frr, '65101:77 65101:88 65101:1:2 70', 'FRR: communities joined, the last MED')
+  t.match(now.bird, /BGP\.community: \(65101,77\) \(65101,88\)/, 'BIRD')
+  t.match(now.bird, /BGP\.large_community: \(65101, 1, 2\)/)
+  await bed.apply(service('gold', { type: 'LoadBalancer' }, { labels: { tier: 'tin' } }))
+  await bed
+    .until('a plain route', async () => {
+      now = await attributesOf(vip)
+      return now.frr.trim() === ''
+    })
+    .catch(() => {})
+  t.notMatch(now.bird, /community/, 'another label, and it is plain again')
+})
+
+t.test('what lies outside the pools stays here, and its Service is told', async (t) => {
+  await bed.apply(service('outside', { externalIPs: [OUTSIDE] }), ...endpoints('outside', { p1: READY }))
+  await bed.until('an Event', async () =>
+    (await eventsOf('outside')).some((text) => text.startsWith('AnnouncementRefused')),
+  )
+  const events = await eventsOf('outside')
+  t.ok(
+    events.some((text) => /outside every pool.*Mend: add its network to a pool/.test(text)),
+    events.join('\n'),
+  )
+  t.equal(await seen([OUTSIDE]), '', 'no router has it')
+  const answer = await why('node1', OUTSIDE)
+  t.notOk(answer.isAnnounced)
+  t.ok(answer.checks.some(({ check, isOpen }) => check === 'guard' && !isOpen))
+})

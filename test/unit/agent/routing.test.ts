@@ -1,0 +1,213 @@
+// Routing from what is served to what the speaker is told, with a speaker that only listens and a clock of the test: the first word after a
+// start, another routing while it runs, the pace, kinds of addresses, and the Events of what may not leave.
+
+import t, { type Test } from 'tap'
+import { Routing } from '../../../src/agent/routing.ts'
+import type { ServedService } from '../../../src/agent/service-loop.ts'
+import { address, FAMILIES, type Family } from '../../../src/model/address.ts'
+import type { Announcement } from '../../../src/model/announcement.ts'
+import {
+  DEFAULT_RULES,
+  DRAIN_DEFAULT,
+  GATES_DEFAULT,
+  LIMITS_DEFAULT,
+  type NodeRouting,
+} from '../../../src/model/routing.ts'
+import { objectKey, type Service } from '../../../src/model/service.ts'
+import type { Speaker } from '../../../src/speaker/speaker.ts'
+import { serviceRow } from '../model/rows.ts'
+import { announcing, cidr, peer, rule } from '../routing/beds.ts'
+
+const POOL = { name: 'default', prefixes: [cidr('203.0.113.0/24')] }
+const ROUTING: NodeRouting = {
+  asn: 65_101,
+  routerId: '10.255.0.1',
+  loopbacks: [cidr('10.255.0.1/32')],
+  podCidrs: [cidr('10.244.1.0/24')],
+  peers: [peer('tor1'), peer('tor2')],
+  rules: DEFAULT_RULES,
+  serviceNetworks: [],
+  limits: LIMITS_DEFAULT,
+  bmp: [],
+  gates: GATES_DEFAULT,
+  drain: DRAIN_DEFAULT,
+}
+
+const TWO = { anywhere: 2, here: 1 }
+
+function served(index: number, overrides: Partial<Service> = {}): ServedService {
+  const service = serviceRow({
+    key: objectKey('shop', `s${index}`),
+    clusterIps: [address(`10.96.0.${index}`)],
+    loadBalancerIps: [address(`203.0.113.${index}`)],
+    ...overrides,
+  })
+  const held = [...service.clusterIps, ...service.loadBalancerIps, ...service.externalIps]
+  return { service, held, usable: TWO, servable: { ipv4: TWO, ipv6: TWO }, problems: [], foundRoom: true }
+}
+
+class Bed {
+  /** What the speaker holds; undefined: it was told nothing yet. */
+  told: Map<string, Announcement> | undefined
+  /** How often it was told something. */
+  times = 0
+  allowed: readonly string[] = []
+  nowMs = 0
+  families: ReadonlySet<Family> = new Set(FAMILIES)
+  readonly events: string[] = []
+  readonly routing: Routing
+
+  constructor(t: Test) {
+    const speaker: Speaker = {
+      setRouting: (_, allowed) => {
+        this.allowed = allowed.map(({ prefix }) => prefix)
+      },
+      setDrain: () => {},
+      setDesired: () => {},
+      changeDesired: (changes) => {
+        this.told ??= new Map()
+        this.times += 1
+        for (const [asker, row] of changes) {
+          if (row) this.told.set(asker, row)
+          else this.told.delete(asker)
+        }
+      },
+      isInForce: true,
+      status: async () => ({
+        connected: true,
+        sessions: [],
+        announcements: [...(this.told ?? new Map()).values()].map((row) => ({
+          ...row,
+          status: { kind: 'announced', sinceMs: 0 },
+        })),
+        refused: [],
+        problems: [],
+        error: undefined,
+      }),
+      close: async () => {},
+    } as Speaker
+    this.routing = new Routing({
+      speaker,
+      log: { warn: () => {}, error: () => {} },
+      events: { record: ({ name }, _type, reason) => void this.events.push(`${name} ${reason}`) },
+      served: () => this.families,
+      node: () => undefined,
+      nowMs: () => this.nowMs,
+    })
+    t.teardown(() => this.routing.close())
+  }
+
+  async serve(...services: readonly ServedService[]): Promise<void> {
+    await this.routing.update(new Map(services.map((one) => [one.service.key, one])))
+  }
+
+  /** Lets what setRouting asked for happen. */
+  async settle(): Promise<void> {
+    await this.routing.update(new Map())
+  }
+
+  get prefixes(): string[] {
+    return [...(this.told ?? new Map()).keys()].sort()
+  }
+}
+
+const OWN = ['10.244.1.0/24', '10.255.0.1/32']
+
+t.test('nothing is told before both are known: what is served, and what the node should do', async (t) => {
+  const bed = new Bed(t)
+  await bed.serve(served(1))
+  t.equal(bed.told, undefined, 'an empty word would withdraw what gobgpd holds')
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.settle()
+  t.same(bed.prefixes, [...OWN, '203.0.113.1/32'])
+  const other = new Bed(t)
+  other.routing.setRouting(ROUTING, [POOL])
+  other.routing.setDrained(false)
+  t.equal(other.told, undefined, 'the other way round')
+  await other.serve(served(1))
+  t.same(other.prefixes, [...OWN, '203.0.113.1/32'])
+  t.equal(other.times, 1, 'all at once')
+})
+
+t.test('another routing: rules, kinds and pools, without a restart', async (t) => {
+  const bed = new Bed(t)
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.serve(served(1), served(2, { labels: { tier: 'gold' } }))
+  const gold = { requirements: [{ key: 'tier', operator: 'In', values: ['gold'] }] } as const
+  const clusterIps = {
+    ...ROUTING,
+    rules: [rule({ kinds: ['cluster-ip'], services: gold, peers: ['tor2'] }), rule({ kinds: ['loopback'] })],
+    serviceNetworks: [cidr('10.96.0.0/16')],
+  }
+  bed.routing.setRouting(clusterIps, [POOL])
+  await bed.settle()
+  t.same(
+    bed.prefixes,
+    ['10.255.0.1/32', '10.96.0.2/32'],
+    'one ClusterIP by its labels, VIPs and pods no more',
+  )
+  t.same(bed.told?.get('10.96.0.2/32')?.exports?.[0]?.peers, ['tor2'])
+  bed.routing.setRouting({ ...clusterIps, serviceNetworks: [] }, [POOL])
+  await bed.settle()
+  t.same(bed.prefixes, ['10.255.0.1/32'], 'the guard was narrowed')
+  t.ok(bed.events.includes('s2 AnnouncementRefused'), 'and its Service told')
+  bed.routing.setRouting(ROUTING, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
+  await bed.settle()
+  t.same(bed.prefixes, [...OWN, '203.0.113.2/32'])
+  t.same(bed.allowed, [...OWN.reverse(), '203.0.113.2/31'])
+})
+
+t.test('a routing that would allow everything is refused, and the one before stays', async (t) => {
+  const bed = new Bed(t)
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.serve(served(1))
+  bed.routing.setRouting({ ...ROUTING, podCidrs: [cidr('0.0.0.0/0')] }, [POOL])
+  await bed.settle()
+  t.equal(bed.prefixes.length, 3)
+  t.match((await bed.routing.status()).refusedRouting, /would allow every address.*stays in force/)
+  bed.routing.setRouting(ROUTING, [POOL])
+  t.equal((await bed.routing.status()).refusedRouting, undefined)
+})
+
+t.test('a ClusterIP whose Service asks for it, by internalTrafficPolicy', async (t) => {
+  const bed = new Bed(t)
+  bed.routing.setRouting({ ...ROUTING, serviceNetworks: [cidr('10.96.0.0/16')] }, [POOL])
+  const asks = { announcing: announcing({ advertise: { 'cluster-ip': true } }), loadBalancerIps: [] }
+  const none = { anywhere: 2, here: 0 }
+  const elsewhere = {
+    ...served(2, { ...asks, internalTrafficPolicy: 'Local' }),
+    servable: { ipv4: none, ipv6: none },
+  }
+  await bed.serve(served(1, asks), elsewhere)
+  t.same(bed.prefixes, [...OWN.sort(), '10.96.0.1/32'].sort())
+})
+
+t.test('changes take their turn, and say so; what cannot be served does not wait', async (t) => {
+  const bed = new Bed(t)
+  const slow = { ...ROUTING, limits: { announcementsMax: 1000, changesPerSecond: 1 } }
+  bed.routing.setRouting(slow, [POOL])
+  await bed.serve(...Array.from({ length: 30 }, (_, index) => served(index + 1)))
+  t.equal(bed.prefixes.length, 32, 'the first word is no change')
+  await bed.serve(...Array.from({ length: 15 }, (_, index) => served(index + 101)))
+  t.equal(bed.prefixes.length, 42, 'a burst of ten')
+  const { waiting, announcements } = await bed.routing.status()
+  t.equal(waiting.length, 5)
+  t.match(waiting[0], { change: 'announce', reason: /1 changes a second/ })
+  t.equal(announcements.filter(({ status }) => status.kind === 'pending').length, 5)
+  t.match((await bed.routing.why('203.0.113.115'))?.summary, /waits for its turn/)
+  bed.families = new Set()
+  await bed.settle()
+  t.same(bed.prefixes, [...OWN].sort(), 'no way out: everything leaves at once')
+  t.equal((await bed.routing.status()).waiting.length, 0)
+})
+
+t.test('what is not ours to answer', async (t) => {
+  const bed = new Bed(t)
+  bed.routing.setRouting(ROUTING, [POOL])
+  t.equal(await bed.routing.why('nonsense'), undefined)
+  t.match(await bed.routing.why('192.0.2.1'), {
+    isAnnounced: false,
+    summary: /no Service of this node has 192/,
+  })
+  t.match(await bed.routing.why('192.0.2.0/24'), { isAnnounced: false })
+})
