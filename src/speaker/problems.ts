@@ -1,8 +1,7 @@
 // What the speaker could not do, or sees going wrong, in a form that can be shown on an object and told as an Event.
 
 export type ProblemCode =
-  | 'gobgpd-unreachable'
-  | 'wrong-daemon'
+  | 'round-failed'
   | 'peer-refused'
   | 'peer-unresolved'
   | 'password-unreadable'

@@ -13,26 +13,20 @@
 
 import { GobgpError, openGobgpClient, type Peer } from '../../bgp/client/gobgp-grpc-client.ts'
 import type { Prefix } from '../model/address.ts'
-import type {
-  AllowedPrefix,
-  Announcement,
-  AnnouncementRow,
-  RefusedAnnouncement,
-} from '../model/announcement.ts'
+import type { AllowedPrefix, Announcement, AnnouncementRow } from '../model/announcement.ts'
 import type { DrainMark, NodeRouting } from '../model/routing.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import { AnnouncementGuard } from '../routing/guard.ts'
-import type { TcpFacts } from './authentication.ts'
 import { DaemonMirror, type Wanted } from './daemon-mirror.ts'
 import type { DaemonHost } from './hosts.ts'
-import type { KernelRoutes } from './kernel-routes.ts'
 import type { LearningPeer } from './learned-routes.ts'
 import { Learning } from './learning.ts'
-import { isLinkLocal, type LinkView, NO_LINKS } from './links.ts'
-import { type PasswordReader, passwordReader } from './passwords.ts'
+import { isLinkLocal, NO_LINKS } from './links.ts'
+import { passwordReader } from './passwords.ts'
 import type { SpeakerProblem } from './problems.ts'
 import { type SessionStatus, sessionStatus } from './session-status.ts'
 import { SessionWatch } from './session-watch.ts'
+import type { Speaker, SpeakerOptions, SpeakerStatus } from './speaker-interface.ts'
 
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
@@ -40,66 +34,14 @@ const RETRY_MAX_MS = 2_000
 /** Everything is compared anew this often, in case somebody else changed gobgpd. */
 const FULL_ROUND_MS = 30_000
 
+/** A failure that lasts this long is worth telling. */
+const FAILING_MS = 5_000
 /** All but the paths; those this often, for there may be ten thousand. */
 const PATHS_READ_MS = 300_000
 /** Counts of what is advertised are compared this often. */
 const COUNT_MS = 300_000
 
-/** As pino's: an object with details, then the sentence. */
-export interface SpeakerLog {
-  info: (details: object, message: string) => void
-  warn: (details: object, message: string) => void
-}
-
-export interface SpeakerOptions {
-  /** unix:///path or host:port. */
-  readonly gobgpSocket: string
-  /** Whose gobgpd it is; ours, unless told otherwise. */
-  readonly host?: DaemonHost
-  readonly log: SpeakerLog
-  readonly nowMs?: () => number
-  /** Without it Secrets are not read. */
-  readonly readPassword?: PasswordReader
-  /** Without it nothing is known of links: no unnumbered sessions, no IPv6 over IPv4 sessions. */
-  readonly readLinks?: () => Promise<LinkView>
-  /** Without it nothing is learned, whatever peers' import rules say. */
-  readonly kernelRoutes?: KernelRoutes
-  /** Without it nothing is said about passwords that do not match. */
-  readonly readTcp?: () => TcpFacts
-  /** Told when a session comes up or goes, by the peer's address; empty when gobgpd itself is away and nothing is known. */
-  readonly onSessions?: (established: ReadonlyMap<string, boolean>) => void
-  /** Told when the list of problems is another one. */
-  readonly onProblems?: (problems: readonly SpeakerProblem[]) => void
-}
-
-export interface SpeakerStatus {
-  readonly connected: boolean
-  readonly sessions: readonly SessionStatus[]
-  readonly announcements: readonly AnnouncementRow[]
-  readonly refused: readonly RefusedAnnouncement[]
-  readonly problems: readonly SpeakerProblem[]
-  /** Why the last round failed; undefined when it did not. */
-  readonly error: string | undefined
-}
-
-export interface Speaker {
-  /** What the node should do, and what it may announce; takes the place of what was given before, sessions that stay the same stay up. */
-  setRouting: (routing: NodeRouting, allowed: readonly AllowedPrefix[]) => void
-  /** The mark on everything that is announced; undefined: none. */
-  setDrain: (mark: DrainMark | undefined) => void
-  /** The full set; replaces the one before. */
-  setDesired: (announcements: readonly Announcement[]) => void
-  /**
-   * Changes the set: what each asker wants now, or undefined.
-   * @param isMore more is on its way, and nothing is sent before it is here
-   */
-  changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>, isMore?: boolean) => void
-  /** Whether gobgpd has been told everything that was asked for so far, and is there. */
-  readonly isInForce: boolean
-  /** Asks gobgpd for the sessions when it can be asked. */
-  status: () => Promise<SpeakerStatus>
-  close: () => Promise<void>
-}
+export type { Speaker, SpeakerOptions, SpeakerStatus } from './speaker-interface.ts'
 
 export function createSpeaker(options: SpeakerOptions): Speaker {
   const speaker = new GobgpSpeaker(options)
@@ -147,6 +89,7 @@ class GobgpSpeaker {
   #pathsReadAtMs = 0
   readonly #announcedSince = new Map<Prefix, number>()
   #error: string | undefined
+  #failingSinceMs: number | undefined
   /** Counts what was asked for; and up to where gobgpd has been told. */
   #wishes = 0
   #fulfilled = -1
@@ -278,9 +221,15 @@ class GobgpSpeaker {
   }
 
   #describeSessions(present: readonly Peer[]): SessionStatus[] {
-    return present
+    const sessions = present
       .map((peer) => sessionStatus(peer, this.#mirror, this.#learning, this.#sessions, this.#nowMs()))
       .sort((a, b) => (a.address < b.address ? -1 : 1))
+    const isDiffering = sessions.some(({ problems }) =>
+      problems.some(({ code }) => code === 'advertised-differs'),
+    )
+    // The next full round shall not trust what it knows.
+    if (isDiffering) this.#pathsReadAtMs = 0
+    return sessions
   }
 
   #statusOf(row: Announcement): AnnouncementRow['status'] {
@@ -291,7 +240,16 @@ class GobgpSpeaker {
   }
 
   #problems(): SpeakerProblem[] {
-    return [...this.#mirror.problems(), ...(this.#learning?.problems() ?? []), ...this.#sessions.problems()]
+    const failing: SpeakerProblem[] = []
+    // A gobgpd that restarts is back long before.
+    if (this.#failingSinceMs !== undefined && this.#nowMs() - this.#failingSinceMs >= FAILING_MS)
+      failing.push({ code: 'round-failed', object: 'routing.gobgp', text: this.#error ?? '' })
+    return [
+      ...failing,
+      ...this.#mirror.problems(),
+      ...(this.#learning?.problems() ?? []),
+      ...this.#sessions.problems(),
+    ]
   }
 
   async #round(): Promise<void> {
@@ -312,6 +270,7 @@ class GobgpSpeaker {
     }
     this.#fulfilled = wishes
     this.#error = undefined
+    this.#failingSinceMs = undefined
     if (isFull) await this.#compareCounts()
     this.#tellProblems()
   }
@@ -395,8 +354,10 @@ class GobgpSpeaker {
 
   #noteFailure(error: unknown, retryInMs: number): void {
     const text = error instanceof Error ? error.message : String(error)
+    this.#failingSinceMs ??= this.#nowMs()
     if (text !== this.#error) this.#options.log.warn({ error: text, retryInMs }, 'routing round failed')
     this.#error = text
+    this.#tellProblems()
   }
 
   #tellProblems(): void {

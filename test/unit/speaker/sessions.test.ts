@@ -206,4 +206,16 @@ t.test('with BIRD and FRR', async (t) => {
     )
     t.match((await speaker.status()).sessions[0], { asn: routerAsn(BIRD), session: 'established' })
   })
+
+  await t.test('a path that somebody took away behind our back is missed, and put back', async (t) => {
+    const client = bed.openClient(t)
+    await client.applyPaths({ withdraw: [VIP], announce: [] })
+    await until('gone', () => bed.kernelRoute(BIRD, VIP) === '')
+    const missed = async () =>
+      (await speaker.status()).problems.some(({ code }) => code === 'advertised-differs')
+    await until('missed', missed)
+    speaker.setRouting(routingOf([peer(BIRD, password('right')), peer(FRR)]), allowed)
+    await until('back', () => bed.kernelRoute(BIRD, VIP) !== '')
+    await until('not missed', async () => !(await missed()))
+  })
 })
