@@ -13,7 +13,6 @@ import type { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
 import { NetworkView } from '../datapath/network-view.ts'
 import { familiesOut } from '../datapath/nexthop-plan.ts'
-import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { type Family, parseAddress } from '../model/address.ts'
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
@@ -26,12 +25,14 @@ import type { Bfd } from './bfd.ts'
 import type { BfdSender } from './bfd-sender.ts'
 import { startBfd } from './bfd-start.ts'
 import { CapacityWatch } from './capacity-watch.ts'
+import { CiliumStatus } from './cilium-status.ts'
 import type { AgentConfig } from './config.ts'
 import { loadOrLastGood } from './config-file.ts'
 import type { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
 import { followDrops } from './follow-drops.ts'
+import { kubeClient } from './kube-client.ts'
 import { ConfigInForce, LiveRouting } from './live-routing.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
@@ -111,6 +112,7 @@ export interface Parts {
 interface Late {
   loop?: ServiceLoop
   allocator?: AddressAllocator
+  ciliumStatus?: CiliumStatus
   masquerade?: Masquerade
   sockets?: EndedSockets
   surroundings?: Surroundings
@@ -327,6 +329,12 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
       return routes.routing.update(applied)
     },
   })
+  late.ciliumStatus = new CiliumStatus({
+    ...{ client, nodes, log },
+    cilium: ground.live.cilium,
+    secretsNamespace: () => ground.live.ciliumSecrets,
+    isLeader: () => late.allocator?.isLeader ?? false,
+  })
   late.masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
   log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
 }
@@ -351,6 +359,7 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   await late.masquerade?.close()
   // Its last round may bring the allocator into being.
   await late.loop?.close()
+  await late.ciliumStatus?.close()
   await late.allocator?.close()
   await late.sockets?.close()
   early.monitoring.close()
@@ -386,13 +395,4 @@ async function openNetwork(
   for (const name of network.missingUplinks())
     log.warn({ uplink: name }, 'there is no such interface yet; check datapath.uplinks')
   return network
-}
-
-function kubeClient(config: AgentConfig): KubeClient {
-  const { servers, caFile, tokenFile } = config.kubernetes
-  return createKubeClient({
-    servers,
-    ...(caFile === undefined ? {} : { caFile }),
-    ...(tokenFile === undefined ? {} : { tokenFile }),
-  })
 }

@@ -7,6 +7,7 @@ import type { EventRecorder } from '../kube/events.ts'
 import { FAMILIES, familyOf, type Prefix } from '../model/address.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { RoutingProblem } from '../routing/sources/node-facts.ts'
+import { equalRows } from '../tables/equal-rows.ts'
 import { CiliumSources } from './cilium-sources.ts'
 import type { AgentConfig } from './config.ts'
 import { type CandidateStatus, ConfigCandidate } from './config-candidate.ts'
@@ -116,8 +117,10 @@ export class LiveRouting {
   readonly sources: RoutingSources
   readonly secrets: SecretStore
   readonly #inForce: ConfigInForce
-  readonly #cilium: CiliumSources
+  readonly cilium: CiliumSources
   readonly #tunnelEnds: string
+  /** The first routing with this node known: what gobgpd was started as. */
+  #first: NodeRouting | undefined
   readonly #onSecret = new Set<() => void>()
 
   constructor({ inForce, client, events, sources, startDelayMs, log }: LiveRoutingOptions) {
@@ -128,7 +131,7 @@ export class LiveRouting {
     this.#inForce = inForce
     inForce.tellBy(tell)
     this.#tunnelEnds = tunnelEnds(ownIdentity(config).loopbacks)
-    this.#cilium = new CiliumSources({ client, log, startDelayMs })
+    this.cilium = new CiliumSources({ client, log, startDelayMs })
     this.#followCilium()
     this.secrets = new SecretStore({
       client,
@@ -142,15 +145,19 @@ export class LiveRouting {
       stateDirectory,
       config: () => config,
       nodes: sources.nodes,
-      cilium: () => this.#cilium.objects,
-      ciliumReaders: this.#cilium.readers(),
+      cilium: () => this.cilium.objects,
+      ciliumReaders: this.cilium.readers(),
       onProblem: ({ source, why }: RoutingProblem) => {
         log.warn({ source }, `routing: ${source}: ${why}`)
         tell('Warning', 'RoutingProblem', `${source}: ${why}`)
       },
     })
+    this.#noteFirst()
     this.#followSecrets(this.sources.current)
-    this.sources.onChange((routing) => this.#followSecrets(routing))
+    this.sources.onChange((routing) => {
+      this.#noteFirst()
+      this.#followSecrets(routing)
+    })
     inForce.onChange(() => {
       this.#followCilium()
       this.sources.configChanged()
@@ -159,7 +166,13 @@ export class LiveRouting {
 
   /** Resolves once Cilium's objects are known, where they are followed. */
   get synced(): Promise<void> {
-    return this.#cilium.synced
+    return this.cilium.synced
+  }
+
+  /** Where Cilium's passwords are; undefined: its kinds are no source. */
+  get ciliumSecrets(): string | undefined {
+    const { enabled, secretsNamespace } = this.#inForce.config.routing.sources.cilium
+    return enabled ? secretsNamespace : undefined
   }
 
   /** A Secret with a password is another one. */
@@ -169,26 +182,42 @@ export class LiveRouting {
 
   status(): LiveRoutingStatus {
     const { file, candidate } = this.#inForce
-    const { status } = file
-    const isMoved = tunnelEnds(this.sources.current?.loopbacks ?? []) !== this.#tunnelEnds
+    const { current } = this.sources
+    const isMoved = current !== undefined && tunnelEnds(current.loopbacks) !== this.#tunnelEnds
+    const waitForRestart = [
+      ...file.status.waitForRestart,
+      ...(isMoved ? ['routing.loopbacks (where tunnels end)'] : []),
+      ...(current ? this.daemonKeys(current).map((key) => `${key} (of gobgpd)`) : []),
+    ]
     return {
       ...this.sources.status(),
-      file: isMoved
-        ? { ...status, waitForRestart: [...status.waitForRestart, 'routing.loopbacks (where tunnels end)'] }
-        : status,
+      file: { ...file.status, waitForRestart },
       candidate: candidate.status,
     }
+  }
+
+  /** Keys that gobgpd takes at its start alone, and that are others than then. */
+  daemonKeys(next: NodeRouting): readonly string[] {
+    const first = this.#first
+    if (first === undefined) return []
+    return (['asn', 'routerId', 'listen'] as const)
+      .filter((key) => !equalRows(first[key], next[key]))
+      .map((key) => `routing.${key}`)
   }
 
   close(): void {
     this.#inForce.close()
     this.sources.close()
-    this.#cilium.close()
+    this.cilium.close()
     this.secrets.close()
   }
 
+  #noteFirst(): void {
+    if (this.sources.isSelfKnown) this.#first ??= this.sources.current
+  }
+
   #followCilium(): void {
-    if (this.#inForce.config.routing.sources.cilium.enabled) this.#cilium.followAll()
+    if (this.#inForce.config.routing.sources.cilium.enabled) this.cilium.followAll()
   }
 
   #followSecrets(routing: NodeRouting | undefined): void {

@@ -4,12 +4,12 @@
 import type { CiliumObjects } from '../model/cilium.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { Node } from '../model/service.ts'
-import { ciliumPart, configsOf } from '../routing/sources/cilium.ts'
+import { configsOf } from '../routing/sources/cilium.ts'
 import type { FilePool, FileRouting } from '../routing/sources/file.ts'
-import { kubeRouterPart } from '../routing/sources/kube-router.ts'
 import { KUBE_ROUTER_PREFIX } from '../routing/sources/kube-router-reader.ts'
-import { type MergedRouting, mergeRouting } from '../routing/sources/merge.ts'
-import type { NodeFacts, RoutingPart, RoutingProblem, SourceName } from '../routing/sources/node-facts.ts'
+import type { MergedRouting } from '../routing/sources/merge.ts'
+import { mergeSources } from '../routing/sources/merge-sources.ts'
+import type { NodeFacts, RoutingProblem, SourceName } from '../routing/sources/node-facts.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
 import { unknownNode } from './node-routing.ts'
@@ -75,6 +75,11 @@ export class RoutingSources {
     return this.#current
   }
 
+  /** This node's object has been seen, by this agent or one before. */
+  get isSelfKnown(): boolean {
+    return this.#self.uid !== ''
+  }
+
   get pools(): readonly FilePool[] {
     return this.#pools
   }
@@ -87,11 +92,7 @@ export class RoutingSources {
   /** What the routing is under another configuration, with the objects as they are now. */
   plan({ routing, pools }: LiveConfig): MergedRouting {
     const facts = this.#facts()
-    const { kubeRouter, cilium } = routing.sources
-    const others: RoutingPart[] = []
-    if (kubeRouter.enabled) others.push(kubeRouterPart(kubeRouter, facts))
-    if (cilium.enabled) others.push(ciliumPart(cilium, this.#options.cilium(), facts))
-    return mergeRouting({ file: routing, pools, facts, others })
+    return mergeSources({ file: routing, pools, facts, cilium: this.#options.cilium() })
   }
 
   /** The configuration in force is another one. */

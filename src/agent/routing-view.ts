@@ -62,6 +62,12 @@ async function diff({ inForce, live, routing }: RoutingParts, text: string): Pro
   const next = inForce.candidate.check(text)
   const merged = live.sources.plan(next)
   if (merged.routing === undefined) throw new RequestError(400, describeProblems(merged.problems))
+  const ofDaemon = live.daemonKeys(merged.routing)
+  if (ofDaemon.length > 0)
+    throw new RequestError(
+      409,
+      `${ofDaemon.join(', ')} can be other than gobgpd was started with only after both have restarted: change the file, and restart the pod`,
+    )
   const known = new Set(live.status().problems.map(problemKey))
   return {
     peers: diffAnnounced(

@@ -101,7 +101,9 @@ function commonOf({ metadata, status }: WithConditions): CiliumObject {
     conditions: (status?.conditions ?? []).map((one) => ({
       type: one.type,
       status: one.status,
+      reason: one.reason ?? '',
       message: one.message ?? '',
+      lastTransitionTime: one.lastTransitionTime ?? '',
       observedGeneration: one.observedGeneration ?? 0,
     })),
   }

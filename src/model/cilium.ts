@@ -14,7 +14,9 @@ export interface CiliumObject {
 export interface CiliumCondition {
   readonly type: string
   readonly status: string
+  readonly reason: string
   readonly message: string
+  readonly lastTransitionTime: string
   readonly observedGeneration: number
 }
 

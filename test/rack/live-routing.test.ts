@@ -357,5 +357,24 @@ t.test("Cilium's kinds are followed, live", async (t) => {
   await bothSee('65101:400')
   await bed.apply(advertisement('65101:401'))
   await bothSee('65101:401')
+  const condition = async (kind: string, name: string, type: string) => {
+    const { status } = await bed.get<{ status?: { conditions?: { type: string; status: string }[] } }>(
+      kind,
+      name,
+    )
+    return status?.conditions?.find((one) => one.type === `cilium.io/${type}`)?.status
+  }
+  await bed.until(
+    'the conditions that Cilium writes',
+    async () =>
+      (await condition('ciliumbgpclusterconfigs', 'fabric', 'MissingPeerConfigs')) === 'False' &&
+      (await condition('ciliumbgppeerconfigs', 'tor', 'MissingAuthSecret')) === 'False',
+  )
+  await bed.patch('ciliumbgppeerconfigs', 'tor', { spec: { authSecretRef: 'not-there' } })
+  await bed.until(
+    'the missing Secret to be told of',
+    async () => (await condition('ciliumbgppeerconfigs', 'tor', 'MissingAuthSecret')) === 'True',
+  )
+  await bed.patch('ciliumbgppeerconfigs', 'tor', { spec: { authSecretRef: null } })
   t.strictSame((await configuration()).problems, [])
 })

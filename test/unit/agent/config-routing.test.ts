@@ -2,8 +2,10 @@
 
 import t from 'tap'
 import { parse } from 'yaml'
-import { parseConfig } from '../../../src/agent/config.ts'
-import { nodeRouting } from '../../../src/agent/node-routing.ts'
+import { type AgentConfig, parseConfig } from '../../../src/agent/config.ts'
+import type { NodeRouting } from '../../../src/model/routing.ts'
+import { mergeSources } from '../../../src/routing/sources/merge-sources.ts'
+import { nodeRow } from '../model/rows.ts'
 
 const BASE = {
   nodeName: 'node1',
@@ -24,6 +26,14 @@ const ROUTING = {
 function read(text: string, more: object = {}) {
   const routing = { ...ROUTING, ...(parse(text) as object) }
   return parseConfig(JSON.stringify({ ...BASE, ...more, routing }), 'agent.yaml')
+}
+
+function nodeRouting({ routing, pools }: AgentConfig): NodeRouting {
+  const facts = { self: nodeRow('node1'), others: [] }
+  const cilium = { clusterConfigs: [], peerConfigs: [], advertisements: [], overrides: [] }
+  const merged = mergeSources({ file: routing, pools, facts, cilium })
+  if (merged.routing === undefined) throw new Error(merged.problems.map(({ why }) => why).join())
+  return merged.routing
 }
 
 const peersOf = (text: string) => nodeRouting(read(text)).peers
@@ -288,5 +298,5 @@ peers:
 
 t.test('without an AS number the file alone says nothing', async (t) => {
   const config = parseConfig(JSON.stringify({ ...BASE, routing: { gobgp: ROUTING.gobgp } }), 'agent.yaml')
-  t.throws(() => nodeRouting(config), { message: /routing\.asn: this node has no AS number/ })
+  t.throws(() => nodeRouting(config), { message: /no source gives this node an AS number/ })
 })

@@ -88,7 +88,9 @@ t.test('the file, a trial and the node, each told as it comes', async (t) => {
 })
 
 t.test('what is refused, and what waits, is an Event and in the status', async (t) => {
-  const { write, live, told, events } = await bed(t)
+  const { write, nodes, live, told, events } = await bed(t)
+  nodes.set('node1', node(1))
+  await until('the node', () => told.length === 1)
   write('asn: 0')
   await until('an Event', () => events.length === 1)
   t.match(events, [/Warning ConfigRefused .*routing\.asn.*last good/s])
@@ -96,7 +98,11 @@ t.test('what is refused, and what waits, is an Event and in the status', async (
   write('asn: 65101, loopbacks: [10.255.0.9/32]', 'logLevel: debug')
   await until('the loopback', () => told.at(-1)?.loopbacks[0] === '10.255.0.9/32')
   t.match(events[1], /Warning ConfigNeedsRestart .*changes of logLevel wait for a restart/)
-  t.strictSame(live.status().file.waitForRestart, ['logLevel', 'routing.loopbacks (where tunnels end)'])
+  t.strictSame(live.status().file.waitForRestart, [
+    'logLevel',
+    'routing.loopbacks (where tunnels end)',
+    'routing.routerId (of gobgpd)',
+  ])
 })
 
 t.test('Secrets of peers are followed as peers come and go', async (t) => {
