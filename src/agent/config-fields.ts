@@ -110,6 +110,15 @@ export const attributes = z
     }),
   )
 
+/**
+ * Checks what holds among fields, once each of them is sound: where one is not, its value is still as it was written.
+ */
+export function together<T>(check: (value: T, context: z.RefinementCtx<T>) => void) {
+  return (value: T, context: z.RefinementCtx<T>): void => {
+    if (context.issues.length === 0) check(value, context)
+  }
+}
+
 /** `true` for an object of defaults, `false` for none: errors inside keep their path, which a union would lose. */
 export function switchable<T extends z.ZodType>(schema: T) {
   return z.preprocess(

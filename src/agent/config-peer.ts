@@ -12,6 +12,7 @@ import {
   port,
   prefixText,
   switchable,
+  together,
 } from './config-fields.ts'
 
 const BGP_PORT = 179
@@ -207,9 +208,11 @@ function familiesOf({ address, family, families }: PeerFields): readonly Family[
 }
 
 export const peerSchema = peerFields
-  .superRefine((peer, context) => {
-    for (const [key, message] of faultsOf(peer)) context.addIssue({ code: 'custom', path: [key], message })
-  })
+  .superRefine(
+    together((peer: PeerFields, context) => {
+      for (const [key, message] of faultsOf(peer)) context.addIssue({ code: 'custom', path: [key], message })
+    }),
+  )
   .transform((peer): FilePeer => {
     const { family: _, ttlSecurity, name, ...rest } = peer
     const hops = ttlSecurity === true ? 1 : ttlSecurity

@@ -16,7 +16,7 @@ import {
 import { nearMatches } from '../model/near-matches.ts'
 import { ALLOWED_PREFIXES_MAX } from '../routing/allowed.ts'
 import type { FileRouting } from '../routing/sources/file.ts'
-import { attributes, labelSelector, networkText } from './config-fields.ts'
+import { attributes, labelSelector, networkText, together } from './config-fields.ts'
 import { ownAddresses } from './config-routing.ts'
 
 const rangeInText = z.string().transform((text, context) => {
@@ -76,15 +76,17 @@ export type ConfigPool = z.infer<typeof pool>
 export const poolsSchema = z
   .array(pool)
   .default([])
-  .superRefine((pools, context) => {
-    for (const [index, { name }] of pools.entries()) {
-      const first = pools.findIndex((one) => one.name === name)
-      if (first === index) continue
-      const message = `'${name}' is the name of pools[${first}] too`
-      context.addIssue({ code: 'custom', path: [index, 'name'], message })
-    }
-    refuseOverlaps(pools, context)
-  })
+  .superRefine(together(refuseTwins))
+  .superRefine(together(refuseOverlaps))
+
+function refuseTwins(pools: readonly ConfigPool[], context: z.RefinementCtx): void {
+  for (const [index, { name }] of pools.entries()) {
+    const first = pools.findIndex((one) => one.name === name)
+    if (first === index) continue
+    const message = `'${name}' is the name of pools[${first}] too`
+    context.addIssue({ code: 'custom', path: [index, 'name'], message })
+  }
+}
 
 interface Part {
   readonly path: (string | number)[]

@@ -23,6 +23,7 @@ import {
   prepend,
   singlePrefixText,
   switchable,
+  together,
 } from './config-fields.ts'
 import { peerSchema } from './config-peer.ts'
 
@@ -172,8 +173,8 @@ export const routingSchema = z
       .strictObject({ kubeRouter: kubeRouter.prefault({}), cilium: cilium.prefault({}) })
       .prefault({}),
   })
-  .superRefine(checkPeersTogether)
-  .superRefine(checkAnnounce)
+  .superRefine(together<RoutingFields>(checkPeersTogether))
+  .superRefine(together<RoutingFields>(checkAnnounce))
 
 type RoutingFields = FileRouting
 

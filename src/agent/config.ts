@@ -6,7 +6,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { parseAddress } from '../model/address.ts'
 import { nearMatches } from '../model/near-matches.ts'
-import { prefixText } from './config-fields.ts'
+import { prefixText, together } from './config-fields.ts'
 import { checkPools, poolsSchema } from './config-pools.ts'
 import { routingSchema } from './config-routing.ts'
 import { masqueradePorts } from './masquerade-rules.ts'
@@ -149,7 +149,9 @@ function checkMasquerade(
   })
 }
 
-const configSchema = configFields.superRefine(checkPools).superRefine(checkMasquerade)
+const configSchema = configFields
+  .superRefine(together<z.infer<typeof configFields>>(checkPools))
+  .superRefine(together<z.infer<typeof configFields>>(checkMasquerade))
 
 export type AgentConfig = z.infer<typeof configSchema>
 
