@@ -216,6 +216,6 @@ export function keysThatWait(started: AgentConfig, next: AgentConfig): readonly 
   const sections = (Object.keys(next) as (keyof AgentConfig)[]).filter(
     (key) => key !== 'routing' && key !== 'pools' && !equalRows(started[key], next[key]),
   )
-  const isMoved = started.routing.gobgp !== next.routing.gobgp
-  return [...sections, ...(isMoved ? ['routing.gobgp'] : [])]
+  const ofRouting = (['gobgp', 'mode'] as const).filter((key) => started.routing[key] !== next.routing[key])
+  return [...sections, ...ofRouting.map((key) => `routing.${key}`)]
 }

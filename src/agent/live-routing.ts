@@ -8,6 +8,7 @@ import { FAMILIES, familyOf, type Prefix } from '../model/address.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { RoutingProblem } from '../routing/sources/node-facts.ts'
 import { equalRows } from '../tables/equal-rows.ts'
+import { rememberRouting } from './boot-routing.ts'
 import { CiliumSources } from './cilium-sources.ts'
 import type { AgentConfig } from './config.ts'
 import { type CandidateStatus, ConfigCandidate } from './config-candidate.ts'
@@ -152,12 +153,8 @@ export class LiveRouting {
         tell('Warning', 'RoutingProblem', `${source}: ${why}`)
       },
     })
-    this.#noteFirst()
-    this.#followSecrets(this.sources.current)
-    this.sources.onChange((routing) => {
-      this.#noteFirst()
-      this.#followSecrets(routing)
-    })
+    this.#note()
+    this.sources.onChange(() => this.#note())
     inForce.onChange(() => {
       this.#followCilium()
       this.sources.configChanged()
@@ -212,8 +209,12 @@ export class LiveRouting {
     this.secrets.close()
   }
 
-  #noteFirst(): void {
-    if (this.sources.isSelfKnown) this.#first ??= this.sources.current
+  #note(): void {
+    const { current, isSelfKnown } = this.sources
+    this.#followSecrets(current)
+    if (!isSelfKnown || current === undefined) return
+    this.#first ??= current
+    rememberRouting(this.#inForce.config.stateDirectory, current)
   }
 
   #followCilium(): void {
