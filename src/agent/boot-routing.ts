@@ -13,7 +13,7 @@ import { writeWhole } from './config-file.ts'
 import { unknownNode } from './node-routing.ts'
 import { rememberedNode } from './own-node.ts'
 
-const FILE = 'routing.json'
+export const ROUTING_FILE = 'routing.json'
 const LOOK_AGAIN_MS = 1_000
 
 /** What of a routing gobgpd takes at its start. */
@@ -61,7 +61,7 @@ function routingOfFile({ nodeName, stateDirectory, routing, pools }: BootConfig)
 
 function rememberedRouting(stateDirectory: string): BootRouting | undefined {
   try {
-    return JSON.parse(readFileSync(join(stateDirectory, FILE), 'utf8')) as BootRouting
+    return JSON.parse(readFileSync(join(stateDirectory, ROUTING_FILE), 'utf8')) as BootRouting
   } catch {
     return undefined
   }
@@ -74,5 +74,5 @@ export function rememberRouting(stateDirectory: string, routing: NodeRouting): v
     ...{ asn, routerId, loopbacks, podCidrs, serviceNetworks },
     ...(listen === undefined ? {} : { listen }),
   }
-  writeWhole(join(stateDirectory, FILE), JSON.stringify(kept))
+  writeWhole(join(stateDirectory, ROUTING_FILE), JSON.stringify(kept))
 }

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { type AgentConfig, ConfigError, checkDocument, readDocument } from './config.ts'
 import { keysThatWait, writeWhole } from './config-file.ts'
 
-const STATE_FILE = 'routing-candidate.json'
+export const CANDIDATE_FILE = 'routing-candidate.json'
 const SOURCE = 'the candidate'
 
 /** Longer than anybody stays at the console, shorter than a weekend. */
@@ -73,7 +73,7 @@ export class ConfigCandidate {
   /** Goes on with what an agent before had been given; too late to be confirmed, it is gone. */
   constructor(options: ConfigCandidateOptions) {
     this.#options = options
-    this.#stateFile = join(options.stateDirectory, STATE_FILE)
+    this.#stateFile = join(options.stateDirectory, CANDIDATE_FILE)
     this.#kept = this.#read()
     this.#settle()
     this.#arm()

@@ -12,7 +12,7 @@ const SETTLE_MS = 50
 /** Where the file system tells nothing (a bind mount of one file, a network file system). */
 const POLL_MS = 10_000
 
-const LAST_GOOD = 'agent.last-good.yaml'
+export const LAST_GOOD_FILE = 'agent.last-good.yaml'
 
 export interface ConfigRefusal {
   readonly atMs: number
@@ -56,7 +56,7 @@ export function loadOrLastGood(file: string): LoadedConfig {
 function lastGoodOf(refusedText: string): { readonly file: string; readonly text: string } | undefined {
   const directory = /^stateDirectory:\s*["']?(\/[^"'\s#]+)/m.exec(refusedText)?.[1]
   if (directory === undefined) return undefined
-  const file = join(directory, LAST_GOOD)
+  const file = join(directory, LAST_GOOD_FILE)
   try {
     return { file, text: readFileSync(file, 'utf8') }
   } catch {
@@ -66,7 +66,7 @@ function lastGoodOf(refusedText: string): { readonly file: string; readonly text
 
 function keepLastGood({ stateDirectory }: AgentConfig, text: string): void {
   try {
-    writeWhole(join(stateDirectory, LAST_GOOD), text)
+    writeWhole(join(stateDirectory, LAST_GOOD_FILE), text)
   } catch (error) {
     // Not there before the first start: startAgent makes it, and the copy comes with the next change.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error

@@ -13,13 +13,13 @@ import type { AgentConfig } from './config.ts'
 import { writeWhole } from './config-file.ts'
 import { nodeIdentity, unknownNode } from './node-routing.ts'
 
-const FILE = 'node.json'
+export const NODE_FILE = 'node.json'
 const ASK_AGAIN_MS = 1_000
 
 /** Undefined: no agent has ever known it here. */
 export function rememberedNode(stateDirectory: string, nodeName: string): Node | undefined {
   try {
-    const known = JSON.parse(readFileSync(join(stateDirectory, FILE), 'utf8')) as Partial<Node>
+    const known = JSON.parse(readFileSync(join(stateDirectory, NODE_FILE), 'utf8')) as Partial<Node>
     return known.name === nodeName ? { ...unknownNode(nodeName), ...known } : undefined
   } catch {
     return undefined
@@ -27,7 +27,7 @@ export function rememberedNode(stateDirectory: string, nodeName: string): Node |
 }
 
 export function rememberNode(stateDirectory: string, node: Node): void {
-  writeWhole(join(stateDirectory, FILE), JSON.stringify(node))
+  writeWhole(join(stateDirectory, NODE_FILE), JSON.stringify(node))
 }
 
 /** What the node is called, by its labels as they were last known. */

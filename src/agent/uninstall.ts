@@ -15,10 +15,14 @@ import { type Prefix, prefixContains, prefixParts } from '../model/address.ts'
 import { removeLearnedRoutes } from '../speaker/kernel-routes.ts'
 import { withdrawPaths } from '../speaker/withdraw.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
+import { ROUTING_FILE } from './boot-routing.ts'
 import type { AgentConfig } from './config.ts'
 import { removeDefaultRoutes } from './default-route.ts'
+import { CANDIDATE_FILE } from './config-candidate.ts'
+import { LAST_GOOD_FILE } from './config-file.ts'
 import { MASQUERADE_TABLE } from './masquerade-rules.ts'
 import { deleteTable } from './nft.ts'
+import { NODE_FILE } from './own-node.ts'
 import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
 
 /** What routers need to take the withdrawals in, before nobody answers here. */
@@ -28,6 +32,10 @@ const STATE_FILES = [
   SYSCTL_STATE_FILE,
   `${SYSCTL_STATE_FILE}.new`,
   `${SYSCTL_STATE_FILE}.unreadable`,
+  LAST_GOOD_FILE,
+  CANDIDATE_FILE,
+  NODE_FILE,
+  ROUTING_FILE,
 ]
 
 export class UninstallError extends Error {
@@ -69,7 +77,7 @@ async function withNetlink<T>(action: (netlink: Netlink) => Promise<T>): Promise
 
 /** Other nodes go on serving them. */
 async function withdrawServices({ routing, pools }: AgentConfig, isDryRun: boolean): Promise<string[]> {
-  const prefixes = pools.flatMap((pool) => pool.prefixes)
+  const prefixes = [...pools.flatMap((pool) => pool.prefixes), ...routing.serviceNetworks]
   const isService = (path: Prefix) => {
     const { first, family, length } = prefixParts(path)
     return length === (family === 'ipv4' ? 32 : 128) && first !== undefined && isInside(path, prefixes)
