@@ -21,7 +21,7 @@ export interface Candidate {
   readonly appliedAtMs: number
   /** Undefined: confirmed. */
   readonly deadlineMs?: number | undefined
-  /** The file it stands over. */
+  /** Of the file's routing and pools, over which it stands. */
   readonly fileDigest: string
 }
 
@@ -118,7 +118,7 @@ export class ConfigCandidate {
       ...(confirmWithinMs === undefined
         ? {}
         : { deadlineMs: nowMs + Math.min(confirmWithinMs, CONFIRM_MAX_MS) }),
-      fileDigest: digestOf(this.#options.file().text),
+      fileDigest: digestOf(this.#options.file().config),
     }
     // Over an unconfirmed one: what was in force before that is what it comes back to.
     const standing =
@@ -182,7 +182,7 @@ export class ConfigCandidate {
       this.#config = undefined
       if (candidate === undefined) return
       const isLate = candidate.deadlineMs !== undefined && candidate.deadlineMs <= this.#nowMs()
-      const isOfFile = candidate.fileDigest === digestOf(this.#options.file().text)
+      const isOfFile = candidate.fileDigest === digestOf(this.#options.file().config)
       if (!isLate && isOfFile) {
         try {
           this.#config = this.check(candidate.text)
@@ -226,8 +226,9 @@ export class ConfigCandidate {
   }
 }
 
-function digestOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+/** Of what a candidate stands over: other sections of the file may change. */
+function digestOf({ routing, pools }: AgentConfig): string {
+  return createHash('sha256').update(JSON.stringify([routing, pools])).digest('hex')
 }
 
 const LIVE_SECTIONS = ['routing', 'pools']

@@ -139,6 +139,9 @@ t.test('a whole file will do, where nothing else differs', async (t) => {
 t.test('a candidate over another file is none', async (t) => {
   const { state, open } = bed(t)
   open().apply(routing(65_102), undefined)
+  const before = state.text
+  state.text = `${before}logLevel: debug\n`
+  t.equal(open().config.routing.asn, 65_102, 'other sections may change')
   state.text = fileText(65_109)
   t.equal(open().config.routing.asn, 65_109)
 })
