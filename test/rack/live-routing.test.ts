@@ -352,6 +352,13 @@ t.test("Cilium's kinds are followed, live", async (t) => {
   )
   await bed.kubectl('annotate', 'node', 'node1', 'kube-router.io/peers-')
   writeFile({ asn: undefined, peers: [], sources: { cilium: { enabled: true } } })
+  // Which of the two holds the Lease, and writes conditions, is not known.
+  const otherFile = `${bed.rack.host('node2').directory}/agent.yaml`
+  const other = parse(readFileSync(otherFile, 'utf8')) as { routing: object }
+  writeFileSync(
+    otherFile,
+    stringify({ ...other, routing: { ...other.routing, sources: { cilium: { enabled: true } } } }),
+  )
   await killAgent()
   await restartAgent()
   await bothSee('65101:400')
