@@ -228,7 +228,9 @@ export class ConfigCandidate {
 
 /** Of what a candidate stands over: other sections of the file may change. */
 function digestOf({ routing, pools }: AgentConfig): string {
-  return createHash('sha256').update(JSON.stringify([routing, pools])).digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify([routing, pools]))
+    .digest('hex')
 }
 
 const LIVE_SECTIONS = ['routing', 'pools']

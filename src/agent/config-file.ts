@@ -41,7 +41,6 @@ export function loadOrLastGood(file: string): LoadedConfig {
   try {
     text = readText(file)
     const config = parseConfig(text, file)
-    keepLastGood(config, text)
     return { config, text, refused: undefined }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
@@ -65,12 +64,7 @@ function lastGoodOf(refusedText: string): { readonly file: string; readonly text
 }
 
 function keepLastGood({ stateDirectory }: AgentConfig, text: string): void {
-  try {
-    writeWhole(join(stateDirectory, LAST_GOOD_FILE), text)
-  } catch (error) {
-    // Not there before the first start: startAgent makes it, and the copy comes with the next change.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
+  writeWhole(join(stateDirectory, LAST_GOOD_FILE), text)
 }
 
 /** Beside and renamed: whoever reads at the same moment has the old text or the new one. */

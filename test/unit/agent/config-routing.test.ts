@@ -2,10 +2,8 @@
 
 import t from 'tap'
 import { parse } from 'yaml'
-import { type AgentConfig, parseConfig } from '../../../src/agent/config.ts'
-import type { NodeRouting } from '../../../src/model/routing.ts'
-import { mergeSources } from '../../../src/routing/sources/merge-sources.ts'
-import { nodeRow } from '../model/rows.ts'
+import { parseConfig } from '../../../src/agent/config.ts'
+import { nodeRouting } from '../../../src/agent/node-routing.ts'
 
 const BASE = {
   nodeName: 'node1',
@@ -26,14 +24,6 @@ const ROUTING = {
 function read(text: string, more: object = {}) {
   const routing = { ...ROUTING, ...(parse(text) as object) }
   return parseConfig(JSON.stringify({ ...BASE, ...more, routing }), 'agent.yaml')
-}
-
-function nodeRouting({ routing, pools }: AgentConfig): NodeRouting {
-  const facts = { self: nodeRow('node1'), others: [] }
-  const cilium = { clusterConfigs: [], peerConfigs: [], advertisements: [], overrides: [] }
-  const merged = mergeSources({ file: routing, pools, facts, cilium })
-  if (merged.routing === undefined) throw new Error(merged.problems.map(({ why }) => why).join())
-  return merged.routing
 }
 
 const peersOf = (text: string) => nodeRouting(read(text)).peers
@@ -298,5 +288,7 @@ peers:
 
 t.test('without an AS number the file alone says nothing', async (t) => {
   const config = parseConfig(JSON.stringify({ ...BASE, routing: { gobgp: ROUTING.gobgp } }), 'agent.yaml')
-  t.throws(() => nodeRouting(config), { message: /no source gives this node an AS number/ })
+  t.throws(() => nodeRouting(config), {
+    message: /routing\.asn: the file alone gives this node no AS number/,
+  })
 })
