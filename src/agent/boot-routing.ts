@@ -1,10 +1,8 @@
 // The routing that gobgpd must start with, before it has heard of any agent: the file's word where that is enough, else by the Node object
-// as an agent last knew it, else what an agent last made of all sources. Where neither is there, the agent's first word is waited for:
-// without an AS number there is nothing that gobgpd could start as. It never asks the API server itself, and so needs no rights there.
+// as an agent last knew it, else what an agent last made of all sources. It never asks the API server itself, and so needs no rights there.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { familyOf } from '../model/address.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { FilePool, FileRouting } from '../routing/sources/file.ts'
@@ -14,7 +12,6 @@ import { unknownNode } from './node-routing.ts'
 import { rememberedNode } from './own-node.ts'
 
 export const ROUTING_FILE = 'routing.json'
-const LOOK_AGAIN_MS = 1_000
 
 /** What of a routing gobgpd takes at its start. */
 export type BootRouting = Pick<
@@ -29,22 +26,9 @@ interface BootConfig {
   readonly pools: readonly FilePool[]
 }
 
-export interface BootOptions {
-  readonly config: BootConfig
-  /** Told once, when an agent is waited for. */
-  readonly onWaiting: () => void
-}
-
-export async function bootRouting({ config, onWaiting }: BootOptions): Promise<BootRouting> {
-  const { stateDirectory } = config
-  let isFirst = true
-  for (;;) {
-    const found = routingOfFile(config) ?? rememberedRouting(stateDirectory)
-    if (found !== undefined) return found
-    if (isFirst) onWaiting()
-    isFirst = false
-    await sleep(LOOK_AGAIN_MS)
-  }
+/** Undefined: nobody on this node has known it yet. */
+export function bootRouting(config: BootConfig): BootRouting | undefined {
+  return routingOfFile(config) ?? rememberedRouting(config.stateDirectory)
 }
 
 /** Undefined: it depends on what is not known. */

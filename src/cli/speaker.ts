@@ -1,8 +1,7 @@
 // `weir speaker`: what gobgpd needs before the agent speaks to it. Works without an agent, for it runs before one.
 
-import { renameSync, writeFileSync } from 'node:fs'
-import { loadConfig } from '../agent/config.ts'
-import { fileRouting } from '../agent/node-routing.ts'
+import { bootRouting } from '../agent/boot-routing.ts'
+import { loadOrLastGood, writeWhole } from '../agent/config-file.ts'
 import { allowedPrefixes } from '../routing/allowed.ts'
 import { renderBootConfig } from '../speaker/boot-config.ts'
 import type { Command } from './main.ts'
@@ -12,7 +11,7 @@ const USAGE = `Usage: weir speaker boot-config --config FILE [--out FILE]
 
 Writes the file that gobgpd must start from (gobgpd -t toml -f OUT): nothing is imported, and nothing is exported but this
 node's own addresses, its pod networks and single addresses of the pools, as the agent's configuration FILE names them.
-Where FILE names no AS number the file is empty: gobgpd-supervisor.sh then starts gobgpd without it, and the agent does the rest.
+Where FILE leaves the AS number to what no agent on this node has heard yet, the file is empty: gobgpd-supervisor.sh then starts gobgpd without it, and the agent does the rest.
 
   --config FILE   the agent's configuration (YAML)
   --out FILE      write there, replacing the file at once; without it, to standard output
@@ -41,11 +40,11 @@ export const speakerCommand: Command = {
   },
 }
 
-/** Empty where the file leaves the AS number to what only the API server knows: gobgpd then starts without BGP, and the agent starts it. */
+/** Empty where nobody has known the AS number yet: gobgpd then starts without BGP, and the agent starts it. */
 function bootConfigText(configFile: string): string {
-  const config = loadConfig(configFile)
+  const { config } = loadOrLastGood(configFile)
   const { pools } = config
-  const { routing } = fileRouting(config)
+  const routing = bootRouting(config)
   if (routing === undefined) return ''
   const { asn, routerId, loopbacks, podCidrs, serviceNetworks, listen } = routing
   const allowed = allowedPrefixes({ loopbacks, podCidrs, pools, serviceNetworks })
@@ -58,11 +57,4 @@ function bootConfigText(configFile: string): string {
       ipv6: allowed.filter((row) => row.family === 'ipv6'),
     },
   })
-}
-
-/** Beside and renamed: a gobgpd that starts at the same moment reads the old file or the new one, never half. */
-function writeWhole(file: string, text: string): void {
-  const part = `${file}.${process.pid}.part`
-  writeFileSync(part, text, { mode: 0o600 })
-  renameSync(part, file)
 }
