@@ -149,6 +149,7 @@ export function modelOf(bench: BenchService): { service: Service; slices: Endpoi
     isForeignBalancer: false,
     addressWish: undefined,
     addressCondition: undefined,
+    refusalCondition: undefined,
     createdMs: 0,
     problems: [],
   }

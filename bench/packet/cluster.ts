@@ -133,6 +133,7 @@ function makeService(
     isForeignBalancer: false,
     addressWish: undefined,
     addressCondition: undefined,
+    refusalCondition: undefined,
     createdMs: 0,
     problems: [],
   }

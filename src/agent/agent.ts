@@ -42,6 +42,7 @@ import { Monitoring } from './monitoring.ts'
 import { openDatapath, tunnelAddresses } from './open-datapath.ts'
 import { knowOwnNode } from './own-node.ts'
 import { planContext } from './plan-context.ts'
+import { RefusalConditions } from './refusal-conditions.ts'
 import type { Routing } from './routing.ts'
 import { makeRouting, type RoutingParts } from './routing-parts.ts'
 import { ServiceLoop } from './service-loop.ts'
@@ -113,6 +114,7 @@ interface Late {
   loop?: ServiceLoop
   allocator?: AddressAllocator
   ciliumStatus?: CiliumStatus
+  refusals?: RefusalConditions
   masquerade?: Masquerade
   sockets?: EndedSockets
   surroundings?: Surroundings
@@ -335,6 +337,11 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     secretsNamespace: () => ground.live.ciliumSecrets,
     isLeader: () => late.allocator?.isLeader ?? false,
   })
+  late.refusals = new RefusalConditions({
+    ...{ client, services, log },
+    refused: () => routes.routing.refusedServices(),
+    isLeader: () => late.allocator?.isLeader ?? false,
+  })
   late.masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
   log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
 }
@@ -360,6 +367,7 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   // Its last round may bring the allocator into being.
   await late.loop?.close()
   await late.ciliumStatus?.close()
+  await late.refusals?.close()
   await late.allocator?.close()
   await late.sockets?.close()
   early.monitoring.close()

@@ -11,7 +11,7 @@ export interface RefusalReporter {
   readonly log: Pick<Logger, 'warn'>
 }
 
-const MENDS: Readonly<Record<RefusedAnnouncement['code'], string>> = {
+export const REFUSAL_MENDS: Readonly<Record<RefusedAnnouncement['code'], string>> = {
   malformed: 'this is a fault of Weir; please report it',
   'outside-allowed': 'add its network to a pool or to routing.serviceNetworks, or take the address away',
   'wrong-length': 'announce single addresses of pools, and pod networks as a whole',
@@ -39,7 +39,7 @@ export class RefusalReports {
     }
     if (this.#told.get(asker) === refusal.reason) return
     this.#told.set(asker, refusal.reason)
-    const message = `not announced: ${refusal.reason}. Mend: ${MENDS[refusal.code]}`
+    const message = `not announced: ${refusal.reason}. Mend: ${REFUSAL_MENDS[refusal.code]}`
     this.#reporter.log.warn({ prefix: refusal.announcement.prefix, code: refusal.code }, message)
     this.#record(vip, 'AnnouncementRefused', message)
   }

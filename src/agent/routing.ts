@@ -4,7 +4,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type Address, type Family, type Prefix, prefixContains } from '../model/address.ts'
-import type { AllowedPrefix, Announcement } from '../model/announcement.ts'
+import type { AllowedPrefix, Announcement, RefusedAnnouncement } from '../model/announcement.ts'
 import { type DrainMark, type DrainSettings, GATES_DEFAULT, type NodeRouting } from '../model/routing.ts'
 import type { Node, ObjectKey } from '../model/service.ts'
 import type { AddressPool } from '../routing/address-pools.ts'
@@ -242,6 +242,15 @@ export class Routing implements DrainedRouting {
   /** Whether there is any routing: what another agent left is nobody's before. */
   get isKnown(): boolean {
     return this.#routing !== undefined
+  }
+
+  /** What the guard keeps in of each Service, the first where there are several. */
+  refusedServices(): ReadonlyMap<ObjectKey, RefusedAnnouncement> {
+    const byService = new Map<ObjectKey, RefusedAnnouncement>()
+    for (const [asker, refusal] of this.#guard.refusals)
+      for (const { service } of this.#plans.view(asker as Address)?.facts ?? [])
+        if (!byService.has(service.key)) byService.set(service.key, refusal)
+    return byService
   }
 
   /** As the node's routing has them now. */

@@ -3,7 +3,8 @@
 
 import { type Community, communitiesOf, describeBadCommunity, parseCommunity } from '../model/communities.ts'
 import { type AnnounceKind, PREPEND_MAX, type RouteAttributes } from '../model/routing.ts'
-import type { Problem, ServiceAnnouncing } from '../model/service.ts'
+import type { AddressCondition, Problem, ServiceAnnouncing } from '../model/service.ts'
+import type * as api from './objects.ts'
 import { problemAt, readChoice } from './parts.ts'
 
 type Annotations = Readonly<Record<string, string>>
@@ -93,4 +94,14 @@ function readNumber(
     problemAt(`annotation ${OWN}${name}`, text, `is out of range; write a whole number from 0 to ${most}`),
   )
   return undefined
+}
+
+/** Only there while an address of the Service may not be announced. */
+export const REFUSAL_CONDITION = 'weir.network/AnnouncementRefused'
+
+export function readRefusalCondition({ status }: api.Service): AddressCondition | undefined {
+  const found = status?.conditions?.find(({ type }) => type === REFUSAL_CONDITION)
+  if (found === undefined) return undefined
+  const { reason = '', message = '' } = found
+  return { status: found.status === 'True' ? 'True' : 'False', reason, message }
 }

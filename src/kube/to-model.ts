@@ -26,7 +26,7 @@ import {
   readProtocol,
 } from './parts.ts'
 import { isForeignClass, readAddressCondition, readAddressWish } from './service-addressing.ts'
-import { isServiceLocal, readAnnouncing } from './service-announcing.ts'
+import { isServiceLocal, readAnnouncing, readRefusalCondition } from './service-announcing.ts'
 
 /** Another proxy's Services and slices, and what belongs to headless ones, by label, whatever its value. */
 const LABELS_NOT_OURS = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']
@@ -89,6 +89,7 @@ export function toService(object: api.Service): Service | undefined {
     isForeignBalancer: isForeignClass(spec),
     addressWish: readAddressWish(object),
     addressCondition: readAddressCondition(object),
+    refusalCondition: readRefusalCondition(object),
     createdMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
     problems,
   }

@@ -68,7 +68,7 @@ export interface AddressWish {
   readonly invalid: string | undefined
 }
 
-/** The condition on a Service's status that says what became of its load-balancer addresses. */
+/** A condition on a Service's status that is ours. */
 export interface AddressCondition {
   readonly status: 'True' | 'False'
   readonly reason: string
@@ -110,6 +110,8 @@ export interface Service {
   readonly addressWish: AddressWish | undefined
   /** As it stands in status; undefined: it does not. */
   readonly addressCondition: AddressCondition | undefined
+  /** That an address of it may not be announced, as it stands in status; undefined: it does not. */
+  readonly refusalCondition: AddressCondition | undefined
   /** Milliseconds since the epoch: the older Service keeps an address that two claim. */
   readonly createdMs: number
   readonly problems: readonly Problem[]

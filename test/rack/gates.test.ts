@@ -259,7 +259,17 @@ t.test('what lies outside the pools stays here, and its Service is told', async 
     events.join('\n'),
   )
   t.equal(await seen([OUTSIDE]), '', 'no router has it')
+  const conditionOf = async () => {
+    const { status } = await bed.get<{ status: { conditions?: { type: string; reason: string }[] } }>(
+      'service',
+      'outside',
+    )
+    return status.conditions?.find(({ type }) => type === 'weir.network/AnnouncementRefused')?.reason
+  }
+  await bed.until('a condition', async () => (await conditionOf()) === 'OutsideAllowed')
   const answer = await why('node1', OUTSIDE)
   t.notOk(answer.isAnnounced)
   t.ok(answer.checks.some(({ check, isOpen }) => check === 'guard' && !isOpen))
+  await bed.patch('service', 'outside', { spec: { externalIPs: null } })
+  await bed.until('the condition to go', async () => (await conditionOf()) === undefined)
 })

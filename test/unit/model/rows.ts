@@ -33,6 +33,7 @@ export function serviceRow(overrides: Partial<Service> = {}): Service {
     isForeignBalancer: false,
     addressWish: undefined,
     addressCondition: undefined,
+    refusalCondition: undefined,
     createdMs: 1,
     problems: [],
     ...overrides,
