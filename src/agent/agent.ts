@@ -24,6 +24,7 @@ import { apiHandlers } from './api-handlers.ts'
 import type { Bfd } from './bfd.ts'
 import type { BfdSender } from './bfd-sender.ts'
 import { startBfd } from './bfd-start.ts'
+import { bgpMetrics } from './bgp-view.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import { CiliumStatus } from './cilium-status.ts'
 import type { AgentConfig } from './config.ts'
@@ -69,7 +70,8 @@ export async function startAgent(file: string): Promise<Agent> {
   const parts = await makeParts(inForce, log)
   const api = await serveLocalApi(join(config.stateDirectory, 'agent.sock'), apiHandlers(config, parts))
   const own = processReadings()
-  parts.monitoring.listen([...agentReadings(parts), ...own.readings])
+  const bgp = bgpMetrics(config.nodeName, parts)
+  parts.monitoring.listen([...agentReadings(parts), ...bgp.readings, ...own.readings], bgp.refresh)
   const ready = Promise.all([parts.sources.synced, parts.live.synced]).then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {

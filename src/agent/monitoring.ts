@@ -58,8 +58,8 @@ export class Monitoring implements LoopObserver {
     })
   }
 
-  /** Starts to answer. */
-  listen(readings: readonly Reading[]): void {
+  /** Starts to answer. @param refresh what has to be looked at before the readings are read; never rejects */
+  listen(readings: readonly Reading[], refresh: () => Promise<void> = async () => {}): void {
     this.#metrics = [...this.#syncMetrics.metrics, ...this.#answerReadings(), ...readings]
     const { health, metrics } = this.#options.config
     const count = (path: '/healthz' | '/livez', code: number) => this.#answers[path].add(String(code))
@@ -72,7 +72,7 @@ export class Monitoring implements LoopObserver {
     if (metrics.address)
       this.#listenAt('metrics.address', metrics.address, (request, response) => {
         request.resume()
-        this.#answerMetrics(request.url ?? '', response)
+        void refresh().then(() => this.#answerMetrics(request.url ?? '', response))
       })
   }
 

@@ -15,6 +15,7 @@ import { planNode, type VipContext } from '../routing/plan-announcements.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
 import type { Why } from '../routing/why.ts'
 import type { Speaker } from '../speaker/speaker.ts'
+import type { SpeakerTables } from '../speaker/tables.ts'
 import type { DrainedRouting } from './node-drain.ts'
 import { previewAnnouncements } from './preview.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
@@ -260,6 +261,10 @@ export class Routing implements DrainedRouting {
 
   get loopbacks(): NodeRouting['loopbacks'] {
     return this.#routing?.loopbacks ?? []
+  }
+
+  get tables(): SpeakerTables {
+    return this.#options.speaker.tables
   }
 
   async status(): Promise<RoutingStatus> {

@@ -61,11 +61,28 @@ async function exchange<T>({ socket }: AgentOptions, asked: Asked): Promise<T> {
   return answer
 }
 
-/** Prints the answer as it was asked for. */
-export function printAnswer<T>({ output }: AgentOptions, answer: T, asText: (answer: T) => string): void {
-  if (output !== undefined && output !== 'json' && output !== 'table')
-    throw new UsageError(`there is no output '${output}'. Mend: -o json or -o table`)
-  process.stdout.write(output === 'json' ? `${JSON.stringify(answer, undefined, 2)}\n` : asText(answer))
+/**
+ * Prints the answer as it was asked for.
+ * @param asWide of answers that have more columns than fit
+ */
+export function printAnswer<T>(
+  { output = 'table' }: AgentOptions,
+  answer: T,
+  asText: (answer: T) => string,
+  asWide?: (answer: T) => string,
+): void {
+  const asJson = () => `${JSON.stringify(answer, undefined, 2)}\n`
+  const writers = {
+    json: asJson,
+    table: () => asText(answer),
+    ...(asWide ? { wide: () => asWide(answer) } : {}),
+  }
+  const write = Object.hasOwn(writers, output) ? writers[output as keyof typeof writers] : undefined
+  if (!write) {
+    const outputs = Object.keys(writers).map((name) => `-o ${name}`)
+    throw new UsageError(`there is no output '${output}'. Mend: ${outputs.join(' or ')}`)
+  }
+  process.stdout.write(write())
 }
 
 function send(socketPath: string, what: Asked): Promise<{ status: number; body: string }> {

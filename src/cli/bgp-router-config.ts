@@ -108,7 +108,7 @@ function chooseRouters(peers: readonly BgpPeer[], names: readonly string[]): rea
 async function readFacts(values: RouterConfigOptions): Promise<RouterSideFacts> {
   const facts =
     values.config === undefined
-      ? await askAgent<RouterSideFacts>(values, '/v1/router-side')
+      ? await askAgent<RouterSideFacts>(values, '/v1/bgp/router-side')
       : fileFacts(readText(values.config), values.config, values.node, pairs(values.label, '--label'))
   return {
     ...facts,

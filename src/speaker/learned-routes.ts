@@ -45,6 +45,9 @@ interface Filter {
   readonly lengthMax: number
 }
 
+/** `ours`: it lies in what this node may announce; `not-named`: no row of the peer's imports names it. */
+export type ImportVerdict = 'taken' | 'no-rules' | 'ours' | 'not-named' | 'over-limit'
+
 export class LearnedRoutes {
   #peers: ReadonlyMap<string, Rules> = new Map()
   #own: readonly PrefixParts[] = []
@@ -78,6 +81,16 @@ export class LearnedRoutes {
   /** How many prefixes are taken from a peer. */
   takenFrom(address: string): number {
     return this.#taken.get(address)?.size ?? 0
+  }
+
+  /** What becomes of a prefix that the peer tells. */
+  judge(address: string, prefix: Prefix): ImportVerdict {
+    const peer = this.#peers.get(address)
+    if (!peer) return 'no-rules'
+    if (this.#taken.get(address)?.has(prefix)) return 'taken'
+    const parts = prefixParts(prefix)
+    if (this.#isOurs(parts)) return 'ours'
+    return this.#isLetIn(parts, peer) ? 'over-limit' : 'not-named'
   }
 
   /** The whole table. What was taken already comes first, so that it is kept. @returns the prefixes that differ */
@@ -143,8 +156,12 @@ export class LearnedRoutes {
     return hops
   }
 
+  #isOurs({ family, first, last }: Pick<PrefixParts, 'family' | 'first' | 'last'>): boolean {
+    return this.#own.some((own) => own.family === family && own.first <= first && own.last >= last)
+  }
+
   #isLetIn({ family, length, first, last }: PrefixParts, { filters }: Rules): boolean {
-    if (this.#own.some((own) => own.family === family && own.first <= first && own.last >= last)) return false
+    if (this.#isOurs({ family, first, last })) return false
     return filters.some(
       ({ parts, lengthMin, lengthMax }) =>
         parts.family === family &&

@@ -8,7 +8,9 @@ import type { BestRoutes, GobgpClient } from '../../bgp/client/gobgp-grpc-client
 import { FAMILIES, type Prefix } from '../model/address.ts'
 import type { AllowedPrefix } from '../model/announcement.ts'
 import { type KernelRoutes, RouteWriter } from './kernel-routes.ts'
-import { LearnedRoutes, type LearningPeer } from './learned-routes.ts'
+import { type ImportVerdict, LearnedRoutes, type LearningPeer } from './learned-routes.ts'
+import { isLinkLocal, type LinkView } from './links.ts'
+import type { PlannedPeer } from './peer-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
 
 /** After a session came up: routers tell everything within a second or two. */
@@ -81,6 +83,10 @@ export class Learning {
   /** How many prefixes are taken from the peer. */
   takenFrom(address: string): number {
     return this.#learned.takenFrom(address)
+  }
+
+  judge(address: string, prefix: Prefix): ImportVerdict {
+    return this.#learned.judge(address, prefix)
   }
 
   problems(): SpeakerProblem[] {
@@ -169,4 +175,18 @@ export class Learning {
     if (!this.#watch) this.#learned.reset([])
     await this.#write(undefined)
   }
+}
+
+/** Those of the peers that have import rules. */
+export function learningPeers(
+  peers: readonly PlannedPeer[],
+  links: LinkView | undefined,
+): readonly LearningPeer[] {
+  return peers.flatMap(({ peer: { name, source, imports: rules }, policy, address }) => {
+    if (!rules) return []
+    const [, zone] = address.split('%')
+    const index = zone === undefined ? undefined : links?.indexOf(zone)
+    const isPlaced = index !== undefined && isLinkLocal(policy.address)
+    return [{ name, source, address: policy.address, rules, ...(isPlaced ? { interfaceIndex: index } : {}) }]
+  })
 }

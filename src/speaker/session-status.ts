@@ -24,7 +24,15 @@ export interface SessionStatus extends PeerStatus {
   readonly problems: readonly SpeakerProblem[]
 }
 
-export function sessionStatus(
+/** By address. */
+export function describeSessions(
+  present: readonly Peer[],
+  ...how: [DaemonMirror, Learning | undefined, SessionWatch, nowMs: number]
+): SessionStatus[] {
+  return present.map((peer) => sessionStatus(peer, ...how)).sort((a, b) => (a.address < b.address ? -1 : 1))
+}
+
+function sessionStatus(
   { status }: Peer,
   mirror: DaemonMirror,
   learning: Learning | undefined,
@@ -58,6 +66,7 @@ export function sessionStatus(
     wanted,
     taken: learning?.takenFrom(status.address.split('%')[0] ?? '') ?? 0,
     problems,
+    flaps: Math.max(status.flaps, watch.falls(status.address)),
     ...(lastError === undefined ? {} : { lastError }),
   }
 }

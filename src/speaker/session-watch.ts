@@ -38,6 +38,8 @@ export class SessionWatch {
   readonly #established = new Map<string, boolean>()
   readonly #since = new Map<string, number>()
   readonly #ended = new Map<string, { readonly atMs: number; readonly reason: string | undefined }>()
+  /** How often each fell since we watch. */
+  readonly #falls = new Map<string, number>()
   #expected: readonly PlannedPeer[] = []
   readonly #down = new Map<string, Down>()
   #timer: NodeJS.Timeout | undefined
@@ -65,7 +67,10 @@ export class SessionWatch {
     for (const address of this.#down.keys())
       if (!peers.some((peer) => peer.address === address)) this.#down.delete(address)
     for (const address of this.#ended.keys())
-      if (!peers.some((peer) => peer.address === address)) this.#ended.delete(address)
+      if (!peers.some((peer) => peer.address === address)) {
+        this.#ended.delete(address)
+        this.#falls.delete(address)
+      }
     if (!this.#options.readTcp || this.#timer) return
     this.#timer = setInterval(() => this.#look(), LOOK_MS)
     this.#timer.unref()
@@ -84,6 +89,11 @@ export class SessionWatch {
     if (!ended || this.#established.get(address)) return undefined
     const at = new Date(ended.atMs).toISOString().slice(0, 19)
     return `ended at ${at}Z: ${ended.reason ?? 'why, this version of gobgpd tells its log alone'}`
+  }
+
+  /** How often the session fell while it was watched. */
+  falls(address: string): number {
+    return this.#falls.get(address) ?? 0
   }
 
   /** Why the session does not come up, as far as the kernel knows. */
@@ -114,9 +124,14 @@ export class SessionWatch {
     if (!isEstablished) this.#since.delete(address)
     else if (!this.#since.has(address)) this.#since.set(address, this.#options.nowMs())
     if (this.#established.get(address) === isEstablished) return
-    if (this.#established.get(address)) this.#ended.set(address, { atMs: this.#options.nowMs(), reason })
+    if (this.#established.get(address)) this.#noteFall(address, reason)
     this.#established.set(address, isEstablished)
     this.#options.onSessions(this.#established)
+  }
+
+  #noteFall(address: string, reason: string | undefined): void {
+    this.#ended.set(address, { atMs: this.#options.nowMs(), reason })
+    this.#falls.set(address, this.falls(address) + 1)
   }
 
   #look(): void {

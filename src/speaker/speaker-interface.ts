@@ -14,6 +14,7 @@ import type { LinkView } from './links.ts'
 import type { PasswordReader } from './passwords.ts'
 import type { SpeakerProblem } from './problems.ts'
 import type { SessionStatus } from './session-status.ts'
+import type { SpeakerTables } from './tables.ts'
 
 /** As pino's: an object with details, then the sentence. */
 export interface SpeakerLog {
@@ -68,5 +69,7 @@ export interface Speaker {
   readonly isInForce: boolean
   /** Asks gobgpd for the sessions when it can be asked. */
   status: () => Promise<SpeakerStatus>
+  /** What gobgpd's tables say of a peer, by its address in use. Rejects with GobgpError. */
+  tables: SpeakerTables
   close: () => Promise<void>
 }

@@ -19,14 +19,14 @@ import { Rounds } from '../reconcile/rounds.ts'
 import { AnnouncementGuard } from '../routing/guard.ts'
 import { DaemonMirror, type Wanted } from './daemon-mirror.ts'
 import type { DaemonHost } from './hosts.ts'
-import type { LearningPeer } from './learned-routes.ts'
-import { Learning } from './learning.ts'
-import { isLinkLocal, NO_LINKS } from './links.ts'
+import { Learning, learningPeers } from './learning.ts'
+import { NO_LINKS } from './links.ts'
 import { passwordReader } from './passwords.ts'
 import type { SpeakerProblem } from './problems.ts'
-import { type SessionStatus, sessionStatus } from './session-status.ts'
+import { describeSessions, type SessionStatus } from './session-status.ts'
 import { SessionWatch } from './session-watch.ts'
 import type { Speaker, SpeakerOptions, SpeakerStatus } from './speaker-interface.ts'
+import { type SpeakerTables, speakerTables } from './tables.ts'
 
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
@@ -54,6 +54,7 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
       return speaker.isInForce
     },
     status: () => speaker.status(),
+    tables: speaker.tables,
     close: () => speaker.close(),
   }
 }
@@ -211,6 +212,10 @@ class GobgpSpeaker {
     }
   }
 
+  get tables(): SpeakerTables {
+    return speakerTables(this.#client, (address, prefix) => this.#learning?.judge(address, prefix))
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#fullRoundTimer)
@@ -221,9 +226,7 @@ class GobgpSpeaker {
   }
 
   #describeSessions(present: readonly Peer[]): SessionStatus[] {
-    const sessions = present
-      .map((peer) => sessionStatus(peer, this.#mirror, this.#learning, this.#sessions, this.#nowMs()))
-      .sort((a, b) => (a.address < b.address ? -1 : 1))
+    const sessions = describeSessions(present, this.#mirror, this.#learning, this.#sessions, this.#nowMs())
     const isDiffering = sessions.some(({ problems }) =>
       problems.some(({ code }) => code === 'advertised-differs'),
     )
@@ -297,7 +300,10 @@ class GobgpSpeaker {
     const changes = await this.#mirror.bringAll(wanted, { onDaemon, mayTrust, changed })
     this.#noteAnnounced(new Set([...this.#announcedSince.keys(), ...wanted.accepted.keys()]))
     this.#sessions.expect(this.#mirror.peers)
-    await this.#learning?.sync(this.#learningPeers(), wanted.allowed)
+    await this.#learning?.sync(
+      this.#host === 'own' ? learningPeers(this.#mirror.peers, this.#mirror.links) : [],
+      wanted.allowed,
+    )
     const { log } = this.#options
     const { peers } = wanted.routing
     if (changes > 0)
@@ -321,25 +327,6 @@ class GobgpSpeaker {
       if (!this.#mirror.installed?.has(prefix)) since.delete(prefix)
       else if (!since.has(prefix)) since.set(prefix, this.#nowMs())
     }
-  }
-
-  #learningPeers(): LearningPeer[] {
-    if (this.#host !== 'own') return []
-    const { links } = this.#mirror
-    return this.#mirror.peers.flatMap(({ peer, policy, address }) => {
-      if (!peer.imports) return []
-      const [, zone] = address.split('%')
-      const index = zone === undefined ? undefined : links?.indexOf(zone)
-      return [
-        {
-          name: peer.name,
-          source: peer.source,
-          address: policy.address,
-          rules: peer.imports,
-          ...(index !== undefined && isLinkLocal(policy.address) ? { interfaceIndex: index } : {}),
-        },
-      ]
-    })
   }
 
   #noteLoss(): void {

@@ -73,6 +73,7 @@ class Bed {
         }
       },
       isInForce: true,
+      tables: { received: async () => [], advertised: async () => [], daemon: async () => undefined },
       status: async () => ({
         connected: true,
         sessions: [],
