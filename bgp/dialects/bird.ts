@@ -1,6 +1,7 @@
 // BIRD 2: configuration text. Pure.
 
 import {
+  type BfdSessionState,
   checkModelNames,
   FAMILIES,
   type Family,
@@ -51,6 +52,14 @@ export function readBirdSessions(text: string, peers: readonly Peer[]): SessionS
     const state = /BGP state:\s+(.+)/.exec(block ?? '')?.[1]?.trim() ?? 'not configured'
     return sessionOf(peer, state, Number(/Routes:\s+(\d+) imported/.exec(block ?? '')?.[1] ?? 0))
   })
+}
+
+/** Reads the answer to `show bfd sessions`. */
+export function readBirdBfd(text: string): BfdSessionState[] {
+  return [...text.matchAll(/^(\S+)\s+\S+\s+(Up|Down|Init|AdminDown)\s/gm)].map(([, address = '', state]) => ({
+    address,
+    isUp: state === 'Up',
+  }))
 }
 
 function directLines(router: RouterModel): string[] {

@@ -2,6 +2,7 @@
 // Only commands that the daemons read from their own file (`-f`) are used: no vtysh, staticd or mgmtd is needed.
 
 import {
+  type BfdSessionState,
   checkModelNames,
   FAMILIES,
   type Family,
@@ -107,6 +108,12 @@ export function readFrrSessions(json: string, peers: readonly Peer[]): SessionSt
     const row = rows[peer.address]
     return sessionOf(peer, row?.state ?? 'not configured', row?.pfxRcd ?? 0)
   })
+}
+
+/** Reads the answer to `show bfd peers json`. */
+export function readFrrBfd(json: string): BfdSessionState[] {
+  const rows = JSON.parse(json) as readonly { readonly peer: string; readonly status: string }[]
+  return rows.map(({ peer, status }) => ({ address: peer, isUp: status === 'up' }))
 }
 
 interface FrrPeer {

@@ -155,6 +155,12 @@ function check(text: string, pattern: RegExp, mend: string): void {
   if (!pattern.test(text)) throw new Error(`'${text}' cannot stand in a router's configuration: ${mend}`)
 }
 
+/** A BFD session as the router tells it, by the peer's address. */
+export interface BfdSessionState {
+  readonly address: string
+  readonly isUp: boolean
+}
+
 /** A session as the router itself tells it. */
 export interface SessionState {
   readonly peer: string

@@ -6,7 +6,7 @@ import { type Finding, findKubectl, kubectlFor, type ProofContext } from './proo
 import { proveCost } from './proof/cost.ts'
 import { proveAgentKill, proveHealed, proveLinkCut, provePodDeletion } from './proof/disturbances.ts'
 import { proveClusterIp, proveVip } from './proof/requests.ts'
-import { proveRoutes, proveSessions } from './proof/routes.ts'
+import { proveBfd, proveRoutes, proveSessions } from './proof/routes.ts'
 import { deploySample } from './proof/sample.ts'
 import type { Rack } from './rack.ts'
 
@@ -15,6 +15,7 @@ type Proof = (context: ProofContext) => Promise<Finding | Finding[]>
 const PROOFS: readonly { readonly title: string; readonly prove: Proof }[] = [
   { title: 'Routing', prove: proveSessions },
   { title: 'Routing', prove: proveRoutes },
+  { title: 'Routing', prove: proveBfd },
   { title: 'From outside', prove: proveVip },
   { title: 'Inside', prove: proveClusterIp },
   { title: 'Disturbed', prove: proveLinkCut },

@@ -2,9 +2,22 @@
 // in its host's namespace and cgroup. This file says what each router accepts and announces; the dialects write it out.
 
 import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { birdConfig, readBirdSessions } from '../../bgp/dialects/bird.ts'
-import { frrBfdConfig, frrBgpConfig, frrZebraConfig, readFrrSessions } from '../../bgp/dialects/frr.ts'
-import type { Peer, PeerGroup, PrefixRule, RouterModel, SessionState } from '../../bgp/dialects/model.ts'
+import { birdConfig, readBirdBfd, readBirdSessions } from '../../bgp/dialects/bird.ts'
+import {
+  frrBfdConfig,
+  frrBgpConfig,
+  frrZebraConfig,
+  readFrrBfd,
+  readFrrSessions,
+} from '../../bgp/dialects/frr.ts'
+import type {
+  BfdSessionState,
+  Peer,
+  PeerGroup,
+  PrefixRule,
+  RouterModel,
+  SessionState,
+} from '../../bgp/dialects/model.ts'
 import { type AddressPlan, type LinkEnd, type LinkPlan, NODES_MAX, type RouterPlan } from './address-plan.ts'
 import { demand, type Host, runIn } from './host.ts'
 import { formatNetwork, type Network } from './ip-arithmetic.ts'
@@ -54,6 +67,16 @@ export async function routerSessions(rack: Rack, name: string): Promise<RouterSe
   const peers = routerModel(rack.plan, name).groups.flatMap((group) => group.peers)
   const sessions = isBird ? readBirdSessions(answer.stdout, peers) : readFrrSessions(answer.stdout, peers)
   return sessions.map((session) => ({ ...session, router: name }))
+}
+
+/** The router's BFD sessions as it tells them itself; empty when it does not answer. */
+export async function routerBfdSessions(rack: Rack, name: string): Promise<BfdSessionState[]> {
+  const host = rack.host(name)
+  const isBird = routerKind(name) === 'bird'
+  const command = isBird ? ['birdc', 'show bfd sessions'] : ['vtysh', '-c', 'show bfd peers json']
+  const answer = await runIn(host, routerCommand(host, command))
+  if (answer.status !== 0) return []
+  return isBird ? readBirdBfd(answer.stdout) : readFrrBfd(answer.stdout)
 }
 
 /** Points `vtysh` and `birdc` at the instance of this host; other commands stay as they are. */

@@ -2,7 +2,7 @@
 
 import type { NodePlan } from '../address-plan.ts'
 import { runIn } from '../host.ts'
-import { routerNames, routerSessions } from '../routers.ts'
+import { routerBfdSessions, routerNames, routerSessions } from '../routers.ts'
 import { waitUntil } from '../wait.ts'
 import type { Finding, ProofContext } from './context.ts'
 
@@ -26,6 +26,27 @@ export async function proveSessions({ rack }: ProofContext): Promise<Finding> {
     details: sessions
       .filter((session) => session.state !== 'Established')
       .map((session) => `${session.router} to ${session.peer} (${session.family}): ${session.state}`),
+  }
+}
+
+/** Nodes keep them up in the kernel: see bpf/lib/bfd.h. */
+export async function proveBfd({ rack }: ProofContext): Promise<Finding> {
+  const { tors, nodes } = rack.plan
+  const perRouter = await Promise.all(
+    tors.map(async ({ name }) =>
+      (await routerBfdSessions(rack, name)).map((session) => ({ router: name, ...session })),
+    ),
+  )
+  const sessions = perRouter.flat()
+  const up = sessions.filter(({ isUp }) => isUp)
+  const expected = tors.length * nodes.reduce((sum, { families }) => sum + families.length, 0)
+  return {
+    claim: 'every node is watched by BFD, as both ToRs say',
+    holds: up.length === expected,
+    seen: `${up.length} of ${expected} sessions up`,
+    details: sessions
+      .filter(({ isUp }) => !isUp)
+      .map(({ router, address }) => `${router} to ${address}: down`),
   }
 }
 

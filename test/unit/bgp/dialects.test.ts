@@ -2,8 +2,8 @@
 // parsers judge the text in test/rack/fabric.test.ts.
 
 import t from 'tap'
-import { birdConfig, readBirdSessions } from '../../../bgp/dialects/bird.ts'
-import { frrBfdConfig, frrBgpConfig, readFrrSessions } from '../../../bgp/dialects/frr.ts'
+import { birdConfig, readBirdBfd, readBirdSessions } from '../../../bgp/dialects/bird.ts'
+import { frrBfdConfig, frrBgpConfig, readFrrBfd, readFrrSessions } from '../../../bgp/dialects/frr.ts'
 import type { Peer, RouterModel } from '../../../bgp/dialects/model.ts'
 import { makeAddressPlan } from '../../../src/sandbox/address-plan.ts'
 import { routerModel } from '../../../src/sandbox/routers.ts'
@@ -185,5 +185,26 @@ t.test('BFD watches the groups that have it', (t) => {
     t.ok(bird?.includes(line), line)
   for (const text of [frrBgpConfig(router), frrBfdConfig(router), birdConfig(router)])
     t.notMatch(text, /interval 150|neighbor .* bfd|protocol bfd/, 'and no others')
+  t.end()
+})
+
+t.test("BFD sessions in the routers' words", (t) => {
+  const frr = JSON.stringify([
+    { peer: '10.0.0.1', status: 'up' },
+    { peer: 'fd00::1', status: 'down' },
+  ])
+  const bird = [
+    'BIRD 2.0.12 ready.',
+    'bfd1:',
+    'IP address                Interface  State      Since         Interval  Timeout',
+    '10.0.0.1                  to-node1   Up         20:18:06.321    0.300    0.900',
+    'fd00::1                   to-node1   Down       20:18:05.274    1.000    0.000',
+  ]
+  const expected = [
+    { address: '10.0.0.1', isUp: true },
+    { address: 'fd00::1', isUp: false },
+  ]
+  t.strictSame(readFrrBfd(frr), expected)
+  t.strictSame(readBirdBfd(bird.join('\n')), expected)
   t.end()
 })
