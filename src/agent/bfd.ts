@@ -74,11 +74,12 @@ export class Bfd {
   #placing: Promise<void> | undefined
   #placeAgainNs: bigint | undefined = 0n
   #settledNs = 0n
+  #lastError = ''
   #full: readonly BfdPlan[] = []
 
   constructor(options: BfdOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.look(), LOOK_MS)
+    this.#timer = setInterval(() => this.#attempt(() => this.look()), LOOK_MS)
     this.#timer.unref()
   }
 
@@ -175,6 +176,21 @@ export class Bfd {
     return peer !== undefined && downMs > peer.timers.holdSeconds * MS_PER_SECOND + DOUBT_MS
   }
 
+  /** What the kernel refuses is tried again, and told once. */
+  #attempt(act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      this.#complain(error)
+    }
+  }
+
+  #complain(error: unknown): void {
+    const text = String(error)
+    if (text !== this.#lastError) this.#options.log.warn({ err: error }, 'BFD sessions cannot be written')
+    this.#lastError = text
+  }
+
   #follow(): void {
     const wanted = this.#options.wanted()
     if (wanted.peers === this.#wanted.peers && wanted.areAll === this.#wanted.areAll) return
@@ -191,11 +207,17 @@ export class Bfd {
     if (this.#placing || this.#placeAgainNs === undefined || nowNs() < this.#placeAgainNs) return
     this.#placeAgainNs = undefined
     const isSettled = nowNs() >= this.#settledNs
-    this.#placing = this.#placeAll(isSettled).finally(() => {
-      this.#placing = undefined
-      const isComplete = this.#peers.every(({ name }) => this.#places.has(name))
-      if (!isComplete || !isSettled) this.#placeAgainNs ??= nowNs() + PLACE_NS
-    })
+    let isDone = false
+    this.#placing = this.#placeAll(isSettled)
+      .then(() => {
+        this.#lastError = ''
+        isDone = isSettled && this.#peers.every(({ name }) => this.#places.has(name))
+      })
+      .catch((error: unknown) => this.#complain(error))
+      .finally(() => {
+        this.#placing = undefined
+        if (!isDone) this.#placeAgainNs ??= nowNs() + PLACE_NS
+      })
   }
 
   /** One that is nowhere stays where it was as long as that link is there: its link may be down. */
