@@ -16,6 +16,7 @@ import type { AddressPool } from '../routing/address-pools.ts'
 import { type AddressGrant, AddressLedger } from '../routing/allocate-addresses.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
 import { statusPatch } from './address-status.ts'
+import type { PoolReporter } from './pool-reporter.ts'
 import { serviceObject } from './report-problems.ts'
 
 /** Claims noted at a stretch. */
@@ -32,6 +33,8 @@ export interface AddressAllocatorOptions {
   /** Those of now; say `poolsChanged` when they are others. Without any, nothing is written: another allocator may have that part. */
   readonly pools: () => readonly AddressPool[]
   readonly services: Table<Service>
+  /** Told after every round how the pools are used. */
+  readonly reporter?: Pick<PoolReporter, 'report' | 'close'>
   readonly events: EventRecorder
   readonly log: Logger
 }
@@ -86,6 +89,7 @@ export class AddressAllocator {
   async close(): Promise<void> {
     this.#changes.close()
     await this.#rounds.close()
+    await this.#options.reporter?.close()
     await this.#election.close()
   }
 
@@ -113,6 +117,11 @@ export class AddressAllocator {
       if (this.#pools.length > 0) this.#unwritten.set(grant.service, grant)
     if (isLarge) await setImmediate()
     await this.#writeAll()
+    this.#options.reporter?.report({
+      pools: this.#pools,
+      used: ledger.usage,
+      isLeader: () => this.#election.isLeader,
+    })
   }
 
   async #decide(isLarge: boolean): Promise<readonly AddressGrant[]> {

@@ -19,7 +19,7 @@ import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Nftables } from '../sys/node-netlink/nftables.ts'
 import { equalRows } from '../tables/equal-rows.ts'
-import { AddressAllocator } from './address-allocator.ts'
+import type { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
 import type { Bfd } from './bfd.ts'
 import type { BfdSender } from './bfd-sender.ts'
@@ -48,6 +48,7 @@ import type { Routing } from './routing.ts'
 import { makeRouting, type RoutingParts } from './routing-parts.ts'
 import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
+import { startAllocator } from './start-allocator.ts'
 import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
 import { Uplinks } from './uplinks.ts'
@@ -159,7 +160,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     onWays: () => late.loop?.networkChanged(),
   })
   late.uplinks = uplinks
-  const plan = planContext(config, sources.nodes)
+  const plan = planContext(config, sources.nodes, () => live.sources.pools)
   const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
   const upkeep = new Upkeep({
     log,
@@ -308,8 +309,6 @@ interface BeginWith {
 function begin(ground: Ground, late: Late, begun: BeginWith): void {
   const { plan, surroundings, monitoring, routes, bfd } = begun
   const { config, log, datapath, network, client, events, sources, live } = ground
-  const { nodeName } = config
-  const pools = () => live.sources.pools
   const { services, slices, nodes, serviceCidrs } = sources
   const endsTcp = config.services.endTcpOfGonePods
   const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })
@@ -326,7 +325,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     observer: monitoring,
     onApplied: (applied) => {
       // Addresses that Services have are served before others get theirs.
-      late.allocator ??= new AddressAllocator({ client, nodeName, pools, services, events, log })
+      late.allocator ??= startAllocator(ground)
       sockets.applied()
       surroundings.startLooking()
       routes.drain.look()
@@ -344,7 +343,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     refused: () => routes.routing.refusedServices(),
     isLeader: () => late.allocator?.isLeader ?? false,
   })
-  late.masquerade = new Masquerade({ config, nodes, serviceCidrs, log })
+  late.masquerade = new Masquerade({ config, pools: () => live.sources.pools, nodes, serviceCidrs, log })
   log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
 }
 

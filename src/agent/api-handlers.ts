@@ -79,5 +79,6 @@ function showService(config: AgentConfig, parts: Parts, query: URLSearchParams):
     throw new RequestError(404, `this node serves no Service '${name}'; 'weir service list' tells which`)
   const { sources } = parts
   const slices = sources.slices.find('service', found.service.key)
-  return describeService(found, planService(found.service, slices, planContext(config, sources.nodes)))
+  const plan = planContext(config, sources.nodes, () => parts.live.sources.pools)
+  return describeService(found, planService(found.service, slices, plan))
 }

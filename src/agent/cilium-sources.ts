@@ -7,6 +7,8 @@ import {
   BGP_CLUSTER_CONFIGS,
   BGP_NODE_CONFIG_OVERRIDES,
   BGP_PEER_CONFIGS,
+  LOAD_BALANCER_IP_POOLS,
+  toAddressPool,
   toAdvertisement,
   toClusterConfig,
   toNodeOverride,
@@ -14,6 +16,7 @@ import {
 } from '../kube/cilium.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type {
+  CiliumAddressPool,
   CiliumAdvertisement,
   CiliumClusterConfig,
   CiliumNodeOverride,
@@ -36,6 +39,7 @@ export class CiliumSources {
   readonly clusterConfigs = new Table<CiliumClusterConfig>({ name: 'cluster configs', equals: equalRows })
   readonly peerConfigs = new Table<CiliumPeerConfig>({ name: 'peer configs', equals: equalRows })
   readonly advertisements = new Table<CiliumAdvertisement>({ name: 'advertisements', equals: equalRows })
+  readonly pools = new Table<CiliumAddressPool>({ name: 'address pools', equals: equalRows })
   readonly overrides = new Table<CiliumNodeOverride>({ name: 'node overrides', equals: equalRows })
   readonly #options: CiliumSourcesOptions
   readonly #followed = new Map<string, Followed>()
@@ -73,6 +77,15 @@ export class CiliumSources {
         }),
       )
       .set(
+        'ciliumLoadBalancerIpPools',
+        follow({
+          ...common,
+          resource: LOAD_BALANCER_IP_POOLS,
+          project: toAddressPool,
+          table: this.pools,
+        }),
+      )
+      .set(
         'ciliumBgpNodeConfigOverrides',
         follow({
           ...common,
@@ -89,8 +102,8 @@ export class CiliumSources {
   }
 
   readers(): ChangeReader[] {
-    const { clusterConfigs, peerConfigs, advertisements, overrides } = this
-    return [clusterConfigs, peerConfigs, advertisements, overrides].map((table) => table.reader())
+    const { clusterConfigs, peerConfigs, advertisements, overrides, pools } = this
+    return [clusterConfigs, peerConfigs, advertisements, overrides, pools].map((table) => table.reader())
   }
 
   get objects(): CiliumObjects {

@@ -14,7 +14,8 @@ import {
   rangeText,
 } from '../model/address-range.ts'
 import { nearMatches } from '../model/near-matches.ts'
-import { ALLOWED_PREFIXES_MAX } from '../routing/allowed.ts'
+import { DISABLED } from '../routing/address-pools.ts'
+import { POOL_PREFIXES_MAX } from '../routing/allowed.ts'
 import type { FileRouting } from '../routing/sources/file.ts'
 import { attributes, labelSelector, networkText, together } from './config-fields.ts'
 import { ownAddresses } from './config-routing.ts'
@@ -68,7 +69,7 @@ const pool = poolFields.transform(({ prefixes, ranges, assign, allowFirstLast, d
     ...ranges,
   ],
   isOnRequest: assign === 'onRequest',
-  closed: disabled ? 'it is disabled' : undefined,
+  closed: disabled ? DISABLED : undefined,
 }))
 
 export type ConfigPool = z.infer<typeof pool>
@@ -143,13 +144,10 @@ export function checkPools({ routing, pools }: PoolsAndRouting, context: z.Refin
     )
   checkPoolNames({ routing, pools }, context)
   const count = pools.flatMap(({ prefixes }) => prefixes).length + routing.serviceNetworks.length
-  if (count <= ALLOWED_PREFIXES_MAX - OWN_PREFIXES_MAX) return
-  const message = `hold ${count} prefixes with routing.serviceNetworks (a range is several), more than ${ALLOWED_PREFIXES_MAX - OWN_PREFIXES_MAX}; join them into larger ones`
+  if (count <= POOL_PREFIXES_MAX) return
+  const message = `hold ${count} prefixes with routing.serviceNetworks (a range is several), more than ${POOL_PREFIXES_MAX}; join them into larger ones`
   context.addIssue({ code: 'custom', path: ['pools'], message })
 }
-
-/** Left to the node's own addresses and pod networks. */
-const OWN_PREFIXES_MAX = 32
 
 function checkPoolNames({ routing, pools }: PoolsAndRouting, context: z.RefinementCtx): void {
   // Other sources have pools of their own.

@@ -1,7 +1,7 @@
 // The section `routing` of the configuration file. routing/sources/file.ts makes the model of it.
 
 import { z } from 'zod'
-import { familyOf, parseAddress } from '../model/address.ts'
+import { type Address, familyOf, parseAddress } from '../model/address.ts'
 import { nearMatches } from '../model/near-matches.ts'
 import {
   type AnnounceKind,
@@ -226,7 +226,7 @@ function checkAnnounce(routing: RoutingFields, context: z.RefinementCtx): void {
 }
 
 /** Addresses that the file says are this node's, another node's or a router's. */
-export function ownAddresses(routing: FileRouting): readonly string[] {
+export function ownAddresses(routing: FileRouting): readonly Address[] {
   const loopbacks = [routing.loopbacks, ...routing.nodes.map(({ loopbacks = [] }) => loopbacks)].flat()
   const ids = [routing.routerId, ...routing.nodes.map(({ routerId }) => routerId)]
   const peers = routing.peers.flatMap(({ address, localAddress }) => [address, localAddress])

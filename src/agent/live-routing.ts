@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import { FAMILIES, familyOf, type Prefix } from '../model/address.ts'
+import type { CiliumAddressPool } from '../model/cilium.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { RoutingProblem } from '../routing/sources/node-facts.ts'
 import { equalRows } from '../tables/equal-rows.ts'
@@ -147,6 +148,7 @@ export class LiveRouting {
       config: () => config,
       nodes: sources.nodes,
       cilium: () => this.cilium.objects,
+      ciliumPools: () => this.cilium.pools.values(),
       ciliumReaders: this.cilium.readers(),
       onProblem: ({ source, why }: RoutingProblem) => {
         log.warn({ source }, `routing: ${source}: ${why}`)
@@ -170,6 +172,11 @@ export class LiveRouting {
   get ciliumSecrets(): string | undefined {
     const { enabled, secretsNamespace } = this.#inForce.config.routing.sources.cilium
     return enabled ? secretsNamespace : undefined
+  }
+
+  /** Cilium's pools as they stand; empty where they are not followed. */
+  get ciliumPools(): ReadonlyMap<string, CiliumAddressPool> {
+    return new Map(this.#inForce.config.routing.sources.cilium.enabled ? this.cilium.pools.entries() : [])
   }
 
   /** A Secret with a password is another one. */

@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { address, FAMILIES, type Family, familyOf, type Prefix } from '../model/address.ts'
 import type { Node, ServiceCidr } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
+import type { AddressPool } from '../routing/address-pools.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
 import type { AgentConfig } from './config.ts'
 import {
@@ -24,6 +25,8 @@ const VERIFY_MS = 10_000
 
 export interface MasqueradeOptions {
   readonly config: Pick<AgentConfig, 'masquerade' | 'routing' | 'pools' | 'nodeName' | 'datapath'>
+  /** Those in effect; a new one is inside after VERIFY_MS. */
+  readonly pools: () => readonly AddressPool[]
   readonly nodes: Table<Node>
   readonly serviceCidrs: Table<ServiceCidr>
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
@@ -100,8 +103,8 @@ export class Masquerade {
   }
 }
 
-function masqueradeFacts({ config, nodes, serviceCidrs }: MasqueradeOptions): MasqueradeFacts {
-  const { masquerade, pools, nodeName, datapath } = config
+function masqueradeFacts({ config, pools, nodes, serviceCidrs }: MasqueradeOptions): MasqueradeFacts {
+  const { masquerade, nodeName, datapath } = config
   const self = nodes.get(nodeName)
   const identity = nodeIdentity(config, self)
   const loopbacks = identity.loopbacks.map((prefix) => address(prefix.slice(0, prefix.indexOf('/'))))
@@ -118,7 +121,7 @@ function masqueradeFacts({ config, nodes, serviceCidrs }: MasqueradeOptions): Ma
       ...loopbacks,
       ...all.flatMap((node) => [...node.podCidrs, ...node.addresses]),
       ...[...serviceCidrs.values()].flatMap(({ prefixes }) => prefixes),
-      ...pools.flatMap(({ prefixes }) => prefixes),
+      ...pools().flatMap(({ prefixes }) => prefixes),
       ...masquerade.except,
     ],
     ports: masqueradePorts(datapath.snatPorts),

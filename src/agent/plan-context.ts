@@ -16,7 +16,7 @@ import {
   prefixParts,
 } from '../model/address.ts'
 import type { Node } from '../model/service.ts'
-import { isPoolAddress } from '../routing/address-pools.ts'
+import { type AddressPool, isPoolAddress } from '../routing/address-pools.ts'
 import type { HostPortContext } from '../services/plan-host-ports.ts'
 import type { PlanContext } from '../services/plan-service.ts'
 import type { Table } from '../tables/table.ts'
@@ -79,7 +79,12 @@ export interface AgentPlanContext extends PlanContext, HostPortContext {
 }
 
 /** Asked at plan time; nodes that come later are seen by the next plan of a Service. */
-export function planContext(config: AgentConfig, nodes: Table<Node>): AgentPlanContext {
+/** @param pools those in effect; without it the file's alone */
+export function planContext(
+  config: AgentConfig,
+  nodes: Table<Node>,
+  pools: () => readonly AddressPool[] = () => config.pools,
+): AgentPlanContext {
   const configured = configuredAddresses(config)
   const index = new NodeIndex(nodes)
   const self = () => nodes.get(config.nodeName)
@@ -105,7 +110,7 @@ export function planContext(config: AgentConfig, nodes: Table<Node>): AgentPlanC
     forwarding,
     servesHostPorts: hostPorts,
     zone: () => self()?.zone,
-    isVip: (candidate) => isPoolAddress(config.pools, candidate),
+    isVip: (candidate) => isPoolAddress(pools(), candidate),
     isNode: (name) => nodes.get(name) !== undefined,
     nodeOf: (candidate) => index.nodeOf(candidate),
     nodeAddresses,

@@ -1,10 +1,13 @@
 // Where this node's routing comes from, live: the configuration in force, the Node objects and Cilium's kinds → one NodeRouting, told
 // when it differs. What of them is not followed is in the status.
 
-import type { CiliumObjects } from '../model/cilium.ts'
+import type { CiliumAddressPool, CiliumObjects } from '../model/cilium.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { Node } from '../model/service.ts'
+import type { AddressPool } from '../routing/address-pools.ts'
+import { POOL_PREFIXES_MAX } from '../routing/allowed.ts'
 import { configsOf } from '../routing/sources/cilium.ts'
+import { type JoinedPools, joinPools, takenByNodes } from '../routing/sources/cilium-pools.ts'
 import type { FilePool, FileRouting } from '../routing/sources/file.ts'
 import { KUBE_ROUTER_PREFIX } from '../routing/sources/kube-router-reader.ts'
 import type { MergedRouting } from '../routing/sources/merge.ts'
@@ -12,6 +15,7 @@ import { mergeSources } from '../routing/sources/merge-sources.ts'
 import type { NodeFacts, RoutingProblem, SourceName } from '../routing/sources/node-facts.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
+import { ownAddresses } from './config-routing.ts'
 import { unknownNode } from './node-routing.ts'
 import { rememberedNode, rememberNode } from './own-node.ts'
 
@@ -30,12 +34,13 @@ export interface RoutingSourcesOptions {
   readonly config: () => LiveConfig
   readonly nodes: Table<Node>
   readonly cilium: () => CiliumObjects
+  readonly ciliumPools: () => Iterable<CiliumAddressPool>
   /** Changes of Cilium's objects. */
   readonly ciliumReaders: readonly ChangeReader[]
   readonly onProblem: (problem: RoutingProblem) => void
 }
 
-export type RoutingListener = (routing: NodeRouting, pools: readonly FilePool[]) => void
+export type RoutingListener = (routing: NodeRouting, pools: readonly AddressPool[]) => void
 
 export interface SourceStatus {
   readonly source: SourceName
@@ -58,12 +63,15 @@ export class RoutingSources {
   #merged: MergedRouting
   /** The last that said enough. */
   #current: NodeRouting | undefined
-  #pools: readonly FilePool[]
+  #pools: readonly AddressPool[]
+  /** Pools that listeners were told of. */
+  #toldPools: readonly AddressPool[]
 
   constructor(options: RoutingSourcesOptions) {
     this.#options = options
     this.#self = rememberedNode(options.stateDirectory, options.nodeName) ?? unknownNode(options.nodeName)
-    this.#pools = options.config().pools
+    this.#pools = this.joinedPools(options.config()).pools
+    this.#toldPools = this.#pools
     this.#merged = this.plan(options.config())
     this.#current = this.#merged.routing
     this.#readers = [options.nodes.reader(), ...options.ciliumReaders]
@@ -80,8 +88,24 @@ export class RoutingSources {
     return this.#self.uid !== ''
   }
 
-  get pools(): readonly FilePool[] {
+  /** Those in effect: the file's, and Cilium's where they are followed. Another array means that they differ. */
+  get pools(): readonly AddressPool[] {
     return this.#pools
+  }
+
+  /** What the pools are under another configuration. */
+  joinedPools({ routing, pools }: LiveConfig): JoinedPools<FilePool> {
+    if (!routing.sources.cilium.enabled) return { pools, problems: [] }
+    const own = ownAddresses(routing).map((one) => ({
+      range: { first: one, last: one },
+      owner: 'a router, or this node',
+    }))
+    return joinPools({
+      file: pools,
+      cilium: [...this.#options.ciliumPools()],
+      taken: [...own, ...takenByNodes(this.#options.nodes.values())],
+      prefixesMax: POOL_PREFIXES_MAX - routing.serviceNetworks.length,
+    })
   }
 
   /** Told of every change from now on. */
@@ -90,9 +114,11 @@ export class RoutingSources {
   }
 
   /** What the routing is under another configuration, with the objects as they are now. */
-  plan({ routing, pools }: LiveConfig): MergedRouting {
+  plan(config: LiveConfig): MergedRouting {
+    const { routing, pools } = config
     const facts = this.#facts()
-    return mergeSources({ file: routing, pools, facts, cilium: this.#options.cilium() })
+    const merged = mergeSources({ file: routing, pools, facts, cilium: this.#options.cilium() })
+    return { ...merged, problems: [...merged.problems, ...this.joinedPools(config).problems] }
   }
 
   /** The configuration in force is another one. */
@@ -128,15 +154,16 @@ export class RoutingSources {
     this.#noteSelf()
     const { config, onProblem } = this.#options
     const before = this.#merged
-    const poolsBefore = this.#pools
-    this.#pools = config().pools
+    const { pools } = this.joinedPools(config())
+    if (!equalRows(this.#pools, pools)) this.#pools = pools
     this.#merged = this.plan(config())
     for (const problem of this.#merged.problems)
       if (!before.problems.some((one) => equalRows(one, problem))) onProblem(problem)
     const { routing } = this.#merged
     if (routing === undefined) return
-    if (equalRows(this.#current, routing) && equalRows(poolsBefore, this.#pools)) return
+    if (equalRows(this.#current, routing) && this.#toldPools === this.#pools) return
     this.#current = routing
+    this.#toldPools = this.#pools
     for (const listener of this.#listeners) listener(routing, this.#pools)
   }
 

@@ -75,7 +75,10 @@ async function diff({ inForce, live, routing }: RoutingParts, text: string): Pro
         peers: now?.peers ?? [],
         announcements: now ? await routing.preview(now, live.sources.pools) : new Map(),
       },
-      { peers: merged.routing.peers, announcements: await routing.preview(merged.routing, next.pools) },
+      {
+        peers: merged.routing.peers,
+        announcements: await routing.preview(merged.routing, live.sources.joinedPools(next).pools),
+      },
     ),
     keys: changedKeys(now, merged.routing),
     problems: merged.problems.filter((problem) => !known.has(problemKey(problem))),

@@ -1,6 +1,7 @@
 // Cilium's BGP kinds (cilium.io/v2) → our model. Their CRDs' schema has checked them; absent fields have the defaults written there.
 
 import type {
+  CiliumAddressPool,
   CiliumAdvertisement,
   CiliumClusterConfig,
   CiliumNodeOverride,
@@ -70,6 +71,15 @@ export interface BgpNodeConfigOverride extends ApiObject {
   }
 }
 
+export interface LoadBalancerIpPool extends WithConditions {
+  spec?: {
+    blocks?: { cidr?: string; start?: string; stop?: string }[]
+    serviceSelector?: SelectorSource
+    allowFirstLastIPs?: 'Yes' | 'No'
+    disabled?: boolean
+  }
+}
+
 const kind = (plural: string, name: string) => ({
   group: 'cilium.io',
   version: 'v2',
@@ -90,6 +100,11 @@ export const BGP_ADVERTISEMENTS: Resource<BgpAdvertisement> = kind(
 export const BGP_NODE_CONFIG_OVERRIDES: Resource<BgpNodeConfigOverride> = kind(
   'ciliumbgpnodeconfigoverrides',
   'CiliumBGPNodeConfigOverride',
+)
+
+export const LOAD_BALANCER_IP_POOLS: Resource<LoadBalancerIpPool> = kind(
+  'ciliumloadbalancerippools',
+  'CiliumLoadBalancerIPPool',
 )
 
 function commonOf({ metadata, status }: WithConditions): CiliumObject {
@@ -202,5 +217,17 @@ export function toNodeOverride(object: BgpNodeConfigOverride): CiliumNodeOverrid
         })),
       }),
     ),
+  }
+}
+
+/** `allowFirstLastIPs` is Yes unless it says No. */
+export function toAddressPool(object: LoadBalancerIpPool): CiliumAddressPool {
+  const { blocks = [], serviceSelector, allowFirstLastIPs, disabled } = object.spec ?? {}
+  return {
+    ...commonOf(object),
+    blocks: blocks.map(({ cidr, start, stop }) => ({ cidr, start, stop })),
+    selector: serviceSelector && toSelector(serviceSelector),
+    isDisabled: disabled ?? false,
+    allowsFirstLast: allowFirstLastIPs !== 'No',
   }
 }

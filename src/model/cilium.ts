@@ -85,6 +85,20 @@ export interface CiliumNodeOverride extends CiliumObject {
   }[]
 }
 
+/** `cilium.io/v2`, CiliumLoadBalancerIPPool. */
+export interface CiliumAddressPool extends CiliumObject {
+  /** A network, or both ends of a range. */
+  readonly blocks: readonly {
+    readonly cidr: string | undefined
+    readonly start: string | undefined
+    readonly stop: string | undefined
+  }[]
+  /** Of Services; undefined: all. */
+  readonly selector: LabelSelector | undefined
+  readonly isDisabled: boolean
+  readonly allowsFirstLast: boolean
+}
+
 export interface CiliumObjects {
   readonly clusterConfigs: readonly CiliumClusterConfig[]
   readonly peerConfigs: readonly CiliumPeerConfig[]

@@ -31,6 +31,9 @@ export interface AddressPool {
   readonly closed?: string | undefined
 }
 
+/** Why a pool is closed that its author disabled. */
+export const DISABLED = 'it is disabled'
+
 /** What a pool asks about a Service. */
 export interface PoolCandidate {
   readonly service: ObjectKey

@@ -65,6 +65,7 @@ export class AddressLedger {
   readonly #owners = new SetsByKey<Address, ObjectKey>()
   /** What other implementations gave. */
   readonly #foreign = new SetsByKey<Address, ObjectKey>()
+  readonly #usage = new Map<string, number>()
   /** Services that found no free address. */
   readonly #short = new Set<ObjectKey>()
   #dirty = new Set<ObjectKey>()
@@ -78,17 +79,19 @@ export class AddressLedger {
   /** Every claim is decided anew; what is held or granted stays where the new pools allow it. */
   setPools(pools: readonly AddressPool[]): void {
     this.#index = new PoolIndex(pools)
+    this.#usage.clear()
+    for (const address of this.#owners.keys()) this.#count(address, 1)
     for (const [service, { isForeign }] of this.#claims) if (!isForeign) this.#dirty.add(service)
   }
 
   /** Addresses of each pool that Services have, by the pool's name. */
-  usage(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>()
-    for (const address of this.#owners.keys()) {
-      const name = this.#index.poolsOf(address)[0]?.name
-      if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1)
-    }
-    return counts
+  get usage(): ReadonlyMap<string, number> {
+    return this.#usage
+  }
+
+  #count(address: Address, change: 1 | -1): void {
+    const name = this.#index.poolsOf(address)[0]?.name
+    if (name !== undefined) this.#usage.set(name, (this.#usage.get(name) ?? 0) + change)
   }
 
   /** @param claim undefined: the Service has gone */
@@ -158,8 +161,10 @@ export class AddressLedger {
       for (const claim of claims) step(claim, granted.get(claim.service) as Map<Family, Address>)
       yield
     }
-    yield* each((claim, has) => this.#keep(claim, has, claim.held))
-    yield* each((claim, has) => this.#keep(claim, has, before.get(claim.service)?.values() ?? []))
+    const lastOf = ({ service }: AddressClaim) => [...(before.get(service)?.values() ?? [])]
+    const inBoth = (claim: AddressClaim) => lastOf(claim).filter((address) => claim.held.includes(address))
+    yield* each((claim, has) => this.#keep(claim, has, [...inBoth(claim), ...claim.held]))
+    yield* each((claim, has) => this.#keep(claim, has, lastOf(claim)))
     const problems = new Map<ObjectKey, AllocationProblem[]>()
     yield* each((claim, has) => problems.set(claim.service, this.#takeAskedFor(claim, has)))
     yield* each((claim, has) => problems.get(claim.service)?.push(...this.#draw(claim, has)))
@@ -194,7 +199,9 @@ export class AddressLedger {
     this.#short.delete(service)
     for (const address of this.#granted.get(service)?.values() ?? []) {
       this.#owners.delete(address, service)
-      if (!this.#owners.has(address)) this.#index.release(address)
+      if (this.#owners.has(address)) continue
+      this.#index.release(address)
+      this.#count(address, -1)
     }
     this.#granted.delete(service)
   }
@@ -230,6 +237,7 @@ export class AddressLedger {
 
   #take(claim: AddressClaim, mine: Map<Family, Address>, address: Address): void {
     mine.set(familyOf(address), address)
+    if (!this.#owners.has(address)) this.#count(address, 1)
     this.#owners.add(address, claim.service)
   }
 

@@ -8,6 +8,10 @@ import type { AddressPool } from './address-pools.ts'
 /** Enough for any sane pool plan; each member is a comparison on every path that gobgpd exports. */
 export const ALLOWED_PREFIXES_MAX = 256
 
+/** Left to the node's own addresses and pod networks. */
+const OWN_PREFIXES_MAX = 32
+export const POOL_PREFIXES_MAX = ALLOWED_PREFIXES_MAX - OWN_PREFIXES_MAX
+
 export interface AllowedSources {
   /** The node's own addresses, as /32 and /128. */
   readonly loopbacks: readonly Prefix[]

@@ -6,16 +6,20 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { AddressAllocator } from '../../../src/agent/address-allocator.ts'
+import { CiliumSources } from '../../../src/agent/cilium-sources.ts'
+import { PoolReporter } from '../../../src/agent/pool-reporter.ts'
+import { RoutingSources } from '../../../src/agent/routing-sources.ts'
 import { follow } from '../../../src/agent/sources.ts'
 import { createKubeClient } from '../../../src/kube/client.ts'
 import { EventRecorder } from '../../../src/kube/events.ts'
 import { EVENTS, SERVICES, type Service as ServiceObject } from '../../../src/kube/objects.ts'
 import { toService } from '../../../src/kube/to-model.ts'
-import type { Service } from '../../../src/model/service.ts'
+import type { Node, Service } from '../../../src/model/service.ts'
 import type { AddressPool } from '../../../src/routing/address-pools.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
 import { equalRows } from '../../../src/tables/equal-rows.ts'
 import { Table } from '../../../src/tables/table.ts'
+import { fileRouting } from '../routing/sources/rows.ts'
 import { removeCertificates, startServer, token } from '../sandbox/apiserver/test-server.ts'
 
 const WAIT_MS = 15_000
@@ -39,6 +43,42 @@ export async function startBed() {
     const ips = (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip)
     const condition = status?.conditions?.find(({ type }) => type === 'weir.network/AddressAllocated')
     return [...ips, condition ? `${condition.status}/${condition.reason}` : '-'].join(' ')
+  }
+
+  const startAgent = async (
+    nodeName: string,
+    pools: () => readonly AddressPool[],
+    reporter?: PoolReporter,
+  ) => {
+    const own = makeClient()
+    const log = pino({ level: 'silent' })
+    const services = new Table<Service>({ name: 'services', equals: equalRows })
+    const common = { client: own, log, startDelayMs: 0 }
+    const { watch, synced } = follow({ ...common, resource: SERVICES, project: toService, table: services })
+    await synced
+    const events = new EventRecorder({
+      client: own,
+      component: 'weir',
+      host: nodeName,
+      onProblem: () => {},
+    })
+    const allocator = new AddressAllocator({
+      client: own,
+      nodeName,
+      pools,
+      services,
+      events,
+      log,
+      ...(reporter ? { reporter } : {}),
+    })
+    return {
+      allocator,
+      close: async () => {
+        await allocator.close()
+        watch.close()
+        own.close()
+      },
+    }
   }
 
   return {
@@ -67,29 +107,44 @@ export async function startBed() {
         .filter(({ involvedObject }) => involvedObject.name === name)
         .map(({ type, reason, message }) => `${type} ${reason}: ${message}`)
     },
-    startAgent: async (nodeName: string, pools: () => readonly AddressPool[]) => {
+    /** With Cilium's pools as the source. */
+    startCiliumAgent: async (nodeName: string, nodes: Table<Node>) => {
       const own = makeClient()
       const log = pino({ level: 'silent' })
-      const services = new Table<Service>({ name: 'services', equals: equalRows })
-      const common = { client: own, log, startDelayMs: 0 }
-      const { watch, synced } = follow({ ...common, resource: SERVICES, project: toService, table: services })
-      await synced
-      const events = new EventRecorder({
-        client: own,
-        component: 'weir',
-        host: nodeName,
+      const cilium = new CiliumSources({ client: own, log, startDelayMs: 0 })
+      cilium.followAll()
+      await cilium.synced
+      const sources = new RoutingSources({
+        nodeName,
+        stateDirectory: directory,
+        config: () => ({
+          routing: fileRouting('{ asn: 65101, sources: { cilium: { enabled: true } } }'),
+          pools: [],
+        }),
+        nodes,
+        cilium: () => cilium.objects,
+        ciliumPools: () => cilium.pools.values(),
+        ciliumReaders: cilium.readers(),
         onProblem: () => {},
       })
-      const allocator = new AddressAllocator({ client: own, nodeName, pools, services, events, log })
+      const reporter = new PoolReporter({
+        client: own,
+        ciliumPools: () => new Map(cilium.pools.entries()),
+        log,
+      })
+      const agent = await startAgent(nodeName, () => sources.pools, reporter)
+      sources.onChange(() => agent.allocator.poolsChanged())
       return {
-        allocator,
+        sources,
         close: async () => {
-          await allocator.close()
-          watch.close()
+          await agent.close()
+          sources.close()
+          cilium.close()
           own.close()
         },
       }
     },
+    startAgent,
     close: async () => {
       client.close()
       await server.close()

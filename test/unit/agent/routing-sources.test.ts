@@ -30,6 +30,7 @@ function bed(t: { teardown: (run: () => void) => void }, text: string, objects =
       config: () => state,
       nodes,
       cilium: () => objects,
+      ciliumPools: () => [],
       ciliumReaders: [],
       onProblem: ({ source, why }) => problems.push(`${source} ${why}`),
     })

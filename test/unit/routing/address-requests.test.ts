@@ -201,10 +201,10 @@ t.test('other pools: what is held stays where it may, and who found none looks a
   t.same(decided(), ['shop/a 192.0.2.4 ', 'shop/b  PoolExhausted'])
   ledger.setPools([{ name: 'more', prefixes: ['192.0.2.4/31' as Prefix] }])
   t.same(decided(), ['shop/a 192.0.2.4 ', 'shop/b 192.0.2.5 '])
-  t.same([...ledger.usage()], [['more', 2]])
+  t.same([...ledger.usage], [['more', 2]])
   ledger.setPools([{ ...small, namespaces: ['bank'] }])
   t.same(decided(), ['shop/a  NoPool', 'shop/b  NoPool'])
-  t.same([...ledger.usage()], [])
+  t.same([...ledger.usage], [['small', 0]])
 })
 
 t.test('two Services share an address on the terms that Cilium and MetalLB have', async (t) => {

@@ -1,0 +1,99 @@
+// CiliumLoadBalancerIPPools as the source of addresses: followed live, conflicts refused, and their status written.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { LOAD_BALANCER_IP_POOLS, type LoadBalancerIpPool } from '../../../src/kube/cilium.ts'
+import type { Node } from '../../../src/model/service.ts'
+import { Table } from '../../../src/tables/table.ts'
+import { startBed } from './address-bed.ts'
+
+const WAIT_MS = 15_000
+
+const bed = await startBed()
+t.teardown(() => bed.close())
+
+const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
+await bed.server.send('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: 'ciliumloadbalancerippools.cilium.io' },
+  spec: {
+    group: 'cilium.io',
+    scope: 'Cluster',
+    names: { plural: 'ciliumloadbalancerippools', kind: 'CiliumLoadBalancerIPPool' },
+    versions: [
+      {
+        name: 'v2',
+        served: true,
+        storage: true,
+        subresources: { status: {} },
+        schema: { openAPIV3Schema: { type: 'object', properties: { spec: anything, status: anything } } },
+      },
+    ],
+  },
+})
+
+const createPool = (name: string, spec: LoadBalancerIpPool['spec']) =>
+  bed.client.create(LOAD_BALANCER_IP_POOLS, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumLoadBalancerIPPool',
+    metadata: { name },
+    ...(spec === undefined ? {} : { spec }),
+  })
+
+async function conditions(name: string): Promise<string> {
+  const { status } = await bed.client.get(LOAD_BALANCER_IP_POOLS, { name })
+  const of = (type: string) => status?.conditions?.find((one) => one.type === `cilium.io/${type}`)
+  const counts = ['IPsTotal', 'IPsAvailable', 'IPsUsed'].map((type) => of(type)?.message ?? '-')
+  return `${of('PoolConflict')?.status ?? '-'} ${counts.join(' ')}`
+}
+
+async function untilConditions(name: string, expected: string): Promise<string> {
+  for (const untilMs = Date.now() + WAIT_MS; ; await sleep(50)) {
+    const shown = await conditions(name)
+    if (shown === expected || Date.now() > untilMs) return shown
+  }
+}
+
+t.test('pools come and go while the agent runs', async (t) => {
+  const agent = await bed.startCiliumAgent('node1', new Table<Node>({ name: 'nodes' }))
+  t.teardown(() => agent.close())
+  await bed.create('web')
+  await bed.create('gold', {}, { selector: { app: 'gold' } })
+  await bed.change('gold', { metadata: { labels: { tier: 'gold' } } })
+  t.equal(await bed.show('web'), '-', 'no pool yet')
+  await createPool('blue', { blocks: [{ cidr: '198.51.100.0/30' }], allowFirstLastIPs: 'No' })
+  t.equal(await bed.until('gold', '198.51.100.1 True/Allocated'), '198.51.100.1 True/Allocated')
+  t.equal(await bed.until('web', '198.51.100.2 True/Allocated'), '198.51.100.2 True/Allocated')
+  t.equal(await untilConditions('blue', 'False 2 0 2'), 'False 2 0 2')
+
+  await bed.create('late')
+  t.equal(await bed.until('late', 'False/PoolExhausted'), 'False/PoolExhausted')
+  const matchLabels = { 'io.kubernetes.service.name': 'late' }
+  await createPool('red', {
+    blocks: [{ start: '192.0.2.5', stop: '192.0.2.6' }],
+    serviceSelector: { matchLabels },
+  })
+  t.equal(await bed.until('late', '192.0.2.5 True/Allocated'), '192.0.2.5 True/Allocated')
+  t.equal(await untilConditions('red', 'False 2 1 1'), 'False 2 1 1')
+
+  // Overlaps an older one.
+  await createPool('zebra', { blocks: [{ cidr: '192.0.2.0/24' }] })
+  t.equal(await untilConditions('zebra', 'True 256 256 0'), 'True 256 256 0')
+  const { status } = await bed.client.get(LOAD_BALANCER_IP_POOLS, { name: 'zebra' })
+  t.match(status?.conditions?.[0]?.message, /192.0.2.0-192.0.2.255 overlaps 192.0.2.5-192.0.2.6 of pool red/)
+  await bed.create('more')
+  t.equal(await bed.until('more', 'False/PoolExhausted'), 'False/PoolExhausted', 'it gives nothing')
+
+  await bed.client.patch(
+    LOAD_BALANCER_IP_POOLS,
+    { name: 'red' },
+    { spec: { disabled: true } },
+    { kind: 'merge' },
+  )
+  t.equal(await bed.show('late'), '192.0.2.5 True/Allocated', 'what is held of a disabled pool stays')
+  await bed.client.delete(LOAD_BALANCER_IP_POOLS, { name: 'red' })
+  t.equal(await untilConditions('zebra', 'False 256 254 2'), 'False 256 254 2', 'now that goes on')
+  t.equal(await bed.show('late'), '192.0.2.5 True/Allocated')
+  t.equal(await bed.until('more', '192.0.2.0 True/Allocated'), '192.0.2.0 True/Allocated')
+})
