@@ -14,7 +14,7 @@ import { identify, signalProcess, waitForEnd } from '../src/sandbox/process.ts'
 export const TEST_DIRECTORY_PREFIX = 'weir-tests-'
 
 /** Each pattern's first group is the pid of the maker. Three digits at least: a person's rack may well be called pods2. */
-const RACK = /^(?:fabric|pods|whole|conf[a-z]+)(\d{3,})b?$/
+const RACK = /^(?:bench|bfd|churn|drain|fabric|liverouting|pods|restarts|tunnels|whole|conf[a-z]+)(\d{3,})b?$/
 const NAMESPACE = /^(?:weir-t|libc-|netlink-)(\d+)/
 const PINS_OR_CGROUP = /^(?:weir-test|libbpf-ts)-(?:.*-)?(\d+)$/
 const DIRECTORY = new RegExp(`^${TEST_DIRECTORY_PREFIX}(\\d+)-`)

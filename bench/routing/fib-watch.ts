@@ -1,7 +1,9 @@
 // Some destinations of a router's kernel table, as they come and go: told by netlink, stamped when heard, without asking.
 
 import { Netlink } from '../../src/sys/node-netlink/netlink.ts'
-import type { Watch } from '../../src/sys/node-netlink/watch.ts'
+import type { NetlinkEvent, Watch } from '../../src/sys/node-netlink/watch.ts'
+
+type IsWatched = (destination: string) => boolean
 
 interface Waiter {
   readonly isDone: (destinations: ReadonlySet<string>) => boolean
@@ -12,22 +14,25 @@ const EVENTS_MAX = 1 << 17
 export class FibWatch {
   readonly #netlink: Netlink
   readonly #watch: Watch
-  readonly #isWatched: (destination: string) => boolean
+  readonly #isWatched: IsWatched
+  readonly #onChange: ((change: string) => void) | undefined
   readonly #destinations = new Set<string>()
   #waiters: Waiter[] = []
   #failure: unknown
-  /** Changes heard. */
-  changes = 0
-
-  private constructor(namespacePath: string, isWatched: (destination: string) => boolean) {
+  private constructor(namespacePath: string, isWatched: IsWatched, onChange?: (change: string) => void) {
     this.#isWatched = isWatched
+    this.#onChange = onChange
     this.#netlink = new Netlink({ namespacePath })
     this.#watch = this.#netlink.watch({ groups: ['routes'], eventsMax: EVENTS_MAX })
   }
 
   /** What is there already is known when this resolves. */
-  static async open(namespace: string, isWatched: (destination: string) => boolean): Promise<FibWatch> {
-    const watch = new FibWatch(`/run/netns/${namespace}`, isWatched)
+  static async open(
+    namespace: string,
+    isWatched: IsWatched,
+    onChange?: (change: string) => void,
+  ): Promise<FibWatch> {
+    const watch = new FibWatch(`/run/netns/${namespace}`, isWatched, onChange)
     await watch.#relist()
     void watch.#follow()
     return watch
@@ -69,7 +74,7 @@ export class FibWatch {
         else if (event.kind !== 'route' || !this.#isWatched(event.route.destination)) continue
         else if (event.isDeleted) this.#destinations.delete(event.route.destination)
         else this.#destinations.add(event.route.destination)
-        this.changes += 1
+        this.#onChange?.(describe(event))
         this.#tell()
       }
     } catch (error) {
@@ -91,4 +96,10 @@ export class FibWatch {
       return false
     })
   }
+}
+
+function describe(event: NetlinkEvent): string {
+  if (event.kind !== 'route') return event.kind
+  const hops = event.route.nextHops.map(({ gateway, index }) => gateway ?? `link ${index}`)
+  return `${event.isDeleted ? 'gone' : 'set'} ${event.route.destination} ${hops.join()}`
 }
