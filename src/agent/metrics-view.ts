@@ -1,6 +1,7 @@
 // The agent's parts as metrics: joins them to what metrics/readings.ts names.
 
 import type { Parts } from './agent.ts'
+import { configurationReadings } from './metrics/configuration-readings.ts'
 import type { Reading } from './metrics/exposition.ts'
 import { controlReadings, datapathReadings } from './metrics/readings.ts'
 import { featuresOf } from './status-view.ts'
@@ -23,6 +24,7 @@ export function agentReadings(parts: Parts): readonly Reading[] {
       features: () => featuresOf(parts),
       neighbours: () => surroundings.neighbours,
     }),
+    ...configurationReadings(() => live.status()),
     ...controlReadings({
       sources: () => sources.describe(),
       // Of those that are configured: a router that nobody has heard of since the speaker started counts as down.

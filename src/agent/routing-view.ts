@@ -2,6 +2,7 @@
 // (apply, confirm, rollback).
 
 import type { NodeRouting } from '../model/routing.ts'
+import { AllowedError } from '../routing/allowed.ts'
 import { diffAnnounced, type PeerChanges } from '../routing/diff.ts'
 import type { RoutingProblem } from '../routing/sources/node-facts.ts'
 import type { Parts } from './agent.ts'
@@ -128,6 +129,7 @@ async function refusals<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
+    if (error instanceof AllowedError) throw new RequestError(400, error.message)
     if (!(error instanceof CandidateError)) throw error
     throw new RequestError(error.code === 'INVALID' ? 400 : 409, error.message)
   }

@@ -237,7 +237,7 @@ export function anonymousMemoryBytes(): number {
   return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024
 }
 
-function gauge(name: string, help: string, read: Reading['read']): Reading {
+export function gauge(name: string, help: string, read: Reading['read']): Reading {
   return { name, help, type: 'gauge', read }
 }
 
