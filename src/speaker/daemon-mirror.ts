@@ -14,7 +14,7 @@ import type { LinkView, NeighbourInUse } from './links.ts'
 import type { PasswordReader } from './passwords.ts'
 import { type InstalledPaths, installedPath, pathChanges, recordChanges } from './paths.ts'
 import { type PlannedPeer, planPeers } from './peer-plan.ts'
-import { ensurePeers } from './peers.ts'
+import { addPeers, removePeers } from './peers.ts'
 import { type PlannedPolicy, type PolicyPeer, planPolicy } from './policy-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
 
@@ -137,6 +137,8 @@ export class DaemonMirror {
     const { client, host } = this.#options
     const isKnown = how.mayTrust && this.#installed !== undefined
     const { present, refusedBefore, isSamePeers } = await this.#look(wanted, how.onDaemon, isKnown)
+    const { asn } = wanted.routing
+    const staying = host === 'own' ? await removePeers(client, this.#peers, present, asn) : new Set<string>()
     const prefixes = isKnown && isSamePeers ? how.changed : await this.#planAnew(wanted.accepted)
     if (isKnown && isSamePeers) for (const prefix of prefixes) this.#planOne(prefix, wanted.accepted)
     const isCarrying = await this.#bringPolicy(wanted)
@@ -145,8 +147,7 @@ export class DaemonMirror {
     await narrowPolicy(client, this.#policyOf(wanted))
     // A gobgpd that died since is back without our paths, and must not get its peers before them.
     this.#assertThere()
-    const state = { asn: wanted.routing.asn, localRestarting: this.#isRestarting }
-    const refused = host === 'own' ? await ensurePeers(client, this.#peers, present, state) : []
+    const refused = host === 'own' ? await addPeers(client, this.#peers, staying, this.#isRestarting) : []
     const silent = host === 'own' ? await ensureBmp(client, wanted.routing.bmp) : []
     this.#problems = [...refusedBefore, ...refused, ...silent]
     this.#isRestarting = false

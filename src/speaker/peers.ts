@@ -10,30 +10,37 @@ import {
 import type { PlannedPeer } from './peer-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
 
-export interface DaemonState {
-  readonly asn: number
-  /** It has just started, and its peers are told so. */
-  readonly localRestarting: boolean
-}
-
-/** Adds what is missing, replaces what differs, removes what is not configured. @returns what gobgpd refused */
-export async function ensurePeers(
+/**
+ * Takes out what is not configured, and what differs. Before anything else: a session that has no place any more would be told what
+ * goes to "all peers" now.
+ * @returns the addresses of those that stay
+ */
+export async function removePeers(
   client: GobgpClient,
   wanted: readonly PlannedPeer[],
   present: readonly Peer[],
-  { asn, localRestarting }: DaemonState,
-): Promise<readonly SpeakerProblem[]> {
-  const byAddress = new Map(present.map((peer) => [peer.status.address, peer]))
+  asn: number,
+): Promise<ReadonlySet<string>> {
   const desired = new Map(wanted.map((peer) => [peer.address, peer]))
-  for (const [address, peer] of byAddress) {
-    const twin = desired.get(address)
-    if (twin && (!twin.settings || sameSettings(peer.settings, twin.settings, asn))) continue
-    await client.deletePeer(peer.status.remote)
-    byAddress.delete(address)
+  const staying = new Set<string>()
+  for (const { settings, status } of present) {
+    const twin = desired.get(status.address)
+    if (twin && (!twin.settings || sameSettings(settings, twin.settings, asn))) staying.add(status.address)
+    else await client.deletePeer(status.remote)
   }
+  return staying
+}
+
+/** Last of all. @returns what gobgpd refused */
+export async function addPeers(
+  client: GobgpClient,
+  wanted: readonly PlannedPeer[],
+  staying: ReadonlySet<string>,
+  localRestarting: boolean,
+): Promise<readonly SpeakerProblem[]> {
   const refused: SpeakerProblem[] = []
-  for (const [address, { settings, peer }] of desired) {
-    if (!settings || byAddress.has(address)) continue
+  for (const { address, settings, peer } of wanted) {
+    if (!settings || staying.has(address)) continue
     try {
       await client.addPeer(restarting(settings, localRestarting))
     } catch (error) {

@@ -3,10 +3,11 @@
 //
 // The order inside a round is what keeps routers from noticing any of them:
 //   1. gobgpd must run the right AS (started only where it has none; a second start would silently empty it);
-//   2. sets and policies, so that nothing unwanted can leave;
-//   3. all paths: withdrawals first, then announcements;
-//   4. what policy no longer needs;
-//   5. peers, last: after a restart of gobgpd a router flushes at the first end-of-RIB whatever it was not sent before.
+//   2. peers that have no place any more go, before they are told what is for others;
+//   3. sets and policies, so that nothing unwanted can leave;
+//   4. all paths: withdrawals first, then announcements;
+//   5. what policy no longer needs;
+//   6. peers, last: after a restart of gobgpd a router flushes at the first end-of-RIB whatever it was not sent before.
 // A gobgpd without peers has just started: its peers are told so (graceful restart), and keep the routes they hold.
 //
 // Nothing is sent before the first routing and the first announcements. close() leaves gobgpd, its sessions and its routes as they are.

@@ -151,9 +151,8 @@ t.test('as a guest of a kube-router with version 4', async (t) => {
         ({ conditions }) => conditions?.neighborSet?.name && conditions.largeCommunitySet?.name,
       ),
     )
-    t.same(
-      (await speaker.status()).announcements.map(({ status }) => status.kind),
-      ['announced', 'announced'],
+    await until('told', async () =>
+      (await speaker.status()).announcements.every(({ status }) => status.kind === 'announced'),
     )
   })
 
