@@ -13,7 +13,8 @@ export const BGP_CONFIG_USAGE = `Usage: weir bgp diff -f FILE
        weir bgp confirm
        weir bgp rollback
 
-  diff             per peer of this node: prefixes and attributes that FILE would add (+), change (~) or withdraw (-)
+  diff             per peer of this node: prefixes and attributes that FILE would add (+), change (~) or withdraw (-); exits with
+                   1 where anything would change
   apply            put FILE in force now, over the agent's file; with --confirm it is rolled back by itself after TIME (60s, 5m),
                    also when the agent dies meanwhile, unless confirmed. It stays until the agent's file changes
   confirm          keep what was applied

@@ -9,6 +9,7 @@ import { startAgent, WEIR } from '../../src/sandbox/nodes.ts'
 import { findProcess } from '../../src/sandbox/process.ts'
 import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
+import { pod, service } from './conformance/manifests.ts'
 
 t.setTimeout(290_000)
 /** FRR, and BIRD. */
@@ -22,7 +23,10 @@ const node = bed.rack.plan.nodes[0]
 if (node === undefined) throw new Error('a rack has nodes')
 const host = bed.rack.host(node.name)
 const file = `${host.directory}/agent.yaml`
-const original = parse(readFileSync(file, 'utf8')) as { routing: Record<string, unknown> }
+const original = parse(readFileSync(file, 'utf8')) as {
+  routing: Record<string, unknown>
+  pools: readonly { prefixes: readonly string[] }[]
+}
 const podCidr = node.podCidr.ipv4
 const [toFrr, toBird] = node.uplinks
 const frrAddress = toFrr?.peer.ipv4 ?? ''
@@ -37,9 +41,13 @@ const peers = [
   { name: 'bird', address: birdAddress, asn: toBird?.torAsn, localAddress: ownToBird },
 ]
 
-function writeFile(routing: Record<string, unknown>): void {
+function writeFile(routing: Record<string, unknown>, more: Record<string, unknown> = {}): void {
   const { gobgp, asn, routerId, loopbacks, podCidrs } = original.routing
-  const whole = { ...original, routing: { gobgp, asn, routerId, loopbacks, podCidrs, peers, ...routing } }
+  const whole = {
+    ...original,
+    ...more,
+    routing: { gobgp, asn, routerId, loopbacks, podCidrs, peers, ...routing },
+  }
   // As an editor does: truncated and written.
   writeFileSync(file, stringify(JSON.parse(JSON.stringify(whole))))
 }
@@ -61,8 +69,8 @@ async function vtysh(...commands: readonly string[]): Promise<string> {
 }
 
 /** The community on the node's own path; '' for a path without, undefined for no path. */
-async function seenByFrr(): Promise<string | undefined> {
-  const text = await vtysh(`show bgp ipv4 unicast ${podCidr} json`)
+async function seenByFrr(prefix = podCidr): Promise<string | undefined> {
+  const text = await vtysh(`show bgp ipv4 unicast ${prefix} json`)
   const { paths = [] } = JSON.parse(text || '{}') as { paths?: readonly FrrPath[] }
   const path = paths.find(({ peer }) => peer?.peerId === ownToFrr)
   return path && (path.community?.string ?? '')
@@ -258,6 +266,52 @@ t.test('a password from a Secret, and its change', async (t) => {
   await vtysh('configure terminal', `router bgp ${frrAsn}`, `no neighbor ${ownToFrr} password`)
   writeFile({ announce: announce('65101:101') })
   await bothSee('65101:101')
+})
+
+t.test('a pool that comes: its address, its attributes, and those of the Service itself', async (t) => {
+  const [whole = ''] = original.pools[0]?.prefixes.filter((prefix) => !prefix.includes(':')) ?? []
+  const [network = '', length] = whole.split('/')
+  const upper = network.replace(/\.0$/, '.128')
+  const pools = [
+    { name: 'default', prefixes: [`${network}/${Number(length) + 1}`] },
+    {
+      name: 'extra',
+      prefixes: [`${upper}/${Number(length) + 1}`],
+      attributes: { communities: ['65101:501'], med: 50 },
+    },
+  ]
+  const rules = [{ kinds: ['loadBalancerIP'], attributes: { communities: ['65101:500'] } }]
+  writeFile({ announce: rules }, { pools })
+  // Whoever holds the Lease gives addresses out by its own file.
+  const otherFile = `${bed.rack.host('node2').directory}/agent.yaml`
+  const before = readFileSync(otherFile, 'utf8')
+  writeFileSync(otherFile, stringify({ ...(parse(before) as object), pools }))
+  const annotations = {
+    'weir.network/address-pool': 'extra',
+    'weir.network/bgp-communities': '65101:502',
+    'weir.network/bgp-med': '60',
+  }
+  const ipv4 = { ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv4'] }
+  await bed.apply(
+    pod('web', { node: 'node1' }),
+    service('web', { type: 'LoadBalancer', selector: { app: 'web' }, ...ipv4 }, { annotations }),
+  )
+  const [vip = ''] = await bed.vips('web', 'default', 1)
+  t.ok(
+    vip.startsWith(upper.replace(/128$/, '')) && Number(vip.split('.')[3]) >= 128,
+    `${vip} is of the new pool`,
+  )
+  await bed.until(
+    'FRR to see what pool, rule and Service say',
+    async () => (await seenByFrr(`${vip}/32`)) === '65101:500 65101:501 65101:502',
+  )
+  const { paths = [] } = JSON.parse(await vtysh(`show bgp ipv4 unicast ${vip}/32 json`)) as {
+    paths?: FrrPath[]
+  }
+  t.equal(paths.find(({ peer }) => peer?.peerId === ownToFrr)?.metric, 60, 'the Service has the last word')
+  await bed.delete(service('web'))
+  await bed.until('the VIP to be gone', async () => (await seenByFrr(`${vip}/32`)) === undefined)
+  writeFileSync(otherFile, before)
 })
 
 t.test("kube-router's annotations are followed, live", async (t) => {
