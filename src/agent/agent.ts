@@ -12,9 +12,8 @@ import { type Logger, pino } from 'pino'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
 import { NetworkView } from '../datapath/network-view.ts'
-import { familiesOut } from '../datapath/nexthop-plan.ts'
 import { EventRecorder } from '../kube/events.ts'
-import { type Family, parseAddress } from '../model/address.ts'
+import { parseAddress } from '../model/address.ts'
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Nftables } from '../sys/node-netlink/nftables.ts'
@@ -46,6 +45,7 @@ import { planContext } from './plan-context.ts'
 import { RefusalConditions } from './refusal-conditions.ts'
 import type { Routing } from './routing.ts'
 import { makeRouting, type RoutingParts } from './routing-parts.ts'
+import { servedFamilies } from './served-families.ts'
 import { ServiceLoop } from './service-loop.ts'
 import { followSources, type Sources } from './sources.ts'
 import { startAllocator } from './start-allocator.ts'
@@ -250,18 +250,6 @@ function makeSurroundings(ground: Ground, late: Late): Surroundings {
     events,
     log,
   })
-}
-
-/**
- * The families whose addresses may be announced. Without its Node, other nodes do not know this one, and refuse what it
- * tunnels: it must not attract clients.
- */
-function servedFamilies({ config, datapath, network, sources }: Ground): () => ReadonlySet<Family> {
-  return () => {
-    const { uplinks, gateways } = network.waysOut()
-    const isMember = sources.nodes.get(config.nodeName) !== undefined
-    return new Set(isMember && datapath.isServing(uplinks) ? familiesOut(uplinks, gateways) : [])
-  }
 }
 
 /** What differs live: routers are told, and where pools differ, Services are planned anew. */

@@ -76,9 +76,7 @@ class GobgpSpeaker {
   readonly #fullRoundTimer: NodeJS.Timeout
   readonly #nowMs: () => number
   #configured: Configured | undefined
-  #guard = new AnnouncementGuard({ allowed: [] })
-  /** What each asker wants, for the guard's successor when its limits change. */
-  readonly #asked = new Map<string, Announcement>()
+  readonly #guard = new AnnouncementGuard({ allowed: [] })
   /** Askers of the set as it was last given in full. */
   #askers: ReadonlySet<string> = new Set()
   #drain: DrainMark | undefined
@@ -143,16 +141,10 @@ class GobgpSpeaker {
   }
 
   setRouting(routing: NodeRouting, allowed: readonly AllowedPrefix[]): void {
-    const before = this.#configured
     this.#configured = { routing, allowed }
+    // What it keeps in from now on has to be looked for in gobgpd, which withdraws nothing when policy narrows.
     const { announcementsMax } = routing.limits
-    const isGuardStale =
-      JSON.stringify([allowed, announcementsMax]) !==
-      JSON.stringify([before?.allowed, before?.routing.limits.announcementsMax])
-    if (isGuardStale) {
-      this.#guard = new AnnouncementGuard({ allowed, announcementsMax })
-      this.#guard.apply(this.#asked)
-    }
+    for (const prefix of this.#guard.setLimits({ allowed, announcementsMax })) this.#changed.add(prefix)
     this.#fullAtMs = undefined
     this.#wishes += 1
     this.#rounds.request()
@@ -175,10 +167,6 @@ class GobgpSpeaker {
   }
 
   changeDesired(changes: ReadonlyMap<string, Announcement | undefined>, isMore = false): void {
-    for (const [asker, wanted] of changes) {
-      if (wanted) this.#asked.set(asker, wanted)
-      else this.#asked.delete(asker)
-    }
     for (const prefix of this.#guard.apply(changes)) this.#changed.add(prefix)
     if (isMore || (this.#isTold && this.#changed.size === 0)) return
     this.#isTold = true

@@ -2,8 +2,10 @@
 // node out of load balancing, rules and their attributes, and the guard. Times are asserted from below alone: a busy machine makes
 // everything later, and nothing earlier.
 
+import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { parse, stringify } from 'yaml'
 import { runIn } from '../../src/sandbox/host.ts'
 import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
@@ -246,6 +248,27 @@ t.test('rules and annotations put attributes on a VIP', async (t) => {
     })
     .catch(() => {})
   t.notMatch(now.bird, /community/, 'another label, and it is plain again')
+})
+
+t.test('a pool that shrinks while the agent runs: what is outside leaves, nothing else', async (t) => {
+  // Not where addresses are given out, or they would be taken back.
+  const statuses = await Promise.all(
+    NODES.map((name) => bed.agent<{ node: string; allocatesAddresses: boolean }>(name, '/v1/status')),
+  )
+  const narrowed = statuses.find(({ allocatesAddresses }) => !allocatesAddresses)?.node ?? ''
+  const others = NODES.filter((name) => name !== narrowed).join()
+  const file = `${bed.rack.host(narrowed).directory}/agent.yaml`
+  const before = readFileSync(file, 'utf8')
+  const config = parse(before) as { pools: { name: string; prefixes: string[] }[] }
+  const [kept = '', leaving = ''] = await bed.vips('cluster')
+  config.pools = [{ name: 'default', prefixes: [host(kept)] }]
+  writeFileSync(file, stringify(config))
+  await expectNodes(t, 'outside of what is left', [leaving], others)
+  await expectNodes(t, 'inside', [kept], ALL)
+  for (const prefix of bed.nodeAddresses(NODES.indexOf(narrowed) + 1).map(host))
+    t.equal(await nodesOf('tor1', prefix), narrowed, `${prefix} stays`)
+  writeFileSync(file, before)
+  await expectNodes(t, 'and wide again', [kept, leaving], ALL)
 })
 
 t.test('what lies outside the pools stays here, and its Service is told', async (t) => {

@@ -93,6 +93,7 @@ const STATUS: AgentStatus = {
 
 const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   ['flows by state', /^Flows +50 \(10 half open, 40 established\)$/m],
+  ['a drain', /^Drain +waiting: 120 packets a second of clients still come here$/m],
   ['memory of both halves', /^Memory +60\.0 MiB of the agent, 110\.0 MiB of tables in the kernel$/m],
   ['why an uplink is not at XDP', /^eth0 +up +tc +9000 +10\.0\.0\.1 +the driver has no XDP$/m],
   ['a program with its number', /^weir_uplink_ingress +40 +tcx_ingress +eth0$/m],
