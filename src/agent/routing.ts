@@ -274,7 +274,7 @@ export class Routing implements DrainedRouting {
 
   /** @param text an address or a prefix; undefined is answered to what is neither */
   async why(text: string): Promise<Why | undefined> {
-    const { announcements } = await this.#options.speaker.status()
+    const { announcements, sessions } = await this.#options.speaker.status()
     return whyPrefix(text, {
       routing: this.#routing,
       context: this.#context(),
@@ -285,6 +285,7 @@ export class Routing implements DrainedRouting {
       pacer: this.#pacer,
       announcements,
       mark: this.#mark,
+      sessions,
     })
   }
 

@@ -75,6 +75,7 @@ export interface WhyParts {
   readonly pacer: ChangePacer
   readonly announcements: readonly AnnouncementRow[]
   readonly mark: DrainMark | undefined
+  readonly sessions: SpeakerStatus['sessions']
 }
 
 const ALL_KINDS: ReadonlySet<AnnounceKind> = new Set(['load-balancer-ip', 'external-ip', 'cluster-ip'])
@@ -94,11 +95,13 @@ export function whyPrefix(text: string, parts: WhyParts): Why | undefined {
       ? []
       : [...parts.served].flatMap((served) => vipFacts(served, ALL_KINDS).filter((fact) => fact.vip === vip))
   const view = kind === undefined && isSingle ? plans.view(vip) : undefined
-  const subject = { family, pool: undefined, service: undefined }
-  const exports =
+  const pool = kind === undefined ? context.poolOf(vip) : undefined
+  const subjects =
     kind === undefined
-      ? (view?.announcement?.exports ?? [])
-      : (own.get(prefix)?.exports ?? exportsOf(context.routing, [{ ...subject, kinds: [kind] }]))
+      ? facts.map(({ kinds, service }) => ({ kinds, family, pool, service }))
+      : [{ kinds: [kind], family, pool, service: undefined }]
+  const asked = kind === undefined ? view?.announcement : own.get(prefix)
+  const exports = asked?.exports ?? exportsOf(context.routing, subjects)
   return explainPrefix({
     prefix,
     family,
@@ -112,6 +115,9 @@ export function whyPrefix(text: string, parts: WhyParts): Why | undefined {
     waits: pacer.waiting.has(prefix) ? waitingReason(pacer) : undefined,
     told: parts.announcements.find((row) => row.prefix === prefix)?.status,
     mark: parts.mark,
+    established: new Set(
+      parts.sessions.filter(({ session }) => session === 'established').map(({ name }) => name),
+    ),
   })
 }
 

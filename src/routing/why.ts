@@ -20,7 +20,7 @@ export interface WhyFacts {
   /** Undefined: no plan looks at it, for no rule names its kind. */
   readonly view: VipView | undefined
   readonly context: VipContext
-  /** What the planner asks for, before guard and pace. */
+  /** What the planner asks for, or would if every gate were open, before guard and pace. */
   readonly exports: readonly PeerExport[]
   readonly refusal: RefusedAnnouncement | undefined
   /** Why a change of it is not told yet. */
@@ -28,6 +28,8 @@ export interface WhyFacts {
   /** As gobgpd has it. */
   readonly told: AnnouncementRow['status'] | undefined
   readonly mark: DrainMark | undefined
+  /** Names of the peers whose session is up. */
+  readonly established: ReadonlySet<string>
 }
 
 /** One question and its answer. */
@@ -211,19 +213,21 @@ function drainCheck({ mark }: WhyFacts): WhyCheck[] {
   ]
 }
 
-function peersOf({ exports, context, family, mark, told }: WhyFacts): WhyPeer[] {
+function peersOf({ exports, context, family, mark, told, established }: WhyFacts): WhyPeer[] {
   return context.routing.peers.map((peer) => {
     const given = exports.find(({ peers }) => peers.includes(peer.name))
     const base = { peer: peer.name, attributes: undefined }
     if (!peer.families.includes(family))
       return { ...base, isTold: false, detail: `its session does not carry ${family}` }
     if (!given) return { ...base, isTold: false, detail: 'no rule gives it to this peer' }
-    const isTold = told?.kind === 'announced'
+    const isUp = established.has(peer.name)
+    const isTold = told?.kind === 'announced' && isUp
+    const when = isUp ? 'as soon as nothing holds it back' : 'when its session comes up'
     return {
       peer: peer.name,
       isTold,
       attributes: mark ? marked(given.attributes, mark) : given.attributes,
-      detail: isTold ? 'told' : 'to be told',
+      detail: isTold ? 'told' : `would be told ${when}`,
     }
   })
 }

@@ -35,6 +35,7 @@ function why({ facts = [{}], context = vipContext(), more }: Case): Why {
     waits: undefined,
     told: view?.announcement && { kind: 'announced', sinceMs: 0 },
     mark: undefined,
+    established: new Set(context.routing.peers.map(({ name }) => name)),
     ...more,
   })
 }
@@ -147,6 +148,8 @@ t.test('announced: to whom, with which attributes, and a drain marks them', asyn
     ],
   )
   t.match(peers[2]?.detail, /does not carry ipv4/)
+  const down = why({ context: vipContext({ routing }), more: { established: new Set(['tor2']) } })
+  t.match(down.peers[0], { isTold: false, detail: 'would be told when its session comes up' })
   t.ok(checks.some(({ check }) => check === 'drain'))
 })
 
