@@ -146,9 +146,8 @@ function scopeRules(
 ): readonly AnnounceRule[] {
   const names = new Set(accepted.map(({ name }) => name))
   const isAlone = parts.every((one) => one === part || one.peers.length === 0)
-  const mine = accepted.filter((peer) =>
-    part.peers.some(({ name, source }) => name === peer.name && source === peer.source),
-  )
+  const given = new Set(part.peers.map(({ name, source }) => `${name}\n${source}`))
+  const mine = accepted.filter(({ name, source }) => given.has(`${name}\n${source}`))
   return part.rules.flatMap((rule): readonly AnnounceRule[] => {
     if (rule.peers === undefined && (isAlone || rule.kinds.every((kind) => kind === 'loopback')))
       return [rule]
