@@ -3,8 +3,9 @@
 
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
-import type { Address } from '../../../src/model/address.ts'
+import type { Address, Prefix } from '../../../src/model/address.ts'
 import type { BgpPeer, PeerExport } from '../../../src/model/routing.ts'
+import { kernelRoutes, WEIR_ROUTE_PROTOCOL } from '../../../src/speaker/kernel-routes.ts'
 import { readLinks } from '../../../src/speaker/links.ts'
 import { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
 import { ip, link, NODE_ASN, type RouterBed, routerAsn, until } from '../bgp/bed.ts'
@@ -29,7 +30,7 @@ t.test('links', async (t) => {
     'ipv4 { import all; export none; extended next hop on; }; ipv6 { import all; export none; };'
   const unnumbered = () =>
     `protocol bgp unnumbered from node { neighbor ${bed.linkLocal(bed.node, link(BIRD).device)}%'to-node' as ${NODE_ASN};
-       passive on; ${extended} }`
+       passive on; ${extended.replace('export none', 'export where source = RTS_STATIC')} }`
   bed.reconfigureBird(BIRD, unnumbered())
   await bed.addRouter(
     SECOND,
@@ -38,7 +39,7 @@ t.test('links', async (t) => {
   bed.startSupervisor(bed.node)
   const netlink = new Netlink({ namespacePath: `/run/netns/${bed.node}` })
   t.teardown(() => netlink.close())
-  const speaker = bed.speak({ readLinks: () => readLinks(netlink) })
+  const speaker = bed.speak({ readLinks: () => readLinks(netlink), kernelRoutes: kernelRoutes(netlink) })
   const base = peerOf('tor1', link(BIRD).router4, { asn: 'external', families: ['ipv4', 'ipv6'] })
   const first: BgpPeer = { ...base, remote: { kind: 'interface', interface: link(BIRD).device } }
   const six = peerOf('tor3', link(SECOND).router6, {
@@ -72,6 +73,23 @@ t.test('links', async (t) => {
       (await speaker.status()).sessions.find(({ name }) => name === 'tor1'),
       { session: 'established' },
     )
+  })
+
+  await t.test('what it tells is learned over its link-local address, and goes with the rules', async (t) => {
+    const prefix = '192.0.2.0/24' as Prefix
+    const imports = {
+      prefixes: [{ prefix, family: 'ipv4' as const, lengthMin: 24, lengthMax: 24 }],
+      maxPrefixes: 1,
+    }
+    const kernel = () => ip('-n', bed.node, 'route', 'show', 'proto', `${WEIR_ROUTE_PROTOCOL}`).trim()
+    speaker.setRouting({ ...routing, peers: [{ ...first, imports }, six] }, allowed)
+    await until('learned', () => kernel() !== '')
+    t.match(
+      kernel(),
+      `192.0.2.0/24 via inet6 ${bed.linkLocal(tor, 'to-node')} dev ${link(BIRD).device} metric 200`,
+    )
+    speaker.setRouting(routing, allowed)
+    await until('gone', () => kernel() === '')
   })
 
   await t.test('exports name it as any other', async (t) => {
