@@ -1,10 +1,13 @@
 // Makes neighbours on unnumbered links know each other. FRR opens a session on an interface only after it has heard a router
 // advertisement there (RFC 4861), and gobgpd only to a neighbour that the kernel knows: so each link with an unnumbered peer is told of
-// this node every few seconds, when it is asked for, and all on it are asked for their address until the kernel has it.
+// this node every few seconds, when it is asked for, and all on it are asked for their address until the kernel has it. Links with an IPv6
+// session that carries IPv4 are told too: a zebra without next-hop groups leads such routes to 169.254.0.1, and makes the neighbour entry
+// of that address, without which it sends nothing, when it hears an advertisement.
 //
 // The advertisement has a router lifetime of 0: it says "here I am", and nobody takes this node for a way out.
 
 import type { Logger } from 'pino'
+import { type Address, familyOf, parseNetwork, prefixContains } from '../model/address.ts'
 import type { BgpPeer } from '../model/routing.ts'
 import { Icmpv6Socket } from '../sys/libc/icmpv6.ts'
 import type { Link } from '../sys/node-netlink/links.ts'
@@ -26,10 +29,14 @@ const DELAY_MAX_MS = 500
 const BETWEEN_MS = 3_000
 
 export interface UnnumberedOptions {
-  readonly netlink: Pick<Netlink, 'links' | 'neighbours'>
-  readonly peers: () => readonly Pick<BgpPeer, 'remote'>[]
+  /** That of `netlink`. */
+  readonly namespacePath?: string
+  readonly netlink: Pick<Netlink, 'addresses' | 'links' | 'neighbours'>
+  readonly peers: () => readonly AdvertisedPeer[]
   readonly log: Pick<Logger, 'info' | 'debug'>
 }
+
+type AdvertisedPeer = Pick<BgpPeer, 'remote' | 'families'>
 
 interface AdvertisedLink {
   readonly index: number
@@ -76,10 +83,8 @@ export class RouterAdvertisements {
   }
 
   async #round(): Promise<void> {
-    const { peers, netlink } = this.#options
-    const names = new Set(
-      peers().flatMap(({ remote }) => (remote.kind === 'interface' ? [remote.interface] : [])),
-    )
+    const { netlink } = this.#options
+    const names = await this.#linksOfPeers()
     for (const name of this.#links.keys()) if (!names.has(name)) this.#drop(name)
     for (const name of names) {
       const link = await netlink.links.get(name)
@@ -89,6 +94,28 @@ export class RouterAdvertisements {
       if (known && (usable?.index !== known.index || usable.mac !== known.mac)) this.#drop(name)
       if (usable) await this.#tend(name, usable)
     }
+  }
+
+  async #linksOfPeers(): Promise<ReadonlySet<string>> {
+    const { peers, netlink } = this.#options
+    const names = new Set<string>()
+    const carriers: Address[] = []
+    for (const { remote, families } of peers()) {
+      if (remote.kind === 'interface') names.add(remote.interface)
+      else if (familyOf(remote.address) === 'ipv6' && families.includes('ipv4')) carriers.push(remote.address)
+    }
+    if (carriers.length === 0) return names
+    const [addresses, links] = await Promise.all([
+      netlink.addresses.list({ family: 'ipv6' }),
+      netlink.links.list(),
+    ])
+    for (const { address, index } of addresses) {
+      const network = parseNetwork(address)
+      const name = links.find((link) => link.index === index)?.name
+      if (network === undefined || name === undefined) continue
+      if (carriers.some((carrier) => prefixContains(network, carrier))) names.add(name)
+    }
+    return names
   }
 
   async #tend(name: string, { index, mac }: Link): Promise<void> {
@@ -101,12 +128,13 @@ export class RouterAdvertisements {
   }
 
   #open(name: string, index: number, mac: string | undefined): AdvertisedLink {
-    const { log } = this.#options
+    const { log, namespacePath } = this.#options
     const socket = new Icmpv6Socket({
+      namespacePath,
       ifindex: index,
       types: [SOLICITATION, ECHO_REPLY],
       groups: [ALL_ROUTERS],
-      onMessage: (type, sender) => this.#hear(name, type, sender),
+      onMessage: (message, sender) => this.#hear(name, message.readUInt8(0), sender),
       onError: (error) => log.debug({ err: error, link: name }, 'router advertisements: nothing is heard'),
     })
     const link = { index, mac, socket, nextMs: 0, lastMs: 0 }

@@ -34,6 +34,8 @@ const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 2_000
 /** Everything is compared anew this often, in case somebody else changed gobgpd. */
 const FULL_ROUND_MS = 30_000
+/** The neighbour on an unnumbered link is looked for again. */
+const UNRESOLVED_MS = 1_000
 
 /** A failure that lasts this long is worth telling. */
 const FAILING_MS = 5_000
@@ -74,6 +76,7 @@ class GobgpSpeaker {
   readonly #learning: Learning | undefined
   readonly #sessions: SessionWatch
   readonly #fullRoundTimer: NodeJS.Timeout
+  readonly #unresolvedTimer: NodeJS.Timeout
   readonly #nowMs: () => number
   #configured: Configured | undefined
   readonly #guard = new AnnouncementGuard({ allowed: [] })
@@ -138,6 +141,8 @@ class GobgpSpeaker {
     })
     this.#fullRoundTimer = setInterval(() => this.#rounds.request(), FULL_ROUND_MS)
     this.#fullRoundTimer.unref()
+    this.#unresolvedTimer = setInterval(() => this.#seekNeighbours(), UNRESOLVED_MS)
+    this.#unresolvedTimer.unref()
   }
 
   setRouting(routing: NodeRouting, allowed: readonly AllowedPrefix[]): void {
@@ -208,6 +213,7 @@ class GobgpSpeaker {
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#fullRoundTimer)
+    clearInterval(this.#unresolvedTimer)
     await this.#rounds.close()
     await this.#sessions.close()
     await this.#learning?.close()
@@ -274,6 +280,12 @@ class GobgpSpeaker {
     this.#countedAtMs = now
     const sessions = this.#describeSessions(await this.#client.listPeers())
     this.#countProblems = sessions.flatMap(({ problems }) => problems)
+  }
+
+  #seekNeighbours(): void {
+    if (!this.#mirror.problems().some(({ code }) => code === 'peer-unresolved')) return
+    this.#fullAtMs = undefined
+    this.#rounds.request()
   }
 
   async #fullRound(wanted: Wanted): Promise<void> {

@@ -3,6 +3,7 @@
 
 import koffi from 'koffi'
 import { AF_INET6, decodeAddress, encodeSocketAddress } from './addresses.ts'
+import { withNetworkNamespace } from './namespaces.ts'
 import {
   closeDescriptor,
   DatagramReceiver,
@@ -35,12 +36,15 @@ const MESSAGE_BYTES = 1500
 const TURN = 64
 
 export interface Icmpv6Options {
+  /** The calling thread's own namespace when absent. */
+  readonly namespacePath?: string | undefined
   readonly ifindex: number
   /** All others are kept away by the kernel. */
   readonly types: readonly number[]
   /** Groups joined on the link. */
   readonly groups?: readonly string[]
-  readonly onMessage: (type: number, sender: string) => void
+  /** @param message from its type on; valid until the handler returns */
+  readonly onMessage: (message: Buffer, sender: string) => void
   readonly onError: (error: unknown) => void
 }
 
@@ -53,7 +57,9 @@ export class Icmpv6Socket {
 
   constructor(options: Icmpv6Options) {
     this.#options = options
-    this.#fd = open(options)
+    const { namespacePath } = options
+    this.#fd =
+      namespacePath === undefined ? open(options) : withNetworkNamespace(namespacePath, () => open(options))
     this.#receiver = new DatagramReceiver(this.#fd, MESSAGE_BYTES)
     this.#poll = koffi.node.poll(this.#fd, { readable: true }, () => this.#receive())
     this.#poll.unref()
@@ -79,7 +85,7 @@ export class Icmpv6Socket {
         if (received === undefined) return
         if (received.length === 0 || received.sender.length < ADDRESS_AT + ADDRESS_BYTES) continue
         const sender = received.sender.subarray(ADDRESS_AT, ADDRESS_AT + ADDRESS_BYTES)
-        this.#options.onMessage(this.#receiver.buffer.readUInt8(0), decodeAddress(sender))
+        this.#options.onMessage(this.#receiver.buffer.subarray(0, received.length), decodeAddress(sender))
       }
     } catch (error) {
       this.#options.onError(error)

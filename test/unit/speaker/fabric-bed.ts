@@ -35,6 +35,7 @@ export interface FabricNode {
   readonly routing: NodeRouting
   readonly netlink: Netlink
   readonly gobgpd: ChildProcess
+  readonly namespacePath: string
 }
 
 /** A Node object, as far as routing sees it. */
@@ -115,7 +116,8 @@ export class FabricBed extends Bed {
     const argv = ['gobgpd', '--api-hosts', `unix://${socket}`, '--pprof-disable', '-t', 'toml', '-f', boot]
     const gobgpd = this.spawn(namespace, argv, `${node.name}.gobgpd.log`)
     await until(`gobgpd of ${node.name}`, () => existsSync(socket))
-    const netlink = new Netlink({ namespacePath: `/run/netns/${namespace}` })
+    const namespacePath = `/run/netns/${namespace}`
+    const netlink = new Netlink({ namespacePath })
     const speaker = createSpeaker({
       gobgpSocket: `unix://${socket}`,
       log: quiet,
@@ -127,7 +129,7 @@ export class FabricBed extends Bed {
       netlink.close()
     })
     speaker.setRouting(routing, allowed)
-    return { name: node.name, speaker, routing, netlink, gobgpd }
+    return { name: node.name, speaker, routing, netlink, gobgpd, namespacePath }
   }
 
   #routingOf(self: Node, config: string, others: readonly Node[]) {
@@ -150,15 +152,19 @@ ${config}`
     }
   }
 
-  /** @param bgp lines of bgpd's configuration */
-  async addFrr(name: string, bgp: readonly string[]): Promise<void> {
+  /** @param bgp lines of bgpd's configuration @param zebra of zebra's */
+  async addFrr(
+    name: string,
+    bgp: readonly string[],
+    zebra: readonly string[] = ['no zebra nexthop kernel enable'],
+  ): Promise<void> {
     const directory = join(this.#frr, name)
     mkdirSync(directory)
     const owner = frrOwner()
     for (const one of [this.#frr, directory]) chownSync(one, owner.uid, owner.gid)
     const files = {
       'vtysh.conf': 'no service integrated-vtysh-config',
-      'zebra.conf': 'frr defaults traditional\nno zebra nexthop kernel enable',
+      'zebra.conf': ['frr defaults traditional', ...zebra].join('\n'),
       'bgpd.conf': ['frr defaults traditional', ...bgp].join('\n'),
     }
     for (const [file, text] of Object.entries(files)) {
