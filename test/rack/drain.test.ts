@@ -125,7 +125,7 @@ async function killAgent(): Promise<void> {
   await bed.until('the agent to be gone', async () => findProcess(pidFile) === undefined)
 }
 
-function signalGobgpd(signal: 'SIGSTOP' | 'SIGCONT'): void {
+function signalGobgpd(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
   const supervisor = findProcess(join(directory, 'gobgpd.pid'))
   const gobgpd = supervisor && gobgpdBelow(supervisor.pid)
   if (!gobgpd) throw new Error(`${DRAINED} has no gobgpd`)
@@ -328,6 +328,23 @@ for (const [held, comeThere] of Object.entries(HOLDS)) {
     await expectRouters(t, 'and back', 'plain', ALL_NODES)
   })
 }
+
+t.test('a gobgpd that dies while the node drains comes back marked', async (t) => {
+  await wish(true)
+  await untilPhase('waiting')
+  await expectRouters(t, 'marked', 'marked', ALL_NODES - 1)
+  await expectNeverBack(t, 'gobgpd killed', async () => {
+    signalGobgpd('SIGKILL')
+    await untilPhase('drained')
+    await bed.until('its sessions to be back', async () => {
+      const { sessions } = await bed.agent<{ sessions: { session: string }[] }>(DRAINED, '/v1/routes')
+      return sessions.length > 0 && sessions.every(({ session }) => session === 'established')
+    })
+  })
+  await expectRouters(t, 'withdrawn', 'gone', ALL_NODES - 1)
+  await wish(false)
+  await expectRouters(t, 'and back', 'plain', ALL_NODES)
+})
 
 t.test('a drain that is taken back while the agent is away', async (t) => {
   await wish(true)
