@@ -135,7 +135,7 @@ function sessionLines({ name, group, family, carries, peers, ranges, timers }: S
     ...(group.multihopTtl === undefined ? [] : [of(`ebgp-multihop ${group.multihopTtl}`)]),
     ...(group.ttlSecurityHops === undefined ? [] : [of(`ttl-security hops ${group.ttlSecurityHops}`)]),
     ...(family === 'ipv6' && carries.includes('ipv4') ? [of('capability extended-nexthop')] : []),
-    // Without check-control-plane-failure: Weir's BFD is its datapath's, so its loss must end a graceful restart too.
+    // Without check-control-plane-failure, which would have FRR ignore BFD while a peer restarts: Weir's is its datapath's.
     ...(group.bfd ? [of('bfd'), of(`bfd profile ${group.name}`)] : []),
     ...peers.flatMap((peer) => peerLines(peer, name)),
     ...(ranges.length > 0 ? [of(`remote-as ${group.listen?.asn}`)] : []),
