@@ -1,6 +1,6 @@
 // What this node announces, or would, on one page; and of one router, what it is told and what it tells. Pure.
 
-import type { Family } from '../model/address.ts'
+import { type Family, parsePrefix, prefixParts } from '../model/address.ts'
 import type { AnnouncementRow, AnnouncementSource, RefusedAnnouncement } from '../model/announcement.ts'
 import type { NodeRouting, PeerExport, RouteAttributes } from '../model/routing.ts'
 import type { SpeakerStatus } from '../speaker/speaker.ts'
@@ -33,13 +33,17 @@ export interface RoutesFacts {
   readonly draining: string | undefined
 }
 
-export function describeRoutes({ status, routing, draining }: RoutesFacts): RoutesView {
+export function describeRoutes(facts: RoutesFacts): RoutesView {
+  return { routes: sorted(routeRows(facts)), draining: facts.draining }
+}
+
+/** In no order. */
+export function routeRows({ status, routing }: Omit<RoutesFacts, 'draining'>): readonly RouteRow[] {
   const waiting = new Map(status.waiting.map((row) => [row.prefix, row]))
-  const rows = [
+  return [
     ...status.announcements.map((row) => announced(row, waiting.get(row.prefix), routing)),
     ...status.refused.map((row) => refused(row, routing)),
   ]
-  return { routes: rows.sort(byPrefix), draining }
 }
 
 function announced(
@@ -74,13 +78,16 @@ function baseOf(
   return { prefix, family, source, why, exports: exports ?? toAll() }
 }
 
-/** IPv4 first, then by the numbers that the text is made of. */
-function byPrefix(
-  left: { prefix: string; family: Family },
-  right: { prefix: string; family: Family },
-): number {
-  if (left.family !== right.family) return left.family < right.family ? -1 : 1
-  return left.prefix.localeCompare(right.prefix, 'en', { numeric: true })
+/** IPv4 first, then by number. There may be ten thousand: each is taken apart once, and text compared. */
+function sorted<T extends { readonly prefix: string; readonly family: Family }>(rows: readonly T[]): T[] {
+  const keyed = rows.map((row) => ({ row, key: `${row.family} ${numberText(row.prefix)} ${row.prefix}` }))
+  return keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).map(({ row }) => row)
+}
+
+/** What is no prefix comes last, as it is. */
+function numberText(text: string): string {
+  const prefix = parsePrefix(text)
+  return prefix === undefined ? text : prefixParts(prefix).first.toString(16).padStart(32, '0')
 }
 
 export interface AdvertisedRow {
@@ -137,7 +144,7 @@ export function describeAdvertised(
       status: 'absent',
     }),
   )
-  return [...present, ...absent].sort(byPrefix)
+  return sorted([...present, ...absent])
 }
 
 export interface ReceivedRow {
@@ -153,15 +160,15 @@ export interface ReceivedRow {
 }
 
 export function describeReceived(peer: string, table: readonly ReceivedRoute[]): readonly ReceivedRow[] {
-  return table
-    .map((route) => ({
+  return sorted(
+    table.map((route) => ({
       peer,
       ...ofRoute(route),
       isStale: route.isStale,
       sinceMs: route.sinceMs,
       verdict: route.verdict,
-    }))
-    .sort(byPrefix)
+    })),
+  )
 }
 
 function ofRoute(route: Advertised[number]) {

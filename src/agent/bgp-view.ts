@@ -14,6 +14,7 @@ import {
   describeRoutes,
   type ReceivedRow,
   type RoutesView,
+  routeRows,
 } from './bgp-routes-view.ts'
 import type { AgentConfig } from './config.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
@@ -53,7 +54,7 @@ async function gatherBgpFacts(node: string, parts: Parts): Promise<BgpFacts | un
       bfd: parts.bfd.describe(),
       drain: parts.drain.view(),
     }),
-    routes: describeRoutes({ status, routing, draining: undefined }).routes,
+    routes: routeRows({ status, routing }),
     refused,
     waiting: status.waiting.length,
   }

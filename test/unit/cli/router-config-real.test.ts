@@ -9,7 +9,9 @@ import { PASSWORD_PLACEHOLDER } from '../../../src/cli/bgp-router-side.ts'
 import type { Address } from '../../../src/model/address.ts'
 import type { BgpPeer } from '../../../src/model/routing.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
+import { readLinks } from '../../../src/speaker/links.ts'
 import { createSpeaker } from '../../../src/speaker/speaker.ts'
+import { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
 import { link, NODE_ASN, RouterBed, until } from '../bgp/bed.ts'
 import { announcement, cidr, peerOf, routingOf } from '../speaker/bed.ts'
 
@@ -46,9 +48,13 @@ const TAKEN = {
 const REFUSED = ['198.51.100.9/32', '203.0.113.64/26', '2001:db8:bad::1/128']
 
 function routerConfig(dialect: string, ...options: string[]): string {
+  return configFor(CONFIG, dialect, ...options)
+}
+
+function configFor(config: string, dialect: string, ...options: string[]): string {
   const directory = mkdtempSync('/tmp/weir-router-config-')
   const file = join(directory, 'agent.yaml')
-  writeFileSync(file, CONFIG)
+  writeFileSync(file, config)
   const args = [WEIR, 'bgp', 'router-config', '--dialect', dialect, '--config', file, ...options]
   const { stdout, stderr, status } = spawnSync(process.execPath, args, {
     encoding: 'utf8',
@@ -214,4 +220,47 @@ t.test('all nodes by one range, as printed', async (t) => {
       await until('its routes', () => !refusing('203.0.113.7/32') && !refusing('fd00:255::1/128'))
       for (const prefix of REFUSED) t.ok(refusing(prefix), prefix)
     })
+})
+
+t.test('an unnumbered session carries both families, as printed', async (t) => {
+  const config = CONFIG.replace(
+    / {2}peers:.*$/s,
+    '  peers: [{ name: tor, interface: to-tor1, asn: external, families: [ipv4, ipv6] }]\n',
+  )
+  const unnumbered = (bed: Bed, dialect: string) =>
+    configFor(
+      config,
+      dialect,
+      ...['--asn', String(ROUTER_ASN), '--interface', 'to-node'],
+      ...['--node-address', `tor=${bed.linkLocal(bed.node, 'to-tor1')}`],
+    )
+  const bed = new Bed(t)
+  await bed.startBird(unnumbered(bed, 'bird'))
+  await bed.startGobgpd(bed.openClient(t))
+  const netlink = new Netlink({ namespacePath: `/run/netns/${bed.node}` })
+  t.teardown(() => netlink.close())
+  const log = { info: () => {}, warn: () => {} }
+  const speaker = createSpeaker({ gobgpSocket: bed.target, log, readLinks: () => readLinks(netlink) })
+  t.teardown(() => speaker.close())
+  const peer = peerOf('tor', router4, { asn: 'external', families: ['ipv4', 'ipv6'] })
+  const all = [...TAKEN.ipv4, ...TAKEN.ipv6, ...REFUSED]
+  speaker.setDesired(all.map((text) => announcement(text)))
+  await until(
+    'its routes',
+    () => {
+      // The router looks for the node, whereupon the node knows the router.
+      spawnSync('nsenter', [`--net=/run/netns/${bed.tor}`, 'ping', '-c1', '-W1', '-Ito-node', 'ff02::1'])
+      speaker.setRouting(
+        routingOf([{ ...peer, remote: { kind: 'interface', interface: 'to-tor1' } }]),
+        allowedPrefixes({ loopbacks: [], podCidrs: all.map(cidr), pools: [] }),
+      )
+      return [...TAKEN.ipv4, ...TAKEN.ipv6].every((prefix) => bed.birdRoute(INDEX, prefix) !== '')
+    },
+    40_000,
+  )
+  for (const prefix of REFUSED) t.equal(bed.birdRoute(INDEX, prefix), '', prefix)
+  t.match(bed.kernelRoute(INDEX, '203.0.113.7/32'), /via inet6 fe80::.* dev to-node/)
+  // FRR waits for the node's router advertisements, which its agent sends: here its parser alone judges.
+  await bed.startFrr(unnumbered(bed, 'frr'))
+  t.match(bed.vtysh('-c', 'show running-config'), /neighbor to-node interface v6only/)
 })

@@ -99,7 +99,7 @@ t.test('one look for scrapes that come together; one that hangs holds nobody up'
   await facts.refresh()
   t.equal(looks, 1)
   t.equal(facts.facts, FACTS)
-  now = 5_000
+  now = 6_000
   await facts.refresh()
   t.equal(looks, 2)
 
