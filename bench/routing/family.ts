@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { GOBGPD, gobgpdVersion } from '../control/bed.ts'
 import type { Effort, Family, Figure, Measured } from '../frame/figure.ts'
+import { type DisturbanceTimes, measureDisturbances } from './disturbances.ts'
 import { measureVips, type Times, type VipTimes } from './vips.ts'
 
 /** Medians are of so many at least. */
@@ -10,6 +11,11 @@ const REPETITIONS_MIN = 20
 const REPETITIONS_PER_ROUND = 3
 const VIPS_MAX = 10_000
 const BAR_ALL_MS = 4_000
+const BAR_BLACKHOLE_MS = 1_000
+const RACK_VIPS = 200
+const RACK_VIPS_QUICK = 5
+/** Half a minute each. */
+const LOSS_REPETITIONS = 3
 
 const ABOUT = `**One node between two ToRs**, each in a network namespace of its own: FRR (zebra, bgpd) and BIRD, configured as
 \`weir bgp router-config\` prints it; the real agent, gobgpd under its supervisor with its fail-closed boot file, and the embedded API server
@@ -17,7 +23,14 @@ over TLS. Every Service is of type LoadBalancer with externalTrafficPolicy Local
 write to the API server (of the EndpointSlice's readiness; of the Node's label
 \`node.kubernetes.io/exclude-from-external-load-balancers\` for all VIPs at once) and ends when the kernel of the router's namespace tells, by
 netlink, that the route is in its table, or no more. Hold-down, damping and the pace of changes, which hold
-changes back on purpose, are off. FRR waits 50 ms before it chooses paths and 10 ms before it tells zebra; that is in its figures.`
+changes back on purpose, are off. FRR waits 50 ms before it chooses paths and 10 ms before it tells zebra; that is in its figures.
+
+**A rack of two nodes**, as \`weir sandbox up\` makes it, with clients behind the spine. A client asks one VIP over new connections, 500 a second,
+when one of a node's links begins to lose every frame and keeps its carrier; a request that is not answered within 250 ms met it. From the
+first such request to the last is told; BFD runs at 300 ms × 3. Lost requests are counted at 1 000 new connections a second, in runs in which
+the agent of one of the two nodes is killed and started again, gobgpd is killed (and its supervisor starts it), or the node is drained and
+undrained: every request not answered within two seconds counts. A drain begins with its request to the agent and
+has an effect when the kernels of both ToRs send nothing to the node any more; it ends after a second without traffic, when VIPs are withdrawn.`
 
 async function measure(effort: Effort): Promise<Measured> {
   if (!existsSync(GOBGPD))
@@ -32,6 +45,11 @@ async function measure(effort: Effort): Promise<Measured> {
     const pains = { services, repetitions, bulkRepetitions: services === sizes.at(-1) ? repetitions : 0 }
     figures.push(...vipFigures(services, await measureVips(pains, effort)))
   }
+  const vips = effort.isQuick ? RACK_VIPS_QUICK : RACK_VIPS
+  effort.say(`a rack with ${vips} VIPs`)
+  const lossRepetitions = effort.isQuick ? 1 : LOSS_REPETITIONS
+  const times = await measureDisturbances({ vips, repetitions, lossRepetitions }, effort)
+  figures.push(...disturbanceFigures(vips, times))
   return { figures, plots: [], remarks: [], versions: gobgpdVersion() }
 }
 
@@ -62,6 +80,44 @@ function vipFigures(services: number, { ready, gone, allOn, allOff }: VipTimes):
           ...rows('All VIPs at once', 'from none to all, in the kernels of', allOn, BAR_ALL_MS),
           ...rows('All VIPs at once', 'from all to none, in the kernels of', allOff),
         ]),
+  ]
+}
+
+function disturbanceFigures(vips: number, times: DisturbanceTimes): Figure[] {
+  const drains = {
+    'drain → kernels of both ToRs send nothing to the node': times.marked,
+    'drain → VIPs withdrawn': times.drained,
+    'undrain → kernels of both ToRs send to the node again': times.undrained,
+  }
+  const losses = {
+    'agent killed, another started': times.lost.agent,
+    'gobgpd killed': times.lost.gobgpd,
+    'node drained and undrained': times.lost.drain,
+  }
+  return [
+    {
+      table: 'A link that loses every frame',
+      row: 'first request lost → last request lost',
+      column: '500 requests/s',
+      unit: 'ms',
+      samples: times.blackhole,
+      bound: { sense: 'at most', must: BAR_BLACKHOLE_MS },
+    },
+    ...Object.entries(drains).map(([row, samples]) => ({
+      table: 'A node is drained',
+      row,
+      column: `${vips} VIPs`,
+      unit: 'ms',
+      samples,
+    })),
+    ...Object.entries(losses).map(([row, samples]) => ({
+      table: 'Requests lost',
+      row,
+      column: '1 000 requests/s',
+      unit: 'requests',
+      samples,
+      bound: { sense: 'at most', must: 0 } as const,
+    })),
   ]
 }
 

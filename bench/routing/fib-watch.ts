@@ -6,7 +6,7 @@ import type { NetlinkEvent, Watch } from '../../src/sys/node-netlink/watch.ts'
 type IsWatched = (destination: string) => boolean
 
 interface Waiter {
-  readonly isDone: (destinations: ReadonlySet<string>) => boolean
+  readonly isDone: (destinations: ReadonlyMap<string, number>) => boolean
   readonly resolve: (atNs: bigint) => void
 }
 
@@ -16,7 +16,8 @@ export class FibWatch {
   readonly #watch: Watch
   readonly #isWatched: IsWatched
   readonly #onChange: ((change: string) => void) | undefined
-  readonly #destinations = new Set<string>()
+  /** With how many next hops. */
+  readonly #destinations = new Map<string, number>()
   #waiters: Waiter[] = []
   #failure: unknown
   private constructor(namespacePath: string, isWatched: IsWatched, onChange?: (change: string) => void) {
@@ -73,7 +74,7 @@ export class FibWatch {
         if (event.kind === 'overrun') await this.#relist()
         else if (event.kind !== 'route' || !this.#isWatched(event.route.destination)) continue
         else if (event.isDeleted) this.#destinations.delete(event.route.destination)
-        else this.#destinations.add(event.route.destination)
+        else this.#destinations.set(event.route.destination, event.route.nextHops.length)
         this.#onChange?.(describe(event))
         this.#tell()
       }
@@ -85,7 +86,7 @@ export class FibWatch {
   async #relist(): Promise<void> {
     this.#destinations.clear()
     for (const route of await this.#netlink.routes.list())
-      if (this.#isWatched(route.destination)) this.#destinations.add(route.destination)
+      if (this.#isWatched(route.destination)) this.#destinations.set(route.destination, route.nextHops.length)
   }
 
   #tell(): void {

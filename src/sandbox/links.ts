@@ -41,20 +41,12 @@ export async function cutLink(link: LinkPlan, host: (name: string) => Host): Pro
 export async function blackholeLink(link: LinkPlan, host: (name: string) => Host): Promise<void> {
   await healLink(link, host)
   const namespace = host(link.upper.host).namespace
-  await tc(namespace, ['qdisc', 'add', 'dev', link.upper.interface, 'clsact'])
-  for (const direction of ['ingress', 'egress']) {
-    await tc(namespace, [
-      'filter',
-      'add',
-      'dev',
-      link.upper.interface,
-      direction,
-      'bpf',
-      'bytecode',
-      SWALLOW,
-      'da',
-    ])
-  }
+  const device = link.upper.interface
+  const filters = ['ingress', 'egress'].map(
+    (direction) => `filter add dev ${device} ${direction} bpf bytecode "${SWALLOW}" da`,
+  )
+  // In one process: both directions die within a millisecond.
+  await tcBatch(namespace, [`qdisc add dev ${device} clsact`, ...filters])
 }
 
 /** Undoes both faults; fine on a sound link. */
@@ -65,8 +57,8 @@ export async function healLink(link: LinkPlan, host: (name: string) => Host): Pr
   await ipBatch(namespace, [`link set ${link.upper.interface} up`])
 }
 
-async function tc(namespace: string, argv: readonly string[]): Promise<void> {
-  await demand({}, ['tc', '-n', namespace, ...argv])
+async function tcBatch(namespace: string, lines: readonly string[]): Promise<void> {
+  await demand({}, ['tc', '-n', namespace, '-batch', '-'], { input: `${lines.join('\n')}\n` })
 }
 
 /** The state of every link as the kernel has it, in the plan's order. */

@@ -1,0 +1,162 @@
+// What clients notice of a dead link, of a drained node, and of killed processes.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { askAgent, tellAgent } from '../../src/cli/ask-agent.ts'
+import { blackholeLink, findLink, healLink } from '../../src/sandbox/links.ts'
+import type { LoadReport } from '../../src/sandbox/load.ts'
+import { agentSocket } from '../../src/sandbox/nodes.ts'
+import { waitUntil } from '../../src/sandbox/wait.ts'
+import type { Effort } from '../frame/figure.ts'
+import { NODES, RackBed } from './rack-bed.ts'
+
+const NODE = 'node1'
+const LINKS = ['node1:to-tor1', 'node1:to-tor2'] as const
+const BLACKHOLE_RATE = 500
+const BLACKHOLE_SECONDS = 3.5
+/** A request that is not answered by then met the dead link: everything in a rack is near, and a lost SYN is sent again after a second. */
+const PATIENCE_MS = 250
+const KILL_RATE = 1_000
+const KILL_PATIENCE_MS = 2_000
+/** The generator is a process that has to start first. */
+const BEGIN_MS = 1_000
+/** gobgpd's sessions are back after some ten seconds, and routers then drop what they were not told again. */
+const GOBGPD_SECONDS = 16
+const AGENT_SECONDS = 6
+const DRAIN_SECONDS = 8
+const RESTART_MS = 10_000
+const DRAINED_MS = 40_000
+/** Of what was to be sent; less means that the machine was too busy to send it. */
+const SENT_SHARE_MIN = 0.9
+
+export interface DisturbanceTimes {
+  /** Milliseconds from the first request that the dead link lost to the last. */
+  readonly blackhole: number[]
+  /** Milliseconds from the wish to kernels without the node. */
+  readonly marked: number[]
+  /** … to a node whose VIPs are withdrawn. */
+  readonly drained: number[]
+  readonly undrained: number[]
+  /** Requests, of those of one run. */
+  readonly lost: Readonly<Record<'agent' | 'gobgpd' | 'drain', number[]>>
+}
+
+export interface DisturbancePains {
+  readonly vips: number
+  readonly repetitions: number
+  readonly lossRepetitions: number
+}
+
+export async function measureDisturbances(
+  { vips, repetitions, lossRepetitions }: DisturbancePains,
+  { say, defer }: Pick<Effort, 'say' | 'defer'>,
+): Promise<DisturbanceTimes> {
+  const bed = await RackBed.up(vips, defer)
+  say(`  a rack of ${NODES} nodes with ${vips} VIPs is up`)
+  const times: DisturbanceTimes = {
+    blackhole: [],
+    marked: [],
+    drained: [],
+    undrained: [],
+    lost: { agent: [], gobgpd: [], drain: [] },
+  }
+  for (let index = 0; index < lossRepetitions; index += 1) {
+    times.lost.agent.push(await lossOf(bed, AGENT_SECONDS, () => killAgent(bed)))
+    times.lost.gobgpd.push(await lossOf(bed, GOBGPD_SECONDS, () => killGobgpd(bed)))
+    times.lost.drain.push(await lossOf(bed, DRAIN_SECONDS, () => drainAndBack(bed, vips)))
+    say(
+      `  lost: ${Object.entries(times.lost)
+        .map(([what, counts]) => `${what} ${counts.at(-1)}`)
+        .join(', ')}`,
+    )
+  }
+  for (let index = 0; index < repetitions; index += 1) {
+    const { markedMs, drainedMs, undrainedMs } = await drainAndBack(bed, vips)
+    times.marked.push(markedMs)
+    times.drained.push(drainedMs)
+    times.undrained.push(undrainedMs)
+  }
+  say(`  drained ${repetitions} times`)
+  for (let index = 0; index < repetitions; index += 1)
+    times.blackhole.push(await blackhole(bed, LINKS[index % LINKS.length] ?? LINKS[0]))
+  say(`  ${repetitions} links blackholed`)
+  return times
+}
+
+/** Requests that failed at a thousand a second while something happens. */
+async function lossOf(bed: RackBed, seconds: number, happens: () => Promise<unknown>): Promise<number> {
+  await bed.sessionsUp()
+  const loading = bed.load(KILL_RATE, seconds, KILL_PATIENCE_MS)
+  await sleep(BEGIN_MS)
+  // What fails first is what is told: the load, which goes down with the rack, would fail too.
+  await happens().finally(() => Promise.allSettled([loading]))
+  const report = await loading
+  checkSent(report, KILL_RATE * seconds)
+  return report.started - report.answered
+}
+
+function checkSent({ started, failures }: LoadReport, wanted: number): void {
+  if (started >= wanted * SENT_SHARE_MIN) return
+  const [first] = failures
+  throw new Error(
+    `only ${started} of ${wanted} requests were sent; the first failure: ${first?.reason ?? 'none'}`,
+  )
+}
+
+async function killAgent(bed: RackBed): Promise<void> {
+  const before = bed.pidOf('agent', NODE)
+  process.kill(before, 'SIGKILL')
+  await sleep(BEGIN_MS)
+  await bed.startAgent(NODE)
+  if (bed.pidOf('agent', NODE) === before) throw new Error('the agent was not killed')
+}
+
+async function killGobgpd(bed: RackBed): Promise<void> {
+  const before = bed.pidOf('gobgpd', NODE)
+  process.kill(before, 'SIGKILL')
+  await waitUntil('another gobgpd', RESTART_MS, () => {
+    try {
+      return bed.pidOf('gobgpd', NODE) !== before
+    } catch {
+      return false
+    }
+  })
+}
+
+/** As `weir drain` and `weir undrain` do it; the routers' kernels are what is waited for. */
+async function drainAndBack(
+  bed: RackBed,
+  vips: number,
+): Promise<{ markedMs: number; drainedMs: number; undrainedMs: number }> {
+  const socket = agentSocket(bed.rack.host(NODE))
+  const wish = (verb: string) => tellAgent<unknown>({ socket }, `/v1/${verb}?node=${NODE}`)
+  const sinceMs = (beganNs: bigint, atNs = process.hrtime.bigint()) => Number(atNs - beganNs) / 1e6
+  const beganNs = process.hrtime.bigint()
+  const marked = bed.hops(vips, NODES - 1)
+  await wish('drain')
+  const markedMs = sinceMs(beganNs, await marked)
+  const phase = async () => (await askAgent<{ phase: string }>({ socket }, `/v1/drain?node=${NODE}`)).phase
+  await waitUntil('the node to be drained', DRAINED_MS, async () => (await phase()) === 'drained')
+  const drainedMs = sinceMs(beganNs)
+  const againNs = process.hrtime.bigint()
+  await wish('undrain')
+  const undrainedMs = sinceMs(againNs, await bed.hops(vips, NODES))
+  return { markedMs, drainedMs, undrainedMs }
+}
+
+async function blackhole(bed: RackBed, name: string): Promise<number> {
+  await bed.sessionsUp()
+  const link = findLink(bed.rack.plan, name)
+  const loading = bed.load(BLACKHOLE_RATE, BLACKHOLE_SECONDS, PATIENCE_MS)
+  await sleep(BEGIN_MS)
+  try {
+    await blackholeLink(link, bed.rack.host)
+    const report = await loading
+    checkSent(report, BLACKHOLE_RATE * BLACKHOLE_SECONDS)
+    const met = report.failures.map(({ atMs }) => atMs)
+    if (met.length === 0) throw new Error(`no request met the dead link ${name}: nothing went over it`)
+    return Math.max(...met) - Math.min(...met)
+  } finally {
+    await Promise.allSettled([loading])
+    await healLink(link, bed.rack.host)
+  }
+}
