@@ -1,6 +1,7 @@
-// What this node announces, or would, on one page; and of one router, what it is told and what it tells. Pure.
+// What this node announces, or would, on one page; and of one router, what it is told and what it tells. Pure,
+// and in no order: whoever shows it sorts (model/prefix-order.ts), for ten thousand prefixes would hold the agent up.
 
-import { type Family, parsePrefix, prefixParts } from '../model/address.ts'
+import type { Family } from '../model/address.ts'
 import type { AnnouncementRow, AnnouncementSource, RefusedAnnouncement } from '../model/announcement.ts'
 import type { NodeRouting, PeerExport, RouteAttributes } from '../model/routing.ts'
 import type { SpeakerStatus } from '../speaker/speaker.ts'
@@ -30,15 +31,9 @@ export interface RoutesFacts {
     readonly waiting: readonly { readonly prefix: string; readonly change: string; readonly reason: string }[]
   }
   readonly routing: NodeRouting
-  readonly draining: string | undefined
 }
 
-export function describeRoutes(facts: RoutesFacts): RoutesView {
-  return { routes: sorted(routeRows(facts)), draining: facts.draining }
-}
-
-/** In no order. */
-export function routeRows({ status, routing }: Omit<RoutesFacts, 'draining'>): readonly RouteRow[] {
+export function routeRows({ status, routing }: RoutesFacts): readonly RouteRow[] {
   const waiting = new Map(status.waiting.map((row) => [row.prefix, row]))
   return [
     ...status.announcements.map((row) => announced(row, waiting.get(row.prefix), routing)),
@@ -76,18 +71,6 @@ function baseOf(
     { peers: peers.map(({ name }) => name), attributes: { communities, largeCommunities: [], prepend: 0 } },
   ]
   return { prefix, family, source, why, exports: exports ?? toAll() }
-}
-
-/** IPv4 first, then by number. There may be ten thousand: each is taken apart once, and text compared. */
-function sorted<T extends { readonly prefix: string; readonly family: Family }>(rows: readonly T[]): T[] {
-  const keyed = rows.map((row) => ({ row, key: `${row.family} ${numberText(row.prefix)} ${row.prefix}` }))
-  return keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).map(({ row }) => row)
-}
-
-/** What is no prefix comes last, as it is. */
-function numberText(text: string): string {
-  const prefix = parsePrefix(text)
-  return prefix === undefined ? text : prefixParts(prefix).first.toString(16).padStart(32, '0')
 }
 
 export interface AdvertisedRow {
@@ -144,7 +127,7 @@ export function describeAdvertised(
       status: 'absent',
     }),
   )
-  return sorted([...present, ...absent])
+  return [...present, ...absent]
 }
 
 export interface ReceivedRow {
@@ -160,15 +143,13 @@ export interface ReceivedRow {
 }
 
 export function describeReceived(peer: string, table: readonly ReceivedRoute[]): readonly ReceivedRow[] {
-  return sorted(
-    table.map((route) => ({
-      peer,
-      ...ofRoute(route),
-      isStale: route.isStale,
-      sinceMs: route.sinceMs,
-      verdict: route.verdict,
-    })),
-  )
+  return table.map((route) => ({
+    peer,
+    ...ofRoute(route),
+    isStale: route.isStale,
+    sinceMs: route.sinceMs,
+    verdict: route.verdict,
+  }))
 }
 
 function ofRoute(route: Advertised[number]) {

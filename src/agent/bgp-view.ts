@@ -11,7 +11,6 @@ import {
   type AdvertisedView,
   describeAdvertised,
   describeReceived,
-  describeRoutes,
   type ReceivedRow,
   type RoutesView,
   routeRows,
@@ -77,7 +76,7 @@ async function routes(parts: Parts): Promise<RoutesView> {
   const status = await parts.routing.status()
   const { phase, message } = parts.drain.view()
   const draining = phase === 'active' ? undefined : `Drain ${phase}: ${message}`
-  return describeRoutes({ status, routing: routingOf(parts), draining })
+  return { routes: routeRows({ status, routing: routingOf(parts) }), draining }
 }
 
 async function advertised(parts: Parts, query: URLSearchParams): Promise<AdvertisedView> {

@@ -7,6 +7,7 @@ import type {
   RouteRow,
   RoutesView,
 } from '../agent/bgp-routes-view.ts'
+import { inPrefixOrder } from '../model/prefix-order.ts'
 import type { PeerExport } from '../model/routing.ts'
 import { formatSeconds, formatTable } from '../model/text-table.ts'
 import { askAgent, printAnswer } from './ask-agent.ts'
@@ -20,7 +21,8 @@ interface Options {
 
 export async function runRoutes(values: Options, filters: readonly string[]): Promise<number> {
   const view = await askAgent<RoutesView>(values, '/v1/bgp/routes')
-  const shown = filters.length === 0 ? view : { ...view, routes: chooseRoutes(view.routes, filters) }
+  const chosen = filters.length === 0 ? view.routes : chooseRoutes(view.routes, filters)
+  const shown = { ...view, routes: inPrefixOrder(chosen) }
   const nowMs = Date.now()
   printAnswer(
     values,
@@ -85,9 +87,17 @@ function pathFor(what: 'advertised' | 'received', names: readonly string[]): str
   return peer === undefined ? `/v1/bgp/${what}` : `/v1/bgp/${what}?peer=${encodeURIComponent(peer)}`
 }
 
+/** The agent tells one after the other. */
+function byPeer<T extends AdvertisedRow | ReceivedRow>(rows: readonly T[]): T[] {
+  const peers = [...new Set(rows.map(({ peer }) => peer))].sort()
+  return peers.flatMap((peer) => inPrefixOrder(rows.filter((row) => row.peer === peer)))
+}
+
 export async function runAdvertised(values: Options, names: readonly string[]): Promise<number> {
   const view = await askAgent<AdvertisedView>(values, pathFor('advertised', names))
-  printAnswer(values, view, formatAdvertised, (answer) => formatAdvertised(answer, true))
+  printAnswer(values, { ...view, routes: byPeer(view.routes) }, formatAdvertised, (answer) =>
+    formatAdvertised(answer, true),
+  )
   return 0
 }
 
@@ -114,7 +124,7 @@ export function formatAdvertised({ routes, isReckoned }: AdvertisedView, isWide 
 }
 
 export async function runReceived(values: Options, names: readonly string[]): Promise<number> {
-  const rows = await askAgent<readonly ReceivedRow[]>(values, pathFor('received', names))
+  const rows = byPeer(await askAgent<readonly ReceivedRow[]>(values, pathFor('received', names)))
   const nowMs = Date.now()
   printAnswer(values, rows, (answer) => formatReceived(answer, nowMs))
   return 0

@@ -2,9 +2,10 @@
 
 import t from 'tap'
 import { describePeers, type PeersFacts } from '../../../src/agent/bgp-peers-view.ts'
-import { describeAdvertised, describeReceived, describeRoutes } from '../../../src/agent/bgp-routes-view.ts'
+import { describeAdvertised, describeReceived, routeRows } from '../../../src/agent/bgp-routes-view.ts'
 import type { Address } from '../../../src/model/address.ts'
 import type { AnnouncementRow } from '../../../src/model/announcement.ts'
+import { inPrefixOrder } from '../../../src/model/prefix-order.ts'
 import { announcement, attributes, exported, peerOf, routingOf } from '../speaker/bed.ts'
 import { sessionOf } from './bgp-session.ts'
 
@@ -111,11 +112,7 @@ t.test('routes: as they stand, in the order of their numbers', async (t) => {
       { prefix: '203.0.113.9/32', change: 'announce', reason: 'its turn' },
     ],
   }
-  const { routes } = describeRoutes({
-    status,
-    routing: routingOf([peerOf('tor1', '10.0.0.0')]),
-    draining: undefined,
-  })
+  const routes = inPrefixOrder(routeRows({ status, routing: routingOf([peerOf('tor1', '10.0.0.0')]) }))
   t.strictSame(
     routes.map((one) => [one.prefix, one.status, one.problem]),
     [
@@ -158,7 +155,7 @@ t.test('advertised: the table against what was asked for', async (t) => {
     routeOf('203.0.113.7/32', { med: 5, asPath: [65101], nextHop: '10.0.0.1' }),
     routeOf('192.0.2.0/24'),
   ]
-  t.match(describeAdvertised('tor1', table, rows, true), [
+  t.match(inPrefixOrder(describeAdvertised('tor1', table, rows, true)), [
     { prefix: '192.0.2.0/24', status: 'extra' },
     {
       prefix: '203.0.113.7/32',

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { describeAdvertised, describeReceived } from '../../../src/agent/bgp-routes-view.ts'
 import type { Address } from '../../../src/model/address.ts'
+import { inPrefixOrder } from '../../../src/model/prefix-order.ts'
 import { kernelRoutes } from '../../../src/speaker/kernel-routes.ts'
 import { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
 import { link, NODE_ASN, until } from '../bgp/bed.ts'
@@ -52,7 +53,7 @@ t.test('tables', async (t) => {
   const table = async (index: number) => {
     const { announcements } = await speaker.status()
     const routes = await speaker.tables.advertised({ kind: 'address', address: link(index).router4 })
-    return describeAdvertised(`tor${index}`, routes, announcements, true)
+    return inPrefixOrder(describeAdvertised(`tor${index}`, routes, announcements, true))
   }
 
   await t.test('advertised: as each router has it, without the markers of classes', async (t) => {
