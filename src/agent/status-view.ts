@@ -30,6 +30,7 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
         (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,
       ),
     })),
+    defaultRoutes: parts.uplinks.describe().defaultRoutes,
     programs: attachedPrograms(parts),
     pods: pods.map(({ address, ifindex, takesRedirects, mayBypass }) => ({
       address,

@@ -33,6 +33,7 @@ export function formatStatus(status: AgentStatus): string {
     formatAgent(status),
     formatConfiguration(status),
     formatUplinks(status),
+    formatDefaultRoutes(status),
     formatPrograms(status),
     formatSources(status),
     formatFills(status),
@@ -94,6 +95,21 @@ const MEBIBYTE = 2 ** 20
 
 function mebibytes(bytes: number): string {
   return `${(bytes / MEBIBYTE).toFixed(1)} MiB`
+}
+
+/** Nothing where the route is somebody else's and there is none. */
+function formatDefaultRoutes({ defaultRoutes }: AgentStatus): string {
+  const rows = defaultRoutes
+    .filter(({ mode, hops }) => mode === 'manage' || hops.length > 0)
+    .map(({ family, mode, hops, absent, problem }) => [
+      family,
+      mode === 'manage' ? 'ours' : 'observed',
+      hops.join(', ') || '-',
+      [...absent.map(({ way, why }) => `${way}: ${why}`), ...(problem === undefined ? [] : [problem])].join(
+        '; ',
+      ),
+    ])
+  return rows.length === 0 ? '' : formatTable(['DEFAULT ROUTE', 'WHOSE', 'NEXT HOPS', 'PROBLEM'], rows)
 }
 
 function formatUplinks({ uplinks }: AgentStatus): string {

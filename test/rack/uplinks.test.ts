@@ -7,8 +7,8 @@ import t, { type Test } from 'tap'
 import type { LinkPlan } from '../../src/sandbox/address-plan.ts'
 import { runIn } from '../../src/sandbox/host.ts'
 import { blackholeLink, cutLink, findLink, healLink } from '../../src/sandbox/links.ts'
-import { startAgent } from '../../src/sandbox/nodes.ts'
-import { findProcess, startProcess } from '../../src/sandbox/process.ts'
+import { startAgent, WEIR } from '../../src/sandbox/nodes.ts'
+import { findProcess, signalProcess, startProcess, waitForEnd } from '../../src/sandbox/process.ts'
 import { countersOf, loadFrom, packets, urlOf } from '../../src/sandbox/proof/context.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { routerSessions } from '../../src/sandbox/routers.ts'
@@ -307,4 +307,25 @@ t.test('routes stay while the agent is away, and those of others are never touch
   await runIn(host, ['ip', 'route', 'del', ...foreign])
   await untilRoutes(t, 'afterwards', node.name, BOTH)
   await expectWhole(t, 'afterwards')
+})
+
+t.test('weir uninstall takes the routes away, and says so', async (t) => {
+  const host = bed.rack.host('node2')
+  const agent = findProcess(`${host.directory}/agent.pid`)
+  if (!agent) throw new Error('the agent of node2 does not run')
+  signalProcess(agent, 'SIGTERM')
+  await waitForEnd(agent, 10_000)
+  t.equal((await defaultRoutes('node2', '-4')).length, 1, 'they stay when the agent ends')
+  const config = `${host.directory}/agent.yaml`
+  const { status, stdout, stderr } = await runIn(host, [
+    process.execPath,
+    WEIR,
+    'uninstall',
+    '--config',
+    config,
+  ])
+  t.equal(status, 0, stderr)
+  t.match(stdout, /default route of ipv4 via 10\.254\.1\.2, 10\.254\.2\.2/)
+  t.match(stdout, /default route of ipv6 via fd00:254:1::2, fd00:254:2::2/)
+  for (const family of ['-4', '-6'] as const) t.same(await defaultRoutes('node2', family), [])
 })

@@ -52,6 +52,13 @@ t.test('a node that learns its routers by advertisements keeps hearing them', as
   )
 })
 
+t.test('an uplink keeps its IPv6 addresses when it is set down, a pod need not', async (t) => {
+  const keep = (device: string) => `net/ipv6/conf/${device}/keep_addr_on_down`
+  const values = { ...base(), [keep('eth0.100')]: '0', [keep('pod1')]: '0' }
+  t.equal(needed(values)[keep('eth0.100')], '1')
+  t.equal(needed(values)[keep('pod1')], undefined)
+})
+
 t.test('what the kernel lacks is not asked of it', async (t) => {
   t.strictSame(neededSysctls([UPLINK], () => undefined).size, 0)
 })

@@ -32,6 +32,15 @@ const STATUS: AgentStatus = {
       gateways: [address('10.0.0.1'), undefined],
     },
   ],
+  defaultRoutes: [
+    {
+      family: 'ipv4',
+      mode: 'manage',
+      hops: ['10.0.0.1 dev eth0'],
+      absent: [{ way: '10.0.1.1 dev eth1', why: 'BFD: the router is silent' }],
+    },
+    { family: 'ipv6', mode: 'observe', hops: [], absent: [] },
+  ],
   programs: [
     { ...pod(2), device: 'eth0', program: 'weir_uplink_ingress', programId: 40 },
     ...[5, 6, 7, 8, 9].map(pod),
@@ -96,6 +105,10 @@ const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   ['a drain', /^Drain +waiting: 120 packets a second of clients still come here$/m],
   ['memory of both halves', /^Memory +60\.0 MiB of the agent, 110\.0 MiB of tables in the kernel$/m],
   ['why an uplink is not at XDP', /^eth0 +up +tc +9000 +10\.0\.0\.1 +the driver has no XDP$/m],
+  [
+    'which uplink the default route lacks, and why',
+    /^ipv4 +ours +10\.0\.0\.1 dev eth0 +10\.0\.1\.1 dev eth1: BFD: the router is silent$/m,
+  ],
   ['a program with its number', /^weir_uplink_ingress +40 +tcx_ingress +eth0$/m],
   ['one row for many devices', /^weir_pod_tc +41 +tcx_ingress +5 devices$/m],
   ['a socket hook', /^weir_connect4 +50 +connect4 +cgroup$/m],
@@ -125,6 +138,7 @@ t.test('status leaves out what there is nothing to say of', async (t) => {
   const text = formatStatus({
     ...STATUS,
     features: [],
+    defaultRoutes: [],
     configuration: {
       file: { file: '/etc/weir/agent.yaml', takenAtMs: 0, refused: undefined, waitForRestart: [] },
       candidate: undefined,
@@ -135,5 +149,5 @@ t.test('status leaves out what there is nothing to say of', async (t) => {
   })
   t.match(text, /^Flows +not counted yet$/m)
   t.match(text, /every feature that is asked for/)
-  t.notMatch(text, /refused|ALSO HERE|SETTING|CONFIGURATION/)
+  t.notMatch(text, /refused|ALSO HERE|SETTING|CONFIGURATION|DEFAULT ROUTE/)
 })

@@ -174,15 +174,18 @@ t.test('unnumbered', async (t) => {
   })
 
   await t.test('the default routes go there too, and nobody takes the node for a router', async (t) => {
+    let route: DefaultRoute | undefined
+    let mode: 'manage' | 'observe' = 'observe'
     const network = new NetworkView({
       netlink,
       uplinkNames: ['to-tor1', 'to-tor2'],
+      ways: () => route?.ways ?? [],
       onChange: () => {},
       onProblem: () => {},
     })
     await network.start()
-    const route = new DefaultRoute({
-      settings: () => ({ defaultRoute: 'manage' }),
+    route = new DefaultRoute({
+      settings: () => ({ defaultRoute: mode }),
       netlink,
       network,
       wanted: () => ({ ...node.routing, areAll: true }),
@@ -193,10 +196,21 @@ t.test('unnumbered', async (t) => {
       log: quiet,
     })
     t.teardown(async () => {
-      await route.close()
+      await route?.close()
       await network.close()
     })
     const wanted = [1, 2].map((tor) => linkLocal(`tor${tor}`, 'to-node')).sort()
+    const view = (family: string) => route?.views.find((one) => one.family === family)
+    const theirs = ['default', 'via', 'inet6', linkLocal('tor1', 'to-node'), 'dev', 'to-tor1', 'metric', '64']
+    bed.run('node', 'ip', '-4', 'route', 'add', ...theirs)
+    await until('observed', () => view('ipv4')?.hops.length === 1)
+    t.equal(view('ipv6')?.hops.length, 0, 'who observes writes nothing')
+    mode = 'manage'
+    await until('told', () =>
+      /EEXIST.*Mend: remove the default route of metric 64/.test(view('ipv4')?.problem ?? ''),
+    )
+    t.notMatch(bed.run('node', 'ip', 'route', 'show', 'default'), /proto 158/, 'a route of others stays')
+    bed.run('node', 'ip', '-4', 'route', 'del', ...theirs)
     await until(
       'IPv4',
       () => bed.gateways('node', 'default').join() === wanted.map((one) => `inet6 ${one}`).join(),
@@ -205,6 +219,12 @@ t.test('unnumbered', async (t) => {
     await until('IPv6', () => wanted.every((one) => six().includes(one)))
     t.match(bed.run('node', 'ip', 'route', 'show', 'default'), /proto 158 src 10\.255\.0\.1 metric 64/)
     t.equal(bed.run('tor2', 'ip', '-6', 'route', 'show', 'default'), '')
+    const { gateways } = network.waysOut()
+    t.same(
+      gateways.map(({ family, address, mac }) => [family, address, mac !== undefined]).sort(),
+      ['ipv4', 'ipv6'].flatMap((family) => wanted.map((one) => [family, one, true])).sort(),
+      'and so the datapath knows where IPv4 goes',
+    )
   })
 
   await t.test('a session that is up does not end for want of advertisements', async (t) => {
