@@ -143,11 +143,9 @@ export class AddressLedger {
 
   /** The same, for ten thousand claims, with pauses in which others may run; no claim may be set in them. */
   *decideInSteps(): Generator<undefined, AddressGrant[]> {
-    const services = this.#contenders()
-    yield
+    const services = yield* this.#contenders()
     const before = new Map(services.map((service) => [service, this.#granted.get(service) ?? NOTHING]))
-    for (const service of services) this.#release(service)
-    yield
+    yield* inSlices(services, (service) => this.#release(service))
     const claims = services
       .flatMap((service) => this.#claims.get(service) ?? [])
       .filter(({ isForeign }) => !isForeign)
@@ -157,10 +155,8 @@ export class AddressLedger {
     // answers on already.
     for (const { service } of claims) this.#granted.set(service, new Map())
     const granted = this.#granted
-    const each = function* (step: (claim: AddressClaim, mine: Map<Family, Address>) => void) {
-      for (const claim of claims) step(claim, granted.get(claim.service) as Map<Family, Address>)
-      yield
-    }
+    const each = (step: (claim: AddressClaim, mine: Map<Family, Address>) => void) =>
+      inSlices(claims, (claim) => step(claim, granted.get(claim.service) as Map<Family, Address>))
     const lastOf = ({ service }: AddressClaim) => [...(before.get(service)?.values() ?? [])]
     const inBoth = (claim: AddressClaim) => lastOf(claim).filter((address) => claim.held.includes(address))
     yield* each((claim, has) => this.#keep(claim, has, [...inBoth(claim), ...claim.held]))
@@ -172,13 +168,13 @@ export class AddressLedger {
   }
 
   /** What changed, whoever wants an address of theirs, and whoever waits for one that they give up. */
-  #contenders(): ObjectKey[] {
+  *#contenders(): Generator<undefined, ObjectKey[]> {
     const found = this.#dirty
     this.#dirty = new Set()
     let isFreeing = this.#isFreeing
     this.#isFreeing = false
     // A set's iteration comes by what is added meanwhile.
-    for (const service of found) {
+    yield* inSlices(found, (service) => {
       const claim = this.#claims.get(service)
       const granted = this.#granted.get(service) ?? NOTHING
       const addresses = new Set([...(claim ? wantedBy(claim) : []), ...granted.values()])
@@ -190,7 +186,7 @@ export class AddressLedger {
         for (const other of this.#sharers.get(claim.sharing.key)) if (this.#short.has(other)) found.add(other)
       for (const address of granted.values())
         if (!claim?.held.includes(address) || !this.#mayKeep(claim, address)) isFreeing = true
-    }
+    })
     if (isFreeing) for (const service of this.#short) found.add(service)
     return [...found]
   }
@@ -372,6 +368,18 @@ export class AddressLedger {
     if (mine.size === 0) this.#granted.delete(service)
     if (problems.some(({ reason }) => reason === 'PoolExhausted')) this.#short.add(service)
     return { service, addresses: families.flatMap((family) => mine.get(family) ?? []), problems }
+  }
+}
+
+/** Worked on at a stretch: some milliseconds. */
+const SLICE = 500
+
+function* inSlices<Item>(items: Iterable<Item>, step: (item: Item) => void): Generator<undefined, void> {
+  let count = 0
+  for (const item of items) {
+    step(item)
+    count += 1
+    if (count % SLICE === 0) yield
   }
 }
 

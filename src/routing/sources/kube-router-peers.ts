@@ -171,7 +171,8 @@ function toPeer(
 }
 
 function decodePassword(text: string): string | undefined {
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.length % 4 === 1) return undefined
+  // A single letter is no byte yet, whatever pads it.
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1) return undefined
   return Buffer.from(text, 'base64').toString()
 }
 

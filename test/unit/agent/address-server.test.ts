@@ -15,48 +15,51 @@ t.teardown(() => bed.close())
 /** Until every round that was asked for has run. */
 const settle = () => sleep(300)
 
-t.test('one agent gives addresses, says so on the Service, and leaves what is not its own', async (t) => {
-  await bed.create('any')
-  await bed.create('asks', { 'weir.network/load-balancer-ips': '203.0.113.5' })
-  await bed.create('late', { 'metallb.io/loadBalancerIPs': '203.0.113.5' })
-  await bed.create('outside', {}, { loadBalancerIP: '198.51.100.1' })
-  await bed.create('ours', {}, { loadBalancerClass: 'weir.network/bgp' })
-  await bed.create('theirs', {}, { loadBalancerClass: 'example.com/other' })
-  const others = [
-    {
-      type: 'example.com/Seen',
-      status: 'True',
-      reason: 'Seen',
-      message: '',
-      lastTransitionTime: '2026-01-01T00:00:00Z',
-    },
-  ]
-  const status = { namespace: 'default', name: 'any', subresource: 'status' as const }
-  await bed.client.patch(SERVICES, status, { status: { conditions: others } }, { kind: 'strategic' })
-  const agent = await bed.startAgent('node1', () => SMALL)
-  t.equal(await bed.until('any', '203.0.113.1 True/Allocated'), '203.0.113.1 True/Allocated')
-  t.equal(await bed.until('ours', '203.0.113.2 True/Allocated'), '203.0.113.2 True/Allocated')
-  t.equal(await bed.show('asks'), '203.0.113.5 True/Allocated')
-  t.equal(await bed.until('late', 'False/AddressInUse'), 'False/AddressInUse')
-  t.equal(await bed.until('outside', 'False/AddressOutsidePools'), 'False/AddressOutsidePools')
-  t.equal(await bed.show('theirs'), '-')
-  const { conditions } = (await bed.get('any')).status ?? {}
-  t.match(conditions, [
-    { type: 'example.com/Seen', status: 'True' },
-    { type: 'weir.network/AddressAllocated', lastTransitionTime: /^20/ },
-  ])
-  t.match(await bed.events('any'), ['Normal AddressAllocated: Load-balancer addresses 203.0.113.1'])
-  t.match(await bed.events('late'), [
-    /^Warning AddressInUse: 203.0.113.5 is asked for, but default\/asks has it/,
-  ])
-  t.match(await bed.events('outside'), [
-    /^Warning AddressOutsidePools: 198.51.100.1 is asked for, but lies in no pool/,
-  ])
-  t.match((await bed.get('any')).status?.loadBalancer, { ingress: [{ ip: '203.0.113.1', ipMode: 'VIP' }] })
-  await bed.remove('asks')
-  t.equal(await bed.until('late', '203.0.113.5 True/Allocated'), '203.0.113.5 True/Allocated')
-  await agent.close()
-})
+t.test(
+  'EXT-010 one agent gives addresses, says so on the Service, and leaves what is not its own',
+  async (t) => {
+    await bed.create('any')
+    await bed.create('asks', { 'weir.network/load-balancer-ips': '203.0.113.5' })
+    await bed.create('late', { 'metallb.io/loadBalancerIPs': '203.0.113.5' })
+    await bed.create('outside', {}, { loadBalancerIP: '198.51.100.1' })
+    await bed.create('ours', {}, { loadBalancerClass: 'weir.network/bgp' })
+    await bed.create('theirs', {}, { loadBalancerClass: 'example.com/other' })
+    const others = [
+      {
+        type: 'example.com/Seen',
+        status: 'True',
+        reason: 'Seen',
+        message: '',
+        lastTransitionTime: '2026-01-01T00:00:00Z',
+      },
+    ]
+    const status = { namespace: 'default', name: 'any', subresource: 'status' as const }
+    await bed.client.patch(SERVICES, status, { status: { conditions: others } }, { kind: 'strategic' })
+    const agent = await bed.startAgent('node1', () => SMALL)
+    t.equal(await bed.until('any', '203.0.113.1 True/Allocated'), '203.0.113.1 True/Allocated')
+    t.equal(await bed.until('ours', '203.0.113.2 True/Allocated'), '203.0.113.2 True/Allocated')
+    t.equal(await bed.show('asks'), '203.0.113.5 True/Allocated')
+    t.equal(await bed.until('late', 'False/AddressInUse'), 'False/AddressInUse')
+    t.equal(await bed.until('outside', 'False/AddressOutsidePools'), 'False/AddressOutsidePools')
+    t.equal(await bed.show('theirs'), '-')
+    const { conditions } = (await bed.get('any')).status ?? {}
+    t.match(conditions, [
+      { type: 'example.com/Seen', status: 'True' },
+      { type: 'weir.network/AddressAllocated', lastTransitionTime: /^20/ },
+    ])
+    t.match(await bed.events('any'), ['Normal AddressAllocated: Load-balancer addresses 203.0.113.1'])
+    t.match(await bed.events('late'), [
+      /^Warning AddressInUse: 203.0.113.5 is asked for, but default\/asks has it/,
+    ])
+    t.match(await bed.events('outside'), [
+      /^Warning AddressOutsidePools: 198.51.100.1 is asked for, but lies in no pool/,
+    ])
+    t.match((await bed.get('any')).status?.loadBalancer, { ingress: [{ ip: '203.0.113.1', ipMode: 'VIP' }] })
+    await bed.remove('asks')
+    t.equal(await bed.until('late', '203.0.113.5 True/Allocated'), '203.0.113.5 True/Allocated')
+    await agent.close()
+  },
+)
 
 t.test('Services of one sharing key have one address, each with its own ports', async (t) => {
   const agent = await bed.startAgent('node1', () => SMALL)

@@ -53,6 +53,20 @@ t.test('with BIRD as the router', async (t) => {
     t.ok(announcements.every(({ status }) => status.kind === 'announced'))
   })
 
+  await t.test(
+    'what may no longer leave is withdrawn before the policy narrows, and comes back',
+    async () => {
+      const isInPool = (prefix: string) => prefix.startsWith('203.0.113.')
+      speaker.setRouting(
+        routing,
+        allowed.filter(({ prefix }) => !isInPool(prefix)),
+      )
+      await until('its withdrawal', arrived(IN_KERNEL.filter((prefix) => !isInPool(prefix))))
+      speaker.setRouting(routing, allowed)
+      await until('all routes', arrived(IN_KERNEL))
+    },
+  )
+
   await t.test("gobgpd's own policy stops what would slip past the guard", async (t) => {
     const client = openGobgpClient({ target: bed.target })
     t.teardown(() => client.close())
