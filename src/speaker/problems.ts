@@ -2,6 +2,7 @@
 
 export type ProblemCode =
   | 'round-failed'
+  | 'gobgpd-dies'
   | 'peer-refused'
   | 'peer-unresolved'
   | 'password-unreadable'

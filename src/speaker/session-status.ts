@@ -55,7 +55,7 @@ function sessionStatus(
       code: 'told-too-much',
       object: source,
       text:
-        `${name} tells ${told} routes, which cost gobgpd memory though none is taken beyond imports. ` +
+        `${name} tells more than ${TOLD_MAX} routes, which cost gobgpd memory though none is taken beyond imports. ` +
         'Mend: have the router announce to nodes only what they import, or nothing',
     })
   const lastError = status.lastError ?? diagnosis ?? watch.ending(status.address)

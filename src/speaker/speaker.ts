@@ -22,6 +22,7 @@ import { DaemonMirror, type Wanted } from './daemon-mirror.ts'
 import type { DaemonHost } from './hosts.ts'
 import { Learning, learningPeers } from './learning.ts'
 import { NO_LINKS } from './links.ts'
+import { Losses } from './losses.ts'
 import { passwordReader } from './passwords.ts'
 import type { SpeakerProblem } from './problems.ts'
 import { describeSessions, type SessionStatus } from './session-status.ts'
@@ -99,6 +100,7 @@ class GobgpSpeaker {
   #isClosed = false
   #toldProblems = '[]'
   #countedAtMs = 0
+  readonly #losses = new Losses()
   #countProblems: readonly SpeakerProblem[] = []
 
   constructor(options: SpeakerOptions) {
@@ -244,6 +246,7 @@ class GobgpSpeaker {
       failing.push({ code: 'round-failed', object: 'routing.gobgp', text: this.#error ?? '' })
     return [
       ...failing,
+      ...this.#losses.problems(this.#nowMs()),
       ...this.#mirror.problems(),
       ...(this.#learning?.problems() ?? []),
       ...this.#sessions.problems(),
@@ -336,6 +339,7 @@ class GobgpSpeaker {
     this.#announcedSince.clear()
     this.#learning?.noteLoss()
     if (this.#isClosed) return
+    this.#losses.note(this.#nowMs())
     this.#options.log.warn({}, 'gobgpd went away; replaying when it is back')
     this.#rounds.requestIn(0)
   }

@@ -191,7 +191,7 @@ t.test(
         ({ code }) => code === 'imports-limit' || code === 'told-too-much',
       )
       t.match(told.map(({ code, object }) => `${code} ${object}`).sort(), [
-        /imports-limit 10.66.1.2/,
+        /imports-limit routing.peers 10.66.1.2/,
         /told-too-much routing.peers 10.66.1.1/,
         /told-too-much routing.peers 10.66.1.2/,
       ])
@@ -281,8 +281,8 @@ async function adjIn(client: GobgpClient, cases: readonly Running[]): Promise<Ma
   return new Map(await Promise.all(rows))
 }
 
-t.test('what kills gobgpd takes no route from honest routers', async (t) => {
-  for (const [index, { what, bytes }] of FATAL.entries()) {
+t.test('what kills gobgpd takes no route from honest routers, and is said when it goes on', async (t) => {
+  for (const [index, { what, bytes }] of [...FATAL, ...FATAL.slice(0, 1)].entries()) {
     const address = `10.66.4.${index + 1}`
     const { raw, peer: bad } = hostile(t, address)
     const gobgpd = childOf(supervisor.pid)
@@ -296,4 +296,6 @@ t.test('what kills gobgpd takes no route from honest routers', async (t) => {
       await sleep(SETTLE_MS)
     })
   }
+  const dies = (await problems()).filter(({ code }) => code === 'gobgpd-dies')
+  t.match(dies, [{ object: 'routing.gobgp', text: /more than 2 times/ }])
 })
