@@ -9,7 +9,7 @@ import type { BgpPeer, DrainMark, NodeRouting } from '../model/routing.ts'
 import { ensurePolicy, narrowPolicy } from './apply-policy.ts'
 import { ensureBmp } from './bmp.ts'
 import { CLASSES_MAX, type ExportClass, ExportClassifier } from './export-classes.ts'
-import { checkDaemon, type DaemonHost, guestPeers, mayAnnounce } from './hosts.ts'
+import { checkDaemon, type DaemonHost, guestPeers, mayAnnounce, otherAsn } from './hosts.ts'
 import type { LinkView, NeighbourInUse } from './links.ts'
 import type { PasswordReader } from './passwords.ts'
 import { type InstalledPaths, installedPath, pathChanges, recordChanges } from './paths.ts'
@@ -136,8 +136,7 @@ export class DaemonMirror {
   async bringAll(wanted: Wanted, how: FullRound): Promise<number> {
     const { client, host } = this.#options
     const isKnown = how.mayTrust && this.#installed !== undefined
-    const { present, refusedBefore, isSamePeers } = await this.#look(wanted, how.onDaemon, isKnown)
-    const { asn } = wanted.routing
+    const { present, asn, refusedBefore, isSamePeers } = await this.#look(wanted, how.onDaemon, isKnown)
     const staying = host === 'own' ? await removePeers(client, this.#peers, present, asn) : new Set<string>()
     const prefixes = isKnown && isSamePeers ? how.changed : await this.#planAnew(wanted.accepted)
     if (isKnown && isSamePeers) for (const prefix of prefixes) this.#planOne(prefix, wanted.accepted)
@@ -173,9 +172,15 @@ export class DaemonMirror {
     wanted: Wanted,
     onDaemon: () => void,
     isKnown: boolean,
-  ): Promise<{ present: readonly Peer[]; refusedBefore: SpeakerProblem[]; isSamePeers: boolean }> {
+  ): Promise<{
+    present: readonly Peer[]
+    asn: number
+    refusedBefore: SpeakerProblem[]
+    isSamePeers: boolean
+  }> {
     const { client, host, target } = this.#options
     const daemon = await checkDaemon(client, host, target, wanted.routing)
+    const { asn } = daemon
     onDaemon()
     const links = await this.#options.readLinks()
     const present = await client.listPeers(false)
@@ -187,19 +192,20 @@ export class DaemonMirror {
     if (host === 'kube-router') {
       const guests = guestPeers(present, daemon, wanted.routing, links)
       const isSamePeers = this.#setPeers([], guests.policy, guests.addresses)
-      return { present, refusedBefore: [...guests.problems], isSamePeers }
+      return { present, asn, refusedBefore: [...guests.problems], isSamePeers }
     }
     const { readPassword } = this.#options
     this.#noteDown(present)
     const inUse = (name: string) => this.#neighbourInUse(present, name)
-    const plan = await planPeers(wanted.routing, { links, readPassword, inUse })
+    const plan = await planPeers({ ...wanted.routing, asn }, { links, readPassword, inUse })
     const addresses = new Map(plan.peers.map(({ peer, policy }) => [peer.name, policy.address]))
     const isSamePeers = this.#setPeers(
       plan.peers,
       plan.peers.map(({ policy }) => policy),
       addresses,
     )
-    return { present, refusedBefore: [...plan.problems], isSamePeers }
+    const refusedBefore = [...otherAsn(daemon, wanted.routing), ...plan.problems]
+    return { present, asn, refusedBefore, isSamePeers }
   }
 
   #noteDown(present: readonly Peer[]): void {

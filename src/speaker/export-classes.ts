@@ -125,8 +125,12 @@ export class ExportClassifier {
     return made
   }
 
-  /** All of them together are 'all', so that a peer that comes later changes no class. */
+  /**
+   * All of them together are 'all', so that a peer that comes later changes no class. Nobody is named where the configuration has no
+   * peers: then all of a host's are meant, and none in a gobgpd of our own, which has none.
+   */
   #resolve(names: readonly string[]): readonly string[] | 'all' {
+    if (names.length === 0 && !this.#mayNameAll) return [...this.#everyAddress].sort()
     const addresses = new Set(names.flatMap((name) => this.#addresses.get(name) ?? []))
     if (this.#mayNameAll && addresses.size > 0 && addresses.size === this.#everyAddress.size) return 'all'
     return [...addresses].sort()

@@ -15,6 +15,7 @@ import type { Announcement } from '../model/announcement.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { PeerAddresses } from './export-classes.ts'
 import type { LinkView } from './links.ts'
+import { EXPORT_POLICY } from './policy-names.ts'
 import type { PolicyPeer } from './policy-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
 
@@ -41,12 +42,30 @@ async function checkOwn(
     useMultiplePaths: true,
     ...(listen ? { listenPort: listen.port, listenAddresses: listen.addresses } : {}),
   })
-  if (daemon.asn === asn) return daemon
+  // One that is ours goes on as it began: what may not be announced any more must leave whatever else the configuration says.
+  if (daemon.asn === asn || (await isClosedByUs(client))) return daemon
   throw new GobgpError(
     'REFUSED',
     `gobgpd at ${target} runs AS ${daemon.asn}, not ${asn}. ` +
       "Mend: start it from the file that 'weir speaker boot-config' writes",
   )
+}
+
+/** Nobody else's has our policy, alone, above a default that rejects. */
+async function isClosedByUs(client: GobgpClient): Promise<boolean> {
+  const { policies, defaultAction } = await client.getAssignment('export')
+  return (
+    policies.length === 1 && policies[0]?.startsWith(EXPORT_POLICY) === true && defaultAction === 'reject'
+  )
+}
+
+/** What of the configuration waits until gobgpd starts anew. */
+export function otherAsn(daemon: DaemonInfo, routing: NodeRouting): readonly SpeakerProblem[] {
+  if (daemon.asn === routing.asn) return []
+  const text =
+    `gobgpd runs AS ${daemon.asn}, and goes on so, where the configuration says ${routing.asn}. ` +
+    'Mend: restart the pod of gobgpd, which then starts with the other one'
+  return [{ code: 'other-asn', object: 'routing.asn', text }]
 }
 
 async function checkGuest(client: GobgpClient, target: string): Promise<DaemonInfo> {

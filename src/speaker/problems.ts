@@ -3,6 +3,7 @@
 export type ProblemCode =
   | 'round-failed'
   | 'gobgpd-dies'
+  | 'other-asn'
   | 'peer-refused'
   | 'peer-unresolved'
   | 'password-unreadable'

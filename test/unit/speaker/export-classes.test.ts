@@ -1,7 +1,8 @@
 // To whom a path goes, as classes: equal differences share one, the content decides the marker, nothing is lost on the way.
 
 import t from 'tap'
-import type { PeerExport } from '../../../src/model/routing.ts'
+import { DEFAULT_RULES, type PeerExport } from '../../../src/model/routing.ts'
+import { exportsOf } from '../../../src/routing/exports.ts'
 import { ExportClassifier, isMarker } from '../../../src/speaker/export-classes.ts'
 import { announcement, attributes, exported } from './bed.ts'
 
@@ -41,6 +42,26 @@ t.test('without exports: every peer, with the communities alone', async (t) => {
     'attributes of all make no class',
   )
 })
+
+t.test(
+  'exports of a configuration without peers are for all of a host, and for none of our own',
+  async (t) => {
+    const routing = { asn: 65101, peers: [], rules: DEFAULT_RULES }
+    const subject = {
+      kinds: ['load-balancer-ip' as const],
+      family: 'ipv4' as const,
+      pool: 'default',
+      service: undefined,
+    }
+    const exports = exportsOf(routing, [subject])
+    t.equal(exports.length, 1)
+    t.same(
+      classify(exports, VIP, ADDRESSES, false)?.class.exports.map(({ peers }) => peers),
+      [['10.0.0.1', '10.0.0.2', 'fd00::3']],
+    )
+    t.equal(classify(exports), undefined)
+  },
+)
 
 t.test('what differs from peer to peer is the class, what is common is on the path', async (t) => {
   const found = classify([

@@ -116,6 +116,27 @@ t.test('with gobgpd alone', async (t) => {
     await speaker.close()
   })
 
+  await t.test('a configuration with another AS number waits, and keeps no withdrawal waiting', async (t) => {
+    await restart('-t', 'toml', '-f', bed.writeBootFile())
+    const speaker = speak()
+    speaker.setDesired(['203.0.113.7/32', '203.0.113.8/32'].map((prefix) => announcement(prefix)))
+    await until('both', async () => (await ownPaths()).length === 2)
+    const peerTexts = async () =>
+      (await client.listPeers()).map(({ settings }) => JSON.stringify(settings)).sort()
+    const peers = await peerTexts()
+    speaker.setRouting({ ...routing, asn: 65199 }, allowed)
+    speaker.setDesired([announcement('203.0.113.8/32')])
+    await until('one', async () => (await ownPaths()).length === 1)
+    t.match((await speaker.status()).problems, [{ code: 'other-asn', text: /runs AS 65101.*says 65199/ }])
+    t.equal((await client.probe()).asn, 65101)
+    await speaker.close()
+    const next = speak({ ...routing, asn: 65199 })
+    next.setDesired([])
+    await until('none, for the next agent too', async () => (await ownPaths()).length === 0)
+    t.same(await peerTexts(), peers)
+    await next.close()
+  })
+
   await t.test("somebody else's gobgpd is left alone", async (t) => {
     const file = join(bed.directory, 'other.toml')
     writeFileSync(file, '[global.config]\n  as = 64999\n  router-id = "10.0.0.1"\n  port = -1\n')

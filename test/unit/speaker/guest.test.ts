@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { GobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
 import type { PeerExport } from '../../../src/model/routing.ts'
+import { exportsOf } from '../../../src/routing/exports.ts'
 import { withdrawPaths } from '../../../src/speaker/withdraw.ts'
 import { peer as clientPeer, link, oneSession, routerAsn, until, untilEstablished } from '../bgp/bed.ts'
 import { announcement, attributes, exported, routingOf } from './bed.ts'
@@ -165,6 +166,27 @@ t.test('as a guest of kube-router', async (t) => {
     t.match((await assignment()).policies, ['kube_router_export1', /^weir-/])
     t.equal((await assignment()).policies.length, 2)
   })
+
+  await t.test(
+    'without peers in the configuration, what the planner gives goes to all external ones',
+    async (t) => {
+      const rules = { ...routing, peers: [] }
+      const subject = {
+        kinds: ['load-balancer-ip' as const],
+        family: 'ipv4' as const,
+        pool: 'default',
+        service: undefined,
+      }
+      speaker.setRouting(rules, allowed)
+      speaker.setDesired([exported('203.0.113.11/32', exportsOf(rules, [subject]))])
+      await until('at both', () => atBoth('203.0.113.11/32'))
+      t.equal(bed.birdRoute(MESH, '203.0.113.11/32'), '', 'never to the mesh')
+      speaker.setRouting(routing, allowed)
+      speaker.setDesired(own)
+      await until('as before', () => atBoth(VIP) && !atBoth('203.0.113.11/32'))
+      t.equal(hostState(bed.target), before)
+    },
+  )
 
   await t.test('what the host announces itself is its own', async (t) => {
     speaker.setDesired([...own, announcement(HOST_VIP)])
