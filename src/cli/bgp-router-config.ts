@@ -71,6 +71,8 @@ const DIALECTS: Readonly<Record<string, (router: RouterModel) => string>> = {
 
 export async function runRouterConfig(values: RouterConfigOptions): Promise<number> {
   const write = dialectOf(values.dialect)
+  if (values.config === undefined && (values.node ?? values.label) !== undefined)
+    throw new UsageError('the agent knows its own node. Mend: --node and --label go with --config FILE')
   const options = readOptions(values)
   const facts = await readFacts(values)
   const routers = chooseRouters(facts.routing.peers, options.peers)

@@ -18,6 +18,13 @@ const MISTAKES = [
   [['agent', '--help=yes'], 2, /'--help' takes no value/],
   [['agent', '--config', '/nonexistent'], 1, /cannot read \/nonexistent: name an existing file/],
   [['speaker', 'boot-config', '-x'], 2, /no such option '-x'. Mend: one of --config, --out, --help;/],
+  [['bgp', 'peeers'], 2, /no such action 'peeers'. Mend: did you mean peers\n$/],
+  [['bgp', 'router-config', '--dialect', 'eso'], 2, /no such dialect 'eso'. Mend: did you mean eos\n$/],
+  [
+    ['bgp', 'router-config', '--dialect', 'eos', '--node', 'n'],
+    2,
+    /--node and --label go with --config FILE\n$/,
+  ],
   [['sandbox', 'stat'], 1, /no such action 'stat'. Mend: did you mean status/],
   [['sandbox', 'up', '--node', '2'], 2, /no such option '--node'. Mend: did you mean --nodes or --name or/],
 ] as const
