@@ -187,6 +187,9 @@ async function configureHost(plan: AddressPlan, host: Host, hasAgents: boolean):
   await demand({ namespace: host.namespace }, ['/bin/sh', '-ec', lines.join('\n')])
 }
 
+/** Behind the agent's, when a fabric is completed. */
+const FALLBACK_METRIC = 1024
+
 /** A node: loopback addresses. Without an agent that holds it: a default route over all uplinks that speaks from the loopback. */
 function nodeLines(plan: AddressPlan, name: string, hasAgents: boolean): string[] {
   const node = plan.nodes.find((one) => one.name === name)
@@ -196,11 +199,8 @@ function nodeLines(plan: AddressPlan, name: string, hasAgents: boolean): string[
   return node.families.flatMap((family) => {
     const { bits, all } = family === 'ipv4' ? { bits: 32, all: '0.0.0.0/0' } : { bits: 128, all: '::/0' }
     const loopback = node.loopback[family]
-    const route = `route replace ${all} src ${loopback} ${hops(family)}`
-    return [
-      addressLine(`${loopback}/${bits}`, 'lo'),
-      hasAgents ? `route flush exact ${all} proto boot` : route,
-    ]
+    const route = `route replace ${all} src ${loopback} metric ${FALLBACK_METRIC} ${hops(family)}`
+    return [addressLine(`${loopback}/${bits}`, 'lo'), ...(hasAgents ? [] : [route])]
   })
 }
 
