@@ -18,6 +18,8 @@
  *   ctx_make_room()                   the same with the link layer kept as it is, tags included
  *   ctx_pop_outer()                   takes what lies between Ethernet and an inner IP header off
  *   ctx_resize()                      cuts or grows the tail
+ *   ctx_keep_head()                   the link layer and so many bytes of IP packet, to make
+ * something else of: no segments, no unfinished checksum
  *
  * rewrite_packet() (lib/rewrite.h) is the other half: addresses, ports, hops and their checksums.
  */

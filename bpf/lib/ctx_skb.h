@@ -183,4 +183,35 @@ static __always_inline bool ctx_resize(ctx_t *ctx, __u32 bytes)
 	return !bpf_skb_change_tail(ctx, bytes, 0);
 }
 
+/* All that answers quote, and more than there is up to the end of any transport's ports. */
+#define HEAD_KEPT_BYTES	  80
+#define HEAD_PULLED_BYTES 128
+
+/*
+ * What was merged on its way in, or comes from a stack next door, has an unfinished checksum
+ * (CHECKSUM_PARTIAL): the buffer may not end before the checksum's field, and the device would
+ * finish it in whatever stands there. No helper says that there is none to finish, but the kernel
+ * sees it when the place where the sum begins is taken off the front. So the head is copied behind
+ * that place, and what comes before is taken off.
+ */
+static __always_inline bool ctx_keep_head(ctx_t *ctx, const struct packet *packet, __u32 ip_bytes)
+{
+	const __u32 moved = packet->l3_offset + HEAD_PULLED_BYTES + HEAD_KEPT_BYTES;
+	address_word *from;
+
+	/* Room is neither made nor taken behind an inner tag. */
+	if (packet->l3_offset != sizeof(struct ethhdr))
+		return ctx_resize(ctx, packet->l3_offset + ip_bytes);
+	/* First this, for what is cut is no longer one of many segments. */
+	if (!ctx_resize(ctx, moved))
+		return false;
+	from = packet_l3((void *)(long)ctx->data, packet);
+	if ((void *)from + HEAD_PULLED_BYTES + HEAD_KEPT_BYTES > (void *)(long)ctx->data_end)
+		return false;
+	for (int i = 0; i < HEAD_KEPT_BYTES / 4; i++)
+		from[i + HEAD_PULLED_BYTES / 4] = from[i];
+	return !bpf_skb_adjust_room(ctx, -HEAD_PULLED_BYTES, BPF_ADJ_ROOM_MAC, 0) &&
+	       ctx_resize(ctx, packet->l3_offset + ip_bytes);
+}
+
 #endif

@@ -188,7 +188,7 @@ static __always_inline int answer_reset(ctx_t *ctx, const struct packet *packet,
 	    !may_answer(packet, family))
 		return VERDICT_DROP;
 	reset_decide(&reset, tcp, packet);
-	if (!ctx_resize(ctx, packet->l3_offset + ip_bytes + sizeof(*tcp)))
+	if (!ctx_keep_head(ctx, packet, ip_bytes + sizeof(*tcp)))
 		return VERDICT_DROP;
 	data = ctx_data(ctx);
 	data_end = ctx_data_end(ctx);
@@ -248,9 +248,8 @@ static __always_inline int answer_icmp(ctx_t *ctx, const struct packet *packet,
 
 	if (!may_answer(packet, family))
 		return VERDICT_DROP;
-	/* In this order: what is cut is no longer one of many segments, which would refuse the
-	 * room. */
-	if (!ctx_resize(ctx, packet->l3_offset + quoted) || !ctx_make_room(ctx, packet, added))
+	/* In this order: many segments would refuse the room. */
+	if (!ctx_keep_head(ctx, packet, quoted) || !ctx_make_room(ctx, packet, added))
 		return VERDICT_DROP;
 	data = ctx_data(ctx);
 	data_end = ctx_data_end(ctx);

@@ -129,6 +129,10 @@ const setOffload = (state: 'on' | 'off') => {
       spawnSync('nsenter', argvOf(host, ['ethtool', '-K', 'eth0', feature, state]))
 }
 
+const forgetPathMtu = () => {
+  for (const version of ['-4', '-6']) run('client', 'ip', version, 'route', 'flush', 'cache')
+}
+
 const setFlags = (flags: number) => changeNexthop(POD.row, () => ({ flags }))
 const { NEXTHOP_BYPASS, NEXTHOP_REDIRECT } = abi.NexthopFlags
 
@@ -166,17 +170,44 @@ for (const family of FAMILIES)
 t.test('a pod with a smaller MTU: the client is told', async (t) => {
   const attachments = attach()
   t.teardown(() => attachments.close())
-  setOffload('off')
   setFlags(NEXTHOP_REDIRECT | NEXTHOP_BYPASS)
   ip('pod', 'link set eth0 mtu 1400')
   // The pod's stack would announce what it can take: the client must learn it of us.
+  changeNexthop(POD.row, () => ({ mtu: 1300 }))
   for (const family of FAMILIES) {
-    changeNexthop(POD.row, () => ({ mtu: 1300 }))
     await serve(t, family)
-    const before = world.metrics().get(abi.VerdictReason.REASON_TOO_BIG) ?? 0
-    transfer(t, family, family)
-    t.ok((world.metrics().get(abi.VerdictReason.REASON_TOO_BIG) ?? 0) > before, 'it was too big')
+    // With offload: unfinished checksums, and many segments at once.
+    for (const offload of ['on', 'off'] as const) {
+      setOffload(offload)
+      forgetPathMtu()
+      const before = world.metrics().get(abi.VerdictReason.REASON_TOO_BIG) ?? 0
+      transfer(t, family, `${family}, offload ${offload}`)
+      t.ok((world.metrics().get(abi.VerdictReason.REASON_TOO_BIG) ?? 0) > before, 'it was too big')
+    }
   }
   changeNexthop(POD.row, () => ({ mtu: POD_MTU }))
   ip('pod', `link set eth0 mtu ${POD_MTU}`)
+})
+
+t.test('a client whose checksums are unfinished is refused by finished answers', async (t) => {
+  const attachments = attach()
+  t.teardown(() => attachments.close())
+  // The uplink's device finishes what is unfinished as it sends: nothing of an answer may look so.
+  const onUplink = (state: string) => run('node', 'ethtool', '-K', 'up0', 'tx', state, 'rx', state)
+  setOffload('on')
+  onUplink('off')
+  t.teardown(() => onUplink('on'))
+  for (const family of FAMILIES)
+    for (const protocol of ['tcp', 'udp'] as const) {
+      const said = run(
+        'client',
+        process.execPath,
+        TRANSFER,
+        'refused',
+        world.cast(family).vip,
+        '99',
+        protocol,
+      )
+      t.equal(said, 'ECONNREFUSED\n', `${family} ${protocol}`)
+    }
 })
