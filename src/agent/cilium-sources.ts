@@ -58,9 +58,9 @@ export class CiliumSources {
     )
   }
 
-  /** The other kinds too, from now on. */
-  followAll(): void {
-    if (this.#followed.size > 1) return
+  /** The other kinds too, from now on. @returns whether they were not followed before */
+  followAll(): boolean {
+    if (this.#followed.size > 1) return false
     const common = { ...this.#options, isOptional: true }
     this.#followed
       .set(
@@ -94,6 +94,7 @@ export class CiliumSources {
           table: this.overrides,
         }),
       )
+    return true
   }
 
   /** Resolves once every table that is followed now holds what the API server held. */

@@ -124,6 +124,11 @@ export class LiveRouting {
   /** The first routing with this node known: what gobgpd was started as. */
   #first: NodeRouting | undefined
   readonly #onSecret = new Set<() => void>()
+  /** What of the configuration counts: one that follows Cilium's objects does so only when they are known. */
+  #counting: Pick<AgentConfig, 'routing' | 'pools'>
+  #isCiliumKnown = false
+  #known: Promise<void>
+  #isClosed = false
 
   constructor({ inForce, client, events, sources, startDelayMs, log }: LiveRoutingOptions) {
     const { config } = inForce
@@ -131,9 +136,11 @@ export class LiveRouting {
     const tell: Tell = (type, reason, message) =>
       events.record(nodeObject(nodeName), type, reason, message.slice(0, MESSAGE_MAX))
     this.#inForce = inForce
+    this.#counting = { routing: config.routing, pools: config.pools }
     inForce.tellBy(tell)
     this.#tunnelEnds = tunnelEnds(ownIdentity(config).loopbacks)
     this.cilium = new CiliumSources({ client, log, startDelayMs })
+    this.#known = this.cilium.synced
     this.#followCilium()
     this.secrets = new SecretStore({
       client,
@@ -145,7 +152,7 @@ export class LiveRouting {
     this.sources = new RoutingSources({
       nodeName,
       stateDirectory,
-      config: () => config,
+      config: () => this.#counting,
       nodes: sources.nodes,
       cilium: () => this.cilium.objects,
       ciliumPools: () => this.cilium.pools.values(),
@@ -157,15 +164,22 @@ export class LiveRouting {
     })
     this.#note()
     this.sources.onChange(() => this.#note())
-    inForce.onChange(() => {
-      this.#followCilium()
-      this.sources.configChanged()
-    })
+    inForce.onChange(() => this.#takeConfig())
   }
 
-  /** Resolves once Cilium's objects are known, where they are followed. */
+  /** Resolves once Cilium's objects are known, where they are followed, and the routing is what they say. */
   get synced(): Promise<void> {
-    return this.cilium.synced
+    return this.#known.then(() => this.#takeConfig())
+  }
+
+  /** Else everything that Cilium's objects give, peers and pools, would go, or would not be there yet when others' go. */
+  #takeConfig(): void {
+    if (this.#isClosed) return
+    const { routing, pools } = this.#inForce.config
+    this.#followCilium()
+    if (routing.sources.cilium.enabled && !this.#isCiliumKnown) return
+    this.#counting = { routing, pools }
+    this.sources.configChanged()
   }
 
   /** Where Cilium's passwords are; undefined: its kinds are no source. */
@@ -210,6 +224,7 @@ export class LiveRouting {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#inForce.close()
     this.sources.close()
     this.cilium.close()
@@ -225,7 +240,11 @@ export class LiveRouting {
   }
 
   #followCilium(): void {
-    if (this.#inForce.config.routing.sources.cilium.enabled) this.cilium.followAll()
+    if (!this.#inForce.config.routing.sources.cilium.enabled || !this.cilium.followAll()) return
+    this.#known = this.cilium.synced.then(() => {
+      this.#isCiliumKnown = true
+      this.#takeConfig()
+    })
   }
 
   #followSecrets(routing: NodeRouting | undefined): void {

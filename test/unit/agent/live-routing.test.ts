@@ -64,6 +64,28 @@ ${more}
   return { write, server, nodes, inForce, live, told, events }
 }
 
+t.test("a configuration that follows Cilium's objects counts when they are known", async (t) => {
+  const { write, server, live, told, inForce } = await bed(t)
+  await live.synced
+  const missing = server.intercept
+  let answer = () => {}
+  const asked = new Promise<void>((resolve) => {
+    server.intercept = (request, response) => {
+      if (!request.url?.includes('/ciliumloadbalancerippools')) return missing?.(request, response) ?? false
+      answer = () => void missing?.(request, response)
+      resolve()
+      return true
+    }
+  })
+  write('asn: 65102, loopbacks: [10.255.0.1/32], sources: { cilium: { enabled: true } }')
+  await asked
+  t.equal(inForce.config.routing.asn, 65_102)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.same([live.sources.current?.asn, told.length], [65_101, 0], 'not before')
+  answer()
+  await until('it to count', () => told.at(-1)?.asn === 65_102)
+})
+
 t.test('the file, a trial and the node, each told as it comes', async (t) => {
   const { write, nodes, inForce, live, told, events } = await bed(t)
   await live.synced
