@@ -136,8 +136,9 @@ export class ConfigCandidate {
         'nothing waits to be confirmed: it was confirmed, rolled back, or never applied',
       )
     const { deadlineMs: _, ...candidate } = kept.candidate
-    this.#kept = { candidate, ...(kept.before === undefined ? {} : { before: kept.before }) }
-    this.#write()
+    const confirmed = { candidate, ...(kept.before === undefined ? {} : { before: kept.before }) }
+    this.#write(confirmed)
+    this.#kept = confirmed
     this.#arm()
   }
 
@@ -148,16 +149,28 @@ export class ConfigCandidate {
       throw new CandidateError('NOTHING_PENDING', 'the file is in force: there is nothing to roll back to')
     this.#kept = kept.before === undefined ? undefined : { candidate: kept.before }
     this.#settle()
-    this.#write()
     this.#arm()
-    this.#options.onChange(this.config, why)
+    // It is in force even if it cannot be written down (a full disk): whoever asked hears of that.
+    try {
+      this.#write(this.#kept)
+    } finally {
+      this.#options.onChange(this.config, why)
+    }
+  }
+
+  #rollbackLate(): void {
+    try {
+      this.rollback('not confirmed in time: rolled back')
+    } catch {
+      // It was not written down, and need not be: the next agent finds it too late.
+    }
   }
 
   /** The file says something new: it has the last word. */
   fileChanged(): void {
     this.#kept = undefined
     this.#config = undefined
-    this.#write()
+    this.#forgetOnDisk()
     this.#arm()
     this.#options.onChange(this.config, 'the file changed')
   }
@@ -167,10 +180,10 @@ export class ConfigCandidate {
   }
 
   #keep(kept: Kept, config: AgentConfig, why: string): void {
+    // On disk before it is in force: an agent that dies with the node cut off must know the deadline. What cannot be written is not tried.
+    this.#write(kept)
     this.#kept = kept
     this.#config = config
-    // On disk before it is in force: an agent that dies with the node cut off must know the deadline.
-    this.#write()
     this.#arm()
     this.#options.onChange(config, why)
   }
@@ -193,7 +206,7 @@ export class ConfigCandidate {
       }
       const { before } = this.#kept ?? {}
       this.#kept = before === undefined ? undefined : { candidate: before }
-      this.#write()
+      if (this.#kept === undefined) this.#forgetOnDisk()
     }
   }
 
@@ -202,10 +215,7 @@ export class ConfigCandidate {
     this.#timer = undefined
     const deadlineMs = this.#kept?.candidate.deadlineMs
     if (deadlineMs === undefined) return
-    this.#timer = setTimeout(
-      () => this.rollback('not confirmed in time: rolled back'),
-      Math.max(0, deadlineMs - this.#nowMs()),
-    )
+    this.#timer = setTimeout(() => this.#rollbackLate(), Math.max(0, deadlineMs - this.#nowMs()))
   }
 
   #read(): Kept | undefined {
@@ -216,9 +226,17 @@ export class ConfigCandidate {
     }
   }
 
-  #write(): void {
-    if (this.#kept === undefined) rmSync(this.#stateFile, { force: true })
-    else writeWhole(this.#stateFile, JSON.stringify(this.#kept))
+  #write(kept: Kept | undefined): void {
+    if (kept === undefined) rmSync(this.#stateFile, { force: true })
+    else writeWhole(this.#stateFile, JSON.stringify(kept))
+  }
+
+  #forgetOnDisk(): void {
+    try {
+      this.#write(undefined)
+    } catch {
+      // A file system that takes no change: what it holds is judged by its deadline and its file when it is read.
+    }
   }
 
   #nowMs(): number {

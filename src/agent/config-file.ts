@@ -63,10 +63,6 @@ function lastGoodOf(refusedText: string): { readonly file: string; readonly text
   }
 }
 
-function keepLastGood({ stateDirectory }: AgentConfig, text: string): void {
-  writeWhole(join(stateDirectory, LAST_GOOD_FILE), text)
-}
-
 /** Beside and renamed: whoever reads at the same moment has the old text or the new one. */
 export function writeWhole(file: string, text: string): void {
   const part = `${file}.${process.pid}.part`
@@ -101,6 +97,8 @@ export interface ConfigFileOptions {
   readonly onRefused: (refusal: ConfigRefusal) => void
   /** Named once for each change of the file. */
   readonly onWaiting: (keys: readonly string[]) => void
+  /** No copy of a good one could be kept. */
+  readonly onUnkept?: (error: unknown) => void
   readonly nowMs?: () => number
 }
 
@@ -124,7 +122,7 @@ export class ConfigFile {
     this.#goodText = loaded.text
     this.#text = loaded.refused ? undefined : loaded.text
     this.#status = { file, takenAtMs: this.#nowMs(), refused: loaded.refused, waitForRestart: [] }
-    keepLastGood(loaded.config, loaded.text)
+    this.#keepLastGood(loaded.text)
     this.#watcher = this.#watchDirectory()
     this.#poll = setInterval(() => this.look(), POLL_MS)
     this.#poll.unref()
@@ -187,10 +185,19 @@ export class ConfigFile {
     this.#status = { ...this.#status, takenAtMs: this.#nowMs(), refused: undefined, waitForRestart }
     this.#goodText = text
     this.#current = { ...this.#started, routing: next.routing, pools: next.pools }
-    keepLastGood(this.#started, text)
+    this.#keepLastGood(text)
     if (isNew && waitForRestart.length > 0) this.#options.onWaiting(waitForRestart)
     const isSame = equalRows(before.routing, next.routing) && equalRows(before.pools, next.pools)
     if (!isSame) this.#options.onTaken(this.#current, text)
+  }
+
+  /** For the next start. A disk that is full keeps no agent from its work. */
+  #keepLastGood(text: string): void {
+    try {
+      writeWhole(join(this.#started.stateDirectory, LAST_GOOD_FILE), text)
+    } catch (error) {
+      this.#options.onUnkept?.(error)
+    }
   }
 
   #refuse(message: string): void {

@@ -59,6 +59,8 @@ export class ConfigInForce {
         log.warn({ file }, text)
         tell('Warning', 'ConfigNeedsRestart', text)
       },
+      onUnkept: (error) =>
+        log.warn({ err: error }, 'no copy of the configuration was kept for the next start'),
     })
     this.candidate = new ConfigCandidate({
       stateDirectory: loaded.config.stateDirectory,
@@ -124,6 +126,7 @@ export class LiveRouting {
   /** The first routing with this node known: what gobgpd was started as. */
   #first: NodeRouting | undefined
   readonly #onSecret = new Set<() => void>()
+  readonly #log: Pick<Logger, 'warn'>
   /** What of the configuration counts: one that follows Cilium's objects does so only when they are known. */
   #counting: Pick<AgentConfig, 'routing' | 'pools'>
   #isCiliumKnown = false
@@ -136,6 +139,7 @@ export class LiveRouting {
     const tell: Tell = (type, reason, message) =>
       events.record(nodeObject(nodeName), type, reason, message.slice(0, MESSAGE_MAX))
     this.#inForce = inForce
+    this.#log = log
     this.#counting = { routing: config.routing, pools: config.pools }
     inForce.tellBy(tell)
     this.#tunnelEnds = tunnelEnds(ownIdentity(config).loopbacks)
@@ -236,7 +240,11 @@ export class LiveRouting {
     this.#followSecrets(current)
     if (!isSelfKnown || current === undefined) return
     this.#first ??= current
-    rememberRouting(this.#inForce.config.stateDirectory, current)
+    try {
+      rememberRouting(this.#inForce.config.stateDirectory, current)
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the routing was not written down for the next start of gobgpd')
+    }
   }
 
   #followCilium(): void {

@@ -194,17 +194,31 @@ export class NodeDrain {
 
   /** Before it is done: whoever comes after a crash does it again. */
   #writeDown(): void {
-    this.#options.files.write({
-      state: this.#state,
-      isWantedLocally: this.#isWantedLocally,
-      hasCondition: this.#hasCondition,
-    })
+    this.#onDisk((files) =>
+      files.write({
+        state: this.#state,
+        isWantedLocally: this.#isWantedLocally,
+        hasCondition: this.#hasCondition,
+      }),
+    )
+  }
+
+  /** A disk that is full keeps no node from draining. */
+  #onDisk(write: (files: DrainFiles) => void): void {
+    try {
+      write(this.#options.files)
+    } catch (error) {
+      this.#options.log.warn(
+        { err: error },
+        'the drain was not written down: a restarted agent asks the Node anew',
+      )
+    }
   }
 
   #act(): void {
-    const { files, routing, settings } = this.#options
+    const { routing, settings } = this.#options
     const { mark, withdrawsVips, leaves } = drainEffects(this.#state, settings())
-    files.setMarker(leaves)
+    this.#onDisk((files) => files.setMarker(leaves))
     routing.setDrain(mark)
     routing.setDrained(withdrawsVips)
   }

@@ -169,11 +169,18 @@ export class RoutingSources {
 
   /** While its Node object is away, the node is what it was. */
   #noteSelf(): void {
-    const { nodes, nodeName, stateDirectory } = this.#options
+    const { nodes, nodeName, stateDirectory, onProblem } = this.#options
     const self = nodes.get(nodeName)
     if (self === undefined || equalRows(self, this.#self)) return
     this.#self = self
-    rememberNode(stateDirectory, self)
+    try {
+      rememberNode(stateDirectory, self)
+    } catch (error) {
+      onProblem({
+        source: stateDirectory,
+        why: `this node was not written down for the next start: ${error}`,
+      })
+    }
   }
 
   #facts(): NodeFacts {

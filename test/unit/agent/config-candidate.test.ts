@@ -1,8 +1,8 @@
 // A configuration on trial: confirmed, rolled back by hand or by itself, across restarts of the agent.
 
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import t from 'tap'
 import { parseConfig } from '../../../src/agent/config.ts'
 import { ConfigCandidate } from '../../../src/agent/config-candidate.ts'
@@ -52,6 +52,21 @@ t.test('applied, in force at once, and gone when nobody confirms', async (t) => 
   t.equal(store.status, undefined)
   t.notOk(existsSync(stateFile))
   t.strictSame(said, ['65102 applied', '65101 not confirmed in time: rolled back'])
+})
+
+t.test('what cannot be written down is not tried, and what is late goes all the same', async (t) => {
+  const { said, open, stateFile } = bed(t)
+  const store = open()
+  rmSync(dirname(stateFile), { recursive: true })
+  t.throws(() => store.apply(routing(65_102), 40), { code: 'ENOENT' })
+  t.equal(store.config.routing.asn, 65_101, 'or it would be in force without a deadline')
+  t.equal(store.status, undefined)
+  mkdirSync(dirname(stateFile))
+  store.apply(routing(65_102), undefined)
+  store.apply(routing(65_103), 40)
+  rmSync(dirname(stateFile), { recursive: true })
+  await new Promise((resolve) => setTimeout(resolve, 120))
+  t.strictSame(said, ['65102 applied', '65103 applied', '65102 not confirmed in time: rolled back'])
 })
 
 t.test('confirmed: it stays, also for the next agent, until the file says something new', async (t) => {

@@ -56,6 +56,16 @@ t.test('a change of the file is taken; a refused one changes nothing', async (t)
   t.equal(taken.length, 1, 'it is what is in force')
 })
 
+t.test('where no copy can be kept, the agent starts and follows the file all the same', async (t) => {
+  const { directory, file, taken, open } = bed(t)
+  rmSync(join(directory, 'state'), { recursive: true })
+  const config = open()
+  t.teardown(() => config.close())
+  writeFileSync(file, textOf(directory, 'asn: 65102'))
+  await until('the new number', () => taken.length === 1)
+  t.equal(config.current.routing.asn, 65_102)
+})
+
 t.test('what cannot be taken live is named, and the rest is taken', async (t) => {
   const { directory, file, taken, waiting, open } = bed(t)
   const config = open()

@@ -34,7 +34,7 @@ class Bed {
     this.directory = mkdtempSync(join(tmpdir(), 'drain-'))
     t.teardown(() => {
       this.agent.close()
-      rmSync(this.directory, { recursive: true })
+      rmSync(this.directory, { recursive: true, force: true })
     })
     this.files = new DrainFiles(this.directory)
     this.agent = this.#start()
@@ -210,6 +210,18 @@ for (const [phase, comeThere] of Object.entries(WAYS)) {
     }
   })
 }
+
+t.test('a disk that takes nothing keeps no node from draining', async (t) => {
+  const bed = new Bed(t)
+  rmSync(bed.directory, { recursive: true })
+  bed.ask()
+  t.match(bed.mark, { communities: ['65535:0'] })
+  bed.pass(6000)
+  t.equal(bed.phase, 'drained')
+  t.ok(bed.isDrained)
+  bed.takeBack()
+  t.equal(bed.phase, 'active')
+})
 
 t.test('damaged files are none', async (t) => {
   const bed = new Bed(t)
