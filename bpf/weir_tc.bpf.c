@@ -46,6 +46,9 @@ int weir_pod_tc(ctx_t *ctx)
 {
 	struct packet packet = {.ifindex = ctx->ingress_ifindex};
 
+	/* Another network's, on the same wire: the tag would leave with what is redirected. */
+	if (ctx->vlan_present)
+		return VERDICT_PASS;
 	switch (parse_skb(ctx, &packet)) {
 	case IPV4:
 		return judge_pods_packet(ctx, &packet, IPV4);

@@ -9,9 +9,10 @@ import t, { type Test } from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { Attachments } from '../../src/datapath/attach.ts'
 import { FAMILIES, type Family } from '../../src/model/address.ts'
+import { F_TEST_XDP_LIVE_FRAMES } from '../../src/sys/libbpf-ts/program.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
-import { mac } from './packet.ts'
-import { ARRIVING, POD_MTU, TARGET_PORT, TO_POD, World } from './world.ts'
+import { type Frame, frame, mac, UDP } from './packet.ts'
+import { ARRIVING, FROM_POD, POD_MTU, TARGET_PORT, TO_POD, World } from './world.ts'
 
 const TRANSFER = fileURLToPath(new URL('./transfer.ts', import.meta.url))
 const BYTES = 1 << 20
@@ -210,4 +211,29 @@ t.test('a client whose checksums are unfinished is refused by finished answers',
       )
       t.equal(said, 'ECONNREFUSED\n', `${family} ${protocol}`)
     }
+})
+
+// Frames made here enter by the loopback device, which is a pod's for once.
+t.test('what a pod sends with a VLAN tag is nothing of ours', (t) => {
+  const LOOPBACK = 1
+  const attachments = attach()
+  t.teardown(() => attachments.close())
+  ip('node', 'link set lo up')
+  withNetworkNamespace(`/run/netns/${namespace('node')}`, () => {
+    attachments.attachPods(world.datapath.podTc, new Set([POD.ifindex, LOOPBACK]))
+    for (const family of FAMILIES) {
+      const { pod, client } = world.cast(family)
+      const xdp = (sent: Frame, flags = 0) => world.datapath.uplink.xdp.testRun({ data: sent.bytes(), flags })
+      const answer = frame(FROM_POD).from(pod, TARGET_PORT).to(client, 40_000).payload(77).udp()
+      const turned = (sent: Frame) => {
+        const before = world.metrics().get(abi.VerdictReason.REASON_REPLY) ?? 0
+        xdp(sent, F_TEST_XDP_LIVE_FRAMES)
+        return (world.metrics().get(abi.VerdictReason.REASON_REPLY) ?? 0) - before
+      }
+      xdp(world.request(family, UDP, PORT))
+      t.equal(turned(answer), 1, `${family}: untagged`)
+      t.equal(turned(answer.tagged(7)), 0, `${family}: tagged`)
+    }
+  })
+  t.end()
 })
