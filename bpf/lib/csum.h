@@ -25,6 +25,12 @@ static __always_inline __u64 csum_replace_address(__u64 difference, const struct
 	return difference;
 }
 
+/* A hop limit is the lower byte of its 16-bit word on the wire. */
+static __always_inline __u64 ipv6_hops_difference(__u64 difference, __u32 hops)
+{
+	return csum_replace_word(difference, bpf_htons(hops), 0);
+}
+
 /* As the helpers take a difference. */
 static __always_inline __u32 csum_fold_word(__u64 sum)
 {

@@ -17,6 +17,7 @@
  *   ctx_push_outer()                  room between Ethernet (without tags) and the IP header
  *   ctx_make_room()                   the same with the link layer kept as it is, tags included
  *   ctx_pop_outer()                   takes what lies between Ethernet and an inner IP header off
+ *   ctx_add_to_sum()                  what the device's own sum of the packet does not know yet
  *   ctx_resize()                      cuts or grows the tail
  *   ctx_keep_head()                   the link layer and so many bytes of IP packet, to make
  * something else of: no segments, no unfinished checksum

@@ -183,6 +183,15 @@ static __always_inline bool ctx_resize(ctx_t *ctx, __u32 bytes)
 	return !bpf_skb_change_tail(ctx, bytes, 0);
 }
 
+/*
+ * Where the device has summed up all that came (CHECKSUM_COMPLETE), the pod's stack believes that
+ * sum: what was written in place and is not made up for by a checksum in the packet is added.
+ */
+static __always_inline void ctx_add_to_sum(ctx_t *ctx, __u32 difference)
+{
+	bpf_csum_update(ctx, difference);
+}
+
 /* All that answers quote, and more than there is up to the end of any transport's ports. */
 #define HEAD_KEPT_BYTES	  80
 #define HEAD_PULLED_BYTES 128

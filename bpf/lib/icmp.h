@@ -262,6 +262,8 @@ static __always_inline bool error_write(ctx_t *ctx, const struct packet *packet,
 		changed += outer;
 	}
 	icmp->check = csum_apply(icmp->check, changed);
+	if (family == IPV6)
+		ctx_add_to_sum(ctx, csum_fold_word(ipv6_hops_difference(0, hops)));
 	return true;
 }
 

@@ -45,8 +45,9 @@ static __always_inline bool write_sctp_port(ctx_t *ctx, const struct packet *pac
 		return true;
 	if (check)
 		check ^= sctp_check_difference(before ^ ports.word, packet_l4_bytes(packet));
-	return !bpf_skb_store_bytes(ctx, packet->l4_offset, &ports, sizeof(ports), 0) &&
-	       !bpf_skb_store_bytes(ctx, check_at, &check, sizeof(check), 0);
+	return !bpf_skb_store_bytes(ctx, packet->l4_offset, &ports, sizeof(ports),
+				    BPF_F_RECOMPUTE_CSUM) &&
+	       !bpf_skb_store_bytes(ctx, check_at, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
 }
 
 static __always_inline bool rewrite_sctp(ctx_t *ctx, const struct packet *packet,
@@ -96,6 +97,10 @@ static __always_inline bool rewrite_packet(ctx_t *ctx, const struct packet *pack
 	if (!ip)
 		return false;
 	addresses = rewrite_ip(ip, to, ends, family);
+	/* IPv4's header makes up for itself, and the helper takes off for the transport's checksum
+	 * what it believes to be outside of the sum; IPv6's addresses are not. */
+	if (family == IPV6)
+		ctx_add_to_sum(ctx, csum_fold_word(ipv6_hops_difference(addresses, to->hops)));
 	/* Neither a later fragment nor SCTP's checksum knows of addresses. */
 	if (packet->fragment == FRAGMENT_LATER)
 		return true;

@@ -17,6 +17,8 @@ t.teardown(() => {
 })
 
 const TC_UNSPEC = -1
+/** BPF_F_TEST_SKB_CHECKSUM_COMPLETE: the run begins with the sum that a device would give, and ends with a look whether it still is. */
+const F_TEST_SKB_CHECKSUM_COMPLETE = 4
 const VERDICT: Readonly<Record<number, number>> = {
   [XDP.PASS]: TC_UNSPEC,
   [XDP.DROP]: TC.DROP,
@@ -109,6 +111,35 @@ for (const family of ['ipv4', 'ipv6'] as const)
           .map((flow) => [flow.kind, flow.index, flowState(flow)])
           .sort()
       t.same(kinds(atTc), kinds(atXdp))
+    })
+
+    t.test(`${name}: the device's own sum of the packet stays right`, (t) => {
+      atTc.forgetFlows()
+      const summed = (bytes: Buffer) =>
+        atTc.datapath.uplink.ingress.testRun({
+          data: bytes,
+          context: skb(),
+          dataOutBytes: 4096,
+          flags: F_TEST_SKB_CHECKSUM_COMPLETE,
+        })
+      try {
+        summed(to(80).to(stranger).bytes())
+      } catch (error) {
+        // Before 6.16 a test run has no such sum.
+        if (!/EINVAL/.test(String(error))) throw error
+        t.plan(0, 'this kernel cannot tell')
+        return
+      }
+      const [type, code] = family === 'ipv4' ? [3, 4] : [2, 0]
+      const quoted = to(81).from(vip, 81).to(client, 40_000)
+      const error = frame(ARRIVING)
+        .from(stranger)
+        .to(vip)
+        .icmp(type ?? 0, code ?? 0, Buffer.concat([Buffer.alloc(4), quoted.packet().subarray(0, 80)]))
+      const sent = { first: to(81), further: further(81), 'by the stack': to(82), 'an error': error }
+      // The kernel compares, and fails the run.
+      for (const [title, one] of Object.entries(sent)) t.doesNotThrow(() => summed(one.bytes()), title)
+      t.end()
     })
 
     t.test(`${name}: masqueraded`, async (t) => {
