@@ -33,29 +33,38 @@ export interface AnnouncedState {
 
 /** Peers by name, prefixes in their order; peers of which nothing differs are left out. */
 export function diffAnnounced(before: AnnouncedState, after: AnnouncedState): readonly PeerChanges[] {
-  const peersBefore = byName(before.peers)
-  const peersAfter = byName(after.peers)
-  const names = [...new Set([...peersBefore.keys(), ...peersAfter.keys()])].sort()
-  return names.flatMap((name) => {
-    const was = peersBefore.get(name)
-    const is = peersAfter.get(name)
+  return pairsOf(before.peers, after.peers).flatMap(({ was, is, peer }) => {
     const keys = was && is ? changedKeys(was, is) : []
-    const session =
-      was === undefined ? 'new' : is === undefined ? 'removed' : keys.length > 0 ? 'changed' : 'same'
-    const routes = diffRoutes(was && routesOf(name, before), is && routesOf(name, after))
-    const { remote, asn } = (is ?? was) as BgpPeer
-    if (session === 'same' && routes.length === 0) return []
-    return [
-      {
-        peer: name,
-        remote: remote.kind === 'address' ? remote.address : remote.interface,
-        asn,
-        session,
-        keys,
-        routes,
-      },
-    ]
+    const isOther = keys.some((key) => key !== 'name')
+    const session = was === undefined ? 'new' : is === undefined ? 'removed' : isOther ? 'changed' : 'same'
+    const routes = diffRoutes(was && routesOf(was.name, before), is && routesOf(is.name, after))
+    if (session === 'same' && keys.length === 0 && routes.length === 0) return []
+    return [{ peer: peer.name, remote: remoteOf(peer), asn: peer.asn, session, keys, routes }]
   })
+}
+
+interface Pair {
+  readonly was: BgpPeer | undefined
+  readonly is: BgpPeer | undefined
+  /** As it is, else as it was. */
+  readonly peer: BgpPeer
+}
+
+/** By name, else by where it is: a session whose peer is called otherwise goes on. */
+function pairsOf(before: readonly BgpPeer[], after: readonly BgpPeer[]): readonly Pair[] {
+  const names = new Set(after.map(({ name }) => name))
+  const renamed = new Map(before.filter(({ name }) => !names.has(name)).map((one) => [remoteOf(one), one]))
+  const known = new Map(before.map((one) => [one.name, one]))
+  const pairs = after.map(
+    (is): Pair => ({ was: known.get(is.name) ?? renamed.get(remoteOf(is)), is, peer: is }),
+  )
+  const met = new Set(pairs.map(({ was }) => was))
+  const gone = before.filter((one) => !met.has(one)).map((was): Pair => ({ was, is: undefined, peer: was }))
+  return [...pairs, ...gone].sort((a, b) => (a.peer.name < b.peer.name ? -1 : 1))
+}
+
+function remoteOf({ remote }: BgpPeer): string {
+  return remote.kind === 'address' ? remote.address : remote.interface
 }
 
 interface Route {
@@ -106,8 +115,4 @@ function changedKeys(before: BgpPeer, after: BgpPeer): readonly string[] {
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]) as Set<keyof BgpPeer>
   keys.delete('source')
   return [...keys].filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key])).sort()
-}
-
-function byName(peers: readonly BgpPeer[]): ReadonlyMap<string, BgpPeer> {
-  return new Map(peers.map((peer) => [peer.name, peer]))
 }

@@ -64,7 +64,7 @@ export function explainPrefix(facts: WhyFacts): Why {
     ...facts.facts.map((fact) => serviceGate(fact, facts)),
     ...vipGates(facts),
     ...ruleChecks(facts),
-    guardCheck(facts),
+    ...guardCheck(facts),
     ...(facts.waits === undefined ? [] : [{ check: 'pace', isOpen: false, detail: facts.waits }]),
     ...daemonCheck(facts),
     ...drainCheck(facts),
@@ -184,14 +184,12 @@ function subjectsOf({ own, family, pool, facts }: WhyFacts): readonly ExportSubj
   return facts.map(({ kinds, service }) => ({ kinds, family, pool, service }))
 }
 
-function guardCheck({ refusal }: WhyFacts): WhyCheck {
-  if (!refusal) return { check: 'guard', isOpen: true, detail: 'nothing is held against it' }
-  return {
-    check: 'guard',
-    isOpen: false,
-    detail: refusal.reason,
-    mend: 'pools and routing.serviceNetworks say what may leave, and limits how much',
-  }
+/** Of what nobody asks for it has judged nothing. */
+function guardCheck({ refusal, own, facts }: WhyFacts): WhyCheck[] {
+  if (!refusal && own === undefined && facts.length === 0) return []
+  if (!refusal) return [{ check: 'guard', isOpen: true, detail: 'nothing is held against it' }]
+  const mend = 'pools and routing.serviceNetworks say what may leave, and limits how much'
+  return [{ check: 'guard', isOpen: false, detail: refusal.reason, mend }]
 }
 
 function daemonCheck({ told, exports }: WhyFacts): WhyCheck[] {

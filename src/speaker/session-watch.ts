@@ -61,9 +61,10 @@ export class SessionWatch {
       })
   }
 
-  /** The peers that should be up. */
-  expect(peers: readonly PlannedPeer[]): void {
+  /** The peers that should be up. @param areAll in a gobgpd of our own there are no others: what is down and none of them is down no more */
+  expect(peers: readonly PlannedPeer[], areAll: boolean): void {
     this.#expected = peers
+    if (areAll) this.#forgetStrangers()
     for (const address of this.#down.keys())
       if (!peers.some((peer) => peer.address === address)) this.#down.delete(address)
     for (const address of this.#ended.keys())
@@ -74,6 +75,14 @@ export class SessionWatch {
     if (!this.#options.readTcp || this.#timer) return
     this.#timer = setInterval(() => this.#look(), LOOK_MS)
     this.#timer.unref()
+  }
+
+  /** Else an uplink would be out of use for good because its router is no peer any more. */
+  #forgetStrangers(): void {
+    const known = new Set(this.#expected.flatMap(({ address }) => [address, address.split('%')[0]]))
+    const strangers = [...this.#established].filter(([address, isUp]) => !isUp && !known.has(address))
+    for (const [address] of strangers) this.#established.delete(address)
+    if (strangers.length > 0) this.#options.onSessions(this.#established)
   }
 
   /** By address, with or without its zone. */

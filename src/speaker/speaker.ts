@@ -303,7 +303,7 @@ class GobgpSpeaker {
     const onDaemon = () => this.#sessions.follow()
     const changes = await this.#mirror.bringAll(wanted, { onDaemon, mayTrust, changed })
     this.#noteAnnounced(new Set([...this.#announcedSince.keys(), ...wanted.accepted.keys()]))
-    this.#sessions.expect(this.#mirror.peers)
+    this.#sessions.expect(this.#mirror.peers, this.#host === 'own')
     await this.#learning?.sync(
       this.#host === 'own' ? learningPeers(this.#mirror.peers, this.#mirror.links) : [],
       wanted.allowed,

@@ -69,7 +69,10 @@ t.test('prefixes and attributes, per peer, in the order of numbers', async (t) =
 
 t.test('sessions that come, go, or change', async (t) => {
   const rows = { '10.0.9.0/24': to(['new', 'old', 'other', 'same']) }
-  const before = state([peer('old'), peer('other'), peer('same')], rows)
+  const before = state(
+    [peer('old', { remote: { kind: 'address', address: '10.0.0.7' as never } }), peer('other'), peer('same')],
+    rows,
+  )
   const after = state(
     [peer('new'), peer('other', { port: 1179 }), peer('same', { source: 'routing.peers[3]' })],
     rows,
@@ -84,4 +87,15 @@ t.test('sessions that come, go, or change', async (t) => {
 t.test('nothing differs', async (t) => {
   const one = state([peer('tor1')], { '10.0.9.0/24': to(['tor1'], 5) })
   t.strictSame(diffAnnounced(one, one), [])
+})
+
+t.test('a peer that is only called otherwise keeps its session and its routes', async (t) => {
+  const before = state([peer('10.0.0.1')], { '10.0.10.0/24': to(['10.0.0.1']) })
+  const after = state([peer('tor1')], { '10.0.10.0/24': to(['tor1']) })
+  t.match(diffAnnounced(before, after), [{ peer: 'tor1', session: 'same', keys: ['name'], routes: [] }])
+  const other = peer('tor1', { remote: { kind: 'address', address: '10.0.0.9' as never } })
+  t.match(
+    diffAnnounced(before, state([other], { '10.0.10.0/24': to(['tor1']) })).map(({ session }) => session),
+    ['removed', 'new'],
+  )
 })
