@@ -306,7 +306,12 @@ function equalPlanned(a: PlannedNexthop, b: PlannedNexthop): boolean {
   if (a.mtu !== b.mtu) return false
   if (a.kind === 'tunnel') return b.kind === 'tunnel' && a.remote === b.remote
   if (a.kind === 'device')
-    return b.kind === 'device' && a.redirect === b.redirect && equalMembers([a.member], [b.member])
+    return (
+      b.kind === 'device' &&
+      a.redirect === b.redirect &&
+      a.bypass === b.bypass &&
+      equalMembers([a.member], [b.member])
+    )
   return b.kind === 'group' && equalMembers(a.members, b.members)
 }
 

@@ -79,3 +79,28 @@ t.test(
     t.equal(maps.podRow(address('10.244.1.7')), 0, 'one that never had room leaves no row behind')
   },
 )
+
+t.test('whatever changes about a pod’s device is in its row', async (t) => {
+  const tables = memoryTables(1 << 10, 1 << 8)
+  const maps = new NexthopMaps(tables, () => 0)
+  const device = { ...pod(5), podMac: new Uint8Array([2, 0, 0, 0, 0, 5]) }
+  const row = () =>
+    [...tables.nexthops.entries()].find(([id]) => id === maps.podRow(device.address))?.[1].planned
+  maps.setPods([device], new Set())
+  const changes: readonly (readonly [Partial<PodDevice>, object])[] = [
+    // A queue that limits its bandwidth came, and went.
+    [{ mayBypass: false }, { bypass: false }],
+    [{ mayBypass: true }, { bypass: true }],
+    [{ takesRedirects: false }, { redirect: false }],
+    [{ mtu: 1400 }, { mtu: 1400 }],
+    [{ ifindex: 9 }, { member: { ifindex: 9 } }],
+    [{ podMac: new Uint8Array([2, 0, 0, 0, 0, 6]) }, { member: { destination: { 5: 6 } } }],
+    [{ hostMac: new Uint8Array([2, 0, 0, 0, 0, 7]) }, { member: { source: { 5: 7 } } }],
+  ]
+  let now: PodDevice = device
+  for (const [change, said] of changes) {
+    now = { ...now, ...change }
+    maps.setPods([now], new Set())
+    t.match(row(), said, Object.keys(change).join())
+  }
+})
