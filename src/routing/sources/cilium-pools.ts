@@ -1,9 +1,10 @@
 // CiliumLoadBalancerIPPools beside the file's pools → the pools in effect. Every address is of one pool: of two that overlap the older
 // goes on, and the file's before all; the other gives nothing new, and says why. So does one that holds addresses of nodes or pods.
-// What was given of it before stays, and may be announced, for it was somebody's. Pure.
+// What was given of it before stays, and may be announced, for it was somebody's; but never what is a node's, a pod's or a router's. Pure.
 
 import {
   type Address,
+  addressFromNumber,
   addressToNumber,
   type Prefix,
   parseAddress,
@@ -80,7 +81,7 @@ export function joinPools<Pool extends AddressPool>(sources: PoolSources<Pool>):
       invalid[0] ??
       (isNamesake ? 'the configuration file has a pool of this name' : undefined) ??
       whyOverlapping(blocks, claimed, others)
-    const prefixes = blocks.flatMap(({ range }) => rangePrefixes(range))
+    const prefixes = blocks.flatMap(({ range }) => withoutTaken(range, others)).flatMap(rangePrefixes)
     const hasRoom = prefixes.length <= room
     const closed = hasRoom
       ? conflict
@@ -130,6 +131,22 @@ function readRange(start: string | undefined, stop: string | undefined): Address
 
 function isEverything(range: AddressRange): boolean {
   return rangePrefixes(range).some((prefix: Prefix) => prefixParts(prefix).length === 0)
+}
+
+/** The guard lets out what lies in a pool: an address of a node, a pod or a router must not, whatever stands in a Service's status. */
+function withoutTaken(range: AddressRange, taken: readonly Claimed[]): AddressRange[] {
+  let left = [rangeParts(range)]
+  for (const { parts } of taken)
+    left = left.flatMap((piece) => {
+      if (!rangesOverlap(piece, parts)) return [piece]
+      const below = { ...piece, last: parts.first - 1n }
+      const above = { ...piece, first: parts.last + 1n }
+      return [below, above].filter(({ first, last }) => first <= last)
+    })
+  return left.map(({ family, first, last }) => ({
+    first: addressFromNumber(family, first),
+    last: addressFromNumber(family, last),
+  }))
 }
 
 function whyOverlapping(

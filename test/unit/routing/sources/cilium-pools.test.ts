@@ -1,9 +1,12 @@
 import t from 'tap'
 import type { Prefix } from '../../../../src/model/address.ts'
 import { rangeText } from '../../../../src/model/address-range.ts'
+import type { Announcement } from '../../../../src/model/announcement.ts'
 import type { CiliumAddressPool } from '../../../../src/model/cilium.ts'
 import { toSelector } from '../../../../src/model/label-selector.ts'
 import type { AddressPool } from '../../../../src/routing/address-pools.ts'
+import { allowedPrefixes } from '../../../../src/routing/allowed.ts'
+import { AnnouncementGuard } from '../../../../src/routing/guard.ts'
 import { joinPools, poolConditions, takenByNodes } from '../../../../src/routing/sources/cilium-pools.ts'
 import { node } from './rows.ts'
 
@@ -120,6 +123,23 @@ t.test('an address is of one pool: the file goes first, then the older', async (
       )
     }
   }
+})
+
+t.test("what is a node's or a pod's never leaves as an address of a pool", async (t) => {
+  const { pools } = join([pool('a', { blocks: [{ cidr: '10.255.0.0/30' }, { cidr: '10.244.0.0/23' }] })])
+  const row = pools.find(({ name }) => name === 'a')
+  t.match(row?.closed, /belongs to/)
+  t.same(row?.prefixes, ['10.255.0.0/32', '10.255.0.2/31', '10.244.0.0/24'])
+  const guard = new AnnouncementGuard({ allowed: allowedPrefixes({ loopbacks: [], podCidrs: [], pools }) })
+  const ask = (text: string): Announcement => ({
+    prefix: text as Prefix,
+    family: 'ipv4',
+    source: 'service',
+    why: 'a status says so',
+  })
+  const asked = ['10.255.0.1/32', '10.244.1.9/32', '10.255.0.2/32']
+  guard.apply(asked.map((text) => [text, ask(text)] as const))
+  t.same([...guard.accepted.keys()], ['10.255.0.2/32'])
 })
 
 t.test('one that would take too many prefixes is left out', async (t) => {
