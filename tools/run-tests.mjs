@@ -1,9 +1,9 @@
 // Runs tap over the tests: a line per file as it ends, what failed and where, tap's own summary, and last the plain line
 // `N passed, N failed` that CI readers look for. Arguments are passed on: files to run, or any flag of `tap run`.
 //
-// Files run one after another: several of them measure time or fill CPUs, and the whole takes minutes as it is. Everything they
-// write to the temporary directory goes into one of this process's own; racks, namespaces and the like are named after the pid
-// of the test that made them, so that a run removes what a killed earlier run has left.
+// Two files run at a time: most of them wait, for routers and timers, far longer than they work, and none proves anything by how
+// long it took. Everything they write to the temporary directory goes into one of this process's own; racks, namespaces and the
+// like are named after the pid of the test that made them, so that a run removes what a killed earlier run has left.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -49,7 +49,7 @@ function runTap(args, directory, onOutput) {
   const child = spawn(
     tap,
     // tap writes the results into a file only beside a reporter of another kind: of TAP itself it would print everything twice.
-    ['run', '--jobs=1', onOutput ? '--reporter=tap' : `--output-file=${output}`, ...args],
+    ['run', '--jobs=2', onOutput ? '--reporter=tap' : `--output-file=${output}`, ...args],
     {
       cwd: root,
       stdio: ['inherit', onOutput ? 'pipe' : 'inherit', 'inherit'],

@@ -33,6 +33,8 @@ export interface CiliumSourcesOptions {
   readonly startDelayMs: number
 }
 
+const CLUSTER_CONFIGS = 'ciliumBgpClusterConfigs'
+
 type Followed = Pick<ReturnType<typeof follow>, 'watch' | 'synced'>
 
 export class CiliumSources {
@@ -46,11 +48,15 @@ export class CiliumSources {
 
   constructor(options: CiliumSourcesOptions) {
     this.#options = options
-    const common = { ...options, isOptional: true }
+    this.#followClusterConfigs()
+  }
+
+  #followClusterConfigs(): void {
     this.#followed.set(
-      'ciliumBgpClusterConfigs',
+      CLUSTER_CONFIGS,
       follow({
-        ...common,
+        ...this.#options,
+        isOptional: true,
         resource: BGP_CLUSTER_CONFIGS,
         project: toClusterConfig,
         table: this.clusterConfigs,
@@ -61,6 +67,12 @@ export class CiliumSources {
   /** The other kinds too, from now on. @returns whether they were not followed before */
   followAll(): boolean {
     if (this.#followed.size > 1) return false
+    // A kind that was absent is asked for again only after minutes; whoever wants all of them now has likely just made it.
+    const clusterConfigs = this.#followed.get(CLUSTER_CONFIGS)?.watch
+    if (clusterConfigs?.state.phase === 'waiting') {
+      clusterConfigs?.close()
+      this.#followClusterConfigs()
+    }
     const common = { ...this.#options, isOptional: true }
     this.#followed
       .set(
