@@ -24,8 +24,8 @@ static __always_inline bool is_balanced_here(const struct packet *packet)
 }
 
 /*
- * Answers to this pod are looked up from now on. User space, which knows nothing of it, may clear
- * a bit together with another address's; the next packet sets it again.
+ * Answers to this pod are looked up from now on. User space keeps what it finds when it starts;
+ * later it may clear a bit together with another address's, and the next packet sets it again.
  */
 static __always_inline void filter_hold(const struct address *address)
 {

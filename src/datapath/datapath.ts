@@ -90,6 +90,7 @@ export class Datapath {
       nowMs,
       tickSeconds: tickSeconds(),
       flows: this.flows,
+      pods: { addresses: this.nexthops.rows.endpoints.keys(), areAnswered: options.settings.perPacket },
       place: (backend) =>
         backend.nodeName === options.nodeName
           ? { isLocal: true, nexthopId: this.nexthops.podRow(backend.address), nodeId: 0 }

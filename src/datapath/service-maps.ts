@@ -12,7 +12,7 @@ import { equalRows } from '../tables/equal-rows.ts'
 import { type BackendPlacing, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
 import { FrontendClaims, type PlacedPort } from './frontend-claims.ts'
-import { FrontendFilter } from './frontend-filter.ts'
+import { FrontendFilter, filterAdmits } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
 import type { BackendKey, BackendValue, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
@@ -62,6 +62,8 @@ export interface ServiceMapsOptions extends BackendPlacing {
   readonly flows?: NamedByFlows
   /** How long a flow's tick takes: what the programs count idle time in. */
   readonly tickSeconds?: number
+  /** Pods of this node: what the programs hold in the filter for them (bpf/lib/from_pod.h) stays; all of them, when `areAnswered`. */
+  readonly pods?: { readonly addresses: Iterable<Address>; readonly areAnswered: boolean }
 }
 
 export class ServiceMaps {
@@ -92,6 +94,9 @@ export class ServiceMaps {
     this.#tables = options.tables
     this.#nowMs = options.nowMs
     const filter = new FrontendFilter(options.tables.filter)
+    // Until the next process: an answer that is looked up in vain costs less than one that passes untranslated.
+    for (const address of options.pods?.addresses ?? [])
+      if (options.pods?.areAnswered || filterAdmits(options.tables.filter, address)) filter.hold(address)
     this.#backends = new BackendRows(options.tables, filter, options, GRACE_MS)
     this.#ranges = new SlotRanges(options.tables.slots, GRACE_MS)
     this.#frontendRows = new FrontendRows(options.tables, filter, GRACE_MS)

@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { FrontendFlags } from '../../../src/datapath/abi.gen.ts'
-import { filterAdmits } from '../../../src/datapath/frontend-filter.ts'
+import { FrontendFilter, filterAdmits } from '../../../src/datapath/frontend-filter.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address, type Prefix, parsePrefix } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
@@ -683,3 +683,24 @@ t.test(
     t.notOk(admits(1))
   },
 )
+
+t.test('pods that the programs hold in the filter stay there when another process takes over', async (t) => {
+  const tables = memoryTables(1 << 10, 1 << 8)
+  const [asking, silent, gone] = [address('10.244.1.5'), address('10.244.1.6'), address('10.244.1.7')]
+  const byPrograms = new FrontendFilter(tables.filter)
+  for (const held of [asking, gone]) byPrograms.hold(held)
+  const adopt = (areAnswered: boolean) =>
+    new ServiceMaps({
+      tables,
+      nowMs: () => 0,
+      place: () => ({ isLocal: false, nexthopId: 0, nodeId: 0 }),
+      pods: { addresses: [asking, silent], areAnswered },
+    })
+  const admitted = () => [asking, silent, gone].map((of) => filterAdmits(tables.filter, of))
+  adopt(false)
+  t.same(admitted(), [true, false, false], 'an answer on its way finds its flow')
+  // An upgrade with another filter begins with an empty one.
+  tables.filter.fill(0)
+  adopt(true)
+  t.same(admitted(), [true, true, false])
+})
