@@ -75,7 +75,10 @@ async function peers(node: string, parts: Parts): Promise<PeersView> {
 async function routes(parts: Parts): Promise<RoutesView> {
   const status = await parts.routing.status()
   const { phase, message } = parts.drain.view()
-  const draining = phase === 'active' ? undefined : `Drain ${phase}: ${message}`
+  const draining =
+    phase === 'active'
+      ? undefined
+      : `Drain ${phase}: ${message}\nRouters get 65535:0, and what routing.drain says, beside the attributes below.`
   return { routes: routeRows({ status, routing: routingOf(parts) }), draining }
 }
 

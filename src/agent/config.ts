@@ -187,8 +187,15 @@ export function readDocument(text: string, source: string, environment: Environm
   } catch (error) {
     if (error instanceof ConfigError) throw error
     const where = error instanceof YAMLParseError ? ` (line ${error.linePos?.[0].line ?? '?'})` : ''
-    throw new ConfigError('NOT_YAML', `${source}${where} is not valid YAML`, error)
+    throw new ConfigError('NOT_YAML', `${source}${where} is not valid YAML${yamlReason(error)}`, error)
   }
+}
+
+/** The parser's sentence, without the excerpt below it. An IPv6 address that ends in a colon reads as a key. */
+function yamlReason(error: unknown): string {
+  if (!(error instanceof YAMLParseError)) return ''
+  const reason = error.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '')
+  return `: ${reason}. Mend: an IPv6 address that ends in '::' stands in quotes, indents are spaces of one depth`
 }
 
 export function checkDocument(document: unknown, source: string): AgentConfig {

@@ -15,7 +15,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     load: async () => (await import('./agent.ts')).agentCommand,
   },
   bgp: {
-    summary: "change this node's routing: diff, apply on trial, confirm, roll back",
+    summary: "this node's routing: sessions, routes, why; changes and their trial; the routers' side",
     load: async () => (await import('./bgp.ts')).bgpCommand,
   },
   drain: {

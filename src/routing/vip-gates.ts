@@ -125,7 +125,7 @@ function datapathGate(fact: VipFact, node: NodeState, family: Family): ShutGate 
   return {
     gate: 'not-held',
     why: `the datapath does not hold ${fact.vip} for Service ${fact.service.key}`,
-    mend: "see 'weir service get': its ports and problems",
+    mend: `see 'weir service show ${fact.service.key}': its ports and problems`,
   }
 }
 

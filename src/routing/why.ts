@@ -185,11 +185,16 @@ function subjectsOf({ own, family, pool, facts }: WhyFacts): readonly ExportSubj
 }
 
 /** Of what nobody asks for it has judged nothing. */
-function guardCheck({ refusal, own, facts }: WhyFacts): WhyCheck[] {
-  if (!refusal && own === undefined && facts.length === 0) return []
+function guardCheck(facts: WhyFacts): WhyCheck[] {
+  const { refusal } = facts
+  if (!refusal && isUnasked(facts)) return []
   if (!refusal) return [{ check: 'guard', isOpen: true, detail: 'nothing is held against it' }]
   const mend = 'pools and routing.serviceNetworks say what may leave, and limits how much'
   return [{ check: 'guard', isOpen: false, detail: refusal.reason, mend }]
+}
+
+function isUnasked({ own, facts }: WhyFacts): boolean {
+  return own === undefined && facts.length === 0
 }
 
 function daemonCheck({ told, exports }: WhyFacts): WhyCheck[] {
@@ -211,13 +216,15 @@ function drainCheck({ mark }: WhyFacts): WhyCheck[] {
   ]
 }
 
-function peersOf({ exports, context, family, mark, told, established }: WhyFacts): WhyPeer[] {
+function peersOf(facts: WhyFacts): WhyPeer[] {
+  const { exports, context, family, mark, told, established } = facts
+  const nothing = isUnasked(facts) ? 'nobody asks for it' : 'no rule gives it to this peer'
   return context.routing.peers.map((peer) => {
     const given = exports.find(({ peers }) => peers.includes(peer.name))
     const base = { peer: peer.name, attributes: undefined }
     if (!peer.families.includes(family))
       return { ...base, isTold: false, detail: `its session does not carry ${family}` }
-    if (!given) return { ...base, isTold: false, detail: 'no rule gives it to this peer' }
+    if (!given) return { ...base, isTold: false, detail: nothing }
     const isUp = established.has(peer.name)
     const isTold = told?.kind === 'announced' && isUp
     const when = isUp ? 'as soon as nothing holds it back' : 'when its session comes up'

@@ -126,6 +126,10 @@ t.test('refusals', async (t) => {
   for (const [name, from, to, expected] of cases)
     t.throws(() => parseConfig(GOOD.replace(from, to), 'agent.yaml'), { message: expected }, name)
   t.throws(() => parseConfig('a: [', 'agent.yaml'), { code: 'NOT_YAML' })
+  t.throws(() => parseConfig('a:\n  address: fd00::\n', 'agent.yaml'), {
+    message:
+      /^agent.yaml \(line 2\) is not valid YAML: Nested mappings .*\. Mend: an IPv6 address .* in quotes/,
+  })
   t.throws(() => loadConfig('/nonexistent/agent.yaml'), { code: 'UNREADABLE' })
 })
 

@@ -60,7 +60,12 @@ t.test('what holds it back, and what would mend it', async (t) => {
       /no usable endpoint on any node/,
       /without-endpoints: keep/,
     ],
-    ['not in the kernel', { facts: [{ isHeld: false }] }, /datapath does not hold/, /weir service get/],
+    [
+      'not in the kernel',
+      { facts: [{ isHeld: false }] },
+      /datapath does not hold/,
+      /weir service show \S+\/\S+/,
+    ],
     [
       'drained',
       { context: vipContext({ node: { isDrained: true } }) },
@@ -97,6 +102,13 @@ t.test('what holds it back, and what would mend it', async (t) => {
   }
   t.match(why({ more: { told: { kind: 'pending' }, waits: 'its turn comes' } }).summary, /its turn comes/)
   t.match(why({ more: { told: { kind: 'pending' } } }).summary, /has not been told yet/)
+})
+
+t.test('of what nobody asks for the guard has no opinion, and no rule is missed', async (t) => {
+  const { checks, peers } = why({ facts: [], more: { exports: [], told: undefined } })
+  t.notOk(checks.some(({ check }) => check === 'guard'))
+  t.ok(peers.some(({ detail }) => detail === 'nobody asks for it'))
+  t.notOk(peers.some(({ detail }) => detail.includes('no rule')))
 })
 
 t.test('rules that come near say what they ask for; others are left out', async (t) => {
