@@ -2,6 +2,7 @@
 // model. What cannot be read is skipped and told of.
 
 import { type Community, communitiesOf, describeBadCommunity, parseCommunity } from '../model/communities.ts'
+import { nearMatches } from '../model/near-matches.ts'
 import { type AnnounceKind, PREPEND_MAX, type RouteAttributes } from '../model/routing.ts'
 import type { AddressCondition, Problem, ServiceAnnouncing } from '../model/service.ts'
 import type * as api from './objects.ts'
@@ -25,6 +26,7 @@ export function readAnnouncing(
   problems: Problem[],
 ): ServiceAnnouncing | undefined {
   if (annotations === undefined) return undefined
+  tellUnknown(annotations, problems)
   const attributes = readAttributes(annotations, problems)
   const peers = readList(annotations, 'peers')
   const advertise = readAdvertise(annotations, problems)
@@ -37,6 +39,22 @@ export function readAnnouncing(
     attributes.prepend === 0
   if (saysNothing && !peers && !withoutEndpoints && Object.keys(advertise).length === 0) return undefined
   return { attributes, peers: peers && [...new Set(peers)].sort(), advertise, withoutEndpoints }
+}
+
+const OWN_NAMES = ['communities', 'local-pref', 'med', 'peers', 'prepend', 'without-endpoints']
+const ADVERTISE_PREFIX = `${KUBE_ROUTER}advertise.`
+const ADVERTISE_NAMES = ADVERTISE.map(([name]) => name.slice(name.indexOf('.') + 1))
+
+/** A key with a slip in it would be followed by nobody, and told by nobody: its Service would go out without the `no-export` it asks for. */
+function tellUnknown(annotations: Annotations, problems: Problem[]): void {
+  for (const [key, value] of Object.entries(annotations)) {
+    const [prefix, known] = key.startsWith(OWN) ? [OWN, OWN_NAMES] : [ADVERTISE_PREFIX, ADVERTISE_NAMES]
+    const name = key.slice(prefix.length)
+    if (!key.startsWith(prefix) || known.includes(name)) continue
+    const [near] = nearMatches(name, known, 1)
+    const hint = near === undefined ? '' : ` (did you mean '${prefix}${near}'?)`
+    problems.push(problemAt(`annotation ${key}`, value, `is not followed: there is no such key${hint}`))
+  }
 }
 
 /** kube-router's: both policies are Local, whatever the spec says. */

@@ -103,3 +103,15 @@ t.test("kube-router's service.local makes both policies Local", async (t) => {
 t.test('labels are kept for rules that select by them', async (t) => {
   t.strictSame(annotated({})?.labels, { app: 'web' })
 })
+
+t.test('a key with a slip in it is told, with the one that was meant', async (t) => {
+  const told = (annotations: Record<string, string>) =>
+    annotated(annotations)?.problems.map(({ what, why }) => `${what} ${why}`) ?? []
+  t.match(told({ 'weir.network/bgp-comunities': 'no-export' }), [
+    /bgp-comunities 'no-export' is not followed.*mean 'weir.network\/bgp-communities'/,
+  ])
+  t.match(told({ 'kube-router.io/service.advertise.loadbalancer': 'false' }), [
+    /mean 'kube-router.io\/service.advertise.loadbalancerip'/,
+  ])
+  t.same(told({ 'weir.network/forwarding': 'dsr', 'kube-router.io/service.dsr': 'tunnel', 'a/b': 'c' }), [])
+})
