@@ -62,12 +62,22 @@ export function routerSide(
   return {
     asn,
     groups: [...bySettings.values()].map((alike, index) =>
-      groupOf(index === 0 ? 'nodes' : `nodes-${index + 1}`, alike, { facts, options, asn }),
+      groupOf(groupName(index, facts.node, options), alike, { facts, options, asn }),
     ),
     ownPrefixes: [],
     ecmpPathsMax: ECMP_PATHS_MAX,
     remarks: remarksOf(facts, peers, options, asn),
   }
+}
+
+/** With the node's name, unless it is for all: the lists of the next node on the same router must not take the place of these. */
+function groupName(index: number, node: string, { listenRanges }: RouterSideOptions): string {
+  const base = index === 0 ? 'nodes' : `nodes-${index + 1}`
+  return listenRanges.length > 0 ? base : `${base}-${symbolOf(node)}`
+}
+
+function symbolOf(node: string): string {
+  return (/^[a-z]/i.test(node) ? node : `node-${node}`).replaceAll(/[^a-z0-9-]/gi, '-')
 }
 
 function remarksOf(
@@ -184,11 +194,10 @@ function nodeAsPeer(
   { node, routing, reachedFrom }: RouterSideFacts,
   options: RouterSideOptions,
 ): Peer {
-  const name = /^[a-z]/i.test(node) ? node : `node-${node}`
   const twins = before.filter((one) => transportOf(one) === transportOf(peer)).length
   const address = peer.localAddress ?? reachedFrom[peer.name]
   const base = {
-    name: `${name.replaceAll(/[^a-z0-9-]/gi, '-')}${twins > 0 ? `-${twins + 1}` : ''}`,
+    name: `${symbolOf(node)}${twins > 0 ? `-${twins + 1}` : ''}`,
     asn: peer.localAsn ?? routing.asn,
   }
   if (peer.remote.kind === 'interface') {

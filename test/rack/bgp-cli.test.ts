@@ -116,7 +116,7 @@ t.test('the routers’ side, as the agent gives it', async (t) => {
     "the node's address on that link, found by the agent",
   )
   t.match(stdout, `permit ${node.podCidr.ipv4}\n`)
-  t.match(stdout, /neighbor nodes-ipv4 bfd profile nodes/)
+  t.match(stdout, `neighbor nodes-${node.name}-ipv4 bfd profile nodes-${node.name}`)
   t.match((await weir('router-config', '--dialect', 'frrr')).stderr, /did you mean frr/)
 })
 

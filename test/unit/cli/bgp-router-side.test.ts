@@ -70,10 +70,18 @@ t.test('both families in one session; sessions that differ are groups of their o
   t.strictSame(
     groups.map(({ name, multihopTtl }) => [name, multihopTtl]),
     [
-      ['nodes', undefined],
-      ['nodes-2', 3],
+      ['nodes-node1', undefined],
+      ['nodes-2-node1', 3],
     ],
   )
+})
+
+t.test('what is printed for one node takes nothing from what another printed', async (t) => {
+  const peer = peerOf('a', '10.0.0.0', own)
+  const nameFor = (node: string) =>
+    routerSide({ ...facts([peer]), node }, [peer], NOTHING).groups.map(({ name }) => name)
+  t.strictSame(nameFor('node1'), ['nodes-node1'])
+  t.strictSame(nameFor('10.rack.example'), ['nodes-node-10-rack-example'])
 })
 
 t.test('the node listens, so the router may call too', async (t) => {
@@ -88,7 +96,7 @@ t.test('all nodes by a range', async (t) => {
     accept: [{ prefix: '10.244.0.0/16', lengthMin: 24, lengthMax: 24 }],
   }
   const [group] = side(peer, {}, options).groups
-  t.match(group, { peers: [], listen: { ranges: ['10.0.0.0/16'], asn: 'external' } })
+  t.match(group, { name: 'nodes', peers: [], listen: { ranges: ['10.0.0.0/16'], asn: 'external' } })
   t.ok(group?.accept.some(({ prefix }) => prefix === '10.244.0.0/16'))
   const [internal] = side({ ...peer, asn: 'internal' }, {}, options).groups
   t.equal(internal?.listen?.asn, 65101)
