@@ -2,8 +2,16 @@
 // Services as are wanted. Names are those that tools/test-leftovers.ts knows; everything goes with close().
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
@@ -28,7 +36,8 @@ export type Write = (patch: ObjectPatch) => Promise<bigint>
 
 export class VipBed {
   readonly tors: readonly Tor[]
-  readonly #directory = mkdtempSync(join(tmpdir(), `weir-tests-${process.pid}-`))
+  /** Not in TMPDIR: FRR's daemons, which are not root, have their files below it, and a test's own TMPDIR is root's alone. */
+  readonly #directory = mkdtempSync(`/tmp/weir-tests-${process.pid}-`)
   readonly #node = `weir-t${process.pid}node`
   readonly #pins = `${BPFFS_MOUNT}/weir-test-routing-${process.pid}`
   readonly #cgroup = `${cgroupMount()}/weir-test-routing-${process.pid}`
@@ -36,7 +45,6 @@ export class VipBed {
   #closed: Promise<void> | undefined
 
   constructor() {
-    // FRR's daemons, which are not root, have their files below it.
     chmodSync(this.#directory, 0o755)
     mkdirSync(this.#cgroup)
     this.tors = torsOf(`weir-t${process.pid}`)
@@ -104,7 +112,9 @@ export class VipBed {
 
   /** The end of a log, for whoever waits in vain. */
   log(name: 'agent' | 'gobgpd' | 'routers'): string {
-    const lines = readFileSync(`${this.#directory}/${name}.log`, 'utf8').split('\n')
+    const file = `${this.#directory}/${name}.log`
+    if (!existsSync(file)) return '(it was not started)'
+    const lines = readFileSync(file, 'utf8').split('\n')
     return lines.slice(-LOG_LINES_SHOWN).join('\n')
   }
 
