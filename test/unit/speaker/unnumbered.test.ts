@@ -73,15 +73,19 @@ function leads(bed: FabricBed, tor: number, by: string): boolean {
   return told.includes(by) && (four.join() === FRR_STAND_IN || four.join() === `inet6 ${by}`)
 }
 
-/** Packets of IPv4 between an address that the router announces and the VIP. */
+/** Packets of IPv4 between an address that the router announces and the VIP: as soon as FRR has heard an advertisement. */
 async function reaches(bed: FabricBed, tor: number): Promise<boolean> {
-  try {
-    const [vip = ''] = VIP.split('/')
-    bed.run(`tor${tor}`, 'ping', '-n', '-c', '1', '-W', '1', '-I', `10.200.${tor}.1`, vip)
-    return true
-  } catch {
-    return false
+  const [vip = ''] = VIP.split('/')
+  const answers = (): boolean => {
+    try {
+      bed.run(`tor${tor}`, 'ping', '-n', '-c', '1', '-W', '1', '-I', `10.200.${tor}.1`, vip)
+      return true
+    } catch {
+      return false
+    }
   }
+  await until(`packets between tor${tor} and the VIP`, answers, SOON_MS)
+  return true
 }
 
 function giveAddresses(bed: FabricBed): void {
