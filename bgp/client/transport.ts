@@ -11,7 +11,7 @@ import type {
   MessageShape,
 } from '@bufbuild/protobuf'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { GobgpError } from './errors.ts'
 
 /** gobgpd has a single worker; a full table of 100 000 paths keeps it busy for seconds. */
@@ -72,17 +72,23 @@ export function openTransport(target: string): Transport {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
   })
   const deadline = () => ({ deadline: Date.now() + CALL_TIMEOUT_MS })
+  const openStream = <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions,
+  ) =>
+    client.makeServerStreamRequest(
+      pathOf(method),
+      encoder(method.input),
+      decoder(method.output),
+      create(method.input, request),
+      new Metadata(),
+      options,
+    )
 
   const each: Transport['each'] = (method, request, onMessage) =>
     new Promise((resolve, reject) => {
-      const call = client.makeServerStreamRequest(
-        pathOf(method),
-        encoder(method.input),
-        decoder(method.output),
-        create(method.input, request),
-        new Metadata(),
-        deadline(),
-      )
+      const call = openStream(method, request, deadline())
       let count = 0
       call.on('data', (message: MessageShape<typeof method.output>) => {
         count += 1
@@ -129,14 +135,7 @@ export function openTransport(target: string): Transport {
 
     follow: (method, request, onMessage, signal) =>
       new Promise((_, reject) => {
-        const call = client.makeServerStreamRequest(
-          pathOf(method),
-          encoder(method.input),
-          decoder(method.output),
-          create(method.input, request),
-          new Metadata(),
-          {},
-        )
+        const call = openStream(method, request, {})
         const cancel = () => call.cancel()
         signal.addEventListener('abort', cancel, { once: true })
         if (signal.aborted) cancel()

@@ -40,48 +40,23 @@ import { type Attribute, usefulNextHop } from './attributes.ts'
 import { capabilityName } from './capabilities.ts'
 import { packFamily, readFamily } from './family.ts'
 import type { Prefix } from './prefix.ts'
-import type { BmpStation } from './types.ts'
-import type { Version } from './version.ts'
-
-const BMP: Readonly<Record<BmpStation['policy'], AddBmpRequest_MonitoringPolicy>> = {
-  pre: AddBmpRequest_MonitoringPolicy.PRE,
-  post: AddBmpRequest_MonitoringPolicy.POST,
-  both: AddBmpRequest_MonitoringPolicy.BOTH,
-  'local-rib': AddBmpRequest_MonitoringPolicy.LOCAL,
-  all: AddBmpRequest_MonitoringPolicy.ALL,
-}
+import { numbersOf, type Version } from './version.ts'
 
 export const VERSION_3: Version = {
   number: 3,
   api: GobgpApi.method,
   pathSchema: PathSchema,
-  numbers: {
-    table: { global: TableType.GLOBAL, 'adj-in': TableType.ADJ_IN, 'adj-out': TableType.ADJ_OUT },
-    set: {
-      prefix: DefinedType.PREFIX,
-      neighbor: DefinedType.NEIGHBOR,
-      community: DefinedType.COMMUNITY,
-      'large-community': DefinedType.LARGE_COMMUNITY,
-    },
-    match: { any: MatchSet_Type.ANY, all: MatchSet_Type.ALL, none: MatchSet_Type.INVERT },
-    communityChange: {
-      add: CommunityAction_Type.ADD,
-      remove: CommunityAction_Type.REMOVE,
-      replace: CommunityAction_Type.REPLACE,
-    },
-    med: { add: MedAction_Type.MOD, set: MedAction_Type.REPLACE },
-    reset: {
-      in: ResetPeerRequest_SoftResetDirection.IN,
-      out: ResetPeerRequest_SoftResetDirection.OUT,
-      both: ResetPeerRequest_SoftResetDirection.BOTH,
-    },
-    admin: {
-      up: PeerState_AdminState.UP,
-      down: PeerState_AdminState.DOWN,
-      'prefix-limit': PeerState_AdminState.PFX_CT,
-    },
-    watchBest: WatchEventRequest_Table_Filter_Type.BEST,
-  },
+  numbers: numbersOf({
+    table: TableType,
+    set: DefinedType,
+    match: MatchSet_Type,
+    communityChange: CommunityAction_Type,
+    med: MedAction_Type,
+    reset: ResetPeerRequest_SoftResetDirection,
+    admin: PeerState_AdminState,
+    watch: WatchEventRequest_Table_Filter_Type,
+    bmp: AddBmpRequest_MonitoringPolicy,
+  }),
   packNlri: (prefix) => ({ nlri: packPrefix(prefix) }),
   packAttributes: (attributes) => ({ pattrs: attributes.map(packAttribute) }),
   readNlri: ({ nlri }) => {
@@ -97,7 +72,7 @@ export const VERSION_3: Version = {
   packBmp: (station) => ({
     address: station.address,
     port: station.port,
-    policy: BMP[station.policy],
+    policy: VERSION_3.numbers.bmp[station.policy],
     StatisticsTimeout: station.statisticsSeconds ?? 0,
     SysName: station.systemName ?? '',
     SysDescr: station.systemDescription ?? '',

@@ -30,54 +30,23 @@ import { type Attribute, usefulNextHop } from './attributes.ts'
 import { capabilityName } from './capabilities.ts'
 import { packFamily, readFamily } from './family.ts'
 import type { Prefix } from './prefix.ts'
-import type { Api, Numbers, Version, WirePathInit } from './version.ts'
-
-const BMP = {
-  pre: AddBmpRequest_MonitoringPolicy.PRE,
-  post: AddBmpRequest_MonitoringPolicy.POST,
-  both: AddBmpRequest_MonitoringPolicy.BOTH,
-  'local-rib': AddBmpRequest_MonitoringPolicy.LOCAL,
-  all: AddBmpRequest_MonitoringPolicy.ALL,
-}
-
-/** Nothing may be missing, though the types of the numbers are others. */
-type NumbersOfAnyVersion = {
-  readonly [K in keyof Numbers]: Numbers[K] extends number
-    ? number
-    : Readonly<Record<keyof Numbers[K], number>>
-}
+import { type Api, numbersOf, type Version, type WirePathInit } from './version.ts'
 
 export const VERSION_4: Version = {
   number: 4,
   api: GoBgpService.method as unknown as Api,
   pathSchema: PathSchema as unknown as Version['pathSchema'],
-  numbers: {
-    table: { global: TableType.GLOBAL, 'adj-in': TableType.ADJ_IN, 'adj-out': TableType.ADJ_OUT },
-    set: {
-      prefix: DefinedType.PREFIX,
-      neighbor: DefinedType.NEIGHBOR,
-      community: DefinedType.COMMUNITY,
-      'large-community': DefinedType.LARGE_COMMUNITY,
-    },
-    match: { any: MatchSet_Type.ANY, all: MatchSet_Type.ALL, none: MatchSet_Type.INVERT },
-    communityChange: {
-      add: CommunityAction_Type.ADD,
-      remove: CommunityAction_Type.REMOVE,
-      replace: CommunityAction_Type.REPLACE,
-    },
-    med: { add: MedAction_Type.MOD, set: MedAction_Type.REPLACE },
-    reset: {
-      in: ResetPeerRequest_Direction.IN,
-      out: ResetPeerRequest_Direction.OUT,
-      both: ResetPeerRequest_Direction.BOTH,
-    },
-    admin: {
-      up: PeerState_AdminState.UP,
-      down: PeerState_AdminState.DOWN,
-      'prefix-limit': PeerState_AdminState.PFX_CT,
-    },
-    watchBest: WatchEventRequest_Table_Filter_Type.BEST,
-  } satisfies NumbersOfAnyVersion as unknown as Numbers,
+  numbers: numbersOf({
+    table: TableType,
+    set: DefinedType,
+    match: MatchSet_Type,
+    communityChange: CommunityAction_Type,
+    med: MedAction_Type,
+    reset: ResetPeerRequest_Direction,
+    admin: PeerState_AdminState,
+    watch: WatchEventRequest_Table_Filter_Type,
+    bmp: AddBmpRequest_MonitoringPolicy,
+  }),
   packNlri: (prefix) => ({ nlri: packPrefix(prefix) }) as unknown as Pick<WirePathInit, 'nlri'>,
   packAttributes: (attributes) =>
     ({ pattrs: attributes.map((attribute) => ({ attr: packAttribute(attribute) })) }) as unknown as Pick<
@@ -99,7 +68,7 @@ export const VERSION_4: Version = {
     ({
       address: station.address,
       port: station.port,
-      policy: BMP[station.policy],
+      policy: VERSION_4.numbers.bmp[station.policy],
       statisticsTimeout: station.statisticsSeconds ?? 0,
       sysName: station.systemName ?? '',
       sysDescr: station.systemDescription ?? '',

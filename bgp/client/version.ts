@@ -6,6 +6,7 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type {
+  AddBmpRequest_MonitoringPolicy,
   AddBmpRequestSchema,
   CommunityAction_Type,
   DefinedType,
@@ -38,6 +39,53 @@ export interface Numbers {
   readonly reset: Readonly<Record<'in' | 'out' | 'both', ResetPeerRequest_SoftResetDirection>>
   readonly admin: Readonly<Record<PeerStatus['admin'], PeerState_AdminState>>
   readonly watchBest: WatchEventRequest_Table_Filter_Type
+  readonly bmp: Readonly<Record<BmpStation['policy'], AddBmpRequest_MonitoringPolicy>>
+}
+
+type Names<Name extends string> = Readonly<Record<Name, number>>
+
+/** The enums of one version, by the names that both have: nothing may be missing, though the numbers are others. */
+export interface NamedEnums {
+  readonly table: Names<'GLOBAL' | 'ADJ_IN' | 'ADJ_OUT'>
+  readonly set: Names<'PREFIX' | 'NEIGHBOR' | 'COMMUNITY' | 'LARGE_COMMUNITY'>
+  readonly match: Names<'ANY' | 'ALL' | 'INVERT'>
+  readonly communityChange: Names<'ADD' | 'REMOVE' | 'REPLACE'>
+  readonly med: Names<'MOD' | 'REPLACE'>
+  readonly reset: Names<'IN' | 'OUT' | 'BOTH'>
+  readonly admin: Names<'UP' | 'DOWN' | 'PFX_CT'>
+  readonly watch: Names<'BEST'>
+  readonly bmp: Names<'PRE' | 'POST' | 'BOTH' | 'LOCAL' | 'ALL'>
+}
+
+export function numbersOf(enums: NamedEnums): Numbers {
+  const { table, set, match, communityChange, med, reset, admin, watch, bmp } = enums
+  const numbers = {
+    table: { global: table.GLOBAL, 'adj-in': table.ADJ_IN, 'adj-out': table.ADJ_OUT },
+    set: {
+      prefix: set.PREFIX,
+      neighbor: set.NEIGHBOR,
+      community: set.COMMUNITY,
+      'large-community': set.LARGE_COMMUNITY,
+    },
+    match: { any: match.ANY, all: match.ALL, none: match.INVERT },
+    communityChange: {
+      add: communityChange.ADD,
+      remove: communityChange.REMOVE,
+      replace: communityChange.REPLACE,
+    },
+    med: { add: med.MOD, set: med.REPLACE },
+    reset: { in: reset.IN, out: reset.OUT, both: reset.BOTH },
+    admin: { up: admin.UP, down: admin.DOWN, 'prefix-limit': admin.PFX_CT },
+    watchBest: watch.BEST,
+    bmp: { pre: bmp.PRE, post: bmp.POST, both: bmp.BOTH, 'local-rib': bmp.LOCAL, all: bmp.ALL },
+  } satisfies NumbersOfAnyVersion
+  return numbers as unknown as Numbers
+}
+
+type NumbersOfAnyVersion = {
+  readonly [K in keyof Numbers]: Numbers[K] extends number
+    ? number
+    : Readonly<Record<keyof Numbers[K], number>>
 }
 
 export interface Version {
