@@ -12,6 +12,7 @@ import { stringify } from 'yaml'
 import { removeCgroup } from '../../src/sandbox/cgroups.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
+import { end, ip, nextMessage } from '../frame/children.ts'
 import type { ProbeReading } from './agent-probe.ts'
 import type { ApiProcessOptions, EndpointChange } from './api-process.ts'
 import { type ClusterSize, nodeAddress, nodeName, OWN_NODE, VIP_POOL } from './cluster.ts'
@@ -268,35 +269,4 @@ export function gobgpdVersion(): Record<string, string> {
   if (!existsSync(GOBGPD)) return {}
   const text = execFileSync(GOBGPD, ['--version'], { encoding: 'utf8' })
   return { gobgpd: text.trim().replace(/^gobgpd version /, '') }
-}
-
-function nextMessage<T>(child: ChildProcess, field: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const settle = () => {
-      child.off('message', onMessage)
-      child.off('exit', onExit)
-    }
-    const onMessage = (message: object) => {
-      if (!(field in message)) return
-      settle()
-      resolve(message as T)
-    }
-    const onExit = () => {
-      settle()
-      reject(new Error(`${child.spawnargs.join(' ')} ended`))
-    }
-    child.on('message', onMessage)
-    child.on('exit', onExit)
-  })
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGKILL')
-  await ended
-}
-
-function ip(...args: string[]): void {
-  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] })
 }

@@ -20,6 +20,7 @@ import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
 import type { ApiProcessOptions, ObjectPatch } from '../control/api-process.ts'
 import { type ClusterSize, nodeAddress, nodeName, OWN_NODE, VIP_POOL } from '../control/cluster.ts'
+import { end, ip, nextMessage } from '../frame/children.ts'
 import { NODE_ASN, startTor, type Tor, torsOf } from './routers.ts'
 
 const PORT = 16_443
@@ -92,11 +93,11 @@ export class VipBed {
       ],
       'api',
     )
-    await answerOf(api, 'ready')
+    await nextMessage(api, 'ready')
     this.#writeConfig()
     this.#startGobgpd()
     return async (patch) => {
-      const answer = answerOf<{ sent: string[] }>(api, 'sent')
+      const answer = nextMessage<{ sent: string[] }>(api, 'sent')
       api.send({ patch })
       return BigInt((await answer).sent[0] ?? '0')
     }
@@ -182,35 +183,4 @@ export class VipBed {
     }
     writeFileSync(this.#config, stringify(config))
   }
-}
-
-function answerOf<T>(child: ChildProcess, field: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const settle = () => {
-      child.off('message', onMessage)
-      child.off('exit', onExit)
-    }
-    const onMessage = (message: object) => {
-      if (!(field in message)) return
-      settle()
-      resolve(message as T)
-    }
-    const onExit = () => {
-      settle()
-      reject(new Error('the API server ended'))
-    }
-    child.on('message', onMessage)
-    child.on('exit', onExit)
-  })
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGKILL')
-  await ended
-}
-
-function ip(...args: string[]): void {
-  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] })
 }

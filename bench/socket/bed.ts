@@ -1,7 +1,6 @@
 // Where sockets are measured: a network namespace whose every route leads into a cable without an end, a cgroup without hooks, one
 // with hooks that do nothing, and one for each number of Services with Weir's, attached as the product attaches them.
 
-import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +10,7 @@ import { removeCgroup } from '../../src/sandbox/cgroups.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
 import { attachCgroup, type BpfProgram, openObject } from '../../src/sys/libbpf-ts/index.ts'
+import { ip } from '../frame/children.ts'
 import { compile } from '../frame/compile.ts'
 import type { Effort } from '../frame/figure.ts'
 import { Caller } from './caller.ts'
@@ -29,8 +29,6 @@ export interface Lane {
 
 const DEFAULT_FRONTENDS = 1 << 17
 const IDLE_SOURCE = fileURLToPath(new URL('./idle_hooks.bpf.c', import.meta.url))
-
-const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] })
 
 export class SocketBed {
   readonly directory = mkdtempSync(`${tmpdir()}/weir-tests-${process.pid}-`)
