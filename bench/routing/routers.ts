@@ -1,12 +1,12 @@
 // Two ToR routers as a rack has them, FRR and BIRD, each in a namespace of its own with one link to the node: configured by the dialects
 // that `weir bgp router-config` prints, but for limits that let 20 000 prefixes in.
 
-import { execFileSync } from 'node:child_process'
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { birdConfig } from '../../bgp/dialects/bird.ts'
 import { frrBgpConfig, frrZebraConfig } from '../../bgp/dialects/frr.ts'
 import type { RouterModel } from '../../bgp/dialects/model.ts'
+import { frrCommand, frrOwner, isFrrReady } from '../../src/sandbox/frr.ts'
 
 export const NODE_ASN = 65_101
 const PREFIXES_MAX = 20_000
@@ -76,7 +76,7 @@ async function startBird(
 ): Promise<void> {
   writeFileSync(`${directory}/bird.conf`, birdConfig(model))
   start(namespace, ['/usr/sbin/bird', '-f', '-c', `${directory}/bird.conf`, '-s', `${directory}/bird.ctl`])
-  await untilExists(`${directory}/bird.ctl`)
+  await until('BIRD answers', () => existsSync(`${directory}/bird.ctl`))
 }
 
 /** Its daemons give up root for the user frr, so their files lie in a directory of that user. */
@@ -86,31 +86,23 @@ async function startFrr(
   directory: string,
   start: Start,
 ): Promise<void> {
-  const [, , uid, gid] = execFileSync('getent', ['passwd', 'frr'], { encoding: 'utf8' })
-    .split(':')
-    .map(Number)
-  const own = (path: string) => chownSync(path, uid ?? 0, gid ?? 0)
+  const { uid, gid } = frrOwner()
+  const own = (path: string) => chownSync(path, uid, gid)
   own(directory)
   const configs = { zebra: frrZebraConfig(model), bgpd: frrBgpConfig(model) }
-  for (const [daemon, text] of Object.entries(configs)) {
+  for (const daemon of ['zebra', 'bgpd'] as const) {
     const config = `${directory}/${daemon}.conf`
-    writeFileSync(config, text)
+    writeFileSync(config, configs[daemon])
     own(config)
-    start(namespace, [
-      `/usr/lib/frr/${daemon}`,
-      ...['--config_file', config, '--vty_socket', directory, '--pid_file', `${directory}/${daemon}.pid`],
-      ...['--socket', `${directory}/zserv.api`, '--vty_port', '0', '--log', 'stdout'],
-    ])
-    await untilExists(`${directory}/${daemon}.vty`)
-    if (daemon === 'zebra') await untilExists(`${directory}/zserv.api`)
+    start(namespace, frrCommand(daemon, directory))
+    await until(`${daemon} answers`, () => isFrrReady(daemon, directory))
   }
 }
 
-async function untilExists(path: string): Promise<void> {
+async function until(what: string, isSo: () => boolean): Promise<void> {
   const deadline = Date.now() + READY_MS
-  while (!existsSync(path)) {
-    if (Date.now() > deadline)
-      throw new Error(`${path} is not there after ${READY_MS} ms: did its daemon start?`)
+  while (!isSo()) {
+    if (Date.now() > deadline) throw new Error(`not so after ${READY_MS} ms: ${what}; did the daemon start?`)
     await sleep(20)
   }
 }

@@ -19,7 +19,8 @@ import type {
   SessionState,
 } from '../../bgp/dialects/model.ts'
 import { type AddressPlan, type LinkEnd, type LinkPlan, NODES_MAX, type RouterPlan } from './address-plan.ts'
-import { demand, type Host, runIn } from './host.ts'
+import { type FrrDaemon, frrCommand, frrOwner, isFrrReady } from './frr.ts'
+import { type Host, runIn } from './host.ts'
 import { formatNetwork, type Network } from './ip-arithmetic.ts'
 import { findProcess, startProcess, stopProcess } from './process.ts'
 import type { Rack } from './rack.ts'
@@ -28,7 +29,6 @@ import { writeIfChanged } from './write-if-changed.ts'
 
 export type RouterKind = 'frr' | 'bird'
 
-const FRR_DAEMONS = '/usr/lib/frr'
 const BIRD = '/usr/sbin/bird'
 /** What the spine may learn from one ToR: every node's prefixes and all VIPs, with room. */
 const FABRIC_PREFIXES_MAX = 10_000
@@ -201,10 +201,9 @@ function frrDirectory(host: Host): string {
   return `${host.directory}/frr`
 }
 
-/** FRR's daemons give up root for the user `frr`, so their sockets live in a directory of that user. */
 async function startFrr(host: Host, model: RouterModel): Promise<void> {
   const directory = frrDirectory(host)
-  const owner = await frrOwner()
+  const owner = frrOwner()
   mkdirSync(directory, { recursive: true })
   chownSync(directory, owner.uid, owner.gid)
   chmodSync(directory, 0o755)
@@ -229,28 +228,18 @@ async function startFrr(host: Host, model: RouterModel): Promise<void> {
   }
 }
 
-async function startFrrDaemon(host: Host, daemon: 'zebra' | 'bfdd' | 'bgpd'): Promise<void> {
+async function startFrrDaemon(host: Host, daemon: FrrDaemon): Promise<void> {
   const directory = frrDirectory(host)
-  const socket = `${directory}/${daemon}.vty`
-  rmSync(socket, { force: true })
+  rmSync(`${directory}/${daemon}.vty`, { force: true })
   const identity = await startProcess({
     name: `${daemon} of ${host.name}`,
     namespace: host.namespace,
     cgroup: host.systemCgroup,
-    argv: [
-      `${FRR_DAEMONS}/${daemon}`,
-      ...['--config_file', `${directory}/${daemon}.conf`, '--vty_socket', directory],
-      ...['--pid_file', `${directory}/${daemon}.pid`, '--socket', `${directory}/zserv.api`],
-      ...(daemon === 'bfdd' ? ['--bfdctl', `${directory}/bfdd.sock`] : []),
-      // No TCP console: the Unix socket is enough, and nothing more should listen.
-      ...['--vty_port', '0', '--log', 'stdout'],
-    ],
+    argv: frrCommand(daemon, directory),
     logFile: `${host.directory}/${daemon}.log`,
     pidFile: `${host.directory}/${daemon}.pid`,
   })
-  const isReady = (): boolean =>
-    existsSync(socket) && (daemon !== 'zebra' || existsSync(`${directory}/zserv.api`))
-  await waitUntil(`${daemon} of ${host.name}`, READY_MS, isReady, {
+  await waitUntil(`${daemon} of ${host.name}`, READY_MS, () => isFrrReady(daemon, directory), {
     identity,
     logFile: `${host.directory}/${daemon}.log`,
   })
@@ -277,9 +266,4 @@ async function startBird(host: Host, model: RouterModel): Promise<void> {
   const isReady = async (): Promise<boolean> =>
     existsSync(socket) && (await runIn(host, routerCommand(host, ['birdc', 'show status']))).status === 0
   await waitUntil(`bird of ${host.name}`, READY_MS, isReady, { identity, logFile })
-}
-
-async function frrOwner(): Promise<{ uid: number; gid: number }> {
-  const [, , uid, gid] = (await demand({}, ['getent', 'passwd', 'frr'])).split(':')
-  return { uid: Number(uid), gid: Number(gid) }
 }

@@ -9,6 +9,7 @@ import { PASSWORD_PLACEHOLDER } from '../../../src/cli/bgp-router-side.ts'
 import type { Address } from '../../../src/model/address.ts'
 import type { BgpPeer } from '../../../src/model/routing.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
+import { frrCommand, frrOwner, isFrrReady } from '../../../src/sandbox/frr.ts'
 import { readLinks } from '../../../src/speaker/links.ts'
 import { createSpeaker } from '../../../src/speaker/speaker.ts'
 import { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
@@ -16,7 +17,6 @@ import { link, NODE_ASN, RouterBed, until } from '../bgp/bed.ts'
 import { announcement, cidr, peerOf, routingOf } from '../speaker/bed.ts'
 
 const WEIR = join(import.meta.dirname, '../../../tools/weir.mjs')
-const FRR_DAEMONS = '/usr/lib/frr'
 const PASSWORD = 'a-secret'
 const INDEX = 1
 const ROUTER_ASN = 65001
@@ -89,25 +89,16 @@ class Bed extends RouterBed {
 
   /** The daemons start with nothing; the text comes by vtysh, as to a router that runs. */
   async startFrr(text: string): Promise<void> {
-    const [, , uid, gid] = execFileSync('getent', ['passwd', 'frr'], { encoding: 'utf8' }).split(':')
-    const own = (file: string) => chownSync(file, Number(uid), Number(gid))
+    const { uid, gid } = frrOwner()
+    const own = (file: string) => chownSync(file, uid, gid)
     own(this.#frr)
     writeFileSync(join(this.#frr, 'vtysh.conf'), 'no service integrated-vtysh-config\n')
-    for (const daemon of ['zebra', 'bgpd', 'bfdd']) {
+    for (const daemon of ['zebra', 'bgpd', 'bfdd'] as const) {
       const file = join(this.#frr, `${daemon}.conf`)
       writeFileSync(file, '')
       own(file)
-      this.spawn(
-        this.tor,
-        [
-          ...[`${FRR_DAEMONS}/${daemon}`, '--config_file', file, '--vty_socket', this.#frr],
-          ...['--pid_file', join(this.#frr, `${daemon}.pid`), '--socket', join(this.#frr, 'zserv.api')],
-          ...['--vty_port', '0', '--log', 'stdout'],
-          ...(daemon === 'bfdd' ? ['--bfdctl', join(this.#frr, 'bfdd.sock')] : []),
-        ],
-        `${daemon}.log`,
-      )
-      await until(`${daemon} is up`, () => existsSync(join(this.#frr, `${daemon}.vty`)))
+      this.spawn(this.tor, frrCommand(daemon, this.#frr), `${daemon}.log`)
+      await until(`${daemon} is up`, () => isFrrReady(daemon, this.#frr))
     }
     const file = join(this.#frr, 'router.conf')
     writeFileSync(file, text)

@@ -12,6 +12,7 @@ import type { NodeRouting } from '../../../src/model/routing.ts'
 import type { Node } from '../../../src/model/service.ts'
 import { allowedPrefixes } from '../../../src/routing/allowed.ts'
 import { mergeRouting } from '../../../src/routing/sources/merge.ts'
+import { frrCommand, frrOwner, isFrrReady } from '../../../src/sandbox/frr.ts'
 import { renderBootConfig } from '../../../src/speaker/boot-config.ts'
 import { kernelRoutes, WEIR_ROUTE_PROTOCOL } from '../../../src/speaker/kernel-routes.ts'
 import { readLinks } from '../../../src/speaker/links.ts'
@@ -19,7 +20,6 @@ import { createSpeaker, type Speaker } from '../../../src/speaker/speaker.ts'
 import { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
 import { announcement, Bed, until } from './bed.ts'
 
-const FRR_DAEMONS = '/usr/lib/frr'
 const quiet = { info: () => {}, warn: () => {} }
 
 export interface End {
@@ -171,10 +171,9 @@ ${config}`
       writeFileSync(join(directory, file), `${text}\n`)
       chownSync(join(directory, file), owner.uid, owner.gid)
     }
-    for (const daemon of ['zebra', 'bgpd']) {
+    for (const daemon of ['zebra', 'bgpd'] as const) {
       this.spawn(this.namespace(name), frrCommand(daemon, directory), `${name}.${daemon}.log`)
-      await until(`${daemon} of ${name}`, () => existsSync(join(directory, `${daemon}.vty`)))
-      if (daemon === 'zebra') await until('zebra answers', () => existsSync(join(directory, 'zserv.api')))
+      await until(`${daemon} of ${name}`, () => isFrrReady(daemon, directory))
     }
   }
 
@@ -265,19 +264,5 @@ const SETTINGS = [
   'net.ipv6.conf.default.accept_dad=0',
   'net.ipv6.conf.default.accept_ra=0',
 ]
-
-function frrCommand(daemon: string, directory: string): string[] {
-  return [
-    `${FRR_DAEMONS}/${daemon}`,
-    ...['--config_file', `${directory}/${daemon}.conf`, '--vty_socket', directory],
-    ...['--pid_file', `${directory}/${daemon}.pid`, '--socket', `${directory}/zserv.api`],
-    ...['--vty_port', '0', '--log', 'stdout'],
-  ]
-}
-
-function frrOwner(): { uid: number; gid: number } {
-  const [, , uid, gid] = execFileSync('getent', ['passwd', 'frr'], { encoding: 'utf8' }).split(':')
-  return { uid: Number(uid), gid: Number(gid) }
-}
 
 export { until }

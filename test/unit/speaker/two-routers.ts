@@ -2,11 +2,12 @@
 // routers say they were told, and what stands in their kernels.
 
 import { execFileSync } from 'node:child_process'
-import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { Address } from '../../../src/model/address.ts'
 import type { BgpPeer, NodeRouting } from '../../../src/model/routing.ts'
+import { frrCommand, frrOwner, isFrrReady } from '../../../src/sandbox/frr.ts'
 import { createSpeaker, type Speaker, type SpeakerOptions } from '../../../src/speaker/speaker.ts'
 import { link, NODE_ASN, RouterBed, routerAsn, until } from '../bgp/bed.ts'
 import { allowed, peerOf, routingOf } from './bed.ts'
@@ -14,7 +15,6 @@ import { allowed, peerOf, routingOf } from './bed.ts'
 const quiet = { info: () => {}, warn: () => {} }
 export const BIRD = 1
 export const FRR = 2
-const FRR_DAEMONS = '/usr/lib/frr'
 
 /** Router `index` as a peer of the node; one IPv4 session. */
 export const peer = (index: number, change: Partial<BgpPeer> = {}): BgpPeer =>
@@ -49,11 +49,9 @@ export class TwoRouters extends RouterBed {
     write('vtysh.conf', 'no service integrated-vtysh-config\n')
     write('zebra.conf', 'frr defaults traditional\nno zebra nexthop kernel enable\n')
     write('bgpd.conf', frrConfig(lines, families))
-    for (const daemon of ['zebra', 'bgpd']) {
+    for (const daemon of ['zebra', 'bgpd'] as const) {
       this.spawn(tor, frrCommand(daemon, this.#frrDirectory), `${daemon}.log`)
-      await until(`${daemon} is up`, () => existsSync(join(this.#frrDirectory, `${daemon}.vty`)))
-      if (daemon === 'zebra')
-        await until('zebra answers', () => existsSync(join(this.#frrDirectory, 'zserv.api')))
+      await until(`${daemon} is up`, () => isFrrReady(daemon, this.#frrDirectory))
     }
     return tor
   }
@@ -118,20 +116,6 @@ function frrConfig(lines: readonly string[], families: readonly string[]): strin
     'exit',
     '',
   ].join('\n')
-}
-
-function frrCommand(daemon: string, directory: string): string[] {
-  return [
-    `${FRR_DAEMONS}/${daemon}`,
-    ...['--config_file', `${directory}/${daemon}.conf`, '--vty_socket', directory],
-    ...['--pid_file', `${directory}/${daemon}.pid`, '--socket', `${directory}/zserv.api`],
-    ...['--vty_port', '0', '--log', 'stdout'],
-  ]
-}
-
-function frrOwner(): { uid: number; gid: number } {
-  const [, , uid, gid] = execFileSync('getent', ['passwd', 'frr'], { encoding: 'utf8' }).split(':')
-  return { uid: Number(uid), gid: Number(gid) }
 }
 
 /** Both routers, one IPv4 session each. */
