@@ -3,7 +3,7 @@
 
 import type { Family } from '../model/address.ts'
 import type { AnnouncementRow, AnnouncementSource, RefusedAnnouncement } from '../model/announcement.ts'
-import type { NodeRouting, PeerExport, RouteAttributes } from '../model/routing.ts'
+import { NO_ATTRIBUTES, type NodeRouting, type PeerExport, type RouteAttributes } from '../model/routing.ts'
 import type { SpeakerStatus } from '../speaker/speaker.ts'
 import type { ReceivedRoute, SpeakerTables } from '../speaker/tables.ts'
 
@@ -68,18 +68,21 @@ function baseOf(
   { peers }: NodeRouting,
 ) {
   const toAll = (): PeerExport[] => [
-    { peers: peers.map(({ name }) => name), attributes: { communities, largeCommunities: [], prepend: 0 } },
+    { peers: peers.map(({ name }) => name), attributes: { ...NO_ATTRIBUTES, communities } },
   ]
   return { prefix, family, source, why, exports: exports ?? toAll() }
 }
 
-export interface AdvertisedRow {
+interface TableRow {
   readonly peer: string
   readonly prefix: string
   readonly family: Family
   readonly nextHop: string
   readonly attributes: RouteAttributes
   readonly asPath: readonly number[]
+}
+
+export interface AdvertisedRow extends TableRow {
   /** `extra`: gobgpd's table has it, and nothing here asks for it. `absent`: asked for, and not in the table. */
   readonly status: 'advertised' | 'extra' | 'absent'
   readonly why: string
@@ -111,7 +114,7 @@ export function describeAdvertised(
     wanted.set(prefix, {
       why,
       family,
-      attributes: given?.attributes ?? { communities, largeCommunities: [], prepend: 0 },
+      attributes: given?.attributes ?? { ...NO_ATTRIBUTES, communities },
     })
   }
   const present = table.map((route): AdvertisedRow => {
@@ -130,13 +133,7 @@ export function describeAdvertised(
   return [...present, ...absent]
 }
 
-export interface ReceivedRow {
-  readonly peer: string
-  readonly prefix: string
-  readonly family: Family
-  readonly nextHop: string
-  readonly attributes: RouteAttributes
-  readonly asPath: readonly number[]
+export interface ReceivedRow extends TableRow {
   readonly isStale: boolean
   readonly sinceMs: number
   readonly verdict: ReceivedRoute['verdict']

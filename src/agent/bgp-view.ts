@@ -41,18 +41,11 @@ export function bgpMetrics(node: string, parts: Parts) {
 async function gatherBgpFacts(node: string, parts: Parts): Promise<BgpFacts | undefined> {
   const routing = parts.live.sources.current
   if (!routing) return undefined
-  const [status, daemon] = await Promise.all([parts.routing.status(), parts.routing.tables.daemon()])
+  const { status, view } = await lookAtPeers(node, routing, parts)
   const refused: Record<string, number> = {}
   for (const { code } of status.refused) refused[code] = (refused[code] ?? 0) + 1
   return {
-    peers: describePeers({
-      node,
-      routing,
-      status,
-      daemon,
-      bfd: parts.bfd.describe(),
-      drain: parts.drain.view(),
-    }),
+    peers: view,
     routes: routeRows({ status, routing }),
     refused,
     waiting: status.waiting.length,
@@ -60,16 +53,13 @@ async function gatherBgpFacts(node: string, parts: Parts): Promise<BgpFacts | un
 }
 
 async function peers(node: string, parts: Parts): Promise<PeersView> {
-  const routing = routingOf(parts)
+  return (await lookAtPeers(node, routingOf(parts), parts)).view
+}
+
+async function lookAtPeers(node: string, routing: NodeRouting, parts: Parts) {
   const [status, daemon] = await Promise.all([parts.routing.status(), parts.routing.tables.daemon()])
-  return describePeers({
-    node,
-    routing,
-    status,
-    daemon,
-    bfd: parts.bfd.describe(),
-    drain: parts.drain.view(),
-  })
+  const bfd = parts.bfd.describe()
+  return { status, view: describePeers({ node, routing, status, daemon, bfd, drain: parts.drain.view() }) }
 }
 
 async function routes(parts: Parts): Promise<RoutesView> {
