@@ -4,21 +4,26 @@
 // frontends (one atomic value), then what is no longer wanted. An address and port that two Services claim belongs to the
 // older one; the other's claim waits and says so.
 
-import type { Address, Prefix } from '../model/address.ts'
+import type { Address } from '../model/address.ts'
 import type { ObjectKey } from '../model/service.ts'
-import type { DesiredBackend, DesiredFrontend, DesiredPort } from '../services/desired.ts'
-import { backendName } from '../services/desired.ts'
+import {
+  backendName,
+  type DesiredBackend,
+  type DesiredFrontend,
+  type DesiredPort,
+} from '../services/desired.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { type BackendPlacing, BackendRows } from './backend-rows.ts'
 import type { Extent } from './extents.ts'
-import { FrontendClaims, type PlacedPort } from './frontend-claims.ts'
+import { FrontendClaims } from './frontend-claims.ts'
 import { FrontendFilter, filterAdmits } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
+import { type InstalledPort, NOTHING_OWED, owedBy, PortExpiries } from './installed-ports.ts'
 import type { BackendKey, BackendValue, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
 import { NamedIds } from './named-ids.ts'
 import { ServiceCidrs } from './service-cidrs.ts'
 import { expire, fillSlots, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
-import { SourceRanges } from './source-ranges.ts'
+import { rangesOf, SourceRanges } from './source-ranges.ts'
 
 /** How long freed numbers and the tables before a change stay as they were. */
 const GRACE_MS = 60_000
@@ -32,20 +37,6 @@ export interface ServiceStatus {
   readonly problems: readonly string[]
   /** False: a table was full; apply again when others have given room back. */
   readonly foundRoom: boolean
-}
-
-const NOTHING_OWED: Owed = { frontends: [], backends: [] }
-
-interface InstalledPort extends PlacedPort {
-  /** Whether the plan is written in full; an attempt that failed is repeated. */
-  isWritten: boolean
-  /** What the plans before had and this one has not let go of yet. */
-  owed: Owed
-}
-
-interface Owed {
-  readonly frontends: readonly DesiredFrontend[]
-  readonly backends: readonly DesiredBackend[]
 }
 
 export interface NamedByFlows {
@@ -82,8 +73,7 @@ export class ServiceMaps {
   readonly #ports = new Map<string, InstalledPort>()
   /** What each Service was last given; while an attempt is not through, what it had before too. */
   readonly #desiredOf = new Map<ObjectKey, readonly DesiredPort[]>()
-  /** Ports whose table before a change still stands, and until when; in about that order. */
-  readonly #expiring = new Map<string, number>()
+  readonly #expiries = new PortExpiries()
   /** Services to be applied again because of one whose own attempt broke off: the next one tells. */
   #heirs = new Set<ObjectKey>()
   #foundRoom = true
@@ -156,9 +146,7 @@ export class ServiceMaps {
     return { held: this.#frontends.heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
   }
 
-  /**
-   * How often ports have let go of backends: when it has grown, sockets may be connected to a backend that serves no more.
-   */
+  /** How often ports have let go of backends: when it has grown, sockets may be connected to a backend that serves no more. */
   get departures(): number {
     return this.#departures
   }
@@ -230,18 +218,15 @@ export class ServiceMaps {
     this.#portIds.wake(nowMs)
     if (refusals.length > 0) throw refusals[0]
     const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
-    due.push(this.#expiring.values().next().value)
+    due.push(this.#expiries.nextMs())
     const known = due.filter((ms) => ms !== undefined)
     return known.length > 0 ? Math.min(...known) : undefined
   }
 
   #expire(nowMs: number): void {
-    let expired = 0
-    for (const [id, untilMs] of this.#expiring) {
-      if (untilMs > nowMs || expired === EXPIRED_AT_ONCE) break
-      expired += 1
+    for (const id of this.#expiries.due(nowMs, EXPIRED_AT_ONCE)) {
       const port = this.#ports.get(id)
-      if (!port) this.#expiring.delete(id)
+      if (!port) this.#expiries.delete(id)
       else this.#expirePort(id, port, nowMs)
     }
   }
@@ -296,7 +281,7 @@ export class ServiceMaps {
       local: local ?? before.local,
     }
     this.#ports.set(port.id, next)
-    this.#noteExpiry(port.id, next)
+    this.#expiries.note(port.id, next)
     const isClaimed = this.#claimAll(next, problems, heirs)
     for (const frontend of owed.frontends) {
       if (!port.frontends.some(({ name }) => name === frontend.name)) this.#unclaim(frontend, port.id, heirs)
@@ -317,19 +302,17 @@ export class ServiceMaps {
   #acquireBackends(port: DesiredPort, problems: string[]): number[] | undefined {
     const ids: (number | undefined)[] = []
     const nowMs = this.#nowMs()
+    let isWhole = false
     try {
       for (const backend of port.backends) ids.push(this.#backends.acquire(backend, nowMs))
-    } catch (error) {
-      // The port will be applied again, and counts them again.
-      for (let index = 0; index < ids.length; index += 1)
-        if (ids[index] !== undefined) this.#backends.release(port.backends[index] as DesiredBackend, nowMs)
-      throw error
+      isWhole = !ids.includes(undefined)
+    } finally {
+      // Half a table would send a share of the clients nowhere; the old one goes on. What the kernel refused is applied again.
+      for (const [index, id] of isWhole ? [] : ids.entries())
+        if (id !== undefined) this.#backends.release(port.backends[index] as DesiredBackend, nowMs)
     }
-    if (!ids.includes(undefined)) return ids as number[]
-    // Half a table would send a share of the clients nowhere; the old one goes on.
+    if (isWhole) return ids as number[]
     this.#noteNoRoom(port.id, 'the table of backends', 'backends', problems)
-    for (const [index, backend] of port.backends.entries())
-      if (ids[index] !== undefined) this.#backends.release(backend, nowMs)
     return undefined
   }
 
@@ -390,22 +373,9 @@ export class ServiceMaps {
     // First of all: a range rests from when no frontend names it, and where the kernel refuses it stays due.
     this.#frontends.rewrite(next)
     this.#ports.set(id, next)
-    this.#noteExpiry(id, next)
+    this.#expiries.note(id, next)
     if (cluster !== port.cluster) this.#ranges.freeBefore(port.cluster, nowMs)
     if (local !== port.local) this.#ranges.freeBefore(port.local, nowMs)
-  }
-
-  #noteExpiry(id: string, port: InstalledPort): void {
-    if (port.cluster.before.size === 0 && port.local.before.size === 0) {
-      this.#expiring.delete(id)
-      return
-    }
-    const untilMs = [port.cluster, port.local]
-      .filter(({ before }) => before.size > 0)
-      .reduce((least, { beforeUntilMs }) => Math.min(least, beforeUntilMs), Number.POSITIVE_INFINITY)
-    if (this.#expiring.get(id) === untilMs) return
-    this.#expiring.delete(id)
-    this.#expiring.set(id, untilMs)
   }
 
   /** An attempt that breaks off may leave a part of each: what the Service goes without in the end is found here. */
@@ -429,18 +399,4 @@ export class ServiceMaps {
     this.#desiredOf.delete(service)
     this.#serviceIds.release(service, nowMs)
   }
-}
-
-function owedBy({ owed, desired }: InstalledPort): Owed {
-  return {
-    frontends: [...owed.frontends, ...desired.frontends],
-    backends: [...owed.backends, ...desired.backends],
-  }
-}
-
-const NO_PREFIXES: ReadonlySet<Prefix> = new Set()
-
-function rangesOf(desired: readonly DesiredPort[]): ReadonlySet<Prefix> {
-  if (desired.every(({ sourceRanges }) => sourceRanges.length === 0)) return NO_PREFIXES
-  return new Set(desired.flatMap((port) => port.sourceRanges))
 }

@@ -2,6 +2,7 @@
 // ask for it, and taken away after they have stopped: a client that may stay never meets a gap.
 
 import type { Prefix } from '../model/address.ts'
+import type { DesiredPort } from '../services/desired.ts'
 import type { KernelHash } from './kernel-tables.ts'
 import { setIfRoom } from './room.ts'
 
@@ -65,4 +66,12 @@ export class SourceRanges {
     this.#rangesOf.set(serviceId, held)
     return held
   }
+}
+
+const NO_PREFIXES: ReadonlySet<Prefix> = new Set()
+
+/** Of all of a Service's ports. */
+export function rangesOf(desired: readonly DesiredPort[]): ReadonlySet<Prefix> {
+  if (desired.every(({ sourceRanges }) => sourceRanges.length === 0)) return NO_PREFIXES
+  return new Set(desired.flatMap((port) => port.sourceRanges))
 }
