@@ -14,6 +14,7 @@ import { Bed, type Manifest } from './conformance/bed.ts'
 import { type PodPlace, pod, READY, service, slicesOf } from './conformance/manifests.ts'
 import type { FlowReport } from './traffic/client.ts'
 import { serverCommand, Traffic } from './traffic/traffic.ts'
+import { idOf, reportsOf, watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(280_000)
 /** Of each protocol. */
@@ -78,35 +79,17 @@ await bed.until('every node to announce the VIPs, and every pod to listen', asyn
   return hops.every((count) => count === 3) && opened.every((outcome) => outcome === 'open')
 })
 
-async function reports(): Promise<FlowReport[]> {
-  return (await Promise.all(running.map((one) => one.report()))).flat()
-}
+const reports = () => reportsOf(running)
 
 /** Waits until every flow is answered after now, and tells what is wrong with those that must hold. */
 async function expectWhole(t: Test, what: string, mustHold: (flow: FlowReport) => boolean): Promise<void> {
-  const before = new Map((await reports()).map((flow) => [idOf(flow), flow.answered]))
-  let flows: FlowReport[] = []
-  const isAnsweredSince = (flow: FlowReport) => flow.answered > (before.get(idOf(flow)) ?? 0)
-  await bed
-    .until(
-      'answers',
-      async () => {
-        flows = await reports()
-        return flows.filter(mustHold).every(isAnsweredSince)
-      },
-      ANSWERS_MS,
-    )
-    .catch(() => {})
-  const wrong = flows
-    .filter(mustHold)
-    .filter((flow) => !isAnsweredSince(flow) || flow.failures.length > 0 || flow.waitsMs > STALLED_MS)
-  t.equal(wrong.length, 0, `${what}: ${flows.filter(mustHold).length} flows hold`, {
+  const { flows, isAnsweredSince } = await watchFlows(bed, running, { mustHold, withinMs: ANSWERS_MS })
+  const wrong = flows.filter(
+    (flow) => !isAnsweredSince(flow) || flow.failures.length > 0 || flow.waitsMs > STALLED_MS,
+  )
+  t.equal(wrong.length, 0, `${what}: ${flows.length} flows hold`, {
     flows: wrong.slice(0, 10).map((flow) => JSON.stringify(flow)),
   })
-}
-
-function idOf({ protocol, address, localPort }: FlowReport): string {
-  return `${protocol} ${address} ${localPort}`
 }
 
 /** UDP flows leave an endpoint that no slice names any more; TCP flows stay while the pod lives. */

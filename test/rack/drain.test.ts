@@ -12,8 +12,8 @@ import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
-import type { FlowReport } from './traffic/client.ts'
 import { serverCommand, Traffic } from './traffic/traffic.ts'
+import { reportsOf, watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(280_000)
 const DRAINED = 'node2'
@@ -177,27 +177,14 @@ class Requests {
   }
 }
 
-async function reports(): Promise<FlowReport[]> {
-  return (await Promise.all(running.map((one) => one.report()))).flat()
-}
-
 /** Waits until each flow is answered after now; none may have failed. */
 async function expectFlows(t: Test, what: string): Promise<void> {
-  const idOf = ({ protocol, address, localPort }: FlowReport) => `${protocol} ${address} ${localPort}`
-  const before = new Map((await reports()).map((flow) => [idOf(flow), flow.answered]))
-  const isOn = (flow: FlowReport) =>
-    flow.answered > (before.get(idOf(flow)) ?? 0) && flow.failures.length === 0
-  let broken: FlowReport[] = []
-  await bed
-    .until('answers', async () => {
-      broken = (await reports()).filter((flow) => !isOn(flow))
-      return broken.length === 0
-    })
-    .catch(() => {})
+  const { flows, isAnsweredSince } = await watchFlows(bed, running)
+  const broken = flows.filter((flow) => !isAnsweredSince(flow) || flow.failures.length > 0)
   t.same(
     broken.slice(0, 5).map((flow) => JSON.stringify(flow)),
     [],
-    `${what}: all of ${before.size} flows go on`,
+    `${what}: all of ${flows.length} flows go on`,
   )
 }
 
@@ -223,7 +210,7 @@ t.test('a drain moves traffic away, then the VIPs: no request is lost, no flow b
   for (const client of ['client1', 'client2'])
     running.push(new Traffic(bed.rack.host(client), vips.slice(0, 2), 80, FLOWS / 2))
   await bed.until('every flow to be answered', async () => {
-    const flows = await reports()
+    const flows = await reportsOf(running)
     return flows.length === 2 * FLOWS && flows.every(({ answered }) => answered > 0)
   })
   const requests = new Requests(vips.slice(2))

@@ -14,8 +14,8 @@ import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { routerSessions } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
-import type { FlowReport } from './traffic/client.ts'
 import { serverCommand, Traffic } from './traffic/traffic.ts'
+import { reportsOf, watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(400_000)
 const NODES = ['node1', 'node2'] as const
@@ -72,27 +72,11 @@ async function untilRoutes(t: Test, what: string, node: string, wanted: readonly
 
 const BOTH = ['to-tor1', 'to-tor2'] as const
 
-async function reports(): Promise<FlowReport[]> {
-  return (await Promise.all(running.map((one) => one.report()))).flat()
-}
-
-const idOf = ({ protocol, address, localPort }: FlowReport) => `${protocol} ${address} ${localPort}`
+const reports = () => reportsOf(running)
 
 /** Waits until every flow is answered after now. */
 async function expectWhole(t: Test, what: string, withinMs = ANSWERS_MS): Promise<void> {
-  const before = new Map((await reports()).map((flow) => [idOf(flow), flow.answered]))
-  let flows: FlowReport[] = []
-  const isAnsweredSince = (flow: FlowReport) => flow.answered > (before.get(idOf(flow)) ?? 0)
-  await bed
-    .until(
-      'answers',
-      async () => {
-        flows = await reports()
-        return flows.every(isAnsweredSince)
-      },
-      withinMs,
-    )
-    .catch(() => {})
+  const { flows, isAnsweredSince } = await watchFlows(bed, running, { withinMs })
   const wrong = flows.filter((flow) => !isAnsweredSince(flow) || flow.failures.length > 0)
   t.equal(wrong.length, 0, `${what}: ${flows.length} flows go on`, {
     flows: wrong.slice(0, 10).map((flow) => JSON.stringify(flow)),
