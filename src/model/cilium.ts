@@ -1,7 +1,7 @@
 // Cilium's kinds for BGP (cilium.io/v2), as far as they are followed. Numbers and addresses are still as their authors wrote them: the
 // translation (routing/sources/cilium.ts) says what is wrong with them, beside the object's name.
 
-import type { LabelSelector } from './routing.ts'
+import type { LabelSelector } from './label-selector.ts'
 
 export interface CiliumObject {
   readonly name: string

@@ -1,6 +1,13 @@
 // Kubernetes' label selectors: read from an object's JSON, and whether labels satisfy one.
 
-import type { LabelSelector } from './routing.ts'
+/** Kubernetes' LabelSelector, reduced to requirements; all must hold. Empty: everything. */
+export interface LabelSelector {
+  readonly requirements: readonly {
+    readonly key: string
+    readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'
+    readonly values: readonly string[]
+  }[]
+}
 
 /** As the API and the configuration file write it. */
 export interface SelectorSource {

@@ -4,6 +4,7 @@
 // Everything is plain data that compares by content, so that two versions of it can be set against each other row by row.
 
 import type { Address, Family, Prefix } from './address.ts'
+import type { LabelSelector } from './label-selector.ts'
 
 /** What a route carries beside its prefix. Text is canonical, lists are sorted and without doubles. */
 export interface RouteAttributes {
@@ -94,15 +95,6 @@ export interface BgpPeer {
 }
 
 export type AnnounceKind = 'loopback' | 'pod-cidr' | 'cluster-ip' | 'external-ip' | 'load-balancer-ip'
-
-/** Kubernetes' LabelSelector, reduced to requirements; all must hold (label-selector.ts). Empty: everything. */
-export interface LabelSelector {
-  readonly requirements: readonly {
-    readonly key: string
-    readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'
-    readonly values: readonly string[]
-  }[]
-}
 
 /**
  * What is announced to whom with which attributes. A prefix goes to a peer when any rule says so; the attributes of all rules that say

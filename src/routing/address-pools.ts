@@ -10,8 +10,7 @@ import {
   prefixContains,
 } from '../model/address.ts'
 import { type AddressRange, innerRange, prefixRange, rangeParts } from '../model/address-range.ts'
-import { selectorMatches, serviceLabels } from '../model/label-selector.ts'
-import type { LabelSelector } from '../model/routing.ts'
+import { type LabelSelector, selectorMatches, serviceLabels } from '../model/label-selector.ts'
 import type { ObjectKey } from '../model/service.ts'
 
 export interface AddressPool {

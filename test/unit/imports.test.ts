@@ -6,7 +6,7 @@ import t from 'tap'
 
 const root = resolve(import.meta.dirname, '../..')
 
-const PLANNERS = ['services', 'routing']
+const PLANNERS = ['services', 'routing', 'policy']
 const BELOW_PLANNERS = ['model', 'tables']
 
 /** Folder → folders it may import from, besides itself. */
@@ -22,6 +22,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   kube: BELOW_PLANNERS,
   services: BELOW_PLANNERS,
   routing: BELOW_PLANNERS,
+  policy: BELOW_PLANNERS,
   reconcile: BELOW_PLANNERS,
   datapath: [
     ...BELOW_PLANNERS,
@@ -47,7 +48,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // The sandbox stands beside the agent, as the cluster around it: it starts agents and never reaches into them.
   sandbox: ['model', 'kube', 'speaker', 'bgp/dialects', 'sys/libc', 'sys/node-netlink', 'sys/libbpf-ts'],
   // Each command's file loads the part it runs.
-  cli: ['model', 'routing', 'agent', 'sandbox', 'speaker', 'bgp/dialects'],
+  cli: ['model', 'policy', 'routing', 'agent', 'sandbox', 'speaker', 'bgp/dialects'],
 }
 
 function listSources(directory: string): string[] {
