@@ -27,6 +27,7 @@ const GOALS = {
   conformance: (args) => handOver('tools/conformance.mjs', args),
   'test-kernels': (args) => handOver('tools/kernel-matrix.mjs', args),
   bench: (args) => handOver('bench/run.ts', args),
+  'fuzz-policy': (args) => handOver('test/policy/fuzz.ts', args),
 }
 
 function refuse(sentence) {

@@ -8,6 +8,7 @@
 //      selects the subject isolates it.
 //   3. the baseline tier, judged as the admin tier.
 //   4. allowed.
+// Ahead of it all: whoever speaks to itself may, and so may the node to its own pods.
 
 import type { Family, Prefix } from './address.ts'
 import type { LabelSelector } from './label-selector.ts'
@@ -82,15 +83,17 @@ export const NAMESPACE_NAME_LABEL = 'kubernetes.io/metadata.name'
 
 export type PortProtocol = 'tcp' | 'udp' | 'sctp'
 
+/** `first` to `last`, both in it. */
+export interface PortRange {
+  readonly protocol: PortProtocol
+  readonly first: number
+  readonly last: number
+}
+
 /** One item of a rule's ports. Ports are the destination's, after translation: a pod's own. */
 export type PortMatch =
-  /** `first` to `last`, both in it; 0 to 65535: the protocol as a whole. */
-  | {
-      readonly kind: 'ports'
-      readonly protocol: PortProtocol
-      readonly first: number
-      readonly last: number
-    }
+  /** 0 to 65535: the protocol as a whole. */
+  | ({ readonly kind: 'ports' } & PortRange)
   /** A port name of the destination pod's containers; of any protocol where none is given. Whoever lacks it is not matched. */
   | { readonly kind: 'named'; readonly protocol: PortProtocol | undefined; readonly name: string }
   /** ICMP (ipv4) or ICMPv6 (ipv6) messages of one type. */
@@ -191,6 +194,11 @@ export interface PolicyWorld {
   }[]
   /** Addresses behind the Service `default/kubernetes`. */
   readonly apiServers: readonly string[]
+  /**
+   * Ports at which a node stays in touch (SSH, the API server, BGP, BFD): its policies close them only by a deny that names ports, never by
+   * isolation, nor by a deny of everything or of a whole protocol. Absent: none.
+   */
+  readonly failSafePorts?: Readonly<Record<PolicyDirection, readonly PortRange[]>>
 }
 
 /** The first packet of a connection, as it is after translation. */
@@ -204,4 +212,6 @@ export interface PolicyPacket {
   readonly node: string
   /** It comes from a node's address but was masqueraded there: whoever sent it, it is the world's. */
   readonly isMasqueraded: boolean
+  /** A Service led it back to the pod that sent it: then ClusterNetworkPolicy judges it, and nothing else. */
+  readonly isHairpin: boolean
 }

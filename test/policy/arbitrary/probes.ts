@@ -1,0 +1,248 @@
+// Packets aimed at the edges of a world's rules: someone a policy selects, someone (or nearly someone) a rule means, a port at, beside or
+// between the ends of what it lists. Part of them go astray on purpose.
+
+import {
+  type Address,
+  addressBits,
+  addressFromNumber,
+  FAMILIES,
+  type Family,
+  familyOf,
+  type Prefix,
+  prefixParts,
+} from '../../../src/model/address.ts'
+import type {
+  Policy,
+  PolicyDirection,
+  PolicyPacket,
+  PolicyPeer,
+  PolicyPod,
+  PolicyRule,
+  PolicyWorld,
+  PortMatch,
+} from '../../../src/model/policy.ts'
+import { peerMatches, subjectMatches } from '../../../src/policy/matching.ts'
+import { partyAt } from '../../../src/policy/parties.ts'
+import type { Random } from '../random.ts'
+import { ICMP_TYPES, OUTSIDERS, PORT_PROTOCOLS, PORTS } from './alphabet.ts'
+import { OWN_NODE } from './worlds.ts'
+
+/** A packet and the direction to judge, with what it was aimed at. */
+export interface Probe {
+  readonly packet: PolicyPacket
+  readonly direction: PolicyDirection
+  readonly aims: readonly string[]
+}
+
+/** What is drawn for one packet. */
+interface Aim {
+  readonly world: PolicyWorld
+  readonly random: Random
+  readonly direction: PolicyDirection
+  readonly policy: Policy | undefined
+  readonly rule: PolicyRule | undefined
+}
+
+const DIRECTIONS: readonly PolicyDirection[] = ['ingress', 'egress']
+
+type Ports = Pick<PolicyPacket, 'protocol' | 'port'>
+
+function isAlive(pod: PolicyPod): boolean {
+  return !pod.isFinished && !pod.isHostNetwork
+}
+
+/** Everyone's addresses: also those of finished pods, and of nobody. */
+function knownAddresses(world: PolicyWorld): readonly string[] {
+  return [
+    ...world.pods.flatMap((pod) => pod.addresses),
+    ...world.nodes.flatMap((node) => node.addresses),
+    ...world.services.flatMap((service) => service.endpoints),
+    ...world.apiServers,
+    ...OUTSIDERS,
+  ]
+}
+
+/** First and last address, and the ones beside them. */
+function edgesOf(prefix: Prefix): readonly { address: string; aim: string }[] {
+  const { family, first, last } = prefixParts(prefix)
+  const end = (1n << BigInt(addressBits(family))) - 1n
+  const edges: [bigint, string][] = [
+    [first, 'first of a prefix'],
+    [last, 'last of a prefix'],
+    [first - 1n, 'before a prefix'],
+    [last + 1n, 'after a prefix'],
+  ]
+  return edges
+    .filter(([number]) => number >= 0n && number <= end)
+    .map(([number, aim]) => ({ address: addressFromNumber(family, number), aim }))
+}
+
+function edgesOfNetworks(prefixes: readonly Prefix[], except: readonly Prefix[]) {
+  const outer = prefixes.flatMap(edgesOf)
+  const inner = except.flatMap(edgesOf).map(({ address, aim }) => ({ address, aim: `${aim} excepted` }))
+  return [...outer, ...inner]
+}
+
+/** Addresses at which one peer begins, ends, or is met. */
+function aimAtPeer(peer: PolicyPeer, world: PolicyWorld): readonly { address: string; aim: string }[] {
+  if (peer.kind === 'networks') return edgesOfNetworks([peer.prefix], peer.except)
+  if (peer.kind === 'network-groups') {
+    const prefixes = world.networkGroups.flatMap((group) => group.prefixes)
+    return edgesOfNetworks(prefixes, peer.except)
+  }
+  return knownAddresses(world)
+    .filter((address) => peerMatches(peer, partyAt(world, address, OWN_NODE), world))
+    .map((address) => ({ address, aim: `peer ${peer.kind}` }))
+}
+
+/** Addresses of the pods of the own node, and of the node, that the policy selects; of all where it is none. */
+function subjectAddresses({ world, policy }: Aim): readonly string[] {
+  const local = world.pods
+    .filter((pod) => pod.node === OWN_NODE && isAlive(pod))
+    .flatMap((pod) => pod.addresses)
+  const own = world.nodes[0]?.addresses ?? []
+  if (policy === undefined) return [...local, ...local, ...own]
+  return [...local, ...own].filter((address) =>
+    subjectMatches(policy.subject, partyAt(world, address, OWN_NODE)),
+  )
+}
+
+function drawSubject(aim: Aim): string {
+  const selected = subjectAddresses(aim)
+  const all = subjectAddresses({ ...aim, policy: undefined })
+  const isStray = aim.random.chance(15)
+  return aim.random.pick(isStray || selected.length === 0 ? all : selected) ?? OUTSIDERS[0]
+}
+
+function drawPeer({ world, random, rule }: Aim, family: Family): { address: string; aim: string } {
+  const ofFamily = (candidate: { address: string }) => familyOf(candidate.address as Address) === family
+  const peer = rule === undefined || rule.peers === 'any' ? undefined : random.pick(rule.peers)
+  const aimed = peer === undefined || random.chance(25) ? [] : aimAtPeer(peer, world).filter(ofFamily)
+  const known = knownAddresses(world)
+    .map((address) => ({ address, aim: 'anyone' }))
+    .filter(ofFamily)
+  return random.pick(aimed) ?? random.pick(known) ?? { address: '', aim: '' }
+}
+
+/** Numbers at and beside both ends, and one between. */
+function aimAtRange(first: number, last: number, max: number, random: Random): { port: number; aim: string } {
+  const edges: [number, string][] = [
+    [first - 1, 'before a range of ports'],
+    [first, 'first of a range of ports'],
+    [Math.floor((first + last) / 2), 'inside a range of ports'],
+    [last, 'last of a range of ports'],
+    [last + 1, 'after a range of ports'],
+  ]
+  const [port, aim] = random.pick(edges.filter(([number]) => number >= 0 && number <= max)) ?? [first, '']
+  return { port, aim }
+}
+
+/** What pods call so: the destination's number, or another pod's, which must not count. */
+function aimAtName(
+  match: Extract<PortMatch, { kind: 'named' }>,
+  destination: string,
+  { world, random }: Aim,
+) {
+  const theirs = world.pods.filter((pod) => isAlive(pod) && pod.addresses.includes(destination))
+  const isOther = random.chance(25)
+  const named = (isOther ? world.pods : theirs)
+    .flatMap((pod) => pod.namedPorts)
+    .filter((port) => port.name === match.name && (port.protocol === match.protocol || random.chance(50)))
+  const drawn = random.pick(named)
+  return (
+    drawn && {
+      protocol: drawn.protocol,
+      port: drawn.port,
+      aim: isOther ? "another pod's named port" : "the destination's named port",
+    }
+  )
+}
+
+function anyPort(random: Random, family: Family): Ports & { aim: string } {
+  const protocol =
+    random.pick(['tcp', 'tcp', 'tcp', 'udp', 'udp', 'sctp', 'icmp', 'icmp', 'other'] as const) ?? 'tcp'
+  const numbers = protocol === 'icmp' ? ICMP_TYPES[family] : protocol === 'other' ? [0] : PORTS
+  return { protocol, port: random.pick<number>(numbers) ?? 0, aim: 'any port' }
+}
+
+function drawPort(aim: Aim, family: Family, destination: string): Ports & { aim: string } {
+  const { world, random, rule, direction } = aim
+  const failSafe = aim.policy?.subject.kind === 'nodes' ? world.failSafePorts?.[direction] : undefined
+  const kept = random.chance(25) ? random.pick(failSafe ?? []) : undefined
+  if (kept) return { protocol: kept.protocol, ...aimAtRange(kept.first, kept.last, 65535, random) }
+  const match = rule === undefined || rule.ports === 'any' ? undefined : random.pick(rule.ports)
+  if (match === undefined || random.chance(15)) return anyPort(random, family)
+  if (match.kind === 'icmp') return { protocol: 'icmp', ...aimAtRange(match.type, match.type, 255, random) }
+  if (match.kind === 'named') return aimAtName(match, destination, aim) ?? anyPort(random, family)
+  const protocol = random.chance(15) ? (random.pick(PORT_PROTOCOLS) ?? 'tcp') : match.protocol
+  return { protocol, ...aimAtRange(match.first, match.last, 65535, random) }
+}
+
+function drawAim(world: PolicyWorld, random: Random): Aim {
+  const policy = random.pick(world.policies)
+  const named = DIRECTIONS.filter((each) => policy?.[each])
+  const direction =
+    (random.chance(90) ? random.pick(named) : undefined) ?? random.pick(DIRECTIONS) ?? 'ingress'
+  return { world, random, direction, policy, rule: random.pick(policy?.[direction]?.rules ?? []) }
+}
+
+/** Who else it may come from or go to: the subject itself, the own node, an outsider behind a node's address. */
+function drawSpecial(
+  { world, random, direction }: Aim,
+  subject: string,
+): { address: string; aim: string; isMasqueraded?: boolean; isHairpin?: boolean } | undefined {
+  if (random.chance(3)) return { address: subject, aim: 'itself' }
+  const isPod = world.pods.some((pod) => isAlive(pod) && pod.addresses.includes(subject))
+  if (isPod && random.chance(4)) return { address: subject, aim: 'itself through a Service', isHairpin: true }
+  if (direction === 'egress' || !random.chance(12)) return undefined
+  const lent = world.nodes
+    .flatMap((node) => node.addresses)
+    .filter((address) => familyOf(address as Address) === familyOf(subject as Address))
+  const address = random.pick(lent)
+  if (address === undefined) return undefined
+  const isMasqueraded = random.chance(70)
+  return { address, aim: isMasqueraded ? 'masqueraded' : 'a node', isMasqueraded }
+}
+
+function drawProbe(world: PolicyWorld, random: Random): Probe {
+  const aim = drawAim(world, random)
+  const subject = drawSubject(aim)
+  const family = familyOf(subject as Address)
+  const special = drawSpecial(aim, subject)
+  const peer = special ?? drawPeer(aim, family)
+  const [source, destination] = aim.direction === 'egress' ? [subject, peer.address] : [peer.address, subject]
+  const { protocol, port, aim: portAim } = drawPort(aim, family, destination)
+  const { isMasqueraded = false, isHairpin = false } = special ?? {}
+  return {
+    packet: { source, destination, protocol, port, node: OWN_NODE, isMasqueraded, isHairpin },
+    direction: aim.direction,
+    aims: [peer.aim, portAim, family],
+  }
+}
+
+/** `count` packets for a world, in the directions to judge them in. */
+export function aimProbes(world: PolicyWorld, random: Random, count: number): readonly Probe[] {
+  return Array.from({ length: count }, () => drawProbe(world, random))
+}
+
+/** Every counter of aims there is. */
+export const AIMS: readonly string[] = [
+  'anyone',
+  'itself',
+  'itself through a Service',
+  'masqueraded',
+  'a node',
+  'peer pods',
+  'peer entity',
+  'peer nodes',
+  'peer services',
+  ...['first of', 'last of', 'before', 'after'].flatMap((place) => [
+    `${place} a prefix`,
+    `${place} a prefix excepted`,
+  ]),
+  ...['before', 'first of', 'inside', 'last of', 'after'].map((place) => `${place} a range of ports`),
+  "another pod's named port",
+  "the destination's named port",
+  'any port',
+  ...FAMILIES,
+]
