@@ -1,7 +1,7 @@
 // The configuration file's section `routing`, checked → this node's part of it: selectors of nodes are applied. Pure.
 
 import { type Address, FAMILIES, type Family, familyOf, type Prefix } from '../../model/address.ts'
-import { selectorMatches } from '../../model/label-selector.ts'
+import { type LabelSelector, selectorMatches } from '../../model/label-selector.ts'
 import {
   type AnnounceKind,
   type AnnounceRule,
@@ -13,7 +13,6 @@ import {
   type DrainSettings,
   type GracefulRestart,
   type ImportRules,
-  type LabelSelector,
   NO_ATTRIBUTES,
   type PasswordSource,
   type RouteAttributes,
