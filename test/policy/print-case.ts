@@ -17,6 +17,16 @@ function isSelector(value: object): value is LabelSelector {
   return 'requirements' in value
 }
 
+/** A policy's name where another thing refers to it. */
+function refText(value: object): string | undefined {
+  const { kind, key, part, ...rest } = value as Readonly<Record<string, unknown>>
+  if (typeof kind !== 'string' || typeof key !== 'string' || typeof part !== 'number') return undefined
+  return Object.keys(rest).length === 0 ? `${kind} ${key}${part === 0 ? '' : ` part ${part}`}` : undefined
+}
+
+/** What says nothing: identifiers that no verdict depends on, and numbers that are usual. */
+const isIdle = (key: string, value: unknown) => key === 'uid' || (key === 'part' && value === 0)
+
 const isUsual = (value: unknown) =>
   value === undefined ||
   value === false ||
@@ -30,12 +40,16 @@ function plain(value: unknown): unknown {
   if (value instanceof Map) return plain(Object.fromEntries(value))
   if (typeof value !== 'object' || value === null) return value
   if (isSelector(value)) return selectorText(value)
+  const name = refText(value)
+  if (name !== undefined) return name
   return Object.fromEntries(
     Object.entries(value)
       .map(([key, inner]) => [key, plain(inner)] as const)
       .filter(
         ([key, inner]) =>
-          !isUsual(inner) && !(Array.isArray(inner) && inner.length === 0 && !MEANINGFUL_LISTS.has(key)),
+          !isIdle(key, inner) &&
+          !isUsual(inner) &&
+          !(Array.isArray(inner) && inner.length === 0 && !MEANINGFUL_LISTS.has(key)),
       ),
   )
 }

@@ -27,7 +27,7 @@ export const SERVICE_SELECTORS: Alphabet = {
 }
 
 export const PORTS = [1, 53, 80, 81, 443, 8080, 65535] as const
-export const PORT_NAMES = ['http', 'dns', 'alt'] as const
+export const PORT_NAMES = ['http', 'dns'] as const
 export const PORT_PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp']
 export const ICMP_TYPES = { ipv4: [0, 3, 8, 255], ipv6: [0, 1, 128, 255] } as const
 

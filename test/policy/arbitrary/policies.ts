@@ -181,8 +181,8 @@ type DraftRule = Omit<PolicyRule, 'path'>
 function draftRule(kind: PolicyKind): fc.Arbitrary<DraftRule> {
   return fc.record({
     action: ACTIONS[kind],
-    peers: listOrAny(PEERS[kind], 4),
-    ports: listOrAny(PORT_MATCHES[kind], 10),
+    peers: listOrAny(PEERS[kind], 3),
+    ports: listOrAny(PORT_MATCHES[kind], 6),
   })
 }
 

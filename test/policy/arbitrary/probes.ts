@@ -12,7 +12,6 @@ import {
   prefixParts,
 } from '../../../src/model/address.ts'
 import type {
-  Policy,
   PolicyDirection,
   PolicyPacket,
   PolicyPeer,
@@ -34,13 +33,27 @@ export interface Probe {
   readonly aims: readonly string[]
 }
 
-/** What is drawn for one packet. */
-interface Aim {
+/** A rule for which there is somebody here to be judged by it. */
+interface Target {
+  readonly direction: PolicyDirection
+  readonly rule: PolicyRule | undefined
+  /** Addresses of the pods of the own node, and of the node, that the rule's policy selects. */
+  readonly subjects: readonly string[]
+}
+
+/** What packets of one world are drawn from. */
+interface Range {
   readonly world: PolicyWorld
   readonly random: Random
-  readonly direction: PolicyDirection
-  readonly policy: Policy | undefined
-  readonly rule: PolicyRule | undefined
+  readonly targets: readonly Target[]
+  /** Whoever is judged here. */
+  readonly judged: readonly string[]
+  readonly known: readonly string[]
+}
+
+/** What is drawn for one packet. */
+interface Aim extends Range, Omit<Target, 'subjects'> {
+  readonly subject: string
 }
 
 const DIRECTIONS: readonly PolicyDirection[] = ['ingress', 'egress']
@@ -95,33 +108,50 @@ function aimAtPeer(peer: PolicyPeer, world: PolicyWorld): readonly { address: st
     .map((address) => ({ address, aim: `peer ${peer.kind}` }))
 }
 
-/** Addresses of the pods of the own node, and of the node, that the policy selects; of all where it is none. */
-function subjectAddresses({ world, policy }: Aim): readonly string[] {
-  const local = world.pods
-    .filter((pod) => pod.node === OWN_NODE && isAlive(pod))
-    .flatMap((pod) => pod.addresses)
-  const own = world.nodes[0]?.addresses ?? []
-  if (policy === undefined) return [...local, ...local, ...own]
-  return [...local, ...own].filter((address) =>
-    subjectMatches(policy.subject, partyAt(world, address, OWN_NODE)),
-  )
+function targetsOf(world: PolicyWorld, judged: readonly string[]): readonly Target[] {
+  return world.policies.flatMap((policy) => {
+    const subjects = judged.filter((address) =>
+      subjectMatches(policy.subject, partyAt(world, address, OWN_NODE)),
+    )
+    if (subjects.length === 0) return []
+    return DIRECTIONS.flatMap((direction): Target[] => {
+      const rules = policy[direction]?.rules
+      if (rules?.length === 0) return [{ direction, rule: undefined, subjects }]
+      return (rules ?? []).map((rule) => ({ direction, rule, subjects }))
+    })
+  })
 }
 
-function drawSubject(aim: Aim): string {
-  const selected = subjectAddresses(aim)
-  const all = subjectAddresses({ ...aim, policy: undefined })
-  const isStray = aim.random.chance(15)
-  return aim.random.pick(isStray || selected.length === 0 ? all : selected) ?? OUTSIDERS[0]
+function rangeOf(world: PolicyWorld, random: Random): Range {
+  const pods = world.pods.filter((pod) => pod.node === OWN_NODE && isAlive(pod))
+  const judged = [...pods.flatMap((pod) => pod.addresses), ...(world.nodes[0]?.addresses ?? [])]
+  return { world, random, targets: targetsOf(world, judged), judged, known: knownAddresses(world) }
 }
 
-function drawPeer({ world, random, rule }: Aim, family: Family): { address: string; aim: string } {
-  const ofFamily = (candidate: { address: string }) => familyOf(candidate.address as Address) === family
+interface Somebody {
+  readonly address: string
+  readonly aim: string
+  readonly isMasqueraded?: boolean
+  readonly isHairpin?: boolean
+}
+
+function ofFamily(address: string, family: Family): boolean {
+  return familyOf(address as Address) === family
+}
+
+/** Somebody whom the rule means or nearly means. */
+function drawPeer({ world, random }: Range, rule: PolicyRule | undefined): Somebody | undefined {
   const peer = rule === undefined || rule.peers === 'any' ? undefined : random.pick(rule.peers)
-  const aimed = peer === undefined || random.chance(25) ? [] : aimAtPeer(peer, world).filter(ofFamily)
-  const known = knownAddresses(world)
-    .map((address) => ({ address, aim: 'anyone' }))
-    .filter(ofFamily)
-  return random.pick(aimed) ?? random.pick(known) ?? { address: '', aim: '' }
+  return peer === undefined || random.chance(15) ? undefined : random.pick(aimAtPeer(peer, world))
+}
+
+/** Anyone else of its family. */
+function drawAnyone({ world, random, known }: Range, subject: string): Somebody {
+  const pod = world.pods.find((each) => isAlive(each) && each.addresses.includes(subject))
+  const own = pod?.addresses ?? world.nodes[0]?.addresses ?? []
+  const family = familyOf(subject as Address)
+  const others = known.filter((each) => ofFamily(each, family) && !own.includes(each))
+  return { address: random.pick(others) ?? '', aim: 'anyone' }
 }
 
 /** Numbers at and beside both ends, and one between. */
@@ -167,7 +197,8 @@ function anyPort(random: Random, family: Family): Ports & { aim: string } {
 
 function drawPort(aim: Aim, family: Family, destination: string): Ports & { aim: string } {
   const { world, random, rule, direction } = aim
-  const failSafe = aim.policy?.subject.kind === 'nodes' ? world.failSafePorts?.[direction] : undefined
+  const isOwnNode = world.nodes[0]?.addresses.includes(aim.subject)
+  const failSafe = isOwnNode ? world.failSafePorts?.[direction] : undefined
   const kept = random.chance(25) ? random.pick(failSafe ?? []) : undefined
   if (kept) return { protocol: kept.protocol, ...aimAtRange(kept.first, kept.last, 65535, random) }
   const match = rule === undefined || rule.ports === 'any' ? undefined : random.pick(rule.ports)
@@ -178,51 +209,51 @@ function drawPort(aim: Aim, family: Family, destination: string): Ports & { aim:
   return { protocol, ...aimAtRange(match.first, match.last, 65535, random) }
 }
 
-function drawAim(world: PolicyWorld, random: Random): Aim {
-  const policy = random.pick(world.policies)
-  const named = DIRECTIONS.filter((each) => policy?.[each])
-  const direction =
-    (random.chance(90) ? random.pick(named) : undefined) ?? random.pick(DIRECTIONS) ?? 'ingress'
-  return { world, random, direction, policy, rule: random.pick(policy?.[direction]?.rules ?? []) }
-}
-
-/** Who else it may come from or go to: the subject itself, the own node, an outsider behind a node's address. */
-function drawSpecial(
-  { world, random, direction }: Aim,
-  subject: string,
-): { address: string; aim: string; isMasqueraded?: boolean; isHairpin?: boolean } | undefined {
-  if (random.chance(3)) return { address: subject, aim: 'itself' }
+/** Itself, or an outsider behind a node's address, or that node. */
+function drawSpecial({ world, random, direction, subject }: Aim): Somebody | undefined {
+  if (random.chance(1)) return { address: subject, aim: 'itself' }
   const isPod = world.pods.some((pod) => isAlive(pod) && pod.addresses.includes(subject))
-  if (isPod && random.chance(4)) return { address: subject, aim: 'itself through a Service', isHairpin: true }
-  if (direction === 'egress' || !random.chance(12)) return undefined
-  const lent = world.nodes
-    .flatMap((node) => node.addresses)
-    .filter((address) => familyOf(address as Address) === familyOf(subject as Address))
-  const address = random.pick(lent)
+  if (isPod && random.chance(3)) return { address: subject, aim: 'itself through a Service', isHairpin: true }
+  if (direction === 'egress' || !random.chance(8)) return undefined
+  const lenders = world.nodes.flatMap((node) => node.addresses)
+  const address = random.pick(lenders.filter((each) => ofFamily(each, familyOf(subject as Address))))
   if (address === undefined) return undefined
-  const isMasqueraded = random.chance(70)
+  const isMasqueraded = random.chance(80)
   return { address, aim: isMasqueraded ? 'masqueraded' : 'a node', isMasqueraded }
 }
 
-function drawProbe(world: PolicyWorld, random: Random): Probe {
-  const aim = drawAim(world, random)
-  const subject = drawSubject(aim)
+/** Whom the rule's policy selects, of the peer's family if there is one. */
+function drawSubject({ random, judged }: Range, target: Target | undefined, family: Family): string {
+  const subjects = target === undefined || random.chance(10) ? judged : target.subjects
+  const same = subjects.filter((each) => ofFamily(each, family))
+  return random.pick(same) ?? random.pick(subjects) ?? ''
+}
+
+function drawProbe(range: Range): Probe {
+  const { random, targets } = range
+  const target = random.chance(90) ? random.pick(targets) : undefined
+  const { direction, rule } = target ?? { direction: random.pick(DIRECTIONS) ?? 'ingress', rule: undefined }
+  const aimed = drawPeer(range, rule)
+  const wanted = aimed ? familyOf(aimed.address as Address) : (random.pick(FAMILIES) ?? 'ipv4')
+  const subject = drawSubject(range, target, wanted)
   const family = familyOf(subject as Address)
-  const special = drawSpecial(aim, subject)
-  const peer = special ?? drawPeer(aim, family)
-  const [source, destination] = aim.direction === 'egress' ? [subject, peer.address] : [peer.address, subject]
+  const aim = { ...range, direction, rule, subject }
+  const isFitting = aimed && ofFamily(aimed.address, family) && aimed.address !== subject
+  const peer = drawSpecial(aim) ?? (isFitting ? aimed : drawAnyone(range, subject))
+  const [source, destination] = direction === 'egress' ? [subject, peer.address] : [peer.address, subject]
   const { protocol, port, aim: portAim } = drawPort(aim, family, destination)
-  const { isMasqueraded = false, isHairpin = false } = special ?? {}
+  const { isMasqueraded = false, isHairpin = false } = peer
   return {
     packet: { source, destination, protocol, port, node: OWN_NODE, isMasqueraded, isHairpin },
-    direction: aim.direction,
+    direction,
     aims: [peer.aim, portAim, family],
   }
 }
 
 /** `count` packets for a world, in the directions to judge them in. */
 export function aimProbes(world: PolicyWorld, random: Random, count: number): readonly Probe[] {
-  return Array.from({ length: count }, () => drawProbe(world, random))
+  const range = rangeOf(world, random)
+  return Array.from({ length: count }, () => drawProbe(range))
 }
 
 /** Every counter of aims there is. */

@@ -58,7 +58,7 @@ const nodesArbitrary: fc.Arbitrary<readonly PolicyNode[]> = fc
 
 const namedPortsArbitrary = fc.array(
   fc.record({ name: pick(PORT_NAMES), protocol: pick(PORT_PROTOCOLS), port: pick(PORTS) }),
-  { maxLength: 3 },
+  { maxLength: 4 },
 )
 
 const podDraft = fc.record({
