@@ -62,6 +62,12 @@ export interface Transport {
   close: () => void
 }
 
+interface Channel {
+  readonly client: Client
+  /** For error messages. */
+  readonly target: string
+}
+
 /** @param target unix:///path/to/socket or host:port */
 export function openTransport(target: string): Transport {
   const client = new Client(target, credentials.createInsecure(), {
@@ -71,115 +77,144 @@ export function openTransport(target: string): Transport {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
   })
-  const deadline = () => ({ deadline: Date.now() + CALL_TIMEOUT_MS })
-  const openStream = <I extends DescMessage, O extends DescMessage>(
-    method: DescMethodServerStreaming<I, O>,
-    request: MessageInitShape<I>,
-    options: CallOptions,
-  ) =>
-    client.makeServerStreamRequest(
+  const channel: Channel = { client, target }
+  return {
+    unary: (method, request) => callOnce(channel, method, request),
+    collect: async (method, request) => {
+      const messages: MessageShape<typeof method.output>[] = []
+      await readEach(channel, method, request, (message) => messages.push(message))
+      return messages
+    },
+    each: (method, request, onMessage) => readEach(channel, method, request, onMessage),
+    follow: (method, request, onMessage, signal) => follow(channel, method, request, onMessage, signal),
+    send: (method, requests) => sendAll(channel, method, requests),
+    close: () => client.close(),
+  }
+}
+
+function soon(): CallOptions {
+  return { deadline: Date.now() + CALL_TIMEOUT_MS }
+}
+
+function callOnce<I extends DescMessage, O extends DescMessage>(
+  { client, target }: Channel,
+  method: DescMethodUnary<I, O>,
+  request: MessageInitShape<I>,
+): Promise<MessageShape<O>> {
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
       pathOf(method),
       encoder(method.input),
       decoder(method.output),
       create(method.input, request),
       new Metadata(),
-      options,
+      soon(),
+      (error, answer) => {
+        if (error || answer === undefined) reject(describe(error, method, target))
+        else resolve(answer)
+      },
     )
+  })
+}
 
-  const each: Transport['each'] = (method, request, onMessage) =>
-    new Promise((resolve, reject) => {
-      const call = openStream(method, request, deadline())
-      let count = 0
-      call.on('data', (message: MessageShape<typeof method.output>) => {
-        count += 1
-        if (count % MESSAGES_AT_A_STRETCH === 0) {
-          call.pause()
-          onceTurned(() => call.resume())
-        }
-        try {
-          onMessage(message)
-        } catch (error) {
-          reject(error)
-          call.cancel()
-        }
-      })
-      call.on('error', (error: ServiceError) => reject(describe(error, method, target)))
-      call.on('end', () => resolve())
+function openStream<I extends DescMessage, O extends DescMessage>(
+  { client }: Channel,
+  method: DescMethodServerStreaming<I, O>,
+  request: MessageInitShape<I>,
+  options: CallOptions,
+) {
+  return client.makeServerStreamRequest(
+    pathOf(method),
+    encoder(method.input),
+    decoder(method.output),
+    create(method.input, request),
+    new Metadata(),
+    options,
+  )
+}
+
+function readEach<I extends DescMessage, O extends DescMessage>(
+  channel: Channel,
+  method: DescMethodServerStreaming<I, O>,
+  request: MessageInitShape<I>,
+  onMessage: (message: MessageShape<O>) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call = openStream(channel, method, request, soon())
+    let count = 0
+    call.on('data', (message: MessageShape<O>) => {
+      count += 1
+      if (count % MESSAGES_AT_A_STRETCH === 0) {
+        call.pause()
+        onceTurned(() => call.resume())
+      }
+      try {
+        onMessage(message)
+      } catch (error) {
+        reject(error)
+        call.cancel()
+      }
     })
+    call.on('error', (error: ServiceError) => reject(describe(error, method, channel.target)))
+    call.on('end', () => resolve())
+  })
+}
 
-  return {
-    unary: (method, request) =>
-      new Promise((resolve, reject) => {
-        const message = create(method.input, request)
-        client.makeUnaryRequest(
-          pathOf(method),
-          encoder(method.input),
-          decoder(method.output),
-          message,
-          new Metadata(),
-          deadline(),
-          (error, answer) => {
-            if (error || answer === undefined) reject(describe(error, method, target))
-            else resolve(answer)
-          },
-        )
-      }),
-
-    collect: async (method, request) => {
-      const messages: MessageShape<typeof method.output>[] = []
-      await each(method, request, (message) => messages.push(message))
-      return messages
-    },
-
-    each,
-
-    follow: (method, request, onMessage, signal) =>
-      new Promise((_, reject) => {
-        const call = openStream(method, request, {})
-        const cancel = () => call.cancel()
-        signal.addEventListener('abort', cancel, { once: true })
-        if (signal.aborted) cancel()
-        call.on('data', (message: MessageShape<typeof method.output>) => {
-          const handled = onMessage(message)
-          if (!handled) return
-          call.pause()
-          handled.then(
-            () => call.resume(),
-            (error: unknown) => {
-              reject(error)
-              call.cancel()
-            },
-          )
-        })
-        const end = (error?: ServiceError) => {
-          signal.removeEventListener('abort', cancel)
-          reject(describe(error ?? null, method, target))
-        }
-        call.on('error', end)
-        call.on('end', () => end())
-      }),
-
-    send: (method, requests) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeClientStreamRequest(
-          pathOf(method),
-          encoder(method.input),
-          decoder(method.output),
-          new Metadata(),
-          deadline(),
-          (error, answer) => {
-            if (error || answer === undefined) reject(describe(error, method, target))
-            else resolve(answer)
-          },
-        )
-        writeAll(call, method.input, requests).catch((error: unknown) => {
-          call.cancel()
+function follow<I extends DescMessage, O extends DescMessage>(
+  channel: Channel,
+  method: DescMethodServerStreaming<I, O>,
+  request: MessageInitShape<I>,
+  onMessage: (message: MessageShape<O>) => void | Promise<void>,
+  signal: AbortSignal,
+): Promise<never> {
+  return new Promise((_, reject) => {
+    const call = openStream(channel, method, request, {})
+    const cancel = () => call.cancel()
+    signal.addEventListener('abort', cancel, { once: true })
+    if (signal.aborted) cancel()
+    call.on('data', (message: MessageShape<O>) => {
+      const handled = onMessage(message)
+      if (!handled) return
+      call.pause()
+      handled.then(
+        () => call.resume(),
+        (error: unknown) => {
           reject(error)
-        })
-      }),
+          call.cancel()
+        },
+      )
+    })
+    const end = (error?: ServiceError) => {
+      signal.removeEventListener('abort', cancel)
+      reject(describe(error ?? null, method, channel.target))
+    }
+    call.on('error', end)
+    call.on('end', () => end())
+  })
+}
 
-    close: () => client.close(),
-  }
+function sendAll<I extends DescMessage, O extends DescMessage>(
+  { client, target }: Channel,
+  method: DescMethodClientStreaming<I, O>,
+  requests: Iterable<MessageInitShape<I>>,
+): Promise<MessageShape<O>> {
+  return new Promise((resolve, reject) => {
+    const call = client.makeClientStreamRequest(
+      pathOf(method),
+      encoder(method.input),
+      decoder(method.output),
+      new Metadata(),
+      soon(),
+      (error, answer) => {
+        if (error || answer === undefined) reject(describe(error, method, target))
+        else resolve(answer)
+      },
+    )
+    writeAll(call, method.input, requests).catch((error: unknown) => {
+      call.cancel()
+      reject(error)
+    })
+  })
 }
 
 interface RequestStream<I extends DescMessage> {
