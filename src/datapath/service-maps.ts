@@ -20,8 +20,8 @@ import { FrontendFilter, filterAdmits } from './frontend-filter.ts'
 import { FrontendRows } from './frontend-rows.ts'
 import { type InstalledPort, NOTHING_OWED, owedBy, PortExpiries } from './installed-ports.ts'
 import type { BackendKey, BackendValue, FrontendKey, FrontendValue, ServiceTables } from './kernel-tables.ts'
-import { NamedIds } from './named-ids.ts'
 import { ServiceCidrs } from './service-cidrs.ts'
+import { ServiceNumbers } from './service-numbers.ts'
 import { expire, fillSlots, NO_RANGES, type RangePair, SlotRanges } from './slot-ranges.ts'
 import { rangesOf, SourceRanges } from './source-ranges.ts'
 
@@ -65,14 +65,10 @@ export class ServiceMaps {
   readonly #frontendRows: FrontendRows
   readonly #sourceRanges: SourceRanges
   readonly cidrs: ServiceCidrs
-  readonly #serviceIds = new NamedIds<ObjectKey>(GRACE_MS)
-  /** Of Service ports, by `portName`. */
-  readonly #portIds = new NamedIds<string>(GRACE_MS)
+  readonly #numbers = new ServiceNumbers(GRACE_MS)
   readonly #flows: NamedByFlows
   readonly #frontends: FrontendClaims
   readonly #ports = new Map<string, InstalledPort>()
-  /** What each Service was last given; while an attempt is not through, what it had before too. */
-  readonly #desiredOf = new Map<ObjectKey, readonly DesiredPort[]>()
   readonly #expiries = new PortExpiries()
   /** Services to be applied again because of one whose own attempt broke off: the next one tells. */
   #heirs = new Set<ObjectKey>()
@@ -95,8 +91,8 @@ export class ServiceMaps {
     this.#frontends = new FrontendClaims({
       table: options.tables.frontends,
       rows: this.#frontendRows,
-      serviceIds: this.#serviceIds,
-      portIds: this.#portIds,
+      serviceIds: this.#numbers.services,
+      portIds: this.#numbers.ports,
       tickSeconds: options.tickSeconds ?? 1,
       nowMs: options.nowMs,
     })
@@ -116,7 +112,7 @@ export class ServiceMaps {
 
   /** Name of the Service behind a number that an event or a metric carries. */
   serviceOf(serviceId: number): ObjectKey | undefined {
-    return this.#serviceIds.nameOf(serviceId)
+    return this.#numbers.services.nameOf(serviceId)
   }
 
   /**
@@ -131,16 +127,16 @@ export class ServiceMaps {
     const heirs = this.#heirs
     this.#foundRoom = true
     const ranges = rangesOf(desired)
-    const serviceId = this.#serviceIds.take(service, this.#adoptedServiceId(desired))
+    const serviceId = this.#numbers.services.take(service, this.#adoptedServiceId(desired))
     if (!this.#sourceRanges.allow(serviceId, ranges))
       this.#noteNoRoom(service, 'the table of source ranges', 'sourceRanges', problems)
-    this.#begin(service, desired)
+    this.#numbers.begin(service, desired)
     // New ports first: a frontend that moves between two ports of its Service is never without one.
     for (const port of desired) this.#applyPort(port, problems, heirs)
-    for (const { id } of this.#desiredOf.get(service) ?? [])
+    for (const { id } of this.#numbers.portsOf(service))
       if (!desired.some((port) => port.id === id)) this.#removePort(id, heirs)
     this.#sourceRanges.keep(serviceId, ranges)
-    this.#keepNames(service, desired)
+    this.#numbers.keep(service, desired, this.#nowMs())
     this.#heirs = new Set()
     heirs.delete(service)
     return { held: this.#frontends.heldBy(desired), problems, foundRoom: this.#foundRoom, heirs }
@@ -192,8 +188,7 @@ export class ServiceMaps {
     this.#ranges.releaseUnclaimed(nowMs)
     this.#backends.releaseUnclaimed(nowMs)
     this.#sourceRanges.prune()
-    this.#serviceIds.releaseUnclaimed(nowMs)
-    this.#portIds.releaseUnclaimed(nowMs)
+    this.#numbers.releaseUnclaimed(nowMs)
   }
 
   /**
@@ -214,8 +209,7 @@ export class ServiceMaps {
     attempt(() => this.#backends.wake(nowMs, (id) => this.#flows.namesBackend(id)))
     this.#ranges.wake(nowMs)
     attempt(() => this.#frontendRows.wake(nowMs, (id) => this.#flows.namesFrontend(id)))
-    this.#serviceIds.wake(nowMs)
-    this.#portIds.wake(nowMs)
+    this.#numbers.wake(nowMs)
     if (refusals.length > 0) throw refusals[0]
     const due = [this.#backends.nextWakeMs(), this.#ranges.nextWakeMs(), this.#frontendRows.nextWakeMs()]
     due.push(this.#expiries.nextMs())
@@ -234,8 +228,7 @@ export class ServiceMaps {
   #adopt(): void {
     for (const [key, value] of this.#tables.frontends.entries()) {
       this.#frontendRows.adopt(value.frontendId, key.address)
-      this.#serviceIds.adopt(value.serviceId)
-      this.#portIds.adopt(value.portId)
+      this.#numbers.adopt(value)
       for (const range of [value.cluster, value.clusterBefore, value.local, value.localBefore])
         this.#ranges.adopt(range)
       this.#frontends.adopt(key, value)
@@ -376,27 +369,5 @@ export class ServiceMaps {
     this.#expiries.note(id, next)
     if (cluster !== port.cluster) this.#ranges.freeBefore(port.cluster, nowMs)
     if (local !== port.local) this.#ranges.freeBefore(port.local, nowMs)
-  }
-
-  /** An attempt that breaks off may leave a part of each: what the Service goes without in the end is found here. */
-  #begin(service: ObjectKey, desired: readonly DesiredPort[]): void {
-    const known = this.#desiredOf.get(service) ?? []
-    const fresh = desired.filter(
-      (port) => !known.some(({ id, portName }) => id === port.id && portName === port.portName),
-    )
-    if (fresh.length > 0) this.#desiredOf.set(service, [...known, ...fresh])
-  }
-
-  /** Numbers of ports that the Service no longer has, and of the Service itself when it has none, are given back. */
-  #keepNames(service: ObjectKey, desired: readonly DesiredPort[]): void {
-    const nowMs = this.#nowMs()
-    for (const { portName } of this.#desiredOf.get(service) ?? [])
-      if (!desired.some((port) => port.portName === portName)) this.#portIds.release(portName, nowMs)
-    if (desired.length > 0) {
-      this.#desiredOf.set(service, desired)
-      return
-    }
-    this.#desiredOf.delete(service)
-    this.#serviceIds.release(service, nowMs)
   }
 }
