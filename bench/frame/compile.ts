@@ -1,8 +1,8 @@
 // What a family needs in C is compiled when it is measured: programs of the benchmark are no part of the product, nor of its build.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
-import { basename } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const CLANGS = ['clang-19', 'clang-18', 'clang-16', 'clang']
@@ -17,7 +17,7 @@ const BPF_FLAGS = ['-g', '-target', 'bpf', '-mcpu=v3', `-I/usr/include/${INCLUDE
 export function compile(source: string): string {
   const isBpf = source.endsWith('.bpf.c')
   const made = `${OUTPUT}/${basename(source, '.c')}${isBpf ? '.o' : ''}`
-  if (existsSync(made) && statSync(made).mtimeMs > statSync(source).mtimeMs) return made
+  if (existsSync(made) && statSync(made).mtimeMs > changedMs(source)) return made
   mkdirSync(OUTPUT, { recursive: true })
   const flags = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror', ...(isBpf ? BPF_FLAGS : ['-pthread'])]
   const part = `${made}.part${process.pid}`
@@ -26,6 +26,16 @@ export function compile(source: string): string {
     throw new Error(`clang could not compile ${source}:\n${result.error?.message ?? result.stderr}`)
   renameSync(part, made)
   return made
+}
+
+/** When the source or a header that it may include, of its own folder or of the frame, was last changed. */
+function changedMs(source: string): number {
+  const headers = [dirname(source), import.meta.dirname].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((file) => file.endsWith('.h'))
+      .map((file) => `${folder}/${file}`),
+  )
+  return Math.max(...[source, ...headers].map((file) => statSync(file).mtimeMs))
 }
 
 function findClang(): string {

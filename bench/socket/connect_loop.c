@@ -17,16 +17,11 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
-#include <sched.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../frame/host.h"
 
 #define SOCKETS_MAX	4096
 #define TARGETS_MAX	(1 << 20)
@@ -45,20 +40,6 @@ union target {
 static union target *targets;
 static uint32_t target_count;
 static int sockets[SOCKETS_MAX];
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "connect_loop: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t cpu_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
 
 static void read_targets(const char *path)
 {
@@ -141,7 +122,7 @@ static void live_once(uint32_t number)
 
 static uint64_t run_batch(const char *action, uint32_t count, uint32_t first)
 {
-	uint64_t start = cpu_now();
+	uint64_t start = read_clock(CLOCK_THREAD_CPUTIME_ID);
 
 	if (!strcmp(action, "life"))
 		for (uint32_t i = 0; i < count; i++)
@@ -152,7 +133,7 @@ static uint64_t run_batch(const char *action, uint32_t count, uint32_t first)
 	else
 		for (uint32_t i = 0; i < count; i++)
 			connect_one(sockets[i], first + i);
-	return cpu_now() - start;
+	return read_clock(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
 static int compare(const void *one, const void *other)
@@ -214,12 +195,8 @@ int main(int argc, char **argv)
 {
 	char line[LINE_BYTES], word[LINE_BYTES];
 	uint32_t batches, count, first;
-	cpu_set_t cpus;
 
-	CPU_ZERO(&cpus);
-	CPU_SET(argc > 1 ? atoi(argv[1]) : 0, &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
-		fail("staying on one processor");
+	stay_on(argc > 1 ? atoi(argv[1]) : 0);
 	targets = calloc(TARGETS_MAX, sizeof(*targets));
 	if (!targets)
 		fail("memory for the targets");

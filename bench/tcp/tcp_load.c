@@ -17,35 +17,16 @@
  * by one in TIME_WAIT, and no two are the same after translation.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "tcp_server.h"
+#include "tcp_sockets.h"
 
-#define REQUEST_BYTES 64
-#define ANSWER_BYTES  128
-#define TARGETS_MAX   (1 << 17)
-#define AT_ONCE_MAX   1024
-#define SAMPLES_MAX   (1 << 20)
-#define EVENTS	      64
-#define BACKLOG	      4096
-#define LINE_BYTES    512
-#define FIRST_PORT    2048
-#define LAST_PORT     65000
-#define DEADLINE_MS   5000
-/* In an event of the server's: a listener's, not a connection's. */
-#define LISTENER (1u << 31)
+#define TARGETS_MAX (1 << 17)
+#define AT_ONCE_MAX 1024
+#define SAMPLES_MAX (1 << 20)
+#define LINE_BYTES  512
+#define FIRST_PORT  2048
+#define LAST_PORT   65000
+#define DEADLINE_MS 5000
 /* Odd: the targets are visited in scattered order. */
 #define ORDER 2654435761u
 
@@ -61,150 +42,6 @@ static uint32_t first_source, source_count, sources_taken;
 static struct connection connections[AT_ONCE_MAX];
 static uint32_t samples[SAMPLES_MAX];
 static pid_t server;
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "tcp_load: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static uint64_t read_clock(clockid_t clock)
-{
-	struct timespec now;
-
-	if (clock_gettime(clock, &now) < 0)
-		fail("reading a clock");
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
-static void enter(const char *namespace)
-{
-	int fd = open(namespace, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
-		fail(namespace);
-	close(fd);
-}
-
-static void stay_on(int cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
-		fail("staying on one processor");
-}
-
-static void watch(int poll, int fd, uint32_t events, uint32_t number)
-{
-	struct epoll_event event = {.events = events, .data.u32 = number};
-
-	if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) < 0)
-		fail("epoll_ctl()");
-}
-
-static void set_option(int fd, int level, int option)
-{
-	int on = 1;
-
-	if (setsockopt(fd, level, option, &on, sizeof(on)) < 0)
-		fail("setsockopt()");
-}
-
-/*
- * The server: a request that begins with 'k' keeps the connection.
- * @return whether the connection goes on
- */
-static int answer(int fd)
-{
-	char bytes[ANSWER_BYTES];
-	ssize_t count = read(fd, bytes, sizeof(bytes));
-
-	if (count < 0 && errno == EAGAIN)
-		return 1;
-	if (count > 0 && write(fd, bytes, sizeof(bytes)) == sizeof(bytes) && bytes[0] == 'k')
-		return 1;
-	close(fd);
-	return 0;
-}
-
-static void accept_all(int poll, int listener)
-{
-	for (;;) {
-		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0)
-			return;
-		/* The request may be there already. */
-		if (answer(fd))
-			watch(poll, fd, EPOLLIN, fd);
-	}
-}
-
-static int listen_at(uint16_t port)
-{
-	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-
-	set_option(listener, SOL_SOCKET, SO_REUSEADDR);
-	if (bind(listener, (struct sockaddr *)&any, sizeof(any)) < 0 ||
-	    listen(listener, BACKLOG) < 0)
-		fail("the server's listener");
-	return listener;
-}
-
-static void serve(uint16_t first_port, uint16_t last_port, int ready)
-{
-	struct epoll_event events[EVENTS];
-	int poll = epoll_create1(0);
-
-	for (int port = first_port; port <= last_port; port++) {
-		int listener = listen_at(port);
-
-		watch(poll, listener, EPOLLIN, LISTENER | listener);
-	}
-	close(ready);
-	for (;;) {
-		int count = epoll_wait(poll, events, EVENTS, -1);
-
-		for (int i = 0; i < count; i++) {
-			uint32_t fd = events[i].data.u32;
-
-			if (fd & LISTENER)
-				accept_all(poll, fd & ~LISTENER);
-			else
-				answer(fd);
-		}
-	}
-}
-
-/* Returns when it listens. */
-static void start_server(int cpu, const char *namespace, const char *ports)
-{
-	unsigned int first, last;
-	int ready[2];
-	char nothing;
-
-	if (sscanf(ports, "%u-%u", &first, &last) != 2 || pipe(ready) < 0)
-		fail(ports);
-	server = fork();
-	if (server < 0)
-		fail("fork()");
-	if (!server) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(ready[0]);
-		enter(namespace);
-		stay_on(cpu);
-		serve(first, last, ready[1]);
-	}
-	close(ready[1]);
-	if (read(ready[0], &nothing, 1) < 0)
-		fail("waiting for the server");
-	close(ready[0]);
-}
-
-/* The client. */
 
 static void read_targets(const char *path)
 {
@@ -442,7 +279,7 @@ int main(int argc, char **argv)
 				"FIRST-LAST-PORT TARGETS FIRST-SOURCE SOURCES\n");
 		return 1;
 	}
-	start_server(atoi(argv[3]), argv[4], argv[5]);
+	server = start_server(atoi(argv[3]), argv[4], argv[5]);
 	stay_on(atoi(argv[1]));
 	enter(argv[2]);
 	read_targets(argv[6]);
