@@ -68,7 +68,7 @@ async function routes(parts: Parts): Promise<RoutesView> {
   const draining =
     phase === 'active'
       ? undefined
-      : `Drain ${phase}: ${message}\nRouters get 65535:0, and what routing.drain says, beside the attributes below.`
+      : `Drain ${phase}: ${message}\nRouters get graceful-shutdown (65535:0), and what routing.drain says, beside the attributes below.`
   return { routes: routeRows({ status, routing: routingOf(parts) }), draining }
 }
 

@@ -3,11 +3,14 @@
 import { nearMatches } from './near-matches.ts'
 import type { RouteAttributes } from './routing.ts'
 
-/** IANA's registry of well-known communities; some have two names in use. */
+/** RFC 8326: whoever else can take the traffic should. */
+export const GRACEFUL_SHUTDOWN = '65535:0'
+
+/** IANA's registry of well-known communities; some have two names in use, and are shown by the first. */
 export const WELL_KNOWN_COMMUNITIES: Readonly<Record<string, string>> = {
   internet: '0:0',
-  'graceful-shutdown': '65535:0',
-  'planned-shut': '65535:0',
+  'graceful-shutdown': GRACEFUL_SHUTDOWN,
+  'planned-shut': GRACEFUL_SHUTDOWN,
   'accept-own': '65535:1',
   'route-filter-translated-v4': '65535:2',
   'route-filter-v4': '65535:3',
@@ -23,6 +26,17 @@ export const WELL_KNOWN_COMMUNITIES: Readonly<Record<string, string>> = {
   'no-export-subconfed': '65535:65283',
   'local-as': '65535:65283',
   'no-peer': '65535:65284',
+}
+
+const NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries(WELL_KNOWN_COMMUNITIES)
+    .map(([name, text]) => [text, name] as const)
+    .reverse(),
+)
+
+/** The other way round: a well-known community by its name, as routers show it; any other as it is. */
+export function showCommunity(text: string): string {
+  return NAMES.get(text) ?? text
 }
 
 const HALF_MAX = 0xffff

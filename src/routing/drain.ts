@@ -13,10 +13,9 @@
 //
 // Flows survive because every node finds the same backend for them (equal slot tables), this node's pods among them.
 
+import { GRACEFUL_SHUTDOWN } from '../model/communities.ts'
 import type { DrainMark, DrainSettings } from '../model/routing.ts'
 
-/** RFC 8326. */
-const GRACEFUL_SHUTDOWN = '65535:0'
 /** What scans and the last retransmissions make; no client's connection sends so little for long. */
 export const QUIET_PACKETS_PER_SECOND = 1
 
@@ -139,7 +138,7 @@ export function describeDrain(
     case 'active':
       return 'this node takes its share of traffic'
     case 'marking':
-      return 'routers are told by 65535:0 to prefer other nodes'
+      return 'routers are told by graceful-shutdown (65535:0) to prefer other nodes'
     case 'waiting': {
       const left = seconds(state.startedMs + settings.timeoutMs - nowMs)
       const rate = facts.packetsPerSecond

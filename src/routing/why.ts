@@ -3,6 +3,7 @@
 
 import type { Family, Prefix } from '../model/address.ts'
 import type { AnnouncementRow, RefusedAnnouncement } from '../model/announcement.ts'
+import { showCommunity } from '../model/communities.ts'
 import type { AnnounceKind, DrainMark, PeerExport, RouteAttributes } from '../model/routing.ts'
 import { type ExportSubject, type RuleMismatch, ruleMismatch } from './exports.ts'
 import type { VipContext } from './plan-announcements.ts'
@@ -211,7 +212,7 @@ function drainCheck({ mark }: WhyFacts): WhyCheck[] {
     {
       check: 'drain',
       isOpen: true,
-      detail: `this node drains: everything it announces carries ${mark.communities.join(' ')}`,
+      detail: `this node drains: everything it announces carries ${mark.communities.map(showCommunity).join(' ')}`,
     },
   ]
 }

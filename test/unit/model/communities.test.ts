@@ -6,6 +6,7 @@ import {
   communitiesOf,
   describeBadCommunity,
   parseCommunity,
+  showCommunity,
   WELL_KNOWN_COMMUNITIES,
 } from '../../../src/model/communities.ts'
 
@@ -33,6 +34,18 @@ t.test('what is read', async (t) => {
   for (const [text, expected] of cases) t.equal(parseCommunity(text)?.text, expected, text)
   t.equal(parseCommunity('1:2')?.kind, 'standard')
   t.equal(parseCommunity('1:2:3')?.kind, 'large')
+})
+
+t.test('what is shown: well-known ones by name, and every name reads as what it stands for', async (t) => {
+  t.equal(showCommunity('65535:0'), 'graceful-shutdown')
+  t.equal(showCommunity('65535:65281'), 'no-export')
+  t.equal(showCommunity('65535:65283'), 'no-export-subconfed')
+  t.equal(showCommunity('65535:1234'), '65535:1234')
+  t.equal(showCommunity('65101:100'), '65101:100')
+  for (const [name, text] of Object.entries(WELL_KNOWN_COMMUNITIES)) {
+    t.equal(parseCommunity(name)?.text, text, name)
+    t.equal(parseCommunity(showCommunity(text))?.text, text, `${name} as it is shown`)
+  }
 })
 
 t.test('a misspelt name has a hint', async (t) => {
