@@ -7,7 +7,8 @@ import { planService } from '../services/plan-service.ts'
 import type { Parts } from './agent.ts'
 import { bgpHandlers } from './bgp-view.ts'
 import type { AgentConfig } from './config.ts'
-import { listFlows, readFlowFilter, readNumber } from './flow-view.ts'
+import { DROPS_KEPT_MAX } from './drop-log.ts'
+import { type FlowNaming, listFlows, readFlowFilter, readLimit } from './flow-view.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
 import { planContext } from './plan-context.ts'
 import { routingHandlers } from './routing-view.ts'
@@ -16,7 +17,6 @@ import { describeService, summarizeService } from './service-view.ts'
 import { describeStatus } from './status-view.ts'
 
 const DROPS_DEFAULT = 100
-const DROPS_MAX = 1000
 
 export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, LocalHandler> {
   return {
@@ -25,9 +25,10 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     '/v1/services': () => served(parts).map(summarizeService),
     '/v1/service': (query) => showService(config, parts, query),
     '/v1/flows': (query) =>
-      listFlows(parts.datapath.flows, parts.datapath.flowNames(), readFlowFilter(query), tickSeconds()),
+      listFlows(parts.datapath.flows, flowNaming(parts), readFlowFilter(query), tickSeconds()),
     '/v1/drops': (query) => ({
-      drops: parts.drops.newest(readNumber(query, 'limit', DROPS_MAX) ?? DROPS_DEFAULT),
+      drops: parts.drops.newest(readLimit(query, DROPS_KEPT_MAX) ?? DROPS_DEFAULT),
+      sinceMs: parts.drops.sinceMs,
       counted: droppedPackets(parts.datapath.metrics()),
     }),
     '/v1/routes': () => parts.routing.status(),
@@ -40,6 +41,10 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     'POST /v1/drain': (query) => parts.drainRequests.drain(nodeOf(config, query)),
     'POST /v1/undrain': (query) => parts.drainRequests.undrain(nodeOf(config, query)),
   }
+}
+
+function flowNaming({ datapath }: Parts): FlowNaming {
+  return { ...datapath.flowNames(), service: (serviceId) => datapath.services.serviceOf(serviceId) }
 }
 
 async function why(parts: Parts, query: URLSearchParams): Promise<unknown> {

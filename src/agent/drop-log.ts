@@ -7,7 +7,7 @@ import { decodePacketEvent, VERDICT_REASON_NAMES } from '../datapath/abi.gen.ts'
 import { type Address, formatAddress } from '../model/address.ts'
 import type { RingBatch } from '../sys/libbpf-ts/index.ts'
 
-const KEPT_MAX = 1000
+export const DROPS_KEPT_MAX = 1000
 /** Between two looks at the ring. */
 export const DROPS_LOOK_MS = 250
 
@@ -41,16 +41,20 @@ export class DropLog {
   readonly #bootMs: number
   #next = 0
 
+  /** From when on drops are listed. */
+  readonly sinceMs: number
+
   /** @param bootMs when the node came up, milliseconds since the epoch: events count from there */
-  constructor(serviceOf: (serviceId: number) => string | undefined, bootMs: number) {
+  constructor(serviceOf: (serviceId: number) => string | undefined, bootMs: number, nowMs: number) {
     this.#serviceOf = serviceOf
     this.#bootMs = bootMs
+    this.sinceMs = nowMs
   }
 
   /** Takes a batch of the ring. */
   take(batch: RingBatch): void {
     // What this batch itself would push out again is not decoded.
-    for (let index = Math.max(0, batch.count - KEPT_MAX); index < batch.count; index++) {
+    for (let index = Math.max(0, batch.count - DROPS_KEPT_MAX); index < batch.count; index++) {
       const event = decodePacketEvent(batch.data, batch.offsets[index] ?? 0)
       this.#kept[this.#next] = {
         timeMs: this.#bootMs + Number(event.timeNs / 1_000_000n),
@@ -63,7 +67,7 @@ export class DropLog {
         ifindex: event.ifindex,
         service: event.serviceId === 0 ? undefined : this.#serviceOf(event.serviceId),
       }
-      this.#next = (this.#next + 1) % KEPT_MAX
+      this.#next = (this.#next + 1) % DROPS_KEPT_MAX
     }
   }
 

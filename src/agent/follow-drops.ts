@@ -9,8 +9,9 @@ const NS_PER_MS = 1_000_000n
 
 /** Programs count time from boot, as the monotonic clock does. */
 export function followDrops(datapath: Datapath, log: Logger): { drops: DropLog; ring: RingBuffer } {
-  const bootMs = Date.now() - Number(process.hrtime.bigint() / NS_PER_MS)
-  const drops = new DropLog((serviceId) => datapath.services.serviceOf(serviceId), bootMs)
+  const nowMs = Date.now()
+  const bootMs = nowMs - Number(process.hrtime.bigint() / NS_PER_MS)
+  const drops = new DropLog((serviceId) => datapath.services.serviceOf(serviceId), bootMs, nowMs)
   const ring = datapath.openDropRing()
   ring.start((batch) => drops.take(batch), {
     intervalMs: DROPS_LOOK_MS,

@@ -3,6 +3,7 @@
 
 import { request } from 'node:http'
 import type { ParseArgsOptionsConfig } from 'node:util'
+import { PAGE_WIDTH } from '../model/text-table.ts'
 import { UsageError } from './options.ts'
 
 /** Where the agent of manifests/base listens. */
@@ -19,7 +20,7 @@ export const AGENT_OPTIONS_HELP = `  -o json          as JSON
   --socket PATH    the agent's socket (default: $WEIR_SOCKET, else ${SOCKET_DEFAULT})
 `
 
-interface AgentOptions {
+export interface AgentOptions {
   readonly socket?: string | undefined
   readonly output?: string | undefined
 }
@@ -61,28 +62,42 @@ async function exchange<T>({ socket }: AgentOptions, asked: Asked): Promise<T> {
   return answer
 }
 
+/** The terminal's, or what people read: for a pipe as for a page. */
+export function pageWidth({
+  isTTY,
+  columns,
+}: {
+  readonly isTTY?: boolean
+  readonly columns?: number
+}): number {
+  return isTTY && columns !== undefined && columns > 0 ? columns : PAGE_WIDTH
+}
+
 /**
  * Prints the answer as it was asked for.
+ * @param asText for a page of that width
  * @param asWide of answers that have more columns than fit
  */
 export function printAnswer<T>(
   { output = 'table' }: AgentOptions,
   answer: T,
-  asText: (answer: T) => string,
+  asText: (answer: T, width: number) => string,
   asWide?: (answer: T) => string,
 ): void {
   const asJson = () => `${JSON.stringify(answer, undefined, 2)}\n`
   const writers = {
     json: asJson,
-    table: () => asText(answer),
+    table: () => asText(answer, pageWidth(process.stdout)),
     ...(asWide ? { wide: () => asWide(answer) } : {}),
   }
-  const write = Object.hasOwn(writers, output) ? writers[output as keyof typeof writers] : undefined
-  if (!write) {
-    const outputs = Object.keys(writers).map((name) => `-o ${name}`)
-    throw new UsageError(`there is no output '${output}'. Mend: ${outputs.join(' or ')}`)
-  }
-  process.stdout.write(write())
+  checkOutput(output, Object.keys(writers))
+  process.stdout.write(writers[output as keyof typeof writers]?.() ?? '')
+}
+
+export function checkOutput(output: string, known: readonly string[]): void {
+  if (known.includes(output)) return
+  const outputs = known.map((name) => `-o ${name}`)
+  throw new UsageError(`there is no output '${output}'. Mend: ${outputs.join(' or ')}`)
 }
 
 function send(socketPath: string, what: Asked): Promise<{ status: number; body: string }> {

@@ -2,27 +2,15 @@
 
 import { readFileSync } from 'node:fs'
 import type { ApplyAnswer, RoutingDiff } from '../agent/routing-view.ts'
-import type { RouteAttributes } from '../model/routing.ts'
-import { formatTable } from '../model/text-table.ts'
+import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import type { PeerChanges, RouteChange } from '../routing/diff.ts'
-import { printAnswer, tellAgent } from './ask-agent.ts'
+import type { Action } from './actions.ts'
+import { type AgentOptions, printAnswer, tellAgent } from './ask-agent.ts'
+import { formatAttributes } from './bgp-attributes.ts'
 import { UsageError } from './options.ts'
 
-export const BGP_CONFIG_USAGE = `Usage: weir bgp diff -f FILE
-       weir bgp apply -f FILE [--confirm TIME] [--force]
-       weir bgp confirm
-       weir bgp rollback
-
-  diff             per peer of this node: prefixes and attributes that FILE would add (+), change (~) or withdraw (-); exits with
-                   1 where anything would change
-  apply            put FILE in force now, over the agent's file; with --confirm it is rolled back by itself after TIME (60s, 5m),
-                   also when the agent dies meanwhile, unless confirmed. It stays until the agent's file changes
-  confirm          keep what was applied
-  rollback         back to what was in force before the last apply
-
-  -f FILE          YAML with the sections routing, pools, or both (a whole agent.yaml will do); - reads standard input
-  --confirm TIME   seconds, or with s or m
-  --force          apply it although part of it would not be followed
+const FILE_OPTION = `  -f FILE          YAML with the sections routing, pools, or both (a whole agent.yaml will do); - reads standard
+                   input; long: --file
 `
 
 export const BGP_CONFIG_OPTIONS = {
@@ -31,9 +19,7 @@ export const BGP_CONFIG_OPTIONS = {
   force: { type: 'boolean' },
 } as const
 
-interface ConfigOptions {
-  readonly socket?: string | undefined
-  readonly output?: string | undefined
+interface ConfigOptions extends AgentOptions {
   readonly file?: string | undefined
   readonly confirm?: string | undefined
   readonly force?: boolean | undefined
@@ -71,11 +57,49 @@ async function runRollback(values: ConfigOptions): Promise<number> {
   return 0
 }
 
-export const CONFIG_ACTIONS: Readonly<Record<string, (values: ConfigOptions) => Promise<number>>> = {
-  diff: runDiff,
-  apply: runApply,
-  confirm: runConfirm,
-  rollback: runRollback,
+export const CONFIG_ACTIONS: Readonly<Record<string, Action<ConfigOptions>>> = {
+  diff: {
+    takes: '-f FILE',
+    words: 0,
+    summary: 'what a configuration file would change, per peer',
+    about: `Per peer of this node: prefixes and attributes that FILE would add (+), change (~) or withdraw (-).
+      Exits with 1 where anything would change.`,
+    example: 'weir bgp diff -f new.yaml',
+    optionsHelp: FILE_OPTION,
+    options: ['file'],
+    run: runDiff,
+  },
+  apply: {
+    takes: '-f FILE [--confirm TIME] [--force]',
+    words: 0,
+    summary: 'put a configuration file in force, on trial with --confirm',
+    about: `Puts FILE in force now, over the agent's file; with --confirm it is rolled back by itself after
+      TIME, also when the agent dies meanwhile, unless confirmed. It stays until the agent's file changes.`,
+    example: 'weir bgp apply -f new.yaml --confirm 60s',
+    optionsHelp: `${FILE_OPTION}  --confirm TIME   seconds, or with s, m or h: 60s, 5m
+  --force          apply it although part of it would not be followed
+`,
+    options: ['file', 'confirm', 'force'],
+    run: runApply,
+  },
+  confirm: {
+    takes: '',
+    words: 0,
+    summary: 'keep what was applied',
+    about: "Keeps what was applied on trial. It stays until the agent's file changes: write it there too.",
+    example: 'weir bgp confirm',
+    options: [],
+    run: runConfirm,
+  },
+  rollback: {
+    takes: '',
+    words: 0,
+    summary: 'back to what was in force before the last apply',
+    about: 'Puts back what was in force before the last apply, on trial or confirmed.',
+    example: 'weir bgp rollback',
+    options: [],
+    run: runRollback,
+  },
 }
 
 function readCandidate({ file }: ConfigOptions): string {
@@ -102,11 +126,11 @@ function isSame({ peers, keys }: RoutingDiff): boolean {
   return peers.length === 0 && keys.length === 0
 }
 
-export function formatDiff(diff: RoutingDiff): string {
+export function formatDiff(diff: RoutingDiff, width = PAGE_WIDTH): string {
   const parts = [
-    ...diff.peers.map(formatPeer),
+    ...diff.peers.map((peer) => formatPeer(peer, width)),
     ...(diff.keys.length > 0 ? [`Of the node itself: ${diff.keys.join(', ')}`] : []),
-    ...diff.problems.map(({ source, why }) => `Not followed: ${source}: ${why}`),
+    ...diff.problems.map(({ source, why }) => wrapText(`Not followed: ${source}: ${why}`, width, '  ')),
   ]
   return parts.length === 0 ? 'Nothing would change.\n' : `${parts.join('\n\n')}\n`
 }
@@ -120,7 +144,7 @@ const SESSIONS: Readonly<Record<PeerChanges['session'], string>> = {
 
 const SIGNS: Readonly<Record<RouteChange['change'], string>> = { add: '+', change: '~', withdraw: '-' }
 
-function formatPeer({ peer, remote, asn, session, keys, routes }: PeerChanges): string {
+function formatPeer({ peer, remote, asn, session, keys, routes }: PeerChanges, width: number): string {
   const where = remote === peer ? '' : `${remote}, `
   const what = keys.length > 0 ? `${SESSIONS[session]} (${keys.join(', ')})` : SESSIONS[session]
   const head = `${peer} (${where}AS ${asn}): ${what}`
@@ -130,7 +154,8 @@ function formatPeer({ peer, remote, asn, session, keys, routes }: PeerChanges): 
     formatChange(route),
     route.why,
   ])
-  const [, ...lines] = formatTable(['', '', ''], rows).split('\n')
+  const page = { width, flexible: ['A', 'W'] }
+  const [, ...lines] = formatTable(['', 'A', 'W'], rows, page).split('\n')
   return [head, ...lines].join('\n')
 }
 
@@ -139,23 +164,11 @@ function formatChange({ before, after }: RouteChange): string {
   return after ? formatAttributes(after) : ''
 }
 
-export function formatAttributes(attributes: RouteAttributes): string {
-  const { communities, largeCommunities, localPref, med, prepend } = attributes
-  const parts = [
-    ...communities,
-    ...largeCommunities,
-    ...(localPref === undefined ? [] : [`local-pref ${localPref}`]),
-    ...(med === undefined ? [] : [`med ${med}`]),
-    ...(prepend === 0 ? [] : [`prepend ${prepend}`]),
-  ]
-  return parts.join(' ') || 'no attributes'
-}
-
-function formatApplied({ diff, candidate }: ApplyAnswer): string {
+function formatApplied({ diff, candidate }: ApplyAnswer, width: number): string {
   const deadlineMs = candidate?.deadlineMs
   const next =
     deadlineMs === undefined
       ? "In force until the agent's file changes; write it there too. 'weir bgp rollback' takes it back."
       : `In force on trial until ${new Date(deadlineMs).toISOString()}: 'weir bgp confirm' keeps it, else it is rolled back.`
-  return `${formatDiff(diff)}\n${next}\n`
+  return `${formatDiff(diff, width)}\n${next}\n`
 }

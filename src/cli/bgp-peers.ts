@@ -1,23 +1,46 @@
 // `weir bgp peers`: this node's sessions with routers, as routers show theirs.
 
-import type { PeersView, PeerView } from '../agent/bgp-peers-view.ts'
-import { formatSeconds, formatTable } from '../model/text-table.ts'
-import { askAgent, printAnswer } from './ask-agent.ts'
+import type { PeerFamily, PeersView, PeerView } from '../agent/bgp-peers-view.ts'
+import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import type { Action } from './actions.ts'
+import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
+import { advertisedText, bfdError, upDown } from './bgp-peer-cells.ts'
+import { formatPeerDetail } from './bgp-peer-detail.ts'
+import { formatWideTable } from './bgp-peers-wide.ts'
 import { didYouMean, UsageError } from './options.ts'
 
-interface Options {
-  readonly socket?: string | undefined
-  readonly output?: string | undefined
+export const PEERS_OPTIONS = { detail: { type: 'boolean' } } as const
+
+interface PeersOptions extends AgentOptions {
+  readonly detail?: boolean | undefined
 }
 
-export async function runPeers(values: Options, names: readonly string[]): Promise<number> {
+export const PEERS_ACTION: Action<PeersOptions> = {
+  takes: '[PEER…] [--detail]',
+  words: Number.POSITIVE_INFINITY,
+  summary: 'sessions with routers: state, prefixes in and out, BFD, what is wrong',
+  about: `A line for each session with a router: state, since when, prefixes received, accepted and advertised
+    by family (9 of 12: three are missing), BFD; below them, why those that are down are. Named peers
+    (by name or address) are shown with all that is known of them: timers agreed on, capabilities,
+    messages, graceful restart, BFD, the last error.`,
+  example: 'weir bgp peers tor1',
+  optionsHelp: `  --detail         all peers so
+  -o wide          a table with all columns, as wide as it takes
+`,
+  options: ['detail'],
+  run: runPeers,
+}
+
+async function runPeers(values: PeersOptions, names: readonly string[]): Promise<number> {
   const view = choosePeers(await askAgent<PeersView>(values, '/v1/bgp/peers'), names)
   const nowMs = Date.now()
+  const isDetailed = values.detail === true || names.length > 0
   printAnswer(
     values,
     view,
-    (shown) => formatPeers(shown, nowMs),
-    (shown) => formatPeers(shown, nowMs, true),
+    (shown, width) =>
+      isDetailed ? formatPeerDetails(shown, nowMs, width) : formatPeers(shown, nowMs, width),
+    (shown) => formatWidePeers(shown, nowMs),
   )
   return 0
 }
@@ -29,47 +52,52 @@ export function choosePeers(view: PeersView, names: readonly string[]): PeersVie
   for (const name of names)
     if (!known.includes(name))
       throw new UsageError(`no such peer '${name}'. Mend: ${didYouMean(name, known)}`)
-  const peers = view.peers.filter(({ name, address }) => names.includes(name) || names.includes(address))
-  return { ...view, peers }
+  const isNamed = ({ name, address }: PeerView) => names.includes(name) || names.includes(address)
+  const others = view.peers.filter((peer) => !isNamed(peer))
+  const isOfOthers = ({ object, text }: PeersView['problems'][number]) =>
+    others.some(({ name, source }) => object === source || text.startsWith(`${name}: `))
+  return {
+    ...view,
+    peers: view.peers.filter(isNamed),
+    problems: view.problems.filter((problem) => !isOfOthers(problem)),
+  }
 }
 
-const COLUMNS = [
-  'NEIGHBOR',
-  'ADDRESS',
-  'ASN',
-  'STATE',
-  'UP/DOWN',
-  'FAMILY',
-  'RECEIVED',
-  'ACCEPTED',
-  'ADVERTISED',
-  'BFD',
-]
-const WIDE_COLUMNS = [
-  'ROUTER ID',
-  'FLAPS',
-  'INSTALLED',
-  'TIMERS',
-  'MD5',
-  'TTL',
-  'GR',
-  'CAPABILITIES',
-  'SOURCE',
-]
+export function formatPeers(view: PeersView, nowMs: number, width = PAGE_WIDTH): string {
+  const causes = [...causesOf(view), ...problemsOf(view)]
+  return onPage(view, [formatSessions(view, nowMs, width), formatCollectors(view, nowMs)], causes, width)
+}
 
-export function formatPeers(view: PeersView, nowMs: number, isWide = false): string {
-  const rows = view.peers.flatMap((peer) => peerRows(peer, nowMs, isWide))
-  const header = [...COLUMNS, ...(isWide ? WIDE_COLUMNS : []), 'LAST ERROR']
-  const sections = [
-    headOf(view),
-    rows.length > 0 ? formatTable(header, rows) : 'No peers.',
-    formatCollectors(view, nowMs),
-    ...view.problems.map(({ object, text }) => `Problem  ${object}: ${text}`),
-  ]
+/** A paragraph each, causes and all. */
+export function formatPeerDetails(view: PeersView, nowMs: number, width = PAGE_WIDTH): string {
+  // A problem of a session that is up is no error of its past, and stands below.
+  const isOfNow = ({ lastError, state }: PeerView) =>
+    state === 'established' && view.problems.some(({ text }) => text === lastError)
+  const details = view.peers.map((peer) =>
+    formatPeerDetail(isOfNow(peer) ? { ...peer, lastError: undefined } : peer, nowMs, width),
+  )
+  return onPage(view, details.length > 0 ? details : [NO_PEERS], problemsOf(view), width)
+}
+
+/** Every column, as wide as it takes. */
+export function formatWidePeers(view: PeersView, nowMs: number): string {
+  const table = view.peers.length > 0 ? formatWideTable(view.peers, nowMs) : NO_PEERS
+  const parts = [table, formatCollectors(view, nowMs)]
+  return onPage(view, parts, problemsOf(view), Number.POSITIVE_INFINITY)
+}
+
+function onPage(
+  view: PeersView,
+  parts: readonly string[],
+  sentences: readonly string[],
+  width: number,
+): string {
+  const below = sentences.map((text) => wrapText(text, width, '  ')).join('\n')
+  const sections = [headOf(view, width), ...parts, below]
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`
 }
 
-function headOf({ node, asn, routerId, gobgpd, drain, peers }: PeersView): string {
+function headOf({ node, asn, routerId, gobgpd, drain, peers }: PeersView, width: number): string {
   const up = peers.filter(({ state }) => state === 'established').length
   const daemon = gobgpd.isConnected
     ? `gobgpd's interface version ${gobgpd.apiVersion ?? '?'}`
@@ -77,89 +105,68 @@ function headOf({ node, asn, routerId, gobgpd, drain, peers }: PeersView): strin
   return [
     `Node ${node}, AS ${asn}, router id ${routerId}; ${daemon}; ${up} of ${peers.length} sessions established`,
     ...(drain && drain.phase !== 'active' ? [`Drain ${drain.phase}: ${drain.message}`] : []),
-  ].join('\n')
-}
-
-/** A row for each family; only the first has what is the session's. */
-function peerRows(peer: PeerView, nowMs: number, isWide: boolean): string[][] {
-  const families = peer.families.length > 0 ? peer.families : [undefined]
-  return families.map((counts, index) => {
-    const isFirst = index === 0
-    const of = (text: string) => (isFirst ? text : '')
-    const wide = isWide ? wideCells(peer).map(of) : []
-    return [
-      of(peer.name),
-      of(peer.address),
-      of(String(peer.asn)),
-      of(stateOf(peer)),
-      of(upDown(peer, nowMs)),
-      counts?.family ?? '',
-      String(counts?.received ?? ''),
-      String(counts?.accepted ?? ''),
-      counts === undefined ? '' : advertisedText(counts, peer.state === 'established'),
-      of(peer.bfd?.state ?? ''),
-      ...wide,
-      of(peer.lastError ?? bfdError(peer)),
-    ]
-  })
-}
-
-function stateOf({ state, isAdminDown }: PeerView): string {
-  return isAdminDown ? `${state} (admin down)` : state
-}
-
-function upDown({ sinceMs, state }: PeerView, nowMs: number): string {
-  if (sinceMs === undefined) return 'never'
-  const text = formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))
-  return state === 'established' ? text : `down ${text}`
-}
-
-/** `12`, or `9 of 12` while something is missing. */
-function advertisedText({ advertised, wanted }: PeerView['families'][number], isUp: boolean): string {
-  return isUp && advertised !== wanted ? `${advertised} of ${wanted}` : String(advertised)
-}
-
-function bfdError({ bfd }: PeerView): string {
-  return bfd === undefined || bfd.state === 'up' || bfd.detail === undefined ? '' : `BFD: ${bfd.detail}`
-}
-
-function wideCells(peer: PeerView): string[] {
-  const { settings, capabilities } = peer
-  return [
-    peer.routerId,
-    String(peer.flaps),
-    String(peer.taken),
-    settings ? timersOf(peer) : '',
-    settings ? (settings.hasPassword ? 'yes' : 'no') : '?',
-    ttlOf(peer),
-    settings?.gracefulRestart ? graceOf(settings.gracefulRestart) : 'off',
-    capabilities.remote.map((name) => name.replaceAll(' ', ':')).join(',') || '<none yet>',
-    peer.source ?? 'not of this agent',
   ]
+    .map((line) => wrapText(line, width, '  '))
+    .join('\n')
 }
 
-/** `9/3/5`: hold, keepalive, connect retry; with what was agreed on where it differs. */
-function timersOf({ settings, negotiatedHoldSeconds }: PeerView): string {
-  if (!settings) return ''
-  const { holdSeconds, keepaliveSeconds, connectRetrySeconds } = settings.timers
-  const text = `${holdSeconds}/${keepaliveSeconds}/${connectRetrySeconds}`
-  const isAgreed = negotiatedHoldSeconds === 0 || negotiatedHoldSeconds === holdSeconds
-  return isAgreed ? text : `${text} (hold ${negotiatedHoldSeconds})`
+const NO_PEERS =
+  "No sessions configured: neither routing.peers nor another source names one for this node.\n'weir status' tells what is not followed."
+
+/** A line a peer. An address that is the name as well stands once. */
+function formatSessions({ peers }: PeersView, nowMs: number, width: number): string {
+  if (peers.length === 0) return NO_PEERS
+  const families = [...new Set(peers.flatMap((peer) => peer.families.map(({ family }) => family)))].sort()
+  const areNamed = peers.some(({ name, address }) => name !== address)
+  const header = [
+    'PEER',
+    ...(areNamed ? ['ADDRESS'] : []),
+    'ASN',
+    'STATE',
+    'UP/DOWN',
+    ...families.map((family) => `${family.toUpperCase()} IN/ACC/OUT`),
+    'BFD',
+  ]
+  const rows = peers.map((peer) => [
+    peer.name,
+    ...(areNamed ? [peer.address] : []),
+    String(peer.asn),
+    peer.isAdminDown ? 'admin down' : peer.state,
+    upDown(peer, nowMs),
+    ...families.map((family) => prefixCell(peer, family)),
+    peer.bfd?.state ?? '-',
+  ])
+  return formatTable(header, rows, { width, flexible: ['PEER'] })
 }
 
-function ttlOf({ settings }: PeerView): string {
-  if (settings?.ttlSecurityMin !== undefined) return `GTSM >=${settings.ttlSecurityMin}`
-  return settings?.multihopTtl === undefined ? '1' : String(settings.multihopTtl)
+function prefixCell({ families, state }: PeerView, family: PeerFamily['family']): string {
+  const counts = families.find((one) => one.family === family)
+  if (!counts) return '-'
+  return `${counts.received}/${counts.accepted}/${advertisedText(counts, state === 'established')}`
 }
 
-function graceOf({
-  restartSeconds,
-  longLivedSeconds,
-}: {
-  restartSeconds: number
-  longLivedSeconds?: number
-}): string {
-  return longLivedSeconds === undefined ? `${restartSeconds}s` : `${restartSeconds}s+${longLivedSeconds}s`
+/** Why what is down is. What several peers have in common stands once, and what a problem or the first line says not at all. */
+function causesOf({ peers, problems, gobgpd }: PeersView): string[] {
+  const peersOf = new Map<string, string[]>()
+  const isSaid = (text: string) =>
+    text === gobgpd.error || problems.some((problem) => problem.text.includes(text))
+  for (const peer of peers)
+    for (const text of [endingOf(peer), bfdError(peer)])
+      if (text !== '' && !isSaid(text)) peersOf.set(text, [...(peersOf.get(text) ?? []), peer.name])
+  return [...peersOf].map(
+    ([text, names]) => `${names.length > 1 ? 'peers' : 'peer'} ${names.join(', ')}: ${text}`,
+  )
+}
+
+/** Of a session that is up, how the one before it ended is history: its paragraph tells. */
+function endingOf({ state, lastError = '' }: PeerView): string {
+  return state === 'established' ? '' : lastError
+}
+
+function problemsOf({ peers, problems }: PeersView): string[] {
+  return problems.map(({ object, text }) =>
+    peers.some(({ name }) => text.startsWith(`${name}: `)) ? `peer ${text}` : `${object}: ${text}`,
+  )
 }
 
 function formatCollectors({ collectors }: PeersView, nowMs: number): string {

@@ -12,25 +12,10 @@ import { fileFacts } from '../agent/router-side-file.ts'
 import type { RouterSideFacts } from '../agent/router-side-view.ts'
 import { parsePrefix, prefixParts } from '../model/address.ts'
 import type { BgpPeer } from '../model/routing.ts'
-import { askAgent } from './ask-agent.ts'
+import type { Action } from './actions.ts'
+import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import { type RouterSideOptions, routerSide, routersOf } from './bgp-router-side.ts'
 import { didYouMean, UsageError } from './options.ts'
-
-export const ROUTER_CONFIG_USAGE = `Usage: weir bgp router-config --dialect NAME [--peer NAME]… [--config FILE]
-
-  router-config    the matching side of this node's sessions, for its routers: peers, policy from the guard's allow-list, limits
-
-  --dialect NAME   frr, bird (both are tested with the real daemons); eos, junos, nxos, sonic (not run against a device)
-  --peer NAME      sessions that are one router; may stand several times (default: what must be one router together)
-  --listen-range CIDR   take every caller from this network (all nodes) instead of this node's address; may stand several times
-  --accept CIDR-LEN     let in networks of this length too, as 10.244.0.0/16-24 for the pods of all nodes; may stand several times
-  --node-address PEER=ADDRESS   from where the node calls a peer, where that is not known
-  --interface NAME      the router's end of an unnumbered session
-  --asn N               the router's AS number, where the node takes any
-  --config FILE    from an agent's configuration, without an agent
-  --node NAME      which node (with --config; default: nodeName of the file)
-  --label KEY=VALUE     of that node; may stand several times
-`
 
 export const ROUTER_CONFIG_OPTIONS = {
   dialect: { type: 'string' },
@@ -45,9 +30,7 @@ export const ROUTER_CONFIG_OPTIONS = {
   label: { type: 'string', multiple: true },
 } as const
 
-interface RouterConfigOptions {
-  readonly socket?: string | undefined
-  readonly output?: string | undefined
+interface RouterConfigOptions extends AgentOptions {
   readonly dialect?: string | undefined
   readonly peer?: string[] | undefined
   readonly 'listen-range'?: string[] | undefined
@@ -69,7 +52,31 @@ const DIALECTS: Readonly<Record<string, (router: RouterModel) => string>> = {
   sonic: sonicConfig,
 }
 
-export async function runRouterConfig(values: RouterConfigOptions): Promise<number> {
+export const ROUTER_CONFIG_ACTION: Action<RouterConfigOptions> = {
+  takes: '--dialect NAME [--peer NAME]… [--config FILE]',
+  words: 0,
+  summary: "the matching side of this node's sessions, for its routers",
+  about: `The matching side of this node's sessions, for its routers: peers, policy from the guard's
+    allow-list, limits.`,
+  example: 'weir bgp router-config --dialect frr --peer tor1',
+  optionsHelp: `  --dialect NAME   frr, bird (both are tested with the real daemons); eos, junos, nxos, sonic (not run against a device)
+  --peer NAME      sessions that are one router; may stand several times (default: what must be one router together)
+  --listen-range CIDR   take every caller from this network (all nodes) instead of this node's address; may stand
+                        several times
+  --accept CIDR-LEN     let in networks of this length too, as 10.244.0.0/16-24 for the pods of all nodes; may stand
+                        several times
+  --node-address PEER=ADDRESS   from where the node calls a peer, where that is not known
+  --interface NAME      the router's end of an unnumbered session
+  --asn N          the router's AS number, where the node takes any
+  --config FILE    from an agent's configuration, without an agent
+  --node NAME      which node (with --config; default: nodeName of the file)
+  --label KEY=VALUE     of that node; may stand several times
+`,
+  options: Object.keys(ROUTER_CONFIG_OPTIONS),
+  run: runRouterConfig,
+}
+
+async function runRouterConfig(values: RouterConfigOptions): Promise<number> {
   const write = dialectOf(values.dialect)
   if (values.config === undefined && (values.node ?? values.label) !== undefined)
     throw new UsageError('the agent knows its own node. Mend: --node and --label go with --config FILE')
@@ -77,8 +84,7 @@ export async function runRouterConfig(values: RouterConfigOptions): Promise<numb
   const facts = await readFacts(values)
   const routers = chooseRouters(facts.routing.peers, options.peers)
   const models = routers.map((peers) => routerSide(facts, peers, options))
-  if (values.output === 'json') process.stdout.write(`${JSON.stringify(models, undefined, 2)}\n`)
-  else process.stdout.write(models.map(write).join('\n'))
+  printAnswer(values, models, (shown) => shown.map(write).join('\n'))
   if (models.length > 1)
     process.stderr.write(
       `${models.length} routers, one after another; --peer chooses, and joins sessions of one router.\n`,

@@ -9,47 +9,110 @@ import type {
 } from '../agent/bgp-routes-view.ts'
 import { inPrefixOrder } from '../model/prefix-order.ts'
 import type { PeerExport } from '../model/routing.ts'
-import { formatSeconds, formatTable } from '../model/text-table.ts'
-import { askAgent, printAnswer } from './ask-agent.ts'
-import { formatAttributes } from './bgp-config.ts'
-import { UsageError } from './options.ts'
+import { formatSeconds, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
+import type { Action } from './actions.ts'
+import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
+import { formatAttributes } from './bgp-attributes.ts'
+import { didYouMean, UsageError } from './options.ts'
 
-interface Options {
-  readonly socket?: string | undefined
-  readonly output?: string | undefined
+export const ROUTE_ACTIONS: Readonly<Record<string, Action<AgentOptions>>> = {
+  routes: {
+    takes: '[PREFIX|STATUS…]',
+    words: Number.POSITIVE_INFINITY,
+    summary: 'what this node announces, waits to announce, withdraws or refuses',
+    about: `What this node announces, waits to announce, withdraws or refuses; to whom, with which attributes,
+      and why. Beginnings of prefixes, or a status (announced, pending, withdrawing, refused, error),
+      narrow it.`,
+    example: 'weir bgp routes 203.0.113. refused',
+    optionsHelp: `  -o wide          attributes by peer, and nothing wrapped
+`,
+    options: [],
+    run: runRoutes,
+  },
+  advertised: {
+    takes: '[PEER]',
+    words: 1,
+    summary: 'what each router is told',
+    about: 'What each router, or one by its name or address, is told, against what it should be.',
+    example: 'weir bgp advertised tor1',
+    optionsHelp: `  -o wide          why each is announced, and nothing wrapped
+`,
+    options: [],
+    run: runAdvertised,
+  },
+  received: {
+    takes: '[PEER]',
+    words: 1,
+    summary: 'what each router tells, and what becomes of it',
+    about: `What each router, or one by its name or address, tells, and what becomes of it: installed, or
+      refused because of what.`,
+    example: 'weir bgp received tor1',
+    options: [],
+    run: runReceived,
+  },
 }
 
-export async function runRoutes(values: Options, filters: readonly string[]): Promise<number> {
+async function runRoutes(values: AgentOptions, filters: readonly string[]): Promise<number> {
   const view = await askAgent<RoutesView>(values, '/v1/bgp/routes')
-  const chosen = filters.length === 0 ? view.routes : chooseRoutes(view.routes, filters)
+  const isWhole = filters.length === 0
+  const chosen = isWhole ? view.routes : chooseRoutes(view.routes, filters)
   const shown = { ...view, routes: inPrefixOrder(chosen) }
   const nowMs = Date.now()
+  const none = `No route is ${filters.join(' or ')}.\n`
   printAnswer(
     values,
     shown,
-    (answer) => formatRoutes(answer, nowMs),
-    (answer) => formatRoutes(answer, nowMs, true),
+    (answer, width) => (isWhole || chosen.length > 0 ? formatRoutes(answer, nowMs, { width }) : none),
+    (answer) => formatRoutes(answer, nowMs, WIDE),
   )
   return 0
 }
 
-/** Those whose prefix begins so, or of this status. */
-function chooseRoutes(routes: readonly RouteRow[], filters: readonly string[]): readonly RouteRow[] {
+/** How a table of routes is laid out. */
+interface Layout {
+  readonly width?: number
+  readonly isWide?: boolean
+}
+
+const WIDE: Layout = { width: Number.POSITIVE_INFINITY, isWide: true }
+
+const STATUSES = [
+  'announced',
+  'pending',
+  'withdrawing',
+  'refused',
+  'error',
+] as const satisfies RouteRow['status'][]
+
+/** Those whose prefix begins so, or of this status. Throws UsageError. */
+export function chooseRoutes(routes: readonly RouteRow[], filters: readonly string[]): readonly RouteRow[] {
+  const isStatus = (filter: string) => STATUSES.some((status) => status === filter)
+  const stranger = filters.find((filter) => !isStatus(filter) && !/^[\da-f:.]+(\/\d*)?$/i.test(filter))
+  if (stranger !== undefined)
+    throw new UsageError(
+      `'${stranger}' is neither a status nor the beginning of a prefix. Mend: ${didYouMean(stranger, STATUSES)}`,
+    )
   const found = routes.filter(({ prefix, status }) =>
     filters.some((filter) => prefix.startsWith(filter) || status === filter),
   )
-  if (found.length > 0) return found
+  const prefix = filters.find((filter) => !isStatus(filter))
+  if (found.length > 0 || prefix === undefined) return found
   throw new UsageError(
-    `nothing is announced, waiting or refused as '${filters.join(' ')}'. Mend: 'weir bgp why ${filters[0]}' tells why`,
+    `nothing is announced, waiting or refused as '${filters.join(' ')}'. Mend: 'weir bgp why ${prefix}' tells why`,
   )
 }
 
-export function formatRoutes({ routes, draining }: RoutesView, nowMs: number, isWide = false): string {
+export function formatRoutes(
+  { routes, draining }: RoutesView,
+  nowMs: number,
+  { width = PAGE_WIDTH, isWide = false }: Layout = {},
+): string {
   const rows = routes.flatMap((route) => routeRows(route, nowMs, isWide))
   const head = draining === undefined ? '' : `${draining}\n\n`
-  if (rows.length === 0) return `${head}Nothing is announced, waiting or refused.\n`
-  const header = ['PREFIX', 'STATUS', 'SINCE', 'SOURCE', 'TO', 'ATTRIBUTES', 'WHY']
-  return `${head}${formatTable(header, rows)}\n`
+  if (rows.length === 0)
+    return `${head}Nothing is announced, waiting or refused. 'weir bgp why PREFIX' tells what holds one back.\n`
+  const header = ['PREFIX', 'STATUS', 'AGE', 'SOURCE', 'PEERS', 'ATTRIBUTES', 'WHY']
+  return `${head}${formatTable(header, rows, { width, flexible: ['PEERS', 'ATTRIBUTES', 'WHY'] })}\n`
 }
 
 function routeRows(route: RouteRow, nowMs: number, isWide: boolean): string[][] {
@@ -67,7 +130,7 @@ function routeRows(route: RouteRow, nowMs: number, isWide: boolean): string[][] 
 
 /** Without names: to whoever there is. */
 function peersOf({ peers }: PeerExport): string {
-  return peers.join(',') || 'every peer'
+  return peers.join(', ') || 'every peer'
 }
 
 function joined(exports: readonly PeerExport[]): string {
@@ -79,11 +142,7 @@ function ago(sinceMs: number, nowMs: number): string {
   return formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))
 }
 
-const MANY_PEERS = "one peer at a time, or all. Mend: 'weir bgp peers' lists them"
-
-function pathFor(what: 'advertised' | 'received', names: readonly string[]): string {
-  const [peer, ...more] = names
-  if (more.length > 0) throw new UsageError(MANY_PEERS)
+function pathFor(what: 'advertised' | 'received', [peer]: readonly string[]): string {
   return peer === undefined ? `/v1/bgp/${what}` : `/v1/bgp/${what}?peer=${encodeURIComponent(peer)}`
 }
 
@@ -93,10 +152,13 @@ function byPeer<T extends AdvertisedRow | ReceivedRow>(rows: readonly T[]): T[] 
   return peers.flatMap((peer) => inPrefixOrder(rows.filter((row) => row.peer === peer)))
 }
 
-export async function runAdvertised(values: Options, names: readonly string[]): Promise<number> {
+async function runAdvertised(values: AgentOptions, names: readonly string[]): Promise<number> {
   const view = await askAgent<AdvertisedView>(values, pathFor('advertised', names))
-  printAnswer(values, { ...view, routes: byPeer(view.routes) }, formatAdvertised, (answer) =>
-    formatAdvertised(answer, true),
+  printAnswer(
+    values,
+    { ...view, routes: byPeer(view.routes) },
+    (answer, width) => formatAdvertised(answer, { width }),
+    (answer) => formatAdvertised(answer, WIDE),
   )
   return 0
 }
@@ -107,9 +169,14 @@ const ADVERTISED: Readonly<Record<AdvertisedRow['status'], string>> = {
   absent: 'should be, and gobgpd does not let it out',
 }
 
-export function formatAdvertised({ routes, isReckoned }: AdvertisedView, isWide = false): string {
+const TABLE_PROSE = ['AS PATH', 'ATTRIBUTES', 'WHY', 'NOTE', 'BECOMES']
+
+export function formatAdvertised(
+  { routes, isReckoned }: AdvertisedView,
+  { width = PAGE_WIDTH, isWide = false }: Layout = {},
+): string {
   const note = isReckoned
-    ? '\nThis gobgpd (3.x) reckons the table from its policy of now and keeps no record of what it sent; the router has the last word.\n'
+    ? '\nThis gobgpd (3.x) reckons the table from its policy of now and keeps no record of what it sent;\nthe router has the last word.\n'
     : ''
   if (routes.length === 0) return `Nothing is advertised to an established session.\n${note}`
   const rows = routes.map((row) => [
@@ -120,13 +187,14 @@ export function formatAdvertised({ routes, isReckoned }: AdvertisedView, isWide 
     formatAttributes(row.attributes),
     ADVERTISED[row.status] || (isWide ? row.why : 'ok'),
   ])
-  return `${formatTable(['PEER', 'PREFIX', 'NEXT HOP', 'AS PATH', 'ATTRIBUTES', isWide ? 'WHY' : 'NOTE'], rows)}\n${note}`
+  const header = ['PEER', 'PREFIX', 'NEXT HOP', 'AS PATH', 'ATTRIBUTES', isWide ? 'WHY' : 'NOTE']
+  return `${formatTable(header, rows, { width, flexible: TABLE_PROSE })}\n${note}`
 }
 
-export async function runReceived(values: Options, names: readonly string[]): Promise<number> {
+async function runReceived(values: AgentOptions, names: readonly string[]): Promise<number> {
   const rows = byPeer(await askAgent<readonly ReceivedRow[]>(values, pathFor('received', names)))
   const nowMs = Date.now()
-  printAnswer(values, rows, (answer) => formatReceived(answer, nowMs))
+  printAnswer(values, rows, (answer, width) => formatReceived(answer, nowMs, width))
   return 0
 }
 
@@ -138,8 +206,8 @@ const VERDICTS: Readonly<Record<ReceivedRow['verdict'], string>> = {
   'over-limit': 'left out: imports.maxPrefixes is reached',
 }
 
-export function formatReceived(rows: readonly ReceivedRow[], nowMs: number): string {
-  if (rows.length === 0) return 'No router tells anything.\n'
+export function formatReceived(rows: readonly ReceivedRow[], nowMs: number, width = PAGE_WIDTH): string {
+  if (rows.length === 0) return 'No router tells this node anything.\n'
   const cells = rows.map((row) => [
     row.peer,
     row.prefix,
@@ -149,5 +217,6 @@ export function formatReceived(rows: readonly ReceivedRow[], nowMs: number): str
     ago(row.sinceMs, nowMs),
     `${VERDICTS[row.verdict]}${row.isStale ? ' (stale: the router restarts)' : ''}`,
   ])
-  return `${formatTable(['PEER', 'PREFIX', 'NEXT HOP', 'AS PATH', 'ATTRIBUTES', 'AGE', 'BECOMES'], cells)}\n`
+  const header = ['PEER', 'PREFIX', 'NEXT HOP', 'AS PATH', 'ATTRIBUTES', 'AGE', 'BECOMES']
+  return `${formatTable(header, cells, { width, flexible: TABLE_PROSE })}\n`
 }

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DrainAnswer } from '../agent/drain-requests.ts'
 import type { DrainView } from '../agent/node-drain.ts'
-import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, tellAgent } from './ask-agent.ts'
+import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, checkOutput, tellAgent } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { parseOptions, UsageError } from './options.ts'
 
@@ -13,17 +13,22 @@ const OPTIONS = { ...AGENT_OPTIONS, 'no-wait': { type: 'boolean' } } as const
 
 const DRAIN_USAGE = `Usage: weir drain NODE [--no-wait]
 
-Cordons the node and asks its agent to send its traffic elsewhere: routers are told to prefer other nodes (community 65535:0), and once the
-datapath has counted no client's packet for a while, or time is up, the VIPs are withdrawn. Prints each state until the node is drained.
-Interrupting it does not end the drain; 'weir undrain' does. Pods stay: 'kubectl drain' moves them.
+Cordons the node and asks its agent to send its traffic elsewhere: routers are told to prefer other nodes
+(graceful-shutdown, 65535:0), and once the datapath has counted no client's packet for a while, or time is up, the VIPs
+are withdrawn. Prints each state until the node is drained. Interrupting it does not end the drain; 'weir undrain' does.
+Pods stay: 'kubectl drain' moves them.
+
+Example: weir drain node2
 
   --no-wait        only ask for it
 ${AGENT_OPTIONS_HELP}`
 
 const UNDRAIN_USAGE = `Usage: weir undrain NODE [--no-wait]
 
-Ends a drain in whatever state it is: VIPs are announced again, without the mark. A cordon that 'weir drain' made ends too; one that was there
-before stays.
+Ends a drain in whatever state it is: VIPs are announced again, without the mark. A cordon that 'weir drain' made ends
+too; one that was there before stays.
+
+Example: weir undrain node2
 
   --no-wait        only ask for it
 ${AGENT_OPTIONS_HELP}`
@@ -52,6 +57,7 @@ async function run(
   const [node, surplus] = positionals
   if (node === undefined || surplus !== undefined)
     throw new UsageError(`name one node. Mend: weir ${verb} NODE; 'weir ${verb} --help' tells more`)
+  checkOutput(values.output ?? 'table', ['json', 'table'])
   const isJson = values.output === 'json'
   const query = `node=${encodeURIComponent(node)}`
   const answer = await tellAgent<DrainAnswer>(values, `/v1/${verb}?${query}`)

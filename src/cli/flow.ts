@@ -3,65 +3,121 @@
 import type { Drop } from '../agent/drop-log.ts'
 import type { FlowView } from '../agent/flow-view.ts'
 import { endText } from '../model/address.ts'
-import { formatSeconds, formatTable } from '../model/text-table.ts'
-import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
+import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
+import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
-import { didYouMean, parseOptions, UsageError } from './options.ts'
-
-const USAGE = `Usage: weir flow get [--address A] [--port P] [--protocol tcp|udp|sctp] [--limit N]
-       weir flow drops [--limit N]
-
-  get              flows whose client, frontend or backend has this address and port. Connections from pods to Services are
-                   translated at the socket and stand here only where they are balanced per packet
-  drops            the last packets dropped or refused, with the reason
-
-  --limit N        how many at most (get: 1000, at most 10000; drops: 100, at most 1000)
-${AGENT_OPTIONS_HELP}`
 
 interface FlowAnswer {
+  /** Seen last first. */
   readonly flows: readonly FlowView[]
-  /** There are more. */
-  readonly isCut: boolean
+  /** How many more there are. */
+  readonly more: number
 }
 
 interface DropAnswer {
+  /** Oldest first. */
   readonly drops: readonly Drop[]
+  /** From when on they are listed. */
+  readonly sinceMs: number
   /** Packets dropped or refused since the maps were made. */
   readonly counted: number
 }
 
-const FILTERS = ['address', 'port', 'protocol', 'limit'] as const
+const OPTIONS = {
+  ...AGENT_OPTIONS,
+  service: { type: 'string' },
+  client: { type: 'string' },
+  frontend: { type: 'string' },
+  backend: { type: 'string' },
+  address: { type: 'string' },
+  port: { type: 'string' },
+  protocol: { type: 'string' },
+  limit: { type: 'string' },
+} as const
 
-export const flowCommand: Command = {
-  summary: "this node's connections and dropped packets",
-  run: async (args) => {
-    const { values, positionals } = parseOptions('weir flow', args, {
-      ...AGENT_OPTIONS,
-      address: { type: 'string' },
-      port: { type: 'string' },
-      protocol: { type: 'string' },
-      limit: { type: 'string' },
-    })
-    const [action = ''] = positionals
-    if (values.help) {
-      process.stdout.write(USAGE)
-      return 0
-    }
-    const query = new URLSearchParams()
-    for (const name of FILTERS) if (values[name] !== undefined) query.set(name, values[name])
-    if (action === 'get') {
-      printAnswer(values, await askAgent<FlowAnswer>(values, `/v1/flows?${query}`), formatFlows)
-      return 0
-    }
-    if (action === 'drops') {
-      printAnswer(values, await askAgent<DropAnswer>(values, `/v1/drops?${query}`), formatDrops)
-      return 0
-    }
-    throw new UsageError(`no such action '${action}'. Mend: ${didYouMean(action, ['get', 'drops'])}`)
+type Values = ValuesOf<typeof OPTIONS>
+
+const FILTERS = ['service', 'client', 'frontend', 'backend', 'address', 'port', 'protocol'] as const
+
+const GET: Action<Values> = {
+  takes: '[--service NAMESPACE/NAME] [--client A] [--backend A] [--protocol P] [--limit N]',
+  words: 0,
+  summary: "connections in this node's flow table, seen last first",
+  about: `Connections in this node's flow table, those seen last first. Filters join: what all of them admit
+    is shown. Connections from pods to Services are translated at the socket and stand here only where
+    they are balanced per packet.`,
+  example: 'weir flow get --service shop/web --client 198.51.100.7',
+  optionsHelp: `  --service NAMESPACE/NAME     of this Service
+  --client, --frontend, --backend ADDRESS[:PORT]    with this end, as the table shows it
+  --address ADDRESS, --port PORT    with an end, whichever it is, of this address, this port or both
+  --protocol tcp|udp|sctp
+  --limit N        how many at most (default 100; 0: as many as one answer holds, 50000)
+  -o wide          also the Service, and the port that a masqueraded flow's backend sees
+`,
+  options: [...FILTERS, 'limit'],
+  run: async (values) => {
+    const answer = await askAgent<FlowAnswer>(values, `/v1/flows?${queryOf(values)}`)
+    const isFiltered = FILTERS.some((name) => values[name] !== undefined)
+    printAnswer(
+      values,
+      answer,
+      (shown, width) => formatFlows(shown, { width, isFiltered }),
+      (shown) => formatFlows(shown, { isFiltered, isWide: true }),
+    )
+    return 0
   },
 }
 
-export function formatFlows({ flows, isCut }: FlowAnswer): string {
+const DROPS: Action<Values> = {
+  takes: '[--limit N]',
+  words: 0,
+  summary: 'the last packets dropped or refused, with the reason',
+  about: `The last packets dropped or refused, the newest at the end: when, why, who, and of which Service. Of
+    a flood a sample.`,
+  example: 'weir flow drops --limit 20',
+  optionsHelp: `  --limit N        how many at most (default 100; 0: all that are kept, 1000)
+`,
+  options: ['limit'],
+  run: async (values) => {
+    printAnswer(values, await askAgent<DropAnswer>(values, `/v1/drops?${queryOf(values)}`), formatDrops)
+    return 0
+  },
+}
+
+export const FLOW_ACTIONS: ActionSet<typeof OPTIONS> = {
+  command: 'weir flow',
+  options: OPTIONS,
+  actions: { get: GET, drops: DROPS },
+}
+
+export const flowCommand: Command = {
+  summary: "this node's connections and dropped packets",
+  run: (args) => runAction(FLOW_ACTIONS, args),
+}
+
+function queryOf(values: Values): URLSearchParams {
+  const query = new URLSearchParams()
+  for (const name of [...FILTERS, 'limit'] as const)
+    if (values[name] !== undefined) query.set(name, values[name])
+  return query
+}
+
+interface FlowLayout {
+  readonly width?: number
+  readonly isWide?: boolean
+  /** Whether only some were asked for. */
+  readonly isFiltered?: boolean
+}
+
+export function formatFlows(
+  { flows, more }: FlowAnswer,
+  { width = PAGE_WIDTH, isWide = false, isFiltered = false }: FlowLayout = {},
+): string {
+  if (flows.length === 0)
+    return isFiltered
+      ? 'No flow of this node is like that.\n'
+      : 'No flows: no connection to a Service is in the table of this node.\n'
   const rows = flows.map((flow) => [
     flow.protocol,
     flow.client,
@@ -71,16 +127,20 @@ export function formatFlows({ flows, isCut }: FlowAnswer): string {
     flow.kind,
     flow.state,
     formatSeconds(flow.idleSeconds),
-    flow.snatPort === undefined ? '' : String(flow.snatPort),
+    ...(isWide ? [flow.service ?? '<gone>', flow.snatPort === undefined ? '' : String(flow.snatPort)] : []),
   ])
-  const table = formatTable(
-    ['PROTOCOL', 'CLIENT', 'FRONTEND', 'BACKEND', 'KIND', 'STATE', 'IDLE', 'SNAT PORT'],
-    rows,
-  )
-  return `${table}\n${isCut ? 'There are more: --limit raises the number, --address and --port narrow it.\n' : ''}`
+  const header = ['PROTOCOL', 'CLIENT', 'FRONTEND', 'BACKEND', 'KIND', 'STATE', 'IDLE']
+  const table = isWide
+    ? formatTable([...header, 'SERVICE', 'SNAT PORT'], rows)
+    : formatTable(header, rows, { width, flexible: [] })
+  return `${table}\n${more > 0 ? `${more} more; --limit 0 for all, or narrow them: --service, --client, --backend.\n` : ''}`
 }
 
-export function formatDrops({ drops, counted }: DropAnswer): string {
+export function formatDrops({ drops, counted, sinceMs }: DropAnswer, width = PAGE_WIDTH): string {
+  if (drops.length === 0) {
+    const before = counted > 0 ? `, and ${counted} before that: weir_packets_total has them by reason` : ''
+    return `No packets dropped or refused since ${new Date(sinceMs).toISOString().slice(0, 19)}Z${before}.\n`
+  }
   const rows = drops.map((drop) => [
     new Date(drop.timeMs).toISOString(),
     drop.reason,
@@ -89,6 +149,8 @@ export function formatDrops({ drops, counted }: DropAnswer): string {
     endText(drop.destination, drop.destinationPort),
     drop.service ?? '',
   ])
-  const table = formatTable(['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', 'SERVICE'], rows)
-  return `${table}\n${counted > drops.length ? `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.\n` : ''}`
+  const header = ['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', 'SERVICE']
+  const table = formatTable(header, rows, { width, flexible: ['SERVICE'] })
+  const rest = `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.`
+  return `${table}\n${counted > drops.length ? `${wrapText(rest, width)}\n` : ''}`
 }

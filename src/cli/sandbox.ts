@@ -13,6 +13,7 @@ import { findRack, loadRack, type Rack } from '../sandbox/rack.ts'
 import { RackError } from '../sandbox/rack-error.ts'
 import { formatStatus, rackStatus } from '../sandbox/status.ts'
 import { upRack } from '../sandbox/up.ts'
+import { pageWidth } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { didYouMean, parseOptions } from './options.ts'
 
@@ -38,6 +39,8 @@ Options:
     --fabric-only           routers, links and hosts; no API server, agents or gobgpd
   status:  -o json          the same as JSON
   logs:    -f, --follow     go on printing;  -n, --lines N (default 40)
+
+Example: weir sandbox exec tor1 -- vtysh -c 'show bgp summary'
 `
 
 const OPTIONS = {
@@ -168,10 +171,11 @@ async function down({ name }: Invocation): Promise<number> {
 }
 
 async function status({ name, values }: Invocation): Promise<number> {
-  const format = values.output ?? 'text'
-  if (format !== 'json' && format !== 'text') throw unknown('output', format, ['json', 'text'])
+  const { output = 'table' } = values
+  if (!['json', 'table', 'text'].includes(output)) throw unknown('output', output, ['json', 'table'])
   const seen = await rackStatus(loadRack(name))
-  process.stdout.write(format === 'json' ? `${JSON.stringify(seen, undefined, 2)}\n` : formatStatus(seen))
+  const text = () => formatStatus(seen, pageWidth(process.stdout))
+  process.stdout.write(output === 'json' ? `${JSON.stringify(seen, undefined, 2)}\n` : text())
   return 0
 }
 

@@ -1,74 +1,106 @@
 // `weir service`: what this node's kernel serves, Service by Service.
 
 import type { EndpointView, PortView, ServiceDetail, ServiceSummary } from '../agent/service-view.ts'
-import { formatTable } from '../model/text-table.ts'
-import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
+import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { type Action, type ActionSet, runAction } from './actions.ts'
+import { AGENT_OPTIONS, type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
-import { didYouMean, parseOptions, UsageError } from './options.ts'
+import { UsageError } from './options.ts'
 
-const USAGE = `Usage: weir service list
-       weir service show NAMESPACE/NAME
+const INDENT = '  '
 
-  list             every Service of this node's kernel: addresses held, ports, endpoints usable anywhere and here
-  show             its frontends, endpoints and policies, port by port
-
-${AGENT_OPTIONS_HELP}`
-
-export const serviceCommand: Command = {
-  summary: "Services in this node's kernel",
-  run: async (args) => {
-    const { values, positionals } = parseOptions('weir service', args, AGENT_OPTIONS)
-    const [action = '', name, ...rest] = positionals
-    if (values.help) {
-      process.stdout.write(USAGE)
-      return 0
-    }
-    if (action === 'list' && name === undefined) {
-      printAnswer(values, await askAgent<ServiceSummary[]>(values, '/v1/services'), formatServices)
-      return 0
-    }
-    if (action === 'show' && name !== undefined && rest.length === 0) {
-      const key = name.includes('/') ? name : `default/${name}`
-      const path = `/v1/service?name=${encodeURIComponent(key)}`
-      printAnswer(values, await askAgent<ServiceDetail>(values, path), formatService)
-      return 0
-    }
-    if (action === 'list' || action === 'show')
-      throw new UsageError(`Mend: weir service list, or weir service show NAMESPACE/NAME`)
-    throw new UsageError(`no such action '${action}'. Mend: ${didYouMean(action, ['list', 'show'])}`)
+const LIST: Action<AgentOptions> = {
+  takes: '',
+  words: 0,
+  summary: "every Service of this node's kernel",
+  about: `Every Service of this node's kernel: addresses held, ports, endpoints usable anywhere and here, and
+    what could not be done.`,
+  example: 'weir service list',
+  options: [],
+  run: async (values) => {
+    printAnswer(values, await askAgent<ServiceSummary[]>(values, '/v1/services'), formatServices)
+    return 0
   },
 }
 
-export function formatServices(services: readonly ServiceSummary[]): string {
-  const rows = [...services]
-    .sort((a, b) => (a.service < b.service ? -1 : 1))
-    .map(({ service, held, ports, usable, problems }) => [
-      service,
-      held.length > 0 ? held.join(' ') : '<none>',
-      ports.join(' '),
-      String(usable.anywhere),
-      String(usable.here),
-      problems[0] ?? '',
-    ])
-  return `${formatTable(['SERVICE', 'ADDRESSES', 'PORTS', 'ENDPOINTS', 'HERE', 'PROBLEM'], rows)}\n`
+const SHOW: Action<AgentOptions> = {
+  takes: 'NAMESPACE/NAME',
+  words: 1,
+  summary: 'one of them: frontends, endpoints and policies',
+  about:
+    'Frontends, endpoints and policies of one Service, port by port, and which endpoints take new flows.',
+  example: 'weir service show shop/web',
+  options: [],
+  run: async (values, [name]) => {
+    if (name === undefined)
+      throw new UsageError(
+        "which Service? Mend: weir service show NAMESPACE/NAME; 'weir service list' has them",
+      )
+    const key = name.includes('/') ? name : `default/${name}`
+    const path = `/v1/service?name=${encodeURIComponent(key)}`
+    printAnswer(values, await askAgent<ServiceDetail>(values, path), formatService)
+    return 0
+  },
 }
 
-export function formatService({ service, usable, problems, ports }: ServiceDetail): string {
+export const SERVICE_ACTIONS: ActionSet<typeof AGENT_OPTIONS> = {
+  command: 'weir service',
+  options: AGENT_OPTIONS,
+  actions: { list: LIST, show: SHOW },
+}
+
+export const serviceCommand: Command = {
+  summary: "Services in this node's kernel",
+  run: (args) => runAction(SERVICE_ACTIONS, args),
+}
+
+export function formatServices(services: readonly ServiceSummary[], width = PAGE_WIDTH): string {
+  if (services.length === 0)
+    return "No Services in this node's kernel. 'weir status' tells whether the agent has heard from an API server.\n"
+  const inOrder = [...services].sort((a, b) => (a.service < b.service ? -1 : 1))
+  const rows = inOrder.map(({ service, held, ports, usable, problems }) => [
+    service,
+    held.length > 0 ? held.join(' ') : '<none>',
+    ports.join(' '),
+    String(usable.anywhere),
+    String(usable.here),
+    problems.length > 0 ? String(problems.length) : '',
+  ])
+  const header = ['SERVICE', 'ADDRESSES', 'PORTS', 'ENDPOINTS', 'HERE', 'PROBLEMS']
+  const table = formatTable(header, rows, { width, flexible: ['ADDRESSES', 'PORTS'] })
+  const below = inOrder.flatMap(firstProblem).map((text) => wrapText(text, width, INDENT))
+  return `${[table, ...(below.length > 0 ? ['', ...below] : [])].join('\n')}\n`
+}
+
+function firstProblem({ service, problems }: ServiceSummary): string[] {
+  const [first, ...others] = problems
+  if (first === undefined) return []
+  const more = others.length > 0 ? `; ${others.length} more: weir service show ${service}` : ''
+  return [`${service}: ${first}${more}`]
+}
+
+export function formatService(
+  { service, usable, problems, ports }: ServiceDetail,
+  width = PAGE_WIDTH,
+): string {
   const head = [
     `Service    ${service}`,
     `Endpoints  ${usable.anywhere} usable, ${usable.here} of them on this node`,
-    ...problems.map((problem) => `Problem    ${problem}`),
+    ...problems.map((problem) => wrapText(`Problem    ${problem}`, width, ' '.repeat(11))),
   ]
-  const isCatchAll = (port: PortView) => port.frontends.every((frontend) => frontend.port === 0)
+  const isCatchAll = ({ frontends }: PortView) =>
+    frontends.length > 0 && frontends.every(({ port }) => port === 0)
   const closed = ports.filter(isCatchAll).flatMap((port) => port.frontends.map(({ address }) => address))
   return `${[
     ...head,
     ...(closed.length > 0 ? [`Refused    any other port of ${closed.join(' ')}`] : []),
-    ...ports.filter((port) => !isCatchAll(port)).flatMap(formatPort),
+    ...ports.filter((port) => !isCatchAll(port)).flatMap((port) => formatPort(port, width)),
   ].join('\n')}\n`
 }
 
-function formatPort(port: PortView): string[] {
+const ENDPOINT_HEADER = ['ENDPOINT', 'PORT', 'NODE', 'STATE', 'WEIGHT', 'TAKES NEW FLOWS']
+
+function formatPort(port: PortView, width: number): string[] {
   const policies = [
     `forwarding ${port.forwarding}`,
     `balancing ${port.balancing}`,
@@ -90,14 +122,17 @@ function formatPort(port: PortView): string[] {
     String(endpoint.weight),
     setsOf(endpoint),
   ])
+  const page = { width: width - INDENT.length, flexible: ['NODE'] }
   return [
     '',
     port.id,
-    `  ${policies.join(', ')}`,
-    indented(formatTable(['FRONTEND', 'PORT', 'KIND'], frontends)),
-    ...(endpoints.length > 0
-      ? [indented(formatTable(['ENDPOINT', 'PORT', 'NODE', 'STATE', 'WEIGHT', 'TAKES NEW FLOWS'], endpoints))]
-      : []),
+    indented(wrapText(policies.join(', '), page.width)),
+    frontends.length > 0
+      ? indented(formatTable(['FRONTEND', 'PORT', 'KIND'], frontends, page))
+      : '  No frontends: this Service has no address on this port.',
+    endpoints.length > 0
+      ? indented(formatTable(ENDPOINT_HEADER, endpoints, page))
+      : '  No endpoints: no pod serves this port.',
   ]
 }
 
@@ -107,5 +142,5 @@ function setsOf({ inCluster, inLocal }: EndpointView): string {
 }
 
 function indented(text: string): string {
-  return text.replaceAll(/^/gm, '  ')
+  return text.replaceAll(/^/gm, INDENT)
 }

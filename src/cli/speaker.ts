@@ -9,9 +9,13 @@ import { parseOptions } from './options.ts'
 
 const USAGE = `Usage: weir speaker boot-config --config FILE [--out FILE]
 
-Writes the file that gobgpd must start from (gobgpd -t toml -f OUT): nothing is imported, and nothing is exported but this
-node's own addresses, its pod networks and single addresses of the pools, as the agent's configuration FILE names them.
-Where FILE leaves the AS number to what no agent on this node has heard yet, the file is empty: gobgpd-supervisor.sh then starts gobgpd without it, and the agent does the rest.
+Writes the file that gobgpd must start from (gobgpd -t toml -f OUT): nothing is imported, and nothing is exported but
+this node's own addresses, its pod networks and single addresses of the pools, as the agent's configuration FILE names
+them.
+Where FILE leaves the AS number to what no agent on this node has heard yet, the file is empty: gobgpd-supervisor.sh
+then starts gobgpd without it, and the agent does the rest.
+
+Example: weir speaker boot-config --config agent.yaml --out gobgpd.toml
 
   --config FILE   the agent's configuration (YAML)
   --out FILE      write there, replacing the file at once; without it, to standard output

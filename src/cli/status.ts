@@ -1,15 +1,17 @@
 // `weir status`: this node's agent and datapath on one page.
 
 import type { AgentStatus } from '../agent/status-view.ts'
-import { formatTable } from '../model/text-table.ts'
+import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { parseOptions, UsageError } from './options.ts'
 
 const USAGE = `Usage: weir status
 
-Uplinks and what serves them, programs with their numbers in the kernel, the API server's objects, how full the tables are, and what
-this kernel lacks.
+Uplinks and what serves them, programs with their numbers in the kernel, the API server's objects, how full the tables
+are, and what this kernel lacks.
+
+Example: weir status -o json
 
 ${AGENT_OPTIONS_HELP}`
 
@@ -28,23 +30,29 @@ export const statusCommand: Command = {
   },
 }
 
-export function formatStatus(status: AgentStatus): string {
+export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
   const sections = [
-    formatAgent(status),
-    formatConfiguration(status),
-    formatUplinks(status),
-    formatDefaultRoutes(status),
-    formatPrograms(status),
-    formatSources(status),
+    formatAgent(status, width),
+    formatConfiguration(status, width),
+    formatUplinks(status, width),
+    formatDefaultRoutes(status, width),
+    formatPrograms(status, width),
+    formatSources(status, width),
     formatFills(status),
-    formatLacks(status),
-    formatNeighbours(status),
-    formatSysctls(status),
+    formatLacks(status, width),
+    formatNeighbours(status, width),
+    formatSysctls(status, width),
   ]
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`
 }
 
-function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory, drain }: AgentStatus): string {
+/** Columns that hold sentences. */
+const PROSE = ['WHAT', 'PROBLEM', 'NEXT HOPS', 'GATEWAYS', 'WHERE', 'LAST ERROR', 'INSTEAD', 'MEND']
+
+function formatAgent(
+  { node, synced, allocatesAddresses, pods, flows, memory, drain }: AgentStatus,
+  width: number,
+): string {
   const state = synced
     ? 'the kernel holds what the API server says'
     : 'waiting for the first word of an API server'
@@ -56,11 +64,13 @@ function formatAgent({ node, synced, allocatesAddresses, pods, flows, memory, dr
     `Flows    ${flows.byState === undefined ? 'not counted yet' : formatFlowStates(flows.byState)}`,
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,
     ...(allocatesAddresses ? ['Leader   gives out load-balancer addresses'] : []),
-  ].join('\n')
+  ]
+    .map((line) => wrapText(line, width, ' '.repeat(9)))
+    .join('\n')
 }
 
 /** Only what somebody should look at: a refusal, what waits for a restart, a trial, what is not followed. */
-function formatConfiguration({ configuration }: AgentStatus): string {
+function formatConfiguration({ configuration }: AgentStatus, width: number): string {
   const { file, candidate, problems, sources } = configuration
   const rows: string[][] = []
   if (file.refused)
@@ -79,7 +89,7 @@ function formatConfiguration({ configuration }: AgentStatus): string {
     ])
   for (const { source, state, detail } of sources) if (state === 'unused') rows.push([source, detail])
   for (const { source, why } of problems) rows.push([source, why])
-  return rows.length === 0 ? '' : formatTable(['CONFIGURATION', 'WHAT'], rows)
+  return rows.length === 0 ? '' : formatTable(['CONFIGURATION', 'WHAT'], rows, { width, flexible: PROSE })
 }
 
 /** `12 (10 established, 2 half open)` */
@@ -98,7 +108,7 @@ function mebibytes(bytes: number): string {
 }
 
 /** Nothing where the route is somebody else's and there is none. */
-function formatDefaultRoutes({ defaultRoutes }: AgentStatus): string {
+function formatDefaultRoutes({ defaultRoutes }: AgentStatus, width: number): string {
   const rows = defaultRoutes
     .filter(({ mode, hops }) => mode === 'manage' || hops.length > 0)
     .map(({ family, mode, hops, absent, problem }) => [
@@ -109,10 +119,12 @@ function formatDefaultRoutes({ defaultRoutes }: AgentStatus): string {
         '; ',
       ),
     ])
-  return rows.length === 0 ? '' : formatTable(['DEFAULT ROUTE', 'WHOSE', 'NEXT HOPS', 'PROBLEM'], rows)
+  if (rows.length === 0) return ''
+  return formatTable(['DEFAULT ROUTE', 'WHOSE', 'NEXT HOPS', 'PROBLEM'], rows, { width, flexible: PROSE })
 }
 
-function formatUplinks({ uplinks }: AgentStatus): string {
+function formatUplinks({ uplinks }: AgentStatus, width: number): string {
+  if (uplinks.length === 0) return 'No uplinks: none of datapath.uplinks is a device of this node.'
   const rows = uplinks.map(({ name, isUp, hook, mtu, gateways, problem, reason }) => [
     name,
     isUp ? 'up' : 'down',
@@ -121,13 +133,15 @@ function formatUplinks({ uplinks }: AgentStatus): string {
     gateways.filter((gateway) => typeof gateway === 'string').join(' '),
     problem ?? reason ?? '',
   ])
-  return formatTable(['UPLINK', 'CARRIER', 'HOOK', 'MTU', 'GATEWAYS', 'PROBLEM'], rows)
+  const header = ['UPLINK', 'CARRIER', 'HOOK', 'MTU', 'GATEWAYS', 'PROBLEM']
+  return formatTable(header, rows, { width, flexible: PROSE })
 }
 
 const DEVICES_SHOWN = 4
 
 /** A row for each program and hook: pods' devices are many and alike. */
-function formatPrograms({ programs }: AgentStatus): string {
+function formatPrograms({ programs }: AgentStatus, width: number): string {
+  if (programs.length === 0) return 'No programs are attached: nothing is balanced on this node.'
   const rows = new Map<string, { cells: readonly string[]; devices: string[] }>()
   for (const { hook, program, programId, device } of programs) {
     const key = `${hook} ${programId}`
@@ -140,17 +154,18 @@ function formatPrograms({ programs }: AgentStatus): string {
   return formatTable(
     ['PROGRAM', 'ID', 'HOOK', 'WHERE'],
     [...rows.values()].map(({ cells, devices }) => [...cells, where(devices)]),
+    { width, flexible: PROSE },
   )
 }
 
-function formatSources({ sources }: AgentStatus): string {
+function formatSources({ sources }: AgentStatus, width: number): string {
   const rows = Object.entries(sources).map(([name, { phase, rows: count, lastError }]) => [
     name,
     phase,
     String(count),
     lastError ?? '',
   ])
-  return formatTable(['WATCHED', 'PHASE', 'OBJECTS', 'LAST ERROR'], rows)
+  return formatTable(['WATCHED', 'PHASE', 'OBJECTS', 'LAST ERROR'], rows, { width, flexible: PROSE })
 }
 
 function formatFills({ fills, flows }: AgentStatus): string {
@@ -166,23 +181,24 @@ function formatFills({ fills, flows }: AgentStatus): string {
   return `${formatTable(['TABLE', 'USED', 'CAPACITY', 'FILL', 'MEMORY', 'KNOB'], rows)}${refused}`
 }
 
-function formatLacks({ features }: AgentStatus): string {
+function formatLacks({ features }: AgentStatus, width: number): string {
   const lacking = features.filter(({ isPresent }) => !isPresent)
   if (lacking.length === 0) return 'This kernel has every feature that is asked for.'
   const rows = lacking.map(({ name, since, instead }) => [name, since, instead])
-  return formatTable(['KERNEL LACKS', 'SINCE', 'INSTEAD'], rows)
+  return formatTable(['KERNEL LACKS', 'SINCE', 'INSTEAD'], rows, { width, flexible: PROSE })
 }
 
-function formatNeighbours({ neighbours }: AgentStatus): string {
+function formatNeighbours({ neighbours }: AgentStatus, width: number): string {
   if (neighbours.length === 0) return ''
   const rows = neighbours.map(({ where, what, mend }) => [where, what, mend])
-  return formatTable(['ALSO HERE', 'WHAT', 'MEND'], rows)
+  return formatTable(['ALSO HERE', 'WHAT', 'MEND'], rows, { width, flexible: PROSE })
 }
 
 /** Only what is not as it has to be; `-o json` has all. */
-function formatSysctls({ sysctls }: AgentStatus): string {
+function formatSysctls({ sysctls }: AgentStatus, width: number): string {
   const rows = sysctls.flatMap(({ name, value, needed, problem }) =>
     problem === undefined ? [] : [[name, value ?? '', needed, problem]],
   )
-  return rows.length === 0 ? '' : formatTable(['SETTING', 'IS', 'NEEDED', 'PROBLEM'], rows)
+  if (rows.length === 0) return ''
+  return formatTable(['SETTING', 'IS', 'NEEDED', 'PROBLEM'], rows, { width, flexible: PROSE })
 }

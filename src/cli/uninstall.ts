@@ -7,8 +7,9 @@ import { parseOptions } from './options.ts'
 
 const USAGE = `Usage: weir uninstall --config FILE [--dry-run]
 
-Removes what the agent with this configuration left in the kernel of this node, and says what: announcements of Services,
-programs, links, maps and their pins, the masquerade table, its state files; kernel settings get their former values.
+Removes what the agent with this configuration left in the kernel of this node, and says what: announcements of
+Services, programs, links, maps and their pins, the masquerade table, its state files; kernel settings get their
+former values.
 Refuses while the agent runs. What others attached, pinned or set since is left alone, and gobgpd goes on.
 
   --config FILE   the agent's configuration (YAML)

@@ -2,7 +2,7 @@
 // One value, printed as text or JSON.
 
 import { existsSync, readdirSync } from 'node:fs'
-import { formatTable } from '../model/text-table.ts'
+import { formatFields, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import { acceptsPort, CONTROL_HOST, controlHost } from './control-process.ts'
 import { namespaceExists } from './host.ts'
 import { type LinkState, linkName, linkStates } from './links.ts'
@@ -129,8 +129,11 @@ function processesOf(directory: string): ProcessStatus[] {
     })
 }
 
+const PROCESSES = 'PROCESSES (anonymous memory)'
+
 /** The status as a person reads it. */
-export function formatStatus(status: RackStatus): string {
+export function formatStatus(status: RackStatus, width = PAGE_WIDTH): string {
+  const page = { width, flexible: ['ROLE', 'ADDRESSES', PROCESSES] }
   return [
     `Rack ${status.rack}`,
     ...(status.apiServer
@@ -138,16 +141,22 @@ export function formatStatus(status: RackStatus): string {
       : ['  fabric only: no API server, agents or gobgpd']),
     '',
     formatTable(
-      ['HOST', 'ROLE', 'ASN', 'NAMESPACE', 'ADDRESSES', 'PROCESSES (anonymous memory)'],
+      ['HOST', 'ROLE', 'ASN', 'NAMESPACE', 'ADDRESSES', PROCESSES],
       status.hosts.map(hostRow),
+      page,
     ),
     '',
     'Address plan',
-    ...Object.entries(status.plan).map(([key, value]) => `  ${key.padEnd(12)}${planValue(value)}`),
+    formatFields(
+      Object.entries(status.plan).map(([key, value]) => [key, planValue(value)]),
+      width,
+      '  ',
+    ),
     '',
     formatTable(
       ['LINK', 'TO', 'STATE'],
       status.links.map((link) => [link.name, link.to, link.state]),
+      page,
     ),
     '',
     formatTable(
@@ -159,8 +168,9 @@ export function formatStatus(status: RackStatus): string {
         one.state,
         String(one.prefixesAccepted),
       ]),
+      page,
     ),
-    ...(status.pods.length > 0 ? ['', `Pods: ${status.pods.join(', ')}`] : []),
+    ...(status.pods.length > 0 ? ['', wrapText(`Pods: ${status.pods.join(', ')}`, width, '  ')] : []),
     '',
   ].join('\n')
 }

@@ -93,7 +93,7 @@ function batchOf(ports: readonly number[]) {
 }
 
 t.test('the newest thousand drops are kept, with names', async (t) => {
-  const log = new DropLog((serviceId) => (serviceId === 9 ? 'default/web' : undefined), 1_000_000)
+  const log = new DropLog((serviceId) => (serviceId === 9 ? 'default/web' : undefined), 1_000_000, 0)
   t.same(log.newest(5), [])
   log.take(batchOf([1, 2, 3]))
   t.match(log.newest(2), [

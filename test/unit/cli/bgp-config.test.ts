@@ -45,7 +45,7 @@ t.test('a diff', async (t) => {
     text,
     `tor1 (10.0.0.1, AS 65001): its session changes (timers)
   ~ 10.0.9.0/24     no attributes → med 6 prepend 2  pods of this node
-  + 203.0.113.7/32  65535:65281                      Service shop/web has 2 usable endpoints
+  + 203.0.113.7/32  no-export                        Service shop/web has 2 usable endpoints
   - 203.0.113.8/32                                   Service shop/api has 1 usable endpoint
 
 Of the node itself: drain

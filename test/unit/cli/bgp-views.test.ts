@@ -2,8 +2,8 @@
 
 import t from 'tap'
 import type { PeersView, PeerView } from '../../../src/agent/bgp-peers-view.ts'
-import { choosePeers, formatPeers } from '../../../src/cli/bgp-peers.ts'
-import { formatAdvertised, formatReceived, formatRoutes } from '../../../src/cli/bgp-routes.ts'
+import { choosePeers, formatPeerDetails, formatPeers, formatWidePeers } from '../../../src/cli/bgp-peers.ts'
+import { chooseRoutes, formatAdvertised, formatReceived, formatRoutes } from '../../../src/cli/bgp-routes.ts'
 import { formatWhy } from '../../../src/cli/bgp-why.ts'
 import type { Prefix } from '../../../src/model/address.ts'
 import { attributes } from '../speaker/bed.ts'
@@ -65,34 +65,133 @@ const VIEW: PeersView = {
   problems: [],
 }
 
-t.test('peers', async (t) => {
+const HEAD =
+  "Node node1, AS 65101, router id 10.255.0.1; gobgpd's interface version 3; 1 of 2 sessions established"
+
+t.test('peers: a line each, and why one is down below, as wide as a page', async (t) => {
   t.equal(
     formatPeers(VIEW, NOW),
-    `Node node1, AS 65101, router id 10.255.0.1; gobgpd's interface version 3; 1 of 2 sessions established
+    `${HEAD}
 
-NEIGHBOR  ADDRESS   ASN    STATE        UP/DOWN  FAMILY  RECEIVED  ACCEPTED  ADVERTISED  BFD   LAST ERROR
-tor1      10.0.0.0  65001  established  5m       ipv4    1         0         4           up
-                                                 ipv6    0         0         2 of 3
-tor2      10.0.0.2  65001  active       never    ipv4    1         0         4           down  the router has another password: the kernel dropped 8 segments with a wrong signature
+PEER  ADDRESS   ASN    STATE        UP/DOWN  IPV4 IN/ACC/OUT  IPV6 IN/ACC/OUT  BFD
+tor1  10.0.0.0  65001  established  5m       1/0/4            0/0/2 of 3       up
+tor2  10.0.0.2  65001  active       never    1/0/4            -                down
 
 BMP COLLECTOR  PORT   STATE
 192.0.2.1      11019  down
+
+peer tor2: the router has another password: the kernel dropped 8 segments with a wrong signature
+peer tor2: BFD: nothing was heard for the detection time
 `,
   )
 })
 
-t.test('peers, wide', async (t) => {
-  const [, header = '', first = ''] = formatPeers(VIEW, NOW, true)
+t.test('peers: nothing is wider than its page, however long names and causes are', async (t) => {
+  const address = 'fe80::a8bb:ccff:fe00:1234%uplink-to-tor1'
+  const lastError =
+    'ended at 2026-01-02T03:04:05Z: hold timer expired, and then the router did not answer. '.repeat(4)
+  const long = peer('a-router-with-a-name-as-long-as-the-source-allows-it-to-be-written', {
+    address,
+    state: 'active',
+    asn: 4_200_000_000,
+    families: VIEW.peers[0]?.families ?? [],
+    lastError,
+  })
+  const problems = [{ code: 'told-too-much' as const, object: 'routing.peers[1]', text: lastError }]
+  const view = { ...VIEW, peers: [...VIEW.peers, long], problems }
+  for (const width of [120, 110])
+    for (const text of [formatPeers(view, NOW, width), formatPeerDetails(view, NOW, width)])
+      t.strictSame(
+        text.split('\n').filter((line) => line.length > width),
+        [],
+      )
+})
+
+t.test('peers: what several have in common is said once, and what a problem says not again', async (t) => {
+  const down = { state: 'missing' as const, bfd: undefined, lastError: 'gobgpd has not been told of it yet' }
+  const text = formatPeers({ ...VIEW, peers: [peer('tor1', down), peer('tor2', down)] }, NOW)
+  t.match(text, /\n\npeers tor1, tor2: gobgpd has not been told of it yet\n$/)
+  const lastError = 'the router has another password'
+  const problems = [
+    {
+      code: 'authentication-failing' as const,
+      object: 'routing.peers[0]',
+      text: `tor1: ${lastError}. Mend: give both sides the same password`,
+    },
+  ]
+  const wrong = formatPeers({ ...VIEW, problems, peers: [peer('tor1', { ...down, lastError })] }, NOW)
+  t.equal(wrong.split(lastError).length, 2, wrong)
+  t.match(wrong, /\npeer tor1: the router has another password. Mend: give both sides the same password\n$/)
+})
+
+t.test('peers: without any, what to look at; named by their addresses, one column', async (t) => {
+  t.match(
+    formatPeers({ ...VIEW, peers: [], collectors: [] }, NOW),
+    /\nNo sessions configured: .*weir status/s,
+  )
+  const text = formatPeers({ ...VIEW, peers: [peer('10.0.0.0')] }, NOW)
+  t.match(text, /\nPEER +ASN +STATE/)
+  t.match(text, /\n10\.0\.0\.0 +65001 +established/)
+})
+
+t.test('peers, wide: every column, a row for each family', async (t) => {
+  const [, header = '', first = '', second = ''] = formatWidePeers(VIEW, NOW)
     .split('\n')
     .filter((line) => line !== '')
   t.match(
     header,
-    /ROUTER ID\s+FLAPS\s+INSTALLED\s+TIMERS\s+MD5\s+TTL\s+GR\s+CAPABILITIES\s+SOURCE\s+LAST ERROR$/,
+    /^PEER\s+ADDRESS\s+ASN\s+STATE\s+UP\/DOWN\s+FAMILY\s+RECEIVED\s+ACCEPTED\s+ADVERTISED\s+BFD/,
+  )
+  t.match(
+    header,
+    /ROUTER ID\s+FLAPS\s+INSTALLED\s+TIMERS\s+MD5\s+TTL\s+GR\s+CAPABILITIES\s+CONFIGURED BY\s+LAST ERROR$/,
   )
   t.match(
     first,
     /10\.0\.0\.9\s+1\s+0\s+9\/3\/5\s+yes\s+GTSM >=255\s+60s\s+multi-protocol:ipv4,graceful-restart\s+routing\.peers\[0\]/,
   )
+  t.match(second, /^ +ipv6 +0 +0 +2 of 3$/)
+})
+
+t.test('a peer in a paragraph', async (t) => {
+  const sent = { open: 1, update: 3, keepalive: 9, notification: 0, refresh: 0, total: 13 }
+  const shown = peer('tor1', {
+    capabilities: {
+      local: ['extended-nexthop', 'graceful-restart', 'multi-protocol ipv4'],
+      remote: ['graceful-restart', 'multi-protocol ipv4', 'role'],
+    },
+    messages: { sent, received: { ...sent, total: 14, notification: 1 } },
+    lastError: 'hold timer expired',
+  })
+  t.equal(
+    formatPeerDetails({ ...VIEW, peers: [shown] }, NOW),
+    `Node node1, AS 65101, router id 10.255.0.1; gobgpd's interface version 3; 1 of 1 sessions established
+
+Peer tor1 (10.0.0.0), AS 65001, local AS 65101, external
+  State                 established for 5m, since 1970-01-12T13:41:40Z; it fell once
+  Router id             10.0.0.9
+  Configured by         routing.peers[0]
+  ipv4 unicast          1 received, 0 accepted, 4 advertised
+  Installed             0 of its routes are in the kernel
+  Timers                hold 9 s, keepalive 3 s, connect retry 5 s; agreed on: hold 9 s
+  Transport             port 179, GTSM: TTL 255 and above, MD5 password
+  Graceful restart      routes are kept for 60 s
+  Capabilities          graceful-restart, multi-protocol ipv4
+    ours alone          extended-nexthop
+    the router's alone  role
+  Messages sent         13: 1 open, 3 update, 9 keepalive, 0 notification, 0 route refresh
+  Messages received     14: 1 open, 3 update, 9 keepalive, 1 notification, 0 route refresh
+  BFD                   up
+  Last error            hold timer expired (before the session of now, which is up since 1970-01-12T13:41:40Z)
+`,
+  )
+  const down = formatPeerDetails(choosePeers(VIEW, ['tor2']), NOW)
+  t.match(down, /State +active; it was never established; it fell once\n/)
+  t.match(down, /BFD +down: nothing was heard for the detection time\n +Last error +the router has another/)
+  const stranger = peer('10.9.9.9', { source: undefined, settings: undefined, bfd: undefined, flaps: 0 })
+  const text = formatPeerDetails({ ...VIEW, peers: [stranger] }, NOW)
+  t.match(text, /Configured by +not this agent/)
+  t.notMatch(text, /Timers|Transport/)
 })
 
 t.test('a drain, and a gobgpd that is away, are said first', async (t) => {
@@ -106,6 +205,15 @@ t.test('by name or address; a mistake is met with what was meant', async (t) => 
   t.strictSame(
     choosePeers(VIEW, ['10.0.0.2']).peers.map(({ name }) => name),
     ['tor2'],
+  )
+  const problems = [
+    { code: 'told-too-much' as const, object: 'routing.peers[0]', text: 'tor1: tells too much' },
+    { code: 'told-too-much' as const, object: 'gobgpd', text: 'is slow' },
+  ]
+  t.strictSame(
+    choosePeers({ ...VIEW, problems }, ['tor2']).problems.map(({ text }) => text),
+    ['is slow'],
+    'what is wrong with others is not asked for',
   )
   t.throws(() => choosePeers(VIEW, ['tro1']), {
     code: 'bad-usage',
@@ -139,18 +247,33 @@ t.test('routes', async (t) => {
   const view = { routes: [refused, route()], draining: undefined }
   t.equal(
     formatRoutes(view, NOW),
-    `PREFIX          STATUS     SINCE  SOURCE   TO               ATTRIBUTES            WHY
-8.8.8.8/32      refused           service  nobody                                 outside every pool (Service shop/web has 2 usable endpoints)
-203.0.113.7/32  announced  60s    service  tor1; tor2,tor3  med 5; no attributes  Service shop/web has 2 usable endpoints
+    `PREFIX          STATUS     AGE  SOURCE   PEERS             ATTRIBUTES            WHY
+8.8.8.8/32      refused         service  nobody                                  outside every pool (Service shop/web
+                                                                                 has 2 usable endpoints)
+203.0.113.7/32  announced  60s  service  tor1; tor2, tor3  med 5; no attributes  Service shop/web has 2 usable endpoints
 `,
   )
-  const wide = formatRoutes({ routes: [route()], draining: undefined }, NOW, true).split('\n')
-  t.match(wide[1], /tor1\s+med 5\s+Service/)
-  t.match(wide[2], /^\s+tor2,tor3\s+no attributes$/)
+  const layout = { isWide: true, width: Number.POSITIVE_INFINITY }
+  const wide = formatRoutes({ routes: [route()], draining: undefined }, NOW, layout).split('\n')
+  t.match(wide[1], /tor1\s+med 5\s+Service shop\/web has 2 usable endpoints$/)
+  t.match(wide[2], /^\s+tor2, tor3\s+no attributes$/)
   t.match(
     formatRoutes({ routes: [], draining: 'Drain waiting' }, NOW),
     /^Drain waiting\n\nNothing is announced/,
   )
+})
+
+t.test('routes by prefix and by status; a mistake is met with what was meant', async (t) => {
+  const routes = [route(), route({ prefix: '2001:db8::7/128', status: 'refused' })]
+  const prefixes = (...filters: string[]) => chooseRoutes(routes, filters).map(({ prefix }) => prefix)
+  t.strictSame(prefixes('203.0.'), ['203.0.113.7/32'])
+  t.strictSame(prefixes('203.0.', 'refused'), ['203.0.113.7/32', '2001:db8::7/128'])
+  t.strictSame(prefixes('error'), [], 'that there is none is an answer')
+  t.throws(() => prefixes('refsed'), {
+    code: 'bad-usage',
+    message: /neither a status .* did you mean refused/,
+  })
+  t.throws(() => prefixes('8.8.8.8'), { code: 'bad-usage', message: /'weir bgp why 8.8.8.8' tells why/ })
 })
 
 const seen = {
@@ -168,11 +291,11 @@ t.test('advertised says what version 3 of gobgpd does not know', async (t) => {
     { ...seen, prefix: '192.0.2.0/24', status: 'extra' as const, why: '' },
   ]
   const text = formatAdvertised({ routes, isReckoned: true })
-  t.match(text, /tor1\s+203\.0\.113\.7\/32\s+10\.0\.0\.1\s+65101 65101\s+65535:0\s+ok\n/)
+  t.match(text, /tor1\s+203\.0\.113\.7\/32\s+10\.0\.0\.1\s+65101 65101\s+graceful-shutdown\s+ok\n/)
   t.match(text, /192\.0\.2\.0\/24.*nobody here asks for it/)
   t.match(text, /keeps no record of what it sent/)
   t.notMatch(formatAdvertised({ routes, isReckoned: false }), /keeps no record/)
-  t.match(formatAdvertised({ routes, isReckoned: false }, true), /WHY\n.*because\n/)
+  t.match(formatAdvertised({ routes, isReckoned: false }, { isWide: true }), /WHY\n.*because\n/)
 })
 
 t.test('received says what becomes of it', async (t) => {
@@ -208,12 +331,12 @@ t.test('why, gate by gate, with what would open those that are shut', async (t) 
     formatWhy(why),
     `203.0.113.7/32 is not announced: Service shop/web has no usable endpoint
 
-OPEN  CHECK             BECAUSE
+OPEN  CHECK             WHY
 yes   asked for         Service shop/web (load-balancer-ip)
 NO    gate of shop/web  no usable endpoint
                         Mend: a ready pod
 
-PEER  TOLD  ATTRIBUTES  BECAUSE
+PEER  TOLD  ATTRIBUTES  WHY
 tor1  no    med 5       to be told
 tor2  no                no rule gives it to this peer
 `,

@@ -64,6 +64,21 @@ t.test('help goes to standard output with status 0; a bare command is told how t
   t.equal(weir(['agent']).status, 2)
 })
 
+t.test('every help fits a page', async (t) => {
+  const nouns = [['status'], ['drain'], ['undrain'], ['uninstall'], ['bgp'], ['flow'], ['service'], ['agent']]
+  const script = `import { main } from ${JSON.stringify(join(ROOT, 'src/cli/main.ts'))}
+    for (const args of ${JSON.stringify([...nouns, ['speaker'], ['sandbox'], []])}) await main([...args, '--help'])`
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
+  t.equal(stdout.match(/^Usage: /gm)?.length, nouns.length + 3)
+  t.strictSame(
+    stdout.split('\n').filter((line) => line.length > 120),
+    [],
+  )
+})
+
 t.test('the version', async (t) => {
   t.match(weir(['--version']).stdout, /^weir \d+\.\d+\.\d+ on Node v\d+/)
 })

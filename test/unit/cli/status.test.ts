@@ -134,6 +134,20 @@ for (const [what, line] of SEEN)
     t.match(formatStatus(STATUS), line)
   })
 
+t.test('status fits a page, and what is empty is said in words', async (t) => {
+  const why =
+    'its driver takes no XDP program, for one of a long list of reasons that nobody reads to the end. '
+  const uplinks = STATUS.uplinks.map((uplink) => ({ ...uplink, reason: why.repeat(3) }))
+  const wide = formatStatus({ ...STATUS, uplinks }).split('\n')
+  t.strictSame(
+    wide.filter((line) => line.length > 120),
+    [],
+  )
+  const bare = formatStatus({ ...STATUS, uplinks: [], programs: [] })
+  t.match(bare, /^No uplinks: /m)
+  t.match(bare, /^No programs are attached: /m)
+})
+
 t.test('status leaves out what there is nothing to say of', async (t) => {
   const text = formatStatus({
     ...STATUS,

@@ -14,22 +14,25 @@ const WEB = {
   problems: [],
 }
 
-t.test('Services: a row each, by name, with the first problem', async (t) => {
+t.test('Services: a row each, by name, with the first problem below', async (t) => {
   const full = {
     ...WEB,
     service: objectKey('a', 'full'),
     held: [],
-    problems: ['the table of slots is full; raise datapath.capacities.slots'],
+    problems: ['the table of slots is full; raise datapath.capacities.slots', 'another'],
   }
   t.equal(
     formatServices([WEB, full]),
     [
-      'SERVICE      ADDRESSES              PORTS                ENDPOINTS  HERE  PROBLEM',
-      'a/full       <none>                 80:30080/TCP 53/UDP  2          1     the table of slots is full; raise datapath.capacities.slots',
+      'SERVICE      ADDRESSES              PORTS                ENDPOINTS  HERE  PROBLEMS',
+      'a/full       <none>                 80:30080/TCP 53/UDP  2          1     2',
       'default/web  10.96.0.7 203.0.113.1  80:30080/TCP 53/UDP  2          1',
+      '',
+      'a/full: the table of slots is full; raise datapath.capacities.slots; 1 more: weir service show a/full',
       '',
     ].join('\n'),
   )
+  t.match(formatServices([]), /^No Services in this node's kernel\. .*weir status/)
 })
 
 t.test('one Service: its ports with frontends, endpoints, and who takes new flows', async (t) => {
@@ -54,27 +57,45 @@ t.test('one Service: its ports with frontends, endpoints, and who takes new flow
     ],
   })
   t.match(text, /Endpoints {2}2 usable, 1 of them on this node/)
-  t.match(text, /forwarding dsr, balancing maglev, .* affinity 10800s, source ranges 198.51.100.0\/24/)
+  t.match(text, /forwarding dsr, balancing maglev, .* affinity 10800s, source\s+ranges\s+198.51.100.0\/24/)
   t.match(text, /203.0.113.1 +80\/TCP +load-balancer/)
   t.match(text, /10.244.1.2 +8080 +node1 +active +1 +cluster, local/)
   t.match(text, /10.244.2.2 .* terminating +1 +no/)
 })
 
-t.test('flows: an answer that was cut says so', async (t) => {
-  const flow = {
-    kind: 'TO_LOCAL',
-    state: 'ESTABLISHED',
-    protocol: 'TCP',
-    client: '[2001:db8::7]:40000',
-    frontend: '[2001:db8:113::1]:80',
-    backend: undefined,
-    idleSeconds: 7300,
-    snatPort: undefined,
-  }
-  const text = formatFlows({ flows: [flow], isCut: true })
-  t.match(text, /TCP +\[2001:db8::7\]:40000 +\[2001:db8:113::1\]:80 +<gone> +TO_LOCAL +ESTABLISHED +2h/)
-  t.match(text, /There are more/)
-  t.notMatch(formatFlows({ flows: [flow], isCut: false }), /There are more/)
+const FLOW = {
+  kind: 'TO_LOCAL',
+  state: 'ESTABLISHED',
+  protocol: 'TCP',
+  client: '[2001:db8::7]:40000',
+  frontend: '[2001:db8:113::1]:80',
+  backend: undefined,
+  service: 'shop/web',
+  idleSeconds: 7300,
+  snatPort: 61_000,
+}
+
+t.test('flows: a row each, and how many more there are', async (t) => {
+  const text = formatFlows({ flows: [FLOW], more: 12 })
+  t.match(text, /TCP +\[2001:db8::7\]:40000 +\[2001:db8:113::1\]:80 +<gone> +TO_LOCAL +ESTABLISHED +2h\n/)
+  t.match(text, /\n12 more; --limit 0 for all/)
+  t.notMatch(formatFlows({ flows: [FLOW], more: 0 }), /more/)
+  const wide = formatFlows({ flows: [FLOW], more: 0 }, { isWide: true })
+  t.match(wide, /IDLE +SERVICE +SNAT PORT\n.*2h +shop\/web +61000\n$/)
+})
+
+t.test('flows: none is said, and whether a filter is why', async (t) => {
+  t.match(formatFlows({ flows: [], more: 0 }), /^No flows: no connection/)
+  t.match(formatFlows({ flows: [], more: 0 }, { isFiltered: true }), /^No flow of this node is like that\./)
+})
+
+t.test('drops: none is said, with the time since when', async (t) => {
+  const sinceMs = Date.UTC(2026, 0, 2, 3, 4, 5)
+  t.equal(
+    formatDrops({ drops: [], sinceMs, counted: 0 }),
+    'No packets dropped or refused since 2026-01-02T03:04:05Z.\n',
+  )
+  t.match(formatDrops({ drops: [], sinceMs, counted: 7 }), /05Z, and 7 before that: weir_packets_total/)
 })
 
 t.test('drops: when, why, who, and how many are not listed', async (t) => {
@@ -92,6 +113,7 @@ t.test('drops: when, why, who, and how many are not listed', async (t) => {
         service: 'default/web',
       },
     ],
+    sinceMs: 0,
     counted: 4,
   })
   t.match(
