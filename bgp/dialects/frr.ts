@@ -45,12 +45,16 @@ export function frrBgpConfig(router: RouterModel): string {
   ].join('\n')
 }
 
-/** What vtysh reads as one file (`vtysh -f`, or a part of frr.conf): sessions, policy and BFD. */
+/** What vtysh reads as one file (`vtysh -f`, or a part of frr.conf): sessions, policy and BFD. Applied again it is taken again. */
 export function frrIntegratedConfig(router: RouterModel): string {
   const withBfd = router.groups.some(({ bfd }) => bfd)
-  const { remarks: _, ...plain } = router
+  const { remarks = [], ...plain } = router
   const parts = [...(withBfd ? [frrBfdConfig(plain)] : []), frrBgpConfig(plain)]
-  return [...remarkLines(router, '!'), ...parts].join('\n')
+  const hasPassword = router.groups.some(({ password }) => password !== undefined)
+  const ofPassword = hasPassword
+    ? ['FRR takes a password of one word: with a blank in it the line is refused.']
+    : []
+  return [...remarkLines({ ...router, remarks: [...remarks, ...ofPassword] }, '!'), ...parts].join('\n')
 }
 
 function headLines({ name }: RouterModel): string[] {
@@ -129,7 +133,7 @@ function sessionLines({ name, group, family, carries, peers, ranges, timers }: S
     of(`timers ${timers.keepaliveSeconds} ${timers.holdSeconds}`),
     of(`timers connect ${timers.connectRetrySeconds}`),
     of('advertisement-interval 0'),
-    of('graceful-restart-helper'),
+    ...gracefulRestartLines(of),
     ...(group.passive ? [of('passive')] : []),
     ...(group.password === undefined ? [] : [of(`password ${group.password}`)]),
     ...(group.multihopTtl === undefined ? [] : [of(`ebgp-multihop ${group.multihopTtl}`)]),
@@ -141,6 +145,11 @@ function sessionLines({ name, group, family, carries, peers, ranges, timers }: S
     ...(ranges.length > 0 ? [of(`remote-as ${group.listen?.asn}`)] : []),
     ...ranges.map((range) => ` bgp listen range ${range} peer-group ${name}`),
   ]
+}
+
+/** Helper, whatever the router is to others. FRR 8.4 refuses the mode that a peer has already, so another one comes before it; the session goes on. */
+function gracefulRestartLines(of: (text: string) => string): string[] {
+  return [of('graceful-restart-disable'), of('graceful-restart-helper')]
 }
 
 function peerLines({ name, asn, address, localAddress, interface: link }: Peer, group: string): string[] {

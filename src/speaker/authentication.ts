@@ -78,6 +78,8 @@ export interface SilentPeer {
   readonly address: string
   readonly port: number
   readonly hasPassword: boolean
+  /** Of our password. */
+  readonly hasBlank?: boolean
 }
 
 /**
@@ -85,6 +87,15 @@ export interface SilentPeer {
  * namespace's, so the sentence says "perhaps" where several sessions are down.
  */
 export function diagnose(
+  peer: SilentPeer,
+  ...seen: [before: Md5Counters, now: TcpFacts, isOnlyOne: boolean]
+): string | undefined {
+  const text = whySilent(peer, ...seen)
+  if (text === undefined || !peer.hasBlank) return text
+  return `${text}; ours holds a blank, and FRR for one takes a password of one word alone`
+}
+
+function whySilent(
   peer: SilentPeer,
   before: Md5Counters,
   now: TcpFacts,

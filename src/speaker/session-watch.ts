@@ -150,14 +150,16 @@ export class SessionWatch {
     if (down.length === 0 || !readTcp) return
     const facts = readTcp()
     const now = nowMs()
-    for (const { address, peer, policy } of down) {
+    for (const { address, peer, policy, settings } of down) {
       const known = this.#down.get(address)
       if (!known) {
         this.#down.set(address, { sinceMs: now, before: facts.md5 })
         continue
       }
       if (now - known.sinceMs < SUSPECT_MS) continue
-      const silent = { address: policy.address, port: peer.port, hasPassword: peer.password !== undefined }
+      const hasPassword = peer.password !== undefined
+      const hasBlank = /\s/.test(settings?.password ?? '')
+      const silent = { address: policy.address, port: peer.port, hasPassword, hasBlank }
       const text = diagnose(silent, known.before, facts, down.length === 1)
       if (text !== undefined) known.diagnosis = { text, atMs: now }
     }

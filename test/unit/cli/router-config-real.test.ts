@@ -1,9 +1,11 @@
 // `weir bgp router-config`, given to the real FRR and BIRD as it is printed: their parsers take it, the sessions come up with password and
-// GTSM, and each lets in exactly what the node may announce. What is asserted is read from the routers.
+// GTSM, and each lets in exactly what the node may announce; applied once more it is taken again, and ends no session. What is asserted
+// is read from the routers.
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { PASSWORD_PLACEHOLDER } from '../../../src/cli/bgp-router-side.ts'
 import type { Address } from '../../../src/model/address.ts'
@@ -66,6 +68,16 @@ function configFor(config: string, dialect: string, ...options: string[]): strin
   return stdout.replaceAll(PASSWORD_PLACEHOLDER, PASSWORD)
 }
 
+interface FrrNeighbour {
+  readonly bgpState: string
+  readonly connectionsEstablished: number
+  readonly connectionsDropped: number
+  readonly gracefulRestartInfo?: { readonly localGrMode?: string }
+}
+
+/** Longer than a session that was ended would go unnoticed. */
+const SETTLE_MS = 3_000
+
 class Bed extends RouterBed {
   readonly #frr = mkdtempSync('/tmp/weir-router-config-frr-')
   readonly tor: string
@@ -104,7 +116,27 @@ class Bed extends RouterBed {
     writeFileSync(file, text)
     own(file)
     this.vtysh('-C', '-f', file)
-    this.#t.notMatch(this.vtysh('-f', file), /%|unknown|error/i, 'FRR takes every line')
+    this.applyFrr()
+  }
+
+  /** What `startFrr` was given; fails where FRR refuses a line. */
+  applyFrr(): void {
+    this.#t.notMatch(
+      this.vtysh('-f', join(this.#frr, 'router.conf')),
+      /%|unknown|error/i,
+      'FRR takes every line',
+    )
+  }
+
+  /** By neighbour: how often its session came up, how often it fell, and what FRR is to a peer that restarts. */
+  frrSessions(): Record<string, string> {
+    const rows = JSON.parse(this.vtysh('-c', 'show bgp neighbors json')) as Record<string, FrrNeighbour>
+    return Object.fromEntries(
+      Object.entries(rows).map(([name, row]) => {
+        const { connectionsEstablished: up, connectionsDropped: down, bgpState } = row
+        return [name, `${bgpState}, ${up} up, ${down} down, ${row.gracefulRestartInfo?.localGrMode ?? '?'}`]
+      }),
+    )
   }
 
   vtysh(...args: string[]): string {
@@ -169,6 +201,16 @@ t.test('BIRD, as printed', async (t) => {
     /198\.51\.100\.9\/32/,
     'the mistake is seen, and filtered',
   )
+  const protocols = () =>
+    bed
+      .bird(INDEX, 'show', 'protocols')
+      .split('\n')
+      .filter((line) => /\sBGP\s/.test(line))
+  const before = protocols()
+  t.equal(before.length, 2)
+  for (const _ of [1, 2]) t.match(bed.bird(INDEX, 'configure'), /Reconfigured|Reconfiguration in progress/)
+  await sleep(SETTLE_MS)
+  t.same(protocols(), before, 'configured again, each session is up since then')
   speaker.setDrain({ communities: ['65535:0'], prepend: 0 })
   await until('graceful shutdown', () => /local_pref: 0/.test(bed.birdRoute(INDEX, '203.0.113.7/32')))
   t.equal(bed.kernelRoute(INDEX, '203.0.113.7/32').split(' ')[2], node4, 'and in its kernel, by the node')
@@ -187,12 +229,44 @@ t.test('FRR, as printed', async (t) => {
   t.strictSame(taken(), [TAKEN.ipv4, TAKEN.ipv6], 'exactly what the node may announce')
   const received = bed.vtysh('-c', `show bgp ipv4 unicast neighbors ${node4} received-routes json`)
   t.match(received, /198\.51\.100\.9\/32/, 'the mistake is seen, and filtered')
+  const before = bed.frrSessions()
+  t.match(before, {
+    [node4]: /^Established, 1 up, 0 down, Helper/,
+    [node6]: /^Established, 1 up, 0 down, Helper/,
+  })
+  for (const _ of [1, 2]) bed.applyFrr()
+  await sleep(SETTLE_MS)
+  t.same(bed.frrSessions(), before, 'applied again, no session was ended')
+  t.equal(taken().flat().length, 6)
   speaker.setDrain({ communities: ['65535:0'], prepend: 0 })
   await until('graceful shutdown', () =>
     /"locPrf":0/.test(bed.vtysh('-c', 'show bgp ipv4 unicast 203.0.113.7/32 json').replaceAll(/\s/g, '')),
   )
   await until('its kernel', () => bed.kernelRoute(INDEX, '203.0.113.7/32').includes(`via ${node4} `))
   t.match(bed.vtysh('-c', 'show bfd peers'), new RegExp(node4.replaceAll('.', '\\.')), 'BFD watches the node')
+  await bed.killGobgpd()
+  await until('FRR to see it', () => /, 1 down/.test(bed.frrSessions()[node6] ?? ''))
+  await sleep(SETTLE_MS)
+  t.equal(taken().flat().length, 6, 'it keeps the routes of a node that restarts')
+})
+
+t.test('a password with a blank: gobgpd and BIRD take it', async (t) => {
+  const bed = new Bed(t)
+  await bed.startBird(routerConfig('bird').replaceAll(PASSWORD, 'a secret'))
+  await bed.startNode('a secret')
+  const sessions = bed.bird(INDEX, 'show', 'protocols').match(/BGP .* Established/g)
+  t.equal(sessions?.length, 2)
+})
+
+t.test('a password with a blank: FRR cannot be given it, and who reads the text is told', async (t) => {
+  const bed = new Bed(t)
+  const text = routerConfig('frr')
+  t.match(text, /^! FRR takes a password of one word/m)
+  await bed.startFrr(text)
+  const line = text.split('\n').find((one) => one.includes(` password ${PASSWORD}`)) ?? ''
+  const config = ['-c', 'configure terminal', '-c', `router bgp ${ROUTER_ASN}`, '-c']
+  bed.vtysh(...config, line.trim())
+  t.throws(() => bed.vtysh(...config, line.trim().replace(PASSWORD, 'a secret')), /Unknown command/)
 })
 
 t.test('all nodes by one range, as printed', async (t) => {

@@ -260,4 +260,7 @@ t.test('what the kernel says of passwords', async (t) => {
     else t.match(said, expected)
   }
   t.match(diagnose(peer, none, { md5: { ...none, failure: 1 }, unanswered: silent }, false), /^perhaps /)
+  const blank = { ...peer, hasBlank: true }
+  t.match(diagnose(blank, none, { md5: none, unanswered: silent }, true), /; ours holds a blank, and FRR/)
+  t.equal(diagnose(blank, none, { md5: none, unanswered: new Set() }, true), undefined)
 })
