@@ -2,6 +2,7 @@
 
 import type { Family } from '../model/address.ts'
 import type { BgpPeer, NodeRouting } from '../model/routing.ts'
+import type { ProblemCode } from '../speaker/problems.ts'
 import type { SessionStatus } from '../speaker/session-status.ts'
 import type { SpeakerStatus } from '../speaker/speaker.ts'
 import type { DaemonFacts } from '../speaker/tables.ts'
@@ -122,7 +123,7 @@ function fromSession(session: SessionStatus, peer: BgpPeer | undefined, facts: P
     flaps: session.flaps,
     families: session.families.map((counts) => ({ ...counts, wanted: session.wanted[counts.family] })),
     taken: session.taken,
-    lastError: session.lastError ?? ofPeer(facts, peer),
+    lastError: session.lastError ?? problemOf(facts, peer, isOfSession),
     routerId: session.routerId,
     negotiatedHoldSeconds: session.holdSeconds,
     capabilities: session.capabilities,
@@ -146,7 +147,8 @@ function missing(peer: BgpPeer, facts: PeersFacts): PeerView {
     flaps: 0,
     families: peer.families.map((family) => ({ family, received: 0, accepted: 0, advertised: 0, wanted: 0 })),
     taken: 0,
-    lastError: ofPeer(facts, peer) ?? away ?? status.error ?? 'gobgpd has not been told of it yet',
+    lastError:
+      problemOf(facts, peer, () => true) ?? away ?? status.error ?? 'gobgpd has not been told of it yet',
     routerId: '',
     negotiatedHoldSeconds: 0,
     capabilities: { local: [], remote: [] },
@@ -154,8 +156,28 @@ function missing(peer: BgpPeer, facts: PeersFacts): PeerView {
   }
 }
 
-function ofPeer({ status }: PeersFacts, peer: BgpPeer | undefined): string | undefined {
-  return status.problems.find(({ object }) => object === peer?.source)?.text
+/** What keeps a session from being as it should be. What is of one family, or of a count, is among the problems and no error of the session. */
+const OF_SESSION: ReadonlySet<ProblemCode> = new Set([
+  'other-asn',
+  'peer-refused',
+  'peer-unresolved',
+  'password-unreadable',
+  'ambiguous-peer',
+  'authentication-failing',
+  'not-for-guests',
+  'owned-by-host',
+])
+
+function isOfSession(code: ProblemCode): boolean {
+  return OF_SESSION.has(code)
+}
+
+function problemOf(
+  { status }: PeersFacts,
+  peer: BgpPeer | undefined,
+  counts: (code: ProblemCode) => boolean,
+): string | undefined {
+  return status.problems.find(({ object, code }) => object === peer?.source && counts(code))?.text
 }
 
 function ofConfiguration(peer: BgpPeer | undefined, { routing, bfd }: PeersFacts) {

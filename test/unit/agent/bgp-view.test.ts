@@ -70,6 +70,35 @@ t.test('a peer that is not in gobgpd is shown with the reason', async (t) => {
   t.match(away.peers, [{ name: 'tor1', state: 'missing', lastError: 'ECONNREFUSED' }])
 })
 
+t.test(
+  'what is wrong with a family, or with a count, is a problem and no error of the session',
+  async (t) => {
+    const object = 'routing.peers tor1'
+    const codes = ['no-next-hop', 'advertised-differs', 'told-too-much', 'imports-limit'] as const
+    const problems = codes.map((code) => ({ code, object, text: `tor1: ${code}` }))
+    const of = (session: 'established' | 'active', more: typeof problems | object[]) =>
+      describePeers(
+        facts({
+          status: {
+            connected: true,
+            sessions: [sessionOf('tor1', '10.0.0.0', { session })],
+            problems: [...problems, ...(more as typeof problems)],
+            error: undefined,
+          },
+        }),
+      )
+    for (const session of ['established', 'active'] as const)
+      t.equal(of(session, []).peers[0]?.lastError, undefined)
+    t.strictSame(of('established', []).problems, problems, 'they are told below')
+    const differ = { code: 'authentication-failing', object, text: 'tor1: another password' }
+    t.equal(of('active', [differ]).peers[0]?.lastError, 'tor1: another password')
+    const missing = describePeers(
+      facts({ status: { connected: true, sessions: [], problems, error: undefined } }),
+    )
+    t.match(missing.peers, [{ state: 'missing', lastError: 'tor1: no-next-hop' }], 'it is why there is none')
+  },
+)
+
 t.test('a session that nobody here asked for is shown, too', async (t) => {
   const sessions = [sessionOf('10.9.9.9', '10.9.9.9'), sessionOf('tor1', '10.0.0.0')]
   const view = describePeers(facts({ status: { connected: true, sessions, problems: [], error: undefined } }))
