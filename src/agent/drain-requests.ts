@@ -4,13 +4,12 @@
 import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
 import { type Node as ApiNode, type Condition, NODES } from '../kube/objects.ts'
-import { DRAIN_KEY } from '../kube/to-node-model.ts'
+import { DRAIN_KEY, NODE_KEYS } from '../model/own-keys.ts'
 import type { DrainPhase } from '../routing/drain.ts'
 import { RequestError } from './local-api.ts'
 import type { DrainCondition, DrainView, NodeDrain } from './node-drain.ts'
 
-/** Set where `weir drain` did the cordoning, so that `weir undrain` ends no cordon of somebody else. */
-const CORDONED_BY_DRAIN = 'weir.network/cordoned-by-drain'
+const CORDONED_BY_DRAIN = NODE_KEYS.cordonedByDrain
 const DRAIN_CONDITION = 'weir.network/Drained'
 /** Whoever waits at a command line is told then that there is no API server. */
 const ANSWER_MS = 3000

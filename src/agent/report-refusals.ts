@@ -20,6 +20,7 @@ export const REFUSAL_MENDS: Readonly<Record<RefusedAnnouncement['code'], string>
   twice: 'take it away from one of them',
   'bad-community': 'mend the rule or the annotation that asks for it',
   'bad-attribute': 'mend the rule or the annotation that asks for it',
+  'bad-annotation': 'write the annotation as it is meant, or take it away',
 }
 
 export class RefusalReports {

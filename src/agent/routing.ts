@@ -12,6 +12,7 @@ import { AllowedError, allowedPrefixes } from '../routing/allowed.ts'
 import { ChangePacer } from '../routing/change-pacer.ts'
 import { AnnouncementGuard, type GuardLimits } from '../routing/guard.ts'
 import { planNode, type VipContext } from '../routing/plan-announcements.ts'
+import { settleAnnouncing } from '../routing/settle-announcing.ts'
 import { VipPlans } from '../routing/vip-plans.ts'
 import type { Why } from '../routing/why.ts'
 import type { Speaker } from '../speaker/speaker.ts'
@@ -166,7 +167,8 @@ export class Routing implements DrainedRouting {
   async #update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {
     clearTimeout(this.#timer)
     let count = 0
-    for (const [key, served] of changed) {
+    for (const [key, given] of changed) {
+      const served = given && this.#settled(key, given)
       if (served) this.#served.set(key, served)
       else this.#served.delete(key)
       this.#plans.setService(key, served ? vipFacts(served, this.#named) : [])
@@ -188,6 +190,11 @@ export class Routing implements DrainedRouting {
       }
       await setImmediate()
     }
+  }
+
+  #settled(key: ObjectKey, served: ServedService): ServedService {
+    const service = settleAnnouncing(served.service, this.#served.get(key)?.service)
+    return service === served.service ? served : { ...served, service }
   }
 
   /**

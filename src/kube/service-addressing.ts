@@ -2,6 +2,7 @@
 // MetalLB's; and the condition in its status that says what became of it. Of names for one thing the first that is there counts.
 
 import { type Address, familyOf, parseAddress } from '../model/address.ts'
+import { SERVICE_KEYS } from '../model/own-keys.ts'
 import type { AddressCondition, AddressWish, SharingWish } from '../model/service.ts'
 import type * as api from './objects.ts'
 import { SHOWN_VALUE_MAX } from './parts.ts'
@@ -13,16 +14,16 @@ export const LOAD_BALANCER_CLASS = 'weir.network/bgp'
 export const ADDRESS_CONDITION = 'weir.network/AddressAllocated'
 
 const ADDRESSES = [
-  'weir.network/load-balancer-ips',
+  SERVICE_KEYS.loadBalancerIps,
   'lbipam.cilium.io/ips',
   'io.cilium/lb-ipam-ips',
   'metallb.io/loadBalancerIPs',
   'metallb.universe.tf/loadBalancerIPs',
 ]
-const POOL = ['weir.network/address-pool', 'metallb.io/address-pool', 'metallb.universe.tf/address-pool']
+const POOL = [SERVICE_KEYS.addressPool, 'metallb.io/address-pool', 'metallb.universe.tf/address-pool']
 /** Beside its own namespace, those that the last annotation lists; MetalLB shares between all. */
 const SHARING: readonly { readonly key: string; readonly namespaces: string | undefined }[] = [
-  { key: 'weir.network/sharing-key', namespaces: 'weir.network/sharing-cross-namespace' },
+  { key: SERVICE_KEYS.sharingKey, namespaces: SERVICE_KEYS.sharingCrossNamespace },
   { key: 'lbipam.cilium.io/sharing-key', namespaces: 'lbipam.cilium.io/sharing-cross-namespace' },
   { key: 'io.cilium/lb-ipam-sharing-key', namespaces: 'io.cilium/lb-ipam-sharing-cross-namespace' },
   { key: 'metallb.io/allow-shared-ip', namespaces: undefined },

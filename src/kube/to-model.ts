@@ -3,6 +3,7 @@
 
 import { type Address, FAMILIES, type Family, familyOf, parseAddress } from '../model/address.ts'
 import { fitted } from '../model/fitted.ts'
+import { SERVICE_KEYS, SLICE_KEYS } from '../model/own-keys.ts'
 import {
   type Endpoint,
   type EndpointSlice,
@@ -33,10 +34,6 @@ const LABELS_NOT_OURS = ['service.kubernetes.io/service-proxy-name', 'service.ku
 const LABEL_SERVICE_NAME = 'kubernetes.io/service-name'
 const DEFAULT_AFFINITY_SECONDS = 10_800
 
-const FORWARDING = 'weir.network/forwarding'
-const BALANCING = 'weir.network/balancing'
-const TOPOLOGY_FOR_EXTERNAL = 'weir.network/topology-for-external'
-const WEIGHT = 'weir.network/weight'
 const WEIGHT_MAX = 100
 /** What other balancers call the same choice. */
 const CILIUM_FORWARDING = 'service.cilium.io/forwarding-mode'
@@ -148,14 +145,14 @@ function readAnnotations(
   problems: Problem[],
 ): Pick<Service, 'forwarding' | 'balancing' | 'topologyForExternal'> {
   const forwardings: readonly Forwarding[] = ['dsr', 'snat']
-  const own = readChoice(annotations, FORWARDING, forwardings, problems)
+  const own = readChoice(annotations, SERVICE_KEYS.forwarding, forwardings, problems)
   const cilium = readChoice(annotations, CILIUM_FORWARDING, forwardings, problems)
   const kubeRouter = readChoice(annotations, KUBE_ROUTER_DSR, ['tunnel'], problems)
   return {
     forwarding: own ?? cilium ?? (kubeRouter === 'tunnel' ? 'dsr' : undefined),
-    balancing: readChoice(annotations, BALANCING, ['maglev', 'random'], problems) ?? 'maglev',
+    balancing: readChoice(annotations, SERVICE_KEYS.balancing, ['maglev', 'random'], problems) ?? 'maglev',
     topologyForExternal:
-      readChoice(annotations, TOPOLOGY_FOR_EXTERNAL, ['true', 'false'], problems) === 'true',
+      readChoice(annotations, SERVICE_KEYS.topologyForExternal, ['true', 'false'], problems) === 'true',
   }
 }
 
@@ -191,7 +188,7 @@ export function toEndpointSlice(object: api.EndpointSlice): EndpointSlice | unde
     family,
     ports: fitted(readSlicePorts(object.ports ?? [], problems)),
     endpoints: fitted(endpoints),
-    weight: readWeight(metadata.annotations?.[WEIGHT], problems),
+    weight: readWeight(metadata.annotations?.[SLICE_KEYS.weight], problems),
     triggeredAtMs: readTime(metadata.annotations?.[LAST_CHANGE]),
     problems,
   }
@@ -253,7 +250,11 @@ function readWeight(text: string | undefined, problems: Problem[]): number {
   const weight = /^\d{1,3}$/.test(text.trim()) ? Number(text) : 0
   if (weight >= 1 && weight <= WEIGHT_MAX) return weight
   problems.push(
-    problemAt(`annotation ${WEIGHT}`, text, `is no weight; write a whole number from 1 to ${WEIGHT_MAX}`),
+    problemAt(
+      `annotation ${SLICE_KEYS.weight}`,
+      text,
+      `is no weight; write a whole number from 1 to ${WEIGHT_MAX}`,
+    ),
   )
   return 1
 }

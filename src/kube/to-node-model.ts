@@ -1,6 +1,7 @@
 // Nodes, the pods of this node, and ServiceCIDRs → our model. See to-model.ts.
 
 import { type Address, type Family, familyOf, parseAddress, parseNetwork } from '../model/address.ts'
+import { DRAIN_KEY, OWN_PREFIX } from '../model/own-keys.ts'
 import { type HostPort, type LocalPod, type Node, objectKey, type ServiceCidr } from '../model/service.ts'
 import type * as api from './objects.ts'
 import { isPort, readProtocol } from './parts.ts'
@@ -8,9 +9,6 @@ import { isPort, readProtocol } from './parts.ts'
 const LABEL_ZONE = 'topology.kubernetes.io/zone'
 /** Set by the cluster autoscaler on a node it is about to delete (KEP-3836). */
 const TAINT_LEAVING = 'ToBeDeletedByClusterAutoscaler'
-
-/** As a label or as a taint. */
-export const DRAIN_KEY = 'weir.network/drain'
 
 export function toNode(object: api.Node): Node {
   const { metadata, spec, status } = object
@@ -25,7 +23,7 @@ export function toNode(object: api.Node): Node {
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
     labels: metadata.labels ?? NONE,
-    annotations: kubeRouterAnnotations(metadata.annotations),
+    annotations: annotationsRead(metadata.annotations),
     internalIps,
     addresses: [...new Set(addressesOf('InternalIP', 'ExternalIP'))],
     podCidrs: podCidrs.flatMap((text) => parseNetwork(text) ?? []),
@@ -43,8 +41,10 @@ export function toNode(object: api.Node): Node {
 const NONE: Readonly<Record<string, string>> = {}
 const KUBE_ROUTER_PREFIX = 'kube-router.io/'
 
-function kubeRouterAnnotations(annotations = NONE): Readonly<Record<string, string>> {
-  const found = Object.entries(annotations).filter(([key]) => key.startsWith(KUBE_ROUTER_PREFIX))
+function annotationsRead(annotations = NONE): Readonly<Record<string, string>> {
+  const found = Object.entries(annotations).filter(
+    ([key]) => key.startsWith(KUBE_ROUTER_PREFIX) || key.startsWith(OWN_PREFIX),
+  )
   return found.length === 0 ? NONE : Object.fromEntries(found)
 }
 

@@ -21,6 +21,8 @@ export interface Announcement {
    * there is: the configuration names none, for the sessions are somebody else's.
    */
   readonly exports?: readonly PeerExport[]
+  /** What was said of its attributes and cannot be read, with the object's name: it must not leave without that. */
+  readonly unreadable?: string
 }
 
 /** Part of what the node may announce: networks inside `prefix` whose length lies in lengthMin..lengthMax. */
@@ -40,6 +42,7 @@ export type RefusalCode =
   | 'twice'
   | 'bad-community'
   | 'bad-attribute'
+  | 'bad-annotation'
 
 /** An announcement that the guard kept in; shown on the object that asked for it. */
 export interface RefusedAnnouncement {

@@ -46,6 +46,10 @@ export interface ServiceAnnouncing {
   readonly advertise: Readonly<Partial<Record<AnnounceKind, boolean>>>
   /** undefined: as the node does it. */
   readonly withoutEndpoints: RoutingGates['withoutEndpoints'] | undefined
+  /** What of the attributes cannot be read. Nothing of the Service is announced by them: others might be told than are meant to. */
+  readonly unreadable?: string | undefined
+  /** What cannot be read now; all the rest is what was said before that. */
+  readonly overruled?: string | undefined
 }
 
 /** With whom a Service may have its load-balancer address in common. */
@@ -152,7 +156,7 @@ export interface Node {
   readonly name: string
   readonly uid: string
   readonly labels: Readonly<Record<string, string>>
-  /** Those of kube-router alone: others may be long and change often. */
+  /** Those of kube-router and our own: others may be long and change often. */
   readonly annotations: Readonly<Record<string, string>>
   /** First InternalIP of each family: where its tunnels end. */
   readonly internalIps: Readonly<Partial<Record<Family, Address>>>

@@ -1,5 +1,6 @@
 // The guard between what is wanted and what leaves: inside the allowed prefixes, of an allowed length, never a default route, each
-// network once, no more of them than agreed. It looks at the configuration's allow-list alone and trusts nothing the planner says.
+// network once, no more of them than agreed, and with all that its author said of its attributes: what of them cannot be read may be the
+// `no-export` that was to keep it here. It looks at the configuration's allow-list alone and trusts nothing the planner says.
 // What it keeps in comes back with a reason, for the object that asked. gobgpd's export policy checks the same list once more.
 
 import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
@@ -178,7 +179,8 @@ function takeApart(allowed: readonly AllowedPrefix[]): readonly AllowedParts[] {
   return allowed.map((row) => ({ ...row, parts: prefixParts(row.prefix) }))
 }
 
-function judgeAttributes({ communities = [], exports = [] }: Announcement): Refusal | undefined {
+function judgeAttributes({ communities = [], exports = [], unreadable }: Announcement): Refusal | undefined {
+  if (unreadable !== undefined) return because('bad-annotation', `would go out without what ${unreadable}`)
   const plain = judgeCommunities(communities, isCommunity)
   if (plain) return plain
   for (const { attributes } of exports) {

@@ -99,7 +99,7 @@ export function planVip(
     : waitOrCome(isWanted, { ...before, flaps }, context.gates, nowMs)
   const { isAnnounced } = next.memory
   return {
-    announcement: isAnnounced ? vipRow(vip, reasons.map(({ why }) => why).join('; '), exports) : undefined,
+    announcement: isAnnounced ? vipRow(vip, reasons, exports) : undefined,
     shut: isAnnounced ? [] : [...shut, ...next.shut],
     memory: { ...next.memory, endpointsLostMs: seen.endpointsLostMs },
     nextDueMs: earliest(earliest(seen.nextDueMs, kept?.nextDueMs), next.nextDueMs),
@@ -282,7 +282,16 @@ function nodeRow(
   return exports.length === 0 ? [] : [{ prefix, family, source, why, exports }]
 }
 
-function vipRow(vip: Address, why: string, exports: readonly PeerExport[]): Announcement {
+function vipRow(vip: Address, reasons: readonly Reason[], exports: readonly PeerExport[]): Announcement {
   const family = familyOf(vip)
-  return { prefix: `${vip}/${addressBits(family)}` as Prefix, family, source: 'service', why, exports }
+  const prefix = `${vip}/${addressBits(family)}` as Prefix
+  const why = reasons.map((reason) => reason.why).join('; ')
+  const unreadable = reasons.flatMap(({ fact: { service } }) => {
+    const text = service.announcing?.unreadable
+    return text === undefined ? [] : [`Service ${service.key} asks for: ${text}`]
+  })
+  return {
+    ...{ prefix, family, source: 'service', why, exports },
+    ...(unreadable.length === 0 ? {} : { unreadable: unreadable.join('; ') }),
+  }
 }

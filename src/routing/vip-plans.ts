@@ -142,5 +142,6 @@ export class VipPlans {
 
 function sameAnnouncement(left: Announcement | undefined, right: Announcement | undefined): boolean {
   if (left === undefined || right === undefined) return left === right
-  return left.why === right.why && exportsKey(left.exports) === exportsKey(right.exports)
+  if (left.why !== right.why || left.unreadable !== right.unreadable) return false
+  return exportsKey(left.exports) === exportsKey(right.exports)
 }

@@ -65,6 +65,7 @@ export function explainPrefix(facts: WhyFacts): Why {
     ...facts.facts.map((fact) => serviceGate(fact, facts)),
     ...vipGates(facts),
     ...ruleChecks(facts),
+    ...facts.facts.flatMap(annotationCheck),
     ...guardCheck(facts),
     ...(facts.waits === undefined ? [] : [{ check: 'pace', isOpen: false, detail: facts.waits }]),
     ...daemonCheck(facts),
@@ -185,13 +186,24 @@ function subjectsOf({ own, family, pool, facts }: WhyFacts): readonly ExportSubj
   return facts.map(({ kinds, service }) => ({ kinds, family, pool, service }))
 }
 
+function annotationCheck({ service: { key, announcing } }: VipFact): WhyCheck[] {
+  const { unreadable, overruled } = announcing ?? {}
+  const text = unreadable ?? overruled
+  if (text === undefined) return []
+  const detail = overruled === undefined ? text : `${text}; what they said before that stays in force`
+  const mend = 'write the annotation as it is meant, or take it away'
+  return [{ check: `annotations of ${key}`, isOpen: unreadable === undefined, detail, mend }]
+}
+
 /** Of what nobody asks for it has judged nothing. */
 function guardCheck(facts: WhyFacts): WhyCheck[] {
   const { refusal } = facts
   if (!refusal && isUnasked(facts)) return []
   if (!refusal) return [{ check: 'guard', isOpen: true, detail: 'nothing is held against it' }]
   const mend = 'pools and routing.serviceNetworks say what may leave, and limits how much'
-  return [{ check: 'guard', isOpen: false, detail: refusal.reason, mend }]
+  // The annotation's own line says how to mend it.
+  const isOfAnnotation = refusal.code === 'bad-annotation'
+  return [{ check: 'guard', isOpen: false, detail: refusal.reason, ...(isOfAnnotation ? {} : { mend }) }]
 }
 
 function isUnasked({ own, facts }: WhyFacts): boolean {

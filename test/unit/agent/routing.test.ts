@@ -16,7 +16,7 @@ import {
 import { objectKey, type Service } from '../../../src/model/service.ts'
 import type { Speaker } from '../../../src/speaker/speaker.ts'
 import { serviceRow } from '../model/rows.ts'
-import { announcing, cidr, peer, rule } from '../routing/beds.ts'
+import { announcing, attributes, cidr, peer, rule } from '../routing/beds.ts'
 
 const POOL = { name: 'default', prefixes: [cidr('203.0.113.0/24')] }
 const ROUTING: NodeRouting = {
@@ -201,6 +201,54 @@ t.test('changes take their turn, and say so; what cannot be served does not wait
   t.same(bed.prefixes, [...OWN].sort(), 'no way out: everything leaves at once')
   t.equal((await bed.routing.status()).waiting.length, 0)
 })
+
+t.test(
+  'attributes that cannot be read: what was said before stays, and without that nothing leaves',
+  async (t) => {
+    const bed = new Bed(t)
+    bed.routing.setRouting(ROUTING, [POOL])
+    const bad = announcing({
+      unreadable:
+        "annotation weir.network/bgp-communities 'no-exprt' is no community (did you mean 'no-export'?)",
+    })
+    const noExport = announcing({ attributes: attributes({ communities: ['65535:65281'] }) })
+    await bed.serve(served(1, { announcing: noExport }), served(2, { announcing: bad }), served(3))
+    t.same(bed.prefixes, [...OWN, '203.0.113.1/32', '203.0.113.3/32'].sort(), 'one that never was readable')
+    t.ok(bed.events.includes('s2 AnnouncementRefused'))
+    t.match(await bed.routing.status(), {
+      refused: [
+        {
+          code: 'bad-annotation',
+          reason: /203.0.113.2\/32 .* Service shop\/s2 .*no-exprt.*did you mean 'no-export'/,
+        },
+      ],
+    })
+    const why = await bed.routing.why('203.0.113.2')
+    t.match(why?.summary, /is not announced: .*bgp-communities 'no-exprt'/)
+    t.match(
+      why?.checks.find(({ check }) => check === 'annotations of shop/s2'),
+      { isOpen: false, mend: /write the annotation/ },
+    )
+
+    await bed.serve(served(1, { announcing: bad }), served(3, { announcing: bad }))
+    const carried = (prefix: string) => bed.told?.get(prefix)?.exports?.[0]?.attributes.communities
+    t.same(carried('203.0.113.1/32'), ['65535:65281'], 'it is still told to nobody else')
+    t.same(carried('203.0.113.3/32'), [], 'what was for everybody is')
+    t.match(
+      (await bed.routing.why('203.0.113.1'))?.checks.find(({ check }) => check === 'annotations of shop/s1'),
+      { isOpen: true, detail: /no-exprt.*stays in force/ },
+    )
+    // Two Services of one VIP: what one of them asks for must not be lost by way of the other.
+    await bed.serve(served(4, { announcing: bad, loadBalancerIps: [address('203.0.113.3')] }))
+    t.notOk(bed.prefixes.includes('203.0.113.3/32'))
+    await bed.serve(
+      served(2, { announcing: noExport }),
+      served(4, { loadBalancerIps: [address('203.0.113.3')] }),
+    )
+    t.same(carried('203.0.113.2/32'), ['65535:65281'], 'mended')
+    t.ok(bed.prefixes.includes('203.0.113.3/32'))
+  },
+)
 
 t.test('what is not ours to answer', async (t) => {
   const bed = new Bed(t)

@@ -51,6 +51,10 @@ t.test('annotations', async (t) => {
       },
     ],
     [
+      { 'kube-router.io/service.advertise.loadbalancerip': 'False' },
+      { attributes: none, advertise: { 'load-balancer-ip': false } },
+    ],
+    [
       { 'weir.network/bgp-without-endpoints': 'keep' },
       { attributes: none, advertise: {}, withoutEndpoints: 'keep' },
     ],
@@ -62,32 +66,51 @@ t.test('annotations', async (t) => {
   for (const [annotations, expected] of cases) {
     const model = annotated(annotations)
     t.same(model?.announcing, expected, JSON.stringify(annotations))
+    t.equal(model?.announcing?.unreadable, undefined)
     t.strictSame(model?.problems, [])
   }
 })
 
-t.test('what cannot be read is told of, and the rest counts', async (t) => {
-  const model = annotated({
-    'weir.network/bgp-communities': '65101:100,noexport',
-    'weir.network/bgp-med': '-1',
-    'weir.network/bgp-prepend': '256',
-    'kube-router.io/service.advertise.clusterip': 'yes',
-  })
-  t.strictSame(model?.announcing?.attributes, {
-    communities: ['65101:100'],
-    largeCommunities: [],
-    prepend: 0,
-  })
-  t.match(
-    model?.problems.map(({ what, why }) => `${what} ${why}`),
-    [
-      /bgp-communities 'noexport' is no community \(did you mean 'no-export'\?\)/,
-      /bgp-med '-1' is out of range/,
-      /bgp-prepend '256' is out of range; write a whole number from 0 to 255/,
-      /advertise\.clusterip 'yes' is not known/,
-    ],
-  )
-})
+t.test(
+  'what cannot be read is told of, and marks the whole where routes would be others without it',
+  async (t) => {
+    const model = annotated({
+      'weir.network/bgp-communities': '65101:100,noexport',
+      'weir.network/bgp-med': '-1',
+      'weir.network/bgp-prepend': '256',
+      'kube-router.io/service.advertise.clusterip': 'yes',
+    })
+    t.same(model?.announcing?.advertise, { 'cluster-ip': false }, 'as kube-router takes it')
+    t.strictSame(model?.announcing?.attributes, {
+      communities: ['65101:100'],
+      largeCommunities: [],
+      prepend: 0,
+    })
+    t.match(
+      model?.problems.map(({ what, why }) => `${what} ${why}`),
+      [
+        /bgp-communities 'noexport' is no community \(did you mean 'no-export'\?\)/,
+        /bgp-med '-1' is out of range/,
+        /bgp-prepend '256' is out of range; write a whole number from 0 to 255/,
+        /advertise\.clusterip 'yes' is not known/,
+      ],
+    )
+    t.match(
+      model?.announcing?.unreadable,
+      /^annotation weir\.network\/bgp-communities 'noexport' is no community \(did you mean 'no-export'\?\).*bgp-med '-1'.*; and 1 more$/,
+    )
+    const unreadable = (annotations: Record<string, string>) => annotated(annotations)?.announcing?.unreadable
+    t.match(
+      unreadable({ 'weir.network/bgp-comunities': 'no-export' }),
+      /did you mean 'weir.network\/bgp-communities'/,
+    )
+    t.match(unreadable({ 'weir.network/bgp-peer': 'tor1' }), /did you mean 'weir.network\/bgp-peers'/)
+    // Neither says who is told, nor with what.
+    t.equal(unreadable({ 'weir.network/bgp-without-endpoints': 'kep' }), undefined)
+    t.equal(unreadable({ 'weir.network/bgp-without-endpoint': 'keep' }), undefined)
+    t.equal(unreadable({ 'weir.network/bgp-something-later': 'x' }), undefined)
+  },
+)
 
 t.test("kube-router's service.local makes both policies Local", async (t) => {
   t.match(annotated({ 'kube-router.io/service.local': 'true' }), {
@@ -113,5 +136,9 @@ t.test('a key with a slip in it is told, with the one that was meant', async (t)
   t.match(told({ 'kube-router.io/service.advertise.loadbalancer': 'false' }), [
     /mean 'kube-router.io\/service.advertise.loadbalancerip'/,
   ])
+  t.match(told({ 'weir.network/balancng': 'random' }), [
+    /annotation weir.network\/balancng 'random' is not followed.*mean 'weir.network\/balancing'/,
+  ])
+  t.match(told({ 'weir.network/weight': '5' }), [/it is an annotation of an EndpointSlice/])
   t.same(told({ 'weir.network/forwarding': 'dsr', 'kube-router.io/service.dsr': 'tunnel', 'a/b': 'c' }), [])
 })
