@@ -12,8 +12,8 @@ import { SERVICES } from '../kube/objects.ts'
 import type { ObjectKey, Service } from '../model/service.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import { claimOf } from '../routing/address-claims.ts'
-import type { AddressPool } from '../routing/address-pools.ts'
-import { type AddressGrant, AddressLedger } from '../routing/allocate-addresses.ts'
+import { type AddressPool, isPoolAddress } from '../routing/address-pools.ts'
+import { type AddressClaim, type AddressGrant, AddressLedger } from '../routing/allocate-addresses.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
 import { statusPatch } from './address-status.ts'
 import type { PoolReporter } from './pool-reporter.ts'
@@ -32,6 +32,8 @@ export interface AddressAllocatorOptions {
   readonly nodeName: string
   /** Those of now; say `poolsChanged` when they are others. Without any, nothing is written: another allocator may have that part. */
   readonly pools: () => readonly AddressPool[]
+  /** False: there may be others, which cannot be read. What lies in none of those that are known is left alone then. */
+  readonly areAllPoolsKnown?: () => boolean
   readonly services: Table<Service>
   /** Told after every round how the pools are used. */
   readonly reporter?: Pick<PoolReporter, 'report' | 'close'>
@@ -48,6 +50,7 @@ export class AddressAllocator {
   readonly #unwritten = new Map<ObjectKey, AddressGrant>()
   readonly #rounds: Rounds
   #pools: readonly AddressPool[]
+  #areAllKnown: boolean
 
   /** Start it only after Services have synced once: what it does not see it would give away. */
   constructor(options: AddressAllocatorOptions) {
@@ -62,6 +65,7 @@ export class AddressAllocator {
         options.log.warn({ err: error, retryInMs }, 'could not write load-balancer addresses'),
     })
     this.#pools = options.pools()
+    this.#areAllKnown = options.areAllPoolsKnown?.() ?? true
     this.#ledger = new AddressLedger(this.#pools)
     this.#changes = options.services.reader()
     this.#election = electLeader({
@@ -95,9 +99,12 @@ export class AddressAllocator {
 
   async #round(): Promise<void> {
     if (!this.#election.isLeader) return
-    const { services, pools } = this.#options
-    const ledger = this.#ledger
+    const { services, pools, areAllPoolsKnown } = this.#options
+    const areAllKnown = areAllPoolsKnown?.() ?? true
     const hasOtherPools = pools() !== this.#pools
+    // Which claims are left alone is another matter then.
+    if (areAllKnown !== this.#areAllKnown || (hasOtherPools && !areAllKnown)) this.#begin()
+    const ledger = this.#ledger
     if (hasOtherPools) {
       this.#pools = pools()
       ledger.setPools(this.#pools)
@@ -105,7 +112,7 @@ export class AddressAllocator {
     let count = 0
     for (const key of this.#changes.take() as ReadonlySet<ObjectKey>) {
       const service = services.get(key)
-      ledger.set(key, service && claimOf(service))
+      ledger.set(key, service && this.#claimOf(service))
       count += 1
       if (count % SLICE !== 0) continue
       await setImmediate()
@@ -122,6 +129,14 @@ export class AddressAllocator {
       used: ledger.usage,
       isLeader: () => this.#election.isLeader,
     })
+  }
+
+  /** What lies in no pool may be of one that cannot be read: it is left alone as if another implementation had given it. */
+  #claimOf(service: Service): AddressClaim | undefined {
+    const claim = claimOf(service)
+    if (claim === undefined || this.#areAllKnown) return claim
+    const isElsewhere = claim.held.some((ip) => !isPoolAddress(this.#pools, ip))
+    return isElsewhere ? { ...claim, isForeign: true } : claim
   }
 
   async #decide(isLarge: boolean): Promise<readonly AddressGrant[]> {
@@ -158,6 +173,7 @@ export class AddressAllocator {
   /** A new term knows nothing of what another leader gave meanwhile. */
   #begin(): void {
     this.#pools = this.#options.pools()
+    this.#areAllKnown = this.#options.areAllPoolsKnown?.() ?? true
     this.#ledger = new AddressLedger(this.#pools)
     this.#unwritten.clear()
     this.#changes.close()

@@ -257,10 +257,11 @@ function followRouting(live: LiveRouting, routing: Routing, late: Late): void {
   let { pools } = live.sources
   live.sources.onChange((next, nextPools) => {
     routing.setRouting(next, nextPools)
+    // Whether all of them are known may have changed, too.
+    late.allocator?.poolsChanged()
     if (equalRows(pools, nextPools)) return
     pools = nextPools
     late.loop?.planAll()
-    late.allocator?.poolsChanged()
   })
   live.onSecret(() => routing.passwordsChanged())
 }

@@ -110,6 +110,8 @@ export interface LiveRoutingOptions {
   readonly sources: Pick<Sources, 'nodes'>
   readonly startDelayMs: number
   readonly log: Logger
+  /** Between two looks for kinds that are absent. */
+  readonly pollMs?: number
 }
 
 export interface LiveRoutingStatus extends RoutingSourcesStatus {
@@ -133,7 +135,7 @@ export class LiveRouting {
   #known: Promise<void>
   #isClosed = false
 
-  constructor({ inForce, client, events, sources, startDelayMs, log }: LiveRoutingOptions) {
+  constructor({ inForce, client, events, sources, startDelayMs, log, pollMs }: LiveRoutingOptions) {
     const { config } = inForce
     const { nodeName, stateDirectory } = config
     const tell: Tell = (type, reason, message) =>
@@ -143,7 +145,11 @@ export class LiveRouting {
     this.#counting = { routing: config.routing, pools: config.pools }
     inForce.tellBy(tell)
     this.#tunnelEnds = tunnelEnds(ownIdentity(config).loopbacks)
-    this.cilium = new CiliumSources({ client, log, startDelayMs })
+    this.cilium = new CiliumSources({
+      ...{ client, log, startDelayMs, stateDirectory },
+      ...(pollMs === undefined ? {} : { pollMs }),
+      onReadability: () => this.sources.readabilityChanged(),
+    })
     this.#known = this.cilium.synced
     this.#followCilium()
     this.secrets = new SecretStore({
@@ -161,6 +167,8 @@ export class LiveRouting {
       cilium: () => this.cilium.objects,
       ciliumPools: () => this.cilium.pools.values(),
       ciliumReaders: this.cilium.readers(),
+      ciliumProblems: () => this.cilium.problems,
+      arePoolsUnreadable: () => this.cilium.arePoolsUnreadable,
       onProblem: ({ source, why }: RoutingProblem) => {
         log.warn({ source }, `routing: ${source}: ${why}`)
         tell('Warning', 'RoutingProblem', `${source}: ${why}`)
@@ -184,6 +192,7 @@ export class LiveRouting {
     if (routing.sources.cilium.enabled && !this.#isCiliumKnown) return
     this.#counting = { routing, pools }
     this.sources.configChanged()
+    this.#rememberCilium()
   }
 
   /** Where Cilium's passwords are; undefined: its kinds are no source. */
@@ -192,9 +201,10 @@ export class LiveRouting {
     return enabled ? secretsNamespace : undefined
   }
 
-  /** Cilium's pools as they stand; empty where they are not followed. */
+  /** Cilium's pools as they stand; empty where they are not followed, or cannot be. */
   get ciliumPools(): ReadonlyMap<string, CiliumAddressPool> {
-    return new Map(this.#inForce.config.routing.sources.cilium.enabled ? this.cilium.pools.entries() : [])
+    const { enabled } = this.#inForce.config.routing.sources.cilium
+    return new Map(enabled && !this.cilium.arePoolsUnreadable ? this.cilium.pools.entries() : [])
   }
 
   /** A Secret with a password is another one. */
@@ -235,9 +245,22 @@ export class LiveRouting {
     this.secrets.close()
   }
 
+  #rememberCilium(): void {
+    if (!this.#isCiliumKnown || !this.#inForce.config.routing.sources.cilium.enabled) return
+    try {
+      this.cilium.remember()
+    } catch (error) {
+      this.#log.warn(
+        { err: error },
+        "Cilium's objects were not written down for a time when they cannot be read",
+      )
+    }
+  }
+
   #note(): void {
     const { current, isSelfKnown } = this.sources
     this.#followSecrets(current)
+    this.#rememberCilium()
     if (!isSelfKnown || current === undefined) return
     this.#first ??= current
     try {

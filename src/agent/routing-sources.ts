@@ -13,6 +13,7 @@ import { KUBE_ROUTER_PREFIX } from '../routing/sources/kube-router-reader.ts'
 import type { MergedRouting } from '../routing/sources/merge.ts'
 import { mergeSources } from '../routing/sources/merge-sources.ts'
 import type { NodeFacts, RoutingProblem, SourceName } from '../routing/sources/node-facts.ts'
+import { nodeKeyProblems } from '../routing/sources/node-keys.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
 import { ownAddresses } from './config-routing.ts'
@@ -37,6 +38,10 @@ export interface RoutingSourcesOptions {
   readonly ciliumPools: () => Iterable<CiliumAddressPool>
   /** Changes of Cilium's objects. */
   readonly ciliumReaders: readonly ChangeReader[]
+  /** Of Cilium's kinds, those that cannot be followed now; say `readabilityChanged` when they are others. */
+  readonly ciliumProblems?: () => readonly RoutingProblem[]
+  /** Its pools may not be read now. */
+  readonly arePoolsUnreadable?: () => boolean
   readonly onProblem: (problem: RoutingProblem) => void
 }
 
@@ -64,14 +69,18 @@ export class RoutingSources {
   /** The last that said enough. */
   #current: NodeRouting | undefined
   #pools: readonly AddressPool[]
-  /** Pools that listeners were told of. */
+  /** What listeners were told of. */
   #toldPools: readonly AddressPool[]
+  #toldAllKnown: boolean
+  #areAllKnown: boolean
 
   constructor(options: RoutingSourcesOptions) {
     this.#options = options
     this.#self = rememberedNode(options.stateDirectory, options.nodeName) ?? unknownNode(options.nodeName)
     this.#pools = this.joinedPools(options.config()).pools
     this.#toldPools = this.#pools
+    this.#areAllKnown = this.#mayBeRead()
+    this.#toldAllKnown = this.#areAllKnown
     this.#merged = this.plan(options.config())
     this.#current = this.#merged.routing
     this.#readers = [options.nodes.reader(), ...options.ciliumReaders]
@@ -93,6 +102,11 @@ export class RoutingSources {
     return this.#pools
   }
 
+  /** Of the same moment as `pools`. Where it is false, an address that lies in none of them may be of one that cannot be read. */
+  get areAllPoolsKnown(): boolean {
+    return this.#areAllKnown
+  }
+
   /** What the pools are under another configuration. */
   joinedPools({ routing, pools }: LiveConfig): JoinedPools<FilePool> {
     if (!routing.sources.cilium.enabled) return { pools, problems: [] }
@@ -105,6 +119,7 @@ export class RoutingSources {
       cilium: [...this.#options.ciliumPools()],
       taken: [...own, ...takenByNodes(this.#options.nodes.values())],
       prefixesMax: POOL_PREFIXES_MAX - routing.serviceNetworks.length,
+      isUnreadable: this.#options.arePoolsUnreadable?.() ?? false,
     })
   }
 
@@ -118,12 +133,23 @@ export class RoutingSources {
     const { routing, pools } = config
     const facts = this.#facts()
     const merged = mergeSources({ file: routing, pools, facts, cilium: this.#options.cilium() })
-    return { ...merged, problems: [...merged.problems, ...this.joinedPools(config).problems] }
+    const problems = [
+      ...(routing.sources.cilium.enabled ? (this.#options.ciliumProblems?.() ?? []) : []),
+      ...merged.problems,
+      ...this.joinedPools(config).problems,
+      ...nodeKeyProblems(facts.self),
+    ]
+    return { ...merged, problems }
   }
 
   /** The configuration in force is another one. */
   configChanged(): void {
     this.#look()
+  }
+
+  /** Other kinds can be read, or not. */
+  readabilityChanged(): void {
+    this.#lookSoon()
   }
 
   status(): RoutingSourcesStatus {
@@ -156,15 +182,23 @@ export class RoutingSources {
     const before = this.#merged
     const { pools } = this.joinedPools(config())
     if (!equalRows(this.#pools, pools)) this.#pools = pools
+    this.#areAllKnown = this.#mayBeRead()
     this.#merged = this.plan(config())
     for (const problem of this.#merged.problems)
       if (!before.problems.some((one) => equalRows(one, problem))) onProblem(problem)
     const { routing } = this.#merged
     if (routing === undefined) return
-    if (equalRows(this.#current, routing) && this.#toldPools === this.#pools) return
+    const isTold = this.#toldPools === this.#pools && this.#toldAllKnown === this.#areAllKnown
+    if (isTold && equalRows(this.#current, routing)) return
     this.#current = routing
     this.#toldPools = this.#pools
+    this.#toldAllKnown = this.#areAllKnown
     for (const listener of this.#listeners) listener(routing, this.#pools)
+  }
+
+  #mayBeRead(): boolean {
+    const { config, arePoolsUnreadable } = this.#options
+    return !(config().routing.sources.cilium.enabled && arePoolsUnreadable?.())
   }
 
   /** While its Node object is away, the node is what it was. */

@@ -101,6 +101,9 @@ export function followSources({ client, nodeName, log, startDelayMs }: SourcesOp
   }
 }
 
+/** Whether the API server serves a kind to us: it does, does not know it, or its role does not grant it. */
+export type Readability = 'readable' | 'absent' | 'forbidden'
+
 interface FollowOptions<T extends ApiObject, Row> {
   readonly client: KubeClient
   readonly log: Logger
@@ -111,6 +114,9 @@ interface FollowOptions<T extends ApiObject, Row> {
   readonly table: Table<Row>
   /** Older API servers lack the kind, and older roles do not grant it: then there is none, until it is there. */
   readonly isOptional?: boolean
+  /** Of an optional kind: told of the first answer, when the table holds what it brought, and of every change. Without it the log tells. */
+  readonly onReadability?: (now: Readability) => void
+  readonly forbiddenRetryMs?: number
 }
 
 /** A kind that is not there is asked for again this seldom. */
@@ -120,27 +126,13 @@ export function follow<T extends ApiObject, Row>(
   options: FollowOptions<T, Row>,
 ): { readonly watch: ListWatch<Row>; readonly synced: Promise<void> } {
   const { client, log, startDelayMs, resource, fieldSelector, project, table, isOptional = false } = options
-  let giveUpWaiting = () => {}
-  const isAbsent = new Promise<void>((resolve) => {
-    giveUpWaiting = resolve
-  })
+  const { promise: isRefused, resolve: giveUpWaiting } = Promise.withResolvers<void>()
   const apply = (change: Change<Row>) => {
     if (change.type === 'delete') table.delete(change.key)
     else table.set(change.key, change.row)
   }
-  const saysAbsent = (error: KubeError) => isOptional && isKubeError(error, 'not-found', 'forbidden')
-  const onProblem = (error: KubeError) => {
-    // A server that compacted its history, or was restarted, says so; the new list that follows mends it.
-    if (error.code === 'gone')
-      log.info({ kind: resource.kind }, 'the API server forgot our version; listing anew')
-    else if (saysAbsent(error)) {
-      log.info(
-        { err: error, kind: resource.kind },
-        'the API server does not serve this kind to us; going on without',
-      )
-      giveUpWaiting()
-    } else log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again')
-  }
+  const note = readabilityNoter(options)
+  let wasRead = false
   const watch = listWatch<T, Row>({
     client,
     startDelayMs,
@@ -150,8 +142,57 @@ export function follow<T extends ApiObject, Row>(
     onChanges: (changes) => {
       for (const change of changes) apply(change)
     },
-    onProblem,
-    leastPauseMs: (error) => (saysAbsent(error) ? ABSENT_RETRY_MS : 0),
+    onOpened: () => {
+      if (wasRead) note('readable')
+    },
+    onProblem: (error) => {
+      const refusal = isOptional ? refusalOf(error) : undefined
+      // A server that compacted its history, or was restarted, says so; the new list that follows mends it.
+      if (error.code === 'gone')
+        log.info({ kind: resource.kind }, 'the API server forgot our version; listing anew')
+      else if (refusal !== undefined) {
+        note(refusal, error)
+        giveUpWaiting()
+      } else log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again')
+    },
+    leastPauseMs: (error) => {
+      const refusal = isOptional ? refusalOf(error) : undefined
+      if (refusal === undefined) return 0
+      return refusal === 'absent' ? ABSENT_RETRY_MS : (options.forbiddenRetryMs ?? ABSENT_RETRY_MS)
+    },
   })
-  return { watch, synced: isOptional ? Promise.race([watch.synced, isAbsent]) : watch.synced }
+  const synced = watch.synced.then(() => {
+    wasRead = true
+    note('readable')
+  })
+  // Whoever does not wait for it must not be crashed by close().
+  synced.catch(() => {})
+  return { watch, synced: isOptional ? Promise.race([synced, isRefused]) : synced }
+}
+
+function refusalOf(error: KubeError): Readability | undefined {
+  if (isKubeError(error, 'not-found')) return 'absent'
+  return isKubeError(error, 'forbidden') ? 'forbidden' : undefined
+}
+
+/** Once for every change. */
+function readabilityNoter<T extends ApiObject, Row>({
+  log,
+  resource,
+  isOptional = false,
+  onReadability,
+}: FollowOptions<T, Row>): (now: Readability, error?: KubeError) => void {
+  let last: Readability | undefined
+  return (now, error) => {
+    if (!isOptional || now === last) return
+    const wasRefused = last !== undefined
+    last = now
+    if (onReadability) onReadability(now)
+    else if (error !== undefined)
+      log.info(
+        { err: error, kind: resource.kind },
+        'the API server does not serve this kind to us; going on without',
+      )
+    else if (wasRefused) log.info({ kind: resource.kind }, 'the API server serves this kind to us now')
+  }
 }

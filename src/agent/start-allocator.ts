@@ -30,6 +30,7 @@ export function startAllocator({
     client,
     nodeName: config.nodeName,
     pools: () => live.sources.pools,
+    areAllPoolsKnown: () => live.sources.areAllPoolsKnown,
     services: sources.services,
     events,
     log,

@@ -17,6 +17,7 @@ import { withdrawPaths } from '../speaker/withdraw.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { ROUTING_FILE } from './boot-routing.ts'
 import type { AgentConfig } from './config.ts'
+import { CILIUM_FILE } from './cilium-memory.ts'
 import { CANDIDATE_FILE } from './config-candidate.ts'
 import { LAST_GOOD_FILE } from './config-file.ts'
 import { removeDefaultRoutes } from './default-route.ts'
@@ -36,6 +37,7 @@ const STATE_FILES = [
   CANDIDATE_FILE,
   NODE_FILE,
   ROUTING_FILE,
+  CILIUM_FILE,
 ]
 
 export class UninstallError extends Error {

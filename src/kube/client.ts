@@ -4,7 +4,7 @@
 // by list-watch.ts.
 
 import type { IncomingMessage } from 'node:http'
-import { codeOfStatus, KubeError } from './errors.ts'
+import { codeOfStatus, isKubeError, KubeError } from './errors.ts'
 import type { ApiList, ApiObject, DeleteOptions, Resource } from './objects.ts'
 import { createTransport, type HttpRequest, readBody, type TransportOptions } from './transport.ts'
 
@@ -79,6 +79,8 @@ export interface KubeClient {
   delete(resource: Resource, path: ObjectPath, options?: DeleteOptions, signal?: AbortSignal): Promise<void>
   /** An open watch, status checked; its body is one event a line. */
   watch(resource: Resource, query: WatchQuery, signal: AbortSignal): Promise<IncomingMessage>
+  /** The resources of a group's version, by discovery, which is everybody's to ask; none where there is no such group. */
+  discover(group: string, version: string, signal?: AbortSignal): Promise<readonly string[]>
   /** The server the next request goes to. */
   currentServer(): string
   close(): void
@@ -205,6 +207,21 @@ class HttpKubeClient implements KubeClient {
     const response = await this.#send({ method: 'GET', path, idleTimeoutMs: 0, signal })
     if (response.statusCode !== 200) throw await statusError(`watch ${path}`, response)
     return response
+  }
+
+  async discover(group: string, version: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const path = `/apis/${group}/${version}`
+    try {
+      const { resources } = await this.#json<{ resources?: { name: string }[] }>({
+        method: 'GET',
+        path,
+        signal,
+      })
+      return (resources ?? []).map(({ name }) => name)
+    } catch (error) {
+      if (isKubeError(error, 'not-found')) return []
+      throw error
+    }
   }
 
   currentServer(): string {

@@ -19,6 +19,7 @@ import type { KubeClient } from './client.ts'
 import { isKubeError, KubeError } from './errors.ts'
 import { listPages } from './list-pages.ts'
 import { type ApiObject, keyOf, type ObjectMeta, type Resource } from './objects.ts'
+import { RetryPause, type RetryPauseOptions } from './retry-pause.ts'
 import { compareVersions, isFromTheFuture } from './versions.ts'
 import { parseEvent, readLines, type WatchEvent } from './watch-lines.ts'
 
@@ -35,7 +36,7 @@ export interface ListWatchState {
   resourceVersion: string | undefined
 }
 
-export interface ListWatchOptions<T extends ApiObject, Row> {
+export interface ListWatchOptions<T extends ApiObject, Row> extends RetryPauseOptions {
   client: KubeClient
   resource: Resource<T>
   namespace?: string | undefined
@@ -47,6 +48,8 @@ export interface ListWatchOptions<T extends ApiObject, Row> {
   onChanges: (changes: readonly Change<Row>[]) => void
   /** Called on every failure, for the log. */
   onProblem?: (error: KubeError) => void
+  /** Called whenever the server lets a watch begin: it serves the kind to us. */
+  onOpened?: () => void
   /** Objects per page; by their size when absent. */
   pageSize?: number
   /** Whether to ask for the list as the beginning of a watch; true when absent. */
@@ -57,10 +60,6 @@ export interface ListWatchOptions<T extends ApiObject, Row> {
   batchMs?: number
   /** A watch without a single byte for this long is opened anew. API servers send a bookmark about every minute. */
   inactivityMs?: number
-  backoff?: { firstMs: number; maxMs: number }
-  /** The least pause after an error, for what will hardly get better soon. */
-  leastPauseMs?: (error: KubeError) => number
-  random?: () => number
 }
 
 export interface ListWatch<Row> {
@@ -69,6 +68,8 @@ export interface ListWatch<Row> {
   readonly state: Readonly<ListWatchState>
   get(key: string): Row | undefined
   rows(): IterableIterator<[string, Row]>
+  /** Ends a pause after a failure: there is reason to think that it has passed. */
+  retryNow(): void
   close(): void
 }
 
@@ -93,9 +94,6 @@ const LIST_STRETCH_MS = 5
 const INACTIVITY_MS = 90_000
 /** A streamed list flows; a server that pauses so long in it does not know when to say that it is whole. */
 const LIST_INACTIVITY_MS = 10_000
-const BACKOFF = { firstMs: 100, maxMs: 15_000 }
-/** A server that asks for more patience than this is taken to be mistaken. */
-const RETRY_AFTER_MAX_MS = 120_000
 /** The server ends a watch after a while, so that load spreads again after its restart; between 5 and 10 minutes as client-go does. */
 const WATCH_SECONDS = 300
 /** A server may refuse our version with a status of its own; after so many failed openings in a row the version is given up. */
@@ -121,6 +119,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   readonly #known = new Map<string, Known<Row>>()
   readonly #abort = new AbortController()
   readonly #batch: ChangeBatch<Row>
+  readonly #retries: RetryPause
   /** Changes wait for nothing; while a list is taken over they come in slices, and others get their turn between two. */
   #handsOverAtOnce = false
   #streamsLists: boolean
@@ -134,6 +133,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
   constructor(options: ListWatchOptions<T, Row>) {
     this.#options = options
     this.#batch = new ChangeBatch(options.onChanges, options.batchMs ?? BATCH_MS)
+    this.#retries = new RetryPause(options, this.#abort.signal)
     this.#streamsLists = options.streamsLists ?? true
     this.synced = new Promise((resolve, reject) => {
       this.#resolveSynced = resolve
@@ -150,6 +150,10 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
   *rows(): IterableIterator<[string, Row]> {
     for (const [key, known] of this.#known) yield [key, known.row]
+  }
+
+  retryNow(): void {
+    this.#retries.end()
   }
 
   close(): void {
@@ -175,7 +179,8 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
         if (signal.aborted) return
         if (!(error instanceof KubeError)) throw error
         this.#noteFailure(error)
-        await this.#pause(error)
+        this.state.phase = 'waiting'
+        await this.#retries.pause(error, this.state.failures)
       }
     }
   }
@@ -190,17 +195,6 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     if (isKubeError(error, 'gone', 'bad-response') || isFromTheFuture(error) || refused)
       this.state.resourceVersion = undefined
     this.#options.onProblem?.(error)
-  }
-
-  async #pause(error: KubeError): Promise<void> {
-    this.state.phase = 'waiting'
-    const { firstMs, maxMs } = this.#options.backoff ?? BACKOFF
-    const ceilingMs = Math.min(maxMs, firstMs * 2 ** Math.min(this.state.failures - 1, 16))
-    const random = this.#options.random ?? Math.random
-    const askedMs = (error.retryAfterSeconds ?? 0) * 1000
-    const leastMs = this.#options.leastPauseMs?.(error) ?? 0
-    const delayMs = Math.max(ceilingMs * (0.5 + random() / 2), Math.min(askedMs, RETRY_AFTER_MAX_MS), leastMs)
-    await sleep(delayMs, undefined, { signal: this.#abort.signal }).catch(() => {})
   }
 
   async #list(): Promise<void> {
@@ -265,6 +259,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     this.state.phase = withList ? 'listing' : 'watching'
     const openedMs = Date.now()
     const response = await this.#openWatch(withList)
+    this.#options.onOpened?.()
     const reading: Reading<Row> = { listed: withList ? new Map() : undefined, lines: 0, workedMs: 0 }
     const end = await readLines(response, {
       what: plural,

@@ -1,6 +1,7 @@
 // CiliumLoadBalancerIPPools beside the file's pools → the pools in effect. Every address is of one pool: of two that overlap the older
 // goes on, and the file's before all; the other gives nothing new, and says why. So does one that holds addresses of nodes or pods.
-// What was given of it before stays, and may be announced, for it was somebody's; but never what is a node's, a pod's or a router's. Pure.
+// What was given of it before stays, and may be announced, for it was somebody's; but never what is a node's, a pod's or a router's. Nor does
+// one give anything new that cannot be read at the moment. Pure.
 
 import {
   type Address,
@@ -44,6 +45,8 @@ export interface PoolSources<Pool extends AddressPool> {
   readonly taken: readonly TakenRange[]
   /** Of all pools together; each is a comparison on every path that gobgpd exports. */
   readonly prefixesMax: number
+  /** Cilium's are as they were last read, and cannot be read now. */
+  readonly isUnreadable?: boolean
 }
 
 export function takenByNodes(nodes: Iterable<Node>): TakenRange[] {
@@ -53,6 +56,8 @@ export function takenByNodes(nodes: Iterable<Node>): TakenRange[] {
   ])
 }
 
+const UNREADABLE = "it cannot be read now, and stands as it was ('weir status' says why)"
+
 interface Claimed {
   readonly name: string
   readonly text: string
@@ -60,7 +65,7 @@ interface Claimed {
 }
 
 export function joinPools<Pool extends AddressPool>(sources: PoolSources<Pool>): JoinedPools<Pool> {
-  const { file, cilium, taken, prefixesMax } = sources
+  const { file, cilium, taken, prefixesMax, isUnreadable = false } = sources
   const problems: RoutingProblem[] = []
   const pools: (Pool | AddressPool)[] = [...file]
   const claimed = file.flatMap(({ name, prefixes }) =>
@@ -96,7 +101,7 @@ export function joinPools<Pool extends AddressPool>(sources: PoolSources<Pool>):
       prefixes: hasRoom ? prefixes : [],
       ranges: hasRoom ? blocks.map(({ given }) => given) : [],
       ...(object.selector === undefined ? {} : { services: object.selector }),
-      closed: closed ?? (object.isDisabled ? DISABLED : undefined),
+      closed: closed ?? (object.isDisabled ? DISABLED : undefined) ?? (isUnreadable ? UNREADABLE : undefined),
     })
   }
   return { pools, problems }

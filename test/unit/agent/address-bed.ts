@@ -5,17 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { AddressAllocator } from '../../../src/agent/address-allocator.ts'
+import { AddressAllocator, type AddressAllocatorOptions } from '../../../src/agent/address-allocator.ts'
 import { CiliumSources } from '../../../src/agent/cilium-sources.ts'
 import { PoolReporter } from '../../../src/agent/pool-reporter.ts'
 import { RoutingSources } from '../../../src/agent/routing-sources.ts'
 import { follow } from '../../../src/agent/sources.ts'
-import { createKubeClient } from '../../../src/kube/client.ts'
+import { createKubeClient, type KubeClient } from '../../../src/kube/client.ts'
 import { EventRecorder } from '../../../src/kube/events.ts'
 import { EVENTS, SERVICES, type Service as ServiceObject } from '../../../src/kube/objects.ts'
 import { toService } from '../../../src/kube/to-model.ts'
 import type { Node, Service } from '../../../src/model/service.ts'
 import type { AddressPool } from '../../../src/routing/address-pools.ts'
+import type { FilePool } from '../../../src/routing/sources/file.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
 import { equalRows } from '../../../src/tables/equal-rows.ts'
 import { Table } from '../../../src/tables/table.ts'
@@ -48,7 +49,7 @@ export async function startBed() {
   const startAgent = async (
     nodeName: string,
     pools: () => readonly AddressPool[],
-    reporter?: PoolReporter,
+    more: Pick<AddressAllocatorOptions, 'reporter' | 'areAllPoolsKnown'> = {},
   ) => {
     const own = makeClient()
     const log = pino({ level: 'silent' })
@@ -69,7 +70,7 @@ export async function startBed() {
       services,
       events,
       log,
-      ...(reporter ? { reporter } : {}),
+      ...more,
     })
     return {
       allocator,
@@ -84,6 +85,7 @@ export async function startBed() {
   return {
     server,
     client,
+    makeClient,
     get,
     show,
     create: (name: string, annotations: Record<string, string> = {}, spec: object = {}) =>
@@ -107,32 +109,46 @@ export async function startBed() {
         .filter(({ involvedObject }) => involvedObject.name === name)
         .map(({ type, reason, message }) => `${type} ${reason}: ${message}`)
     },
-    /** With Cilium's pools as the source. */
-    startCiliumAgent: async (nodeName: string, nodes: Table<Node>) => {
-      const own = makeClient()
+    /** With Cilium's pools as a source, and those of the file. */
+    startCiliumAgent: async (
+      nodeName: string,
+      nodes: Table<Node>,
+      { filePools = [], client: own = makeClient() }: { filePools?: FilePool[]; client?: KubeClient } = {},
+    ) => {
       const log = pino({ level: 'silent' })
-      const cilium = new CiliumSources({ client: own, log, startDelayMs: 0 })
+      let followed: RoutingSources | undefined
+      const stateDirectory = mkdtempSync(join(directory, 'state-'))
+      const cilium = new CiliumSources({
+        ...{ client: own, log, startDelayMs: 0, stateDirectory, pollMs: 30 },
+        onReadability: () => followed?.readabilityChanged(),
+      })
       cilium.followAll()
       await cilium.synced
       const sources = new RoutingSources({
         nodeName,
-        stateDirectory: directory,
+        stateDirectory,
         config: () => ({
           routing: fileRouting('{ asn: 65101, sources: { cilium: { enabled: true } } }'),
-          pools: [],
+          pools: filePools,
         }),
         nodes,
         cilium: () => cilium.objects,
         ciliumPools: () => cilium.pools.values(),
         ciliumReaders: cilium.readers(),
+        ciliumProblems: () => cilium.problems,
+        arePoolsUnreadable: () => cilium.arePoolsUnreadable,
         onProblem: () => {},
       })
+      followed = sources
       const reporter = new PoolReporter({
         client: own,
         ciliumPools: () => new Map(cilium.pools.entries()),
         log,
       })
-      const agent = await startAgent(nodeName, () => sources.pools, reporter)
+      const agent = await startAgent(nodeName, () => sources.pools, {
+        reporter,
+        areAllPoolsKnown: () => sources.areAllPoolsKnown,
+      })
       sources.onChange(() => agent.allocator.poolsChanged())
       return {
         sources,

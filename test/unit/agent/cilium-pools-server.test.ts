@@ -3,6 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { LOAD_BALANCER_IP_POOLS, type LoadBalancerIpPool } from '../../../src/kube/cilium.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
+import { KubeError } from '../../../src/kube/errors.ts'
+import type { Resource } from '../../../src/kube/objects.ts'
+import type { Prefix } from '../../../src/model/address.ts'
 import type { Node } from '../../../src/model/service.ts'
 import { Table } from '../../../src/tables/table.ts'
 import { startBed } from './address-bed.ts'
@@ -96,4 +100,57 @@ t.test('pools come and go while the agent runs', async (t) => {
   t.equal(await untilConditions('zebra', 'False 256 254 2'), 'False 256 254 2', 'now that goes on')
   t.equal(await bed.show('late'), '192.0.2.5 True/Allocated')
   t.equal(await bed.until('more', '192.0.2.0 True/Allocated'), '192.0.2.0 True/Allocated')
+})
+
+/** A client whose role may not list pools, until it may. */
+function restricted(state: { mayRead: boolean }): KubeClient {
+  const client = bed.makeClient()
+  const isRefused = ({ plural }: Resource) => plural === 'ciliumloadbalancerippools' && !state.mayRead
+  return new Proxy(client, {
+    get: (target, name: keyof KubeClient) => {
+      const method = target[name].bind(target) as (...args: unknown[]) => unknown
+      return (...args: unknown[]) => {
+        if ((name === 'watch' || name === 'listPage') && isRefused(args[0] as Resource))
+          return Promise.reject(new KubeError('forbidden', 'pools: 403', { status: 403 }))
+        return method(...args)
+      }
+    },
+  })
+}
+
+t.test('pools that may not be read keep every address where it is', async (t) => {
+  await createPool('held', { blocks: [{ cidr: '198.18.0.0/29' }] })
+  const nodes = () => new Table<Node>({ name: 'nodes' })
+  const first = await bed.startCiliumAgent('node1', nodes())
+  await bed.create('kept', { 'weir.network/address-pool': 'held' })
+  const before = await bed.until('kept', '198.18.0.0 True/Allocated')
+  t.equal(before, '198.18.0.0 True/Allocated')
+  await first.close()
+
+  const state = { mayRead: false }
+  const filePools = [{ name: 'file', prefixes: ['203.0.113.0/29' as Prefix] }]
+  // Another node's: it has never read them.
+  const agent = await bed.startCiliumAgent('node2', nodes(), { filePools, client: restricted(state) })
+  t.teardown(() => agent.close())
+  await bed.create('fresh')
+  t.equal(await bed.until('fresh', '203.0.113.1 True/Allocated'), '203.0.113.1 True/Allocated')
+  t.equal(await bed.show('kept'), before)
+  t.match(agent.sources.status().problems, [
+    { why: /has no kinds/ },
+    {
+      why: /may not list ciliumloadbalancerippools.cilium.io.*no address that may be of a pool is given or taken/,
+    },
+  ])
+  state.mayRead = true
+  for (const untilMs = Date.now() + WAIT_MS; !agent.sources.areAllPoolsKnown && Date.now() < untilMs; )
+    await sleep(20)
+  t.ok(agent.sources.areAllPoolsKnown)
+  await sleep(300)
+  t.equal(await bed.show('kept'), before)
+  await bed.client.delete(LOAD_BALANCER_IP_POOLS, { name: 'held' })
+  t.equal(
+    await bed.until('kept', 'False/UnknownPool'),
+    'False/UnknownPool',
+    'a pool that is known to have gone',
+  )
 })

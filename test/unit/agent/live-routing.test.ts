@@ -1,7 +1,7 @@
 // The routing in force while the agent runs: whatever changes it, whoever asked to be told is told, and the configuration that others
 // hold says what is in force.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -16,9 +16,14 @@ import { Table } from '../../../src/tables/table.ts'
 import { fakeServer, until } from '../kube/fake-server.ts'
 import { node } from '../routing/sources/rows.ts'
 
-async function bed(t: { teardown: (run: () => Promise<void>) => void }) {
+/** @param options.remembered the state directory of an agent before */
+async function bed(
+  t: { teardown: (run: () => Promise<void>) => void },
+  { remembered, ...options }: { pollMs?: number; remembered?: string } = {},
+) {
   const directory = mkdtempSync(join(tmpdir(), 'weir-live-'))
   mkdirSync(join(directory, 'state'))
+  if (remembered) cpSync(join(remembered, 'cilium.json'), join(directory, 'state', 'cilium.json'))
   const file = join(directory, 'agent.yaml')
   const write = (routing: string, more = '') =>
     writeFileSync(
@@ -41,7 +46,8 @@ ${more}
     return true
   }
   const client = createKubeClient({ servers: [server.url] })
-  const log = pino({ level: 'silent' })
+  const logged: string[] = []
+  const log = pino({ level: 'info' }, { write: (line: string) => void logged.push(line) })
   const events: string[] = []
   const nodes = new Table<Node>({ name: 'nodes', equals: equalRows })
   const inForce = new ConfigInForce({ file, loaded: loadOrLastGood(file), log })
@@ -52,6 +58,7 @@ ${more}
     sources: { nodes },
     startDelayMs: 0,
     log,
+    ...options,
   })
   const told: NodeRouting[] = []
   live.sources.onChange((routing) => told.push(routing))
@@ -61,7 +68,7 @@ ${more}
     await server.close()
     rmSync(directory, { recursive: true, force: true })
   })
-  return { write, server, nodes, inForce, live, told, events }
+  return { write, server, nodes, inForce, live, told, events, logged, directory }
 }
 
 t.test("a configuration that follows Cilium's objects counts when they are known", async (t) => {
@@ -84,6 +91,97 @@ t.test("a configuration that follows Cilium's objects counts when they are known
   t.same([live.sources.current?.asn, told.length], [65_101, 0], 'not before')
   answer()
   await until('it to count', () => told.at(-1)?.asn === 65_102)
+})
+
+const CILIUM = 'asn: 65101, loopbacks: [10.255.0.1/32], sources: { cilium: { enabled: true } }'
+const KINDS = [
+  ...['ciliumbgpclusterconfigs', 'ciliumbgppeerconfigs', 'ciliumbgpadvertisements'],
+  ...['ciliumloadbalancerippools', 'ciliumbgpnodeconfigoverrides'],
+]
+
+t.test(
+  "kinds of Cilium's that the cluster lacks: one line, and they are noticed when they come",
+  async (t) => {
+    const { write, server, live, events, logged } = await bed(t, { pollMs: 40 })
+    await live.synced
+    write(CILIUM)
+    const whys = () => live.status().problems.map(({ source, why }) => `${source}: ${why}`)
+    await until('the status to say so', () => whys().length > 0)
+    // Several polls.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    t.match(whys(), [
+      /^routing.sources.cilium: the cluster has no kinds ciliumbgpclusterconfigs.cilium.io, .*ciliumbgpnodeconfigoverrides.cilium.io: .*Mend: install/,
+    ])
+    t.equal(logged.filter((line) => line.includes('the cluster has no')).length, 1)
+    t.equal(logged.filter((line) => /cilium/i.test(line)).length, 1, logged.join(''))
+    t.equal(events.filter((event) => event.includes('RoutingProblem')).length, 1)
+    const asked = (path: string) => server.requests.filter(({ url }) => url.startsWith(path)).length
+    t.ok(asked('/apis/cilium.io/v2/') <= 7, 'the kinds themselves are not asked for again and again')
+    t.ok(server.requests.filter(({ url }) => url === '/apis/cilium.io/v2').length >= 3)
+
+    let there = KINDS.slice(1)
+    const missing = server.intercept
+    server.intercept = (request, response) => {
+      const [path = ''] = request.url?.split('?') ?? []
+      if (path !== '/apis/cilium.io/v2')
+        return there.some((kind) => path.endsWith(kind)) ? false : (missing?.(request, response) ?? false)
+      response.end(JSON.stringify({ resources: there.map((name) => ({ name })) }))
+      return true
+    }
+    await until(
+      'all but one',
+      () => whys()[0]?.includes('no kind ciliumbgpclusterconfigs.cilium.io:') === true,
+    )
+    there = KINDS
+    await until('all of them', () => whys().length === 0)
+    t.equal(logged.filter((line) => line.includes("Cilium's kinds can be read now")).length, 1)
+  },
+)
+
+t.test('kinds that may not be read are what they were, also after a restart', async (t) => {
+  const first = await bed(t, { pollMs: 20 })
+  const { write, server, live, directory } = first
+  const missing = server.intercept
+  const forbid: typeof missing = (request, response) => {
+    if (!request.url?.includes('/ciliumloadbalancerippools')) return missing?.(request, response) ?? false
+    response.writeHead(403, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ kind: 'Status', code: 403, reason: 'Forbidden', message: 'no' }))
+    return true
+  }
+  await live.synced
+  server.set({ name: 'blue', spec: { blocks: [{ cidr: '198.51.100.0/24' }] } })
+  server.intercept = (request, response) =>
+    request.url?.includes('/ciliumloadbalancerippools') ? false : (missing?.(request, response) ?? false)
+  write(CILIUM)
+  await until('the pool', () => live.sources.pools.length === 1)
+  t.match(live.sources.pools, [{ name: 'blue', closed: undefined }])
+  t.ok(live.sources.areAllPoolsKnown)
+
+  const second = await bed(t, { pollMs: 20, remembered: join(directory, 'state') })
+  second.server.intercept = forbid
+  const again = second.live
+  second.write(CILIUM)
+  await until('what was remembered', () => again.sources.pools.length === 1)
+  t.match(again.sources.pools, [
+    { name: 'blue', prefixes: ['198.51.100.0/24'], closed: /cannot be read now/ },
+  ])
+  t.notOk(again.sources.areAllPoolsKnown)
+  t.match(again.status().problems, [
+    { why: /has no kinds/ },
+    {
+      why: /may not list ciliumloadbalancerippools.cilium.io: what was last read of them stays in force.*Mend: grant/,
+    },
+  ])
+  t.equal(again.ciliumPools.size, 0, 'nothing is written on them')
+
+  second.server.set({ name: 'green', spec: { blocks: [{ cidr: '192.0.2.0/24' }] } })
+  second.server.intercept = (request, response) =>
+    request.url?.includes('/ciliumloadbalancerippools') ? false : (missing?.(request, response) ?? false)
+  await until(
+    'what they are now',
+    () => again.sources.areAllPoolsKnown && again.sources.pools[0]?.name === 'green',
+  )
+  t.equal(again.sources.pools.length, 1, 'the one that has gone meanwhile is no pool any more')
 })
 
 t.test('the file, a trial and the node, each told as it comes', async (t) => {

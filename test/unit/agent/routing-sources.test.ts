@@ -126,6 +126,30 @@ t.test("kube-router's annotations are followed live, and what is wrong with them
   t.match(sources.status().problems, [{ why: 'is no list of peers' }])
 })
 
+t.test("keys under our prefix that nobody follows on this node's object", async (t) => {
+  const { nodes, problems, open } = bed(t, 'asn: 65101')
+  const sources = open()
+  nodes.set(
+    'node1',
+    node(1, {
+      annotations: {
+        'weir.network/drain': '',
+        'weir.network/cordoned-by-drain': 'true',
+        'weir.network/x-y-z': '',
+      },
+      labels: { 'weir.network/drian': '', 'weir.network/our-own-rack-name': 'a', 'example.com/drian': '' },
+    }),
+  )
+  await until('all of them', () => problems.length === 3)
+  t.match(problems, [
+    /node annotation weir.network\/drain is not followed here: it is a label or taint of a Node/,
+    /node annotation weir.network\/x-y-z is not followed: there is no such key$/,
+    /node label weir.network\/drian is not followed.*mean 'weir.network\/drain'/,
+  ])
+  nodes.set('node1', node(1, { labels: { 'weir.network/drain': '' } }))
+  await until('none', () => sources.status().problems.length === 0)
+})
+
 t.test('without an AS number nothing is told, and the last routing stays', async (t) => {
   const { nodes, state, told, open } = bed(t, '{}')
   nodes.set('node1', node(1))

@@ -24,6 +24,26 @@ t.test('paths', async (t) => {
   t.equal(pathOf(DEPLOYMENTS, {}), '/apis/apps/v1/deployments')
 })
 
+t.test('discovery of one group, which may not be there', async (t) => {
+  const server = await withServer(t)
+  let status = 404
+  server.intercept = (request, response) => {
+    if (request.url !== '/apis/cilium.io/v2') return false
+    response.writeHead(status, { 'content-type': 'application/json' })
+    response.end(
+      JSON.stringify({ kind: 'APIResourceList', resources: [{ name: 'a' }, { name: 'a/status' }] }),
+    )
+    return true
+  }
+  const client = createKubeClient({ servers: [server.url] })
+  t.teardown(() => client.close())
+  t.same(await client.discover('cilium.io', 'v2'), [])
+  status = 200
+  t.same(await client.discover('cilium.io', 'v2'), ['a', 'a/status'])
+  status = 403
+  await t.rejects(client.discover('cilium.io', 'v2'), { code: 'forbidden' })
+})
+
 t.test('verbs send the right method, type and body', async (t) => {
   const server = await withServer(t)
   server.intercept = (_request, response) => {
