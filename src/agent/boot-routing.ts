@@ -43,7 +43,8 @@ function routingOfFile({ nodeName, stateDirectory, routing, pools }: BootConfig)
   return mergeSources({ file: routing, pools, facts, cilium }).routing
 }
 
-function rememberedRouting(stateDirectory: string): BootRouting | undefined {
+/** What an agent last made of all sources; undefined: none did. */
+export function rememberedRouting(stateDirectory: string): BootRouting | undefined {
   try {
     return JSON.parse(readFileSync(join(stateDirectory, ROUTING_FILE), 'utf8')) as BootRouting
   } catch {

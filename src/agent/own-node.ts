@@ -31,7 +31,9 @@ export function rememberNode(stateDirectory: string, node: Node): void {
 }
 
 /** What the node is called, by its labels as they were last known. */
-export function ownIdentity(config: AgentConfig): ReturnType<typeof nodeIdentity> {
+export function ownIdentity(
+  config: Pick<AgentConfig, 'nodeName' | 'stateDirectory' | 'routing'>,
+): ReturnType<typeof nodeIdentity> {
   return nodeIdentity(config, rememberedNode(config.stateDirectory, config.nodeName))
 }
 

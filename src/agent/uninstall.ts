@@ -11,19 +11,19 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { removeDatapath } from '../datapath/removal.ts'
-import { type Prefix, prefixContains, prefixParts } from '../model/address.ts'
 import { removeLearnedRoutes } from '../speaker/kernel-routes.ts'
 import { withdrawPaths } from '../speaker/withdraw.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { ROUTING_FILE } from './boot-routing.ts'
-import type { AgentConfig } from './config.ts'
 import { CILIUM_FILE } from './cilium-memory.ts'
+import type { AgentConfig } from './config.ts'
 import { CANDIDATE_FILE } from './config-candidate.ts'
 import { LAST_GOOD_FILE } from './config-file.ts'
 import { removeDefaultRoutes } from './default-route.ts'
 import { MASQUERADE_TABLE } from './masquerade-rules.ts'
 import { deleteTable } from './nft.ts'
 import { NODE_FILE } from './own-node.ts'
+import { servicePaths } from './service-paths.ts'
 import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
 
 /** What routers need to take the withdrawals in, before nobody answers here. */
@@ -77,27 +77,18 @@ async function withNetlink<T>(action: (netlink: Netlink) => Promise<T>): Promise
   }
 }
 
-/** Other nodes go on serving them. */
-async function withdrawServices({ routing, pools }: AgentConfig, isDryRun: boolean): Promise<string[]> {
-  const prefixes = [...pools.flatMap((pool) => pool.prefixes), ...routing.serviceNetworks]
-  const isService = (path: Prefix) => {
-    const { first, family, length } = prefixParts(path)
-    return length === (family === 'ipv4' ? 32 : 128) && first !== undefined && isInside(path, prefixes)
-  }
+/** Other nodes go on serving them. @returns a line for each */
+async function withdrawServices(config: AgentConfig, isDryRun: boolean): Promise<string[]> {
+  const { routing } = config
   const withdrawn = await withdrawPaths({
     target: routing.gobgp,
     host: routing.mode,
-    chosen: isService,
+    chosen: servicePaths(config),
     isDryRun,
   })
   if (withdrawn === undefined) return []
   if (withdrawn.length > 0 && !isDryRun) await sleep(WITHDRAWN_MS)
   return withdrawn.map((prefix) => `announcement of ${prefix}`)
-}
-
-function isInside(path: Prefix, prefixes: readonly Prefix[]): boolean {
-  const text = path.slice(0, path.indexOf('/')) as Parameters<typeof prefixContains>[1]
-  return prefixes.some((prefix) => prefixContains(prefix, text))
 }
 
 function restoreSettings(stateDirectory: string, isDryRun: boolean): string[] {
