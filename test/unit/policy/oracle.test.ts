@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Policy, PolicyPacket, PolicyRule, PolicyWorld } from '../../../src/model/policy.ts'
 import type { PolicyJudgement } from '../../../src/model/policy-judgement.ts'
 import { judge } from '../../../src/policy/evaluate.ts'
+import { isInRange } from '../../../src/policy/matching.ts'
 import { checkAgainstOracle, type Decide } from '../../policy/oracle.ts'
 
 const EFFORT = { sets: 2000, packetsPerSet: 50, seed: 11 }
@@ -117,6 +118,20 @@ const MISTAKES: Readonly<Record<string, Decide>> = {
       pods: world.pods.map((pod) => ({ ...pod, isHostNetwork: false })),
     }
   }),
+  'the own node is judged': byWorld((world) => ({
+    ...world,
+    pods: world.pods.map((pod) => ({ ...pod, node: 'elsewhere' })),
+  })),
+  'whoever speaks to itself is judged': byPacket((packet) => ({ ...packet, isHairpin: true })),
+  'fail-safe ports are forgotten': byWorld(({ failSafePorts, ...world }) => world),
+  'fail-safe ports are safe from every deny': (world) => (packet, direction) => {
+    const judged = judge(world, packet, direction)
+    const isSafe =
+      world.nodes.some((node) =>
+        node.addresses.includes(direction === 'egress' ? packet.source : packet.destination),
+      ) && (world.failSafePorts?.[direction] ?? []).some((range) => isInRange(range, packet))
+    return isSafe ? { verdict: 'allow', cause: { kind: 'fail-safe' }, wouldBe: undefined } : judged
+  },
   'a masqueraded packet is its node': byPacket((packet) => ({ ...packet, isMasqueraded: false })),
   'a hairpin is to itself': byPacket((packet) => ({ ...packet, isHairpin: false })),
   'service accounts are no labels': byWorld((world) => ({
