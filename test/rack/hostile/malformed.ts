@@ -197,7 +197,8 @@ export const MALFORMED: readonly MalformedCase[] = [
   },
   {
     what: 'a message shorter than its header',
-    bytes: (place) => message(UPDATE, updateBody(good(place), []), 10),
+    // Nothing follows the header: what gobgpd leaves unread makes its close a reset, which may overtake the NOTIFICATION.
+    bytes: () => message(UPDATE, [], 10),
     outcome: '1/2',
   },
   {
