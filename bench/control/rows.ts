@@ -13,7 +13,7 @@ export const TABLES = {
 interface Row {
   readonly table: string
   readonly name: string
-  readonly unit: 'ms' | 'MB' | '%'
+  readonly unit: 'ms' | 's' | 'MB' | '%'
   readonly value: (round: RoundFigures) => number
   /** undefined: none is set for this size. */
   readonly most?: (size: ClusterSize) => number | undefined
@@ -103,6 +103,11 @@ const REST: readonly Omit<Row, 'table'>[] = [
     name: 'RssAnon, highest during the sync',
     unit: 'MB',
     value: ({ rssPeakBytes }) => rssPeakBytes / BYTES_PER_MB,
+  },
+  {
+    name: 'kernel holds everything → at rest: every status written',
+    unit: 's',
+    value: ({ restMs }) => restMs / 1000,
   },
   { name: 'processor at rest', unit: '%', value: ({ idlePercent }) => idlePercent, most: always(1) },
 ]

@@ -161,7 +161,7 @@ export class Routing implements DrainedRouting {
   }
 
   get vipCount(): number {
-    return [...this.#pacer.told.values()].filter(({ source }) => source === 'service').length
+    return this.#pacer.toldOfServices
   }
 
   async #update(changed: ReadonlyMap<ObjectKey, ServedService | undefined>): Promise<void> {

@@ -26,6 +26,7 @@ export class ChangePacer {
   #tokens: number
   #filledMs: number
   #hasBegun = false
+  #toldOfServices = 0
   /** What was released. */
   readonly #told = new Map<Prefix, Announcement>()
   readonly #waiting = new Map<Prefix, Announcement | undefined>()
@@ -51,6 +52,11 @@ export class ChangePacer {
   /** Everything that was released and not withdrawn since. */
   get told(): ReadonlyMap<Prefix, Announcement> {
     return this.#told
+  }
+
+  /** How many of those are of Services: asked with each change, so it is counted along. */
+  get toldOfServices(): number {
+    return this.#toldOfServices
   }
 
   get changesPerSecond(): number {
@@ -87,6 +93,8 @@ export class ChangePacer {
       released.set(prefix, wanted)
     }
     for (const [prefix, wanted] of released) {
+      if (this.#told.get(prefix)?.source === 'service') this.#toldOfServices -= 1
+      if (wanted?.source === 'service') this.#toldOfServices += 1
       if (wanted) this.#told.set(prefix, wanted)
       else this.#told.delete(prefix)
     }

@@ -2,7 +2,7 @@
 // since it was last asked. Work is in proportion to the change; only a change of the node itself (its datapath, its rules, a drain) plans
 // all of them anew.
 
-import { type Address, type Family, familyOf } from '../model/address.ts'
+import { type Address, FAMILIES, familyOf } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
 import type { ObjectKey } from '../model/service.ts'
 import { exportsKey } from './exports.ts'
@@ -78,8 +78,12 @@ export class VipPlans {
       before.poolOf === context.poolOf &&
       before.node.isDrained === context.node.isDrained &&
       before.node.isExcluded === context.node.isExcluded
-    const turned = (family: Family) => before.node.serving.has(family) !== context.node.serving.has(family)
-    for (const vip of this.#vips.keys()) if (!isSame || turned(familyOf(vip))) this.#dirty.add(vip)
+    const turned = FAMILIES.filter(
+      (family) => !isSame || before.node.serving.has(family) !== context.node.serving.has(family),
+    )
+    // With each change of a Service, of which there may be thousands.
+    if (turned.length === 0) return
+    for (const vip of this.#vips.keys()) if (turned.includes(familyOf(vip))) this.#dirty.add(vip)
   }
 
   /**

@@ -13,6 +13,7 @@ const round: RoundFigures = {
   syncCpuMs: 1800,
   syncLoopDelayMs: 40,
   syncBusyMs: 30,
+  restMs: 20_000,
   rssIdleBytes: 300e6,
   rssPeakBytes: 350e6,
   idlePercent: 0.5,

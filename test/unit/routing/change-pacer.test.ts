@@ -88,3 +88,14 @@ t.test('another rate', async (t) => {
   pacer.setRate(1000, 0)
   t.equal(pacer.take(20).released.size, 20)
 })
+
+t.test('what is told of Services is counted along', async (t) => {
+  const pacer = pacerWith(3)
+  t.equal(pacer.toldOfServices, 3)
+  pacer.offer(prefixOf(100), { ...row(100), source: 'loopback' }, true)
+  pacer.offer(prefixOf(0), { ...row(0), why: 'another' }, true)
+  pacer.offer(prefixOf(1), undefined, false)
+  pacer.take(10_000)
+  t.equal(pacer.toldOfServices, 2)
+  t.equal([...pacer.told.values()].filter(({ source }) => source === 'service').length, 2)
+})
