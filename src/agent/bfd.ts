@@ -15,6 +15,8 @@ import { type BfdView, describeBfdState, diagnosticOf } from './bfd-view.ts'
 
 /** A look reads mapped memory alone. */
 const LOOK_MS = 50
+/** Where no peer has BFD there is nothing to see but the configuration: a waking costs more than the look. */
+const WITHOUT_SESSIONS_MS = 500
 /** While neighbours are not where they should be, and after the network has changed. */
 const PLACE_NS = 1_000_000_000n
 /** What changes peers comes in pieces: one that is gone for less than this is not gone. */
@@ -63,7 +65,8 @@ export interface BfdOptions {
 
 export class Bfd {
   readonly #options: BfdOptions
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
   #wanted: BfdWanted = { peers: [], areAll: false }
   /** Those of them that have sessions. */
   #peers: readonly BfdPeer[] = []
@@ -79,8 +82,18 @@ export class Bfd {
 
   constructor(options: BfdOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.#attempt(() => this.look()), LOOK_MS)
-    this.#timer.unref()
+    this.#lookLater()
+  }
+
+  #lookLater(): void {
+    const isNeeded = this.#peers.length > 0 || this.#options.sessions.entries.length > 0
+    this.#timer = setTimeout(
+      () => {
+        this.#attempt(() => this.look())
+        if (!this.#isClosed) this.#lookLater()
+      },
+      isNeeded ? LOOK_MS : WITHOUT_SESSIONS_MS,
+    ).unref()
   }
 
   /** Neighbours are looked for again. */
@@ -129,7 +142,8 @@ export class Bfd {
 
   /** Sessions go on without us. */
   async close(): Promise<void> {
-    clearInterval(this.#timer)
+    this.#isClosed = true
+    clearTimeout(this.#timer)
     await this.#placing
   }
 
