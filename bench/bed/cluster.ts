@@ -11,6 +11,8 @@
 import type { Address, Prefix } from '../../src/model/address.ts'
 import { type EndpointSlice, type Node, objectKey, type Service } from '../../src/model/service.ts'
 import type { ProxiedNode, ProxiedService } from '../rivals/service.ts'
+import { ipv4, ipv4Text } from './ipv4.ts'
+import { serviceRow } from './service-row.ts'
 
 export const ENDPOINTS = 10
 export const EXTERNAL_MAX = 64
@@ -35,16 +37,8 @@ const VIP_FIRST = ipv4(192, 0, 2, 1)
 const POD_FIRST = ipv4(10, 244, 0, 2)
 const NODE_FIRST = ipv4(172, 20, 0, 1)
 
-function ipv4(a: number, b: number, c: number, d: number): number {
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
-}
-
-function text(value: number): Address {
-  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.') as Address
-}
-
-export const nodeAddress = (node: number): Address => text(NODE_FIRST + node)
-export const podAddress = (node: number, pod: number): Address => text(POD_FIRST + (node << 8) + pod)
+export const nodeAddress = (node: number): Address => ipv4Text(NODE_FIRST + node)
+export const podAddress = (node: number, pod: number): Address => ipv4Text(POD_FIRST + (node << 8) + pod)
 
 export interface BenchService extends ProxiedService {
   /** Of each endpoint, in the same order: 0 is the node itself. */
@@ -92,9 +86,9 @@ function benchService(
     name: `service-${String(place).padStart(6, '0')}`,
     portName: 'http',
     protocol,
-    clusterIp: text(CLUSTER_IP_FIRST + place),
+    clusterIp: ipv4Text(CLUSTER_IP_FIRST + place),
     port: SERVICE_PORT,
-    loadBalancerIp: external === undefined ? undefined : text(VIP_FIRST + external),
+    loadBalancerIp: external === undefined ? undefined : ipv4Text(VIP_FIRST + external),
     externalLocal: external !== undefined && isLocal,
     healthCheckNodePort: external !== undefined && isLocal ? 30_000 + external : undefined,
     endpoints: members.map(({ endpoint }) => endpoint),
@@ -127,32 +121,14 @@ export function modelOf(bench: BenchService): { service: Service; slices: Endpoi
   const key = objectKey(bench.namespace, bench.name)
   const protocol = bench.protocol === 'tcp' ? 'TCP' : 'UDP'
   const vips = bench.loadBalancerIp === undefined ? [] : [bench.loadBalancerIp as Address]
-  const service: Service = {
-    key,
-    uid: key,
-    labels: {},
+  const service = serviceRow(key, {
     clusterIps: [bench.clusterIp as Address],
-    externalIps: [],
     loadBalancerIps: vips,
     statusIps: vips,
     ports: [{ name: bench.portName, protocol, port: bench.port, nodePort: 0 }],
-    sourceRanges: [],
     externalTrafficPolicy: bench.externalLocal ? 'Local' : 'Cluster',
-    internalTrafficPolicy: 'Cluster',
     healthCheckNodePort: bench.healthCheckNodePort ?? 0,
-    affinitySeconds: 0,
-    forwarding: undefined,
-    balancing: 'maglev',
-    topologyForExternal: false,
-    announcing: undefined,
-    loadBalancerFamilies: [],
-    isForeignBalancer: false,
-    addressWish: undefined,
-    addressCondition: undefined,
-    refusalCondition: undefined,
-    createdMs: 0,
-    problems: [],
-  }
+  })
   return { service, slices: slicesOf(bench, key) }
 }
 

@@ -13,11 +13,11 @@ import { removeCgroup } from '../../src/sandbox/cgroups.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
 import { end, ip, nextMessage } from '../frame/children.ts'
+import { API_PORT, agentConfig } from './agent-config.ts'
 import type { ProbeReading } from './agent-probe.ts'
 import type { ApiProcessOptions, EndpointChange } from './api-process.ts'
-import { type ClusterSize, nodeAddress, nodeName, OWN_NODE, VIP_POOL } from './cluster.ts'
+import type { ClusterSize } from './cluster.ts'
 
-const PORT = 16_443
 export const GOBGPD = '/usr/bin/gobgpd'
 const SAMPLE_MS = 20
 const PATIENCE_MS = 60_000
@@ -79,7 +79,7 @@ export class Bed {
 
   /** Resolves when it listens. @returns what changes endpoints, and tells when watches were told */
   async startApi(size: ClusterSize): Promise<(changes: readonly EndpointChange[]) => Promise<bigint[]>> {
-    const options: ApiProcessOptions = { size, directory: this.#directory, port: PORT }
+    const options: ApiProcessOptions = { size, directory: this.#directory, port: API_PORT }
     const child = this.#spawn(
       ['--max-old-space-size=8192', join(root, 'bench/control/api-process.ts'), JSON.stringify(options)],
       'inherit',
@@ -156,25 +156,8 @@ export class Bed {
 
   #writeConfig(): void {
     const directory = this.#directory
-    const config = {
-      nodeName: nodeName(OWN_NODE),
-      stateDirectory: directory,
-      kubernetes: {
-        servers: [`https://127.0.0.1:${PORT}`],
-        caFile: `${directory}/tls/ca.crt`,
-        tokenFile: `${directory}/token`,
-      },
-      datapath: { bpffs: this.pins, cgroup: this.#cgroup, uplinks: ['up0'] },
-      services: { forwarding: 'dsr' },
-      routing: {
-        gobgp: `unix://${directory}/gobgpd.sock`,
-        asn: 65_000,
-        routerId: nodeAddress(OWN_NODE),
-        loopbacks: [`${nodeAddress(OWN_NODE)}/32`],
-        maxAnnouncements: 20_000,
-      },
-      pools: [{ name: 'bench', prefixes: [VIP_POOL] }],
-    }
+    const place = { directory, bpffs: this.pins, cgroup: this.#cgroup, uplinks: ['up0'] }
+    const config = agentConfig(place, { asn: 65_000 })
     writeFileSync(`${directory}/agent.yaml`, stringify(config))
   }
 }

@@ -3,6 +3,7 @@
 // conditions, images of nodes), for their weight is what a list costs.
 
 import type { SnapshotContent } from '../../src/sandbox/apiserver/storage.ts'
+import { ipv4, ipv4Text } from '../bed/ipv4.ts'
 
 export interface ClusterSize {
   readonly services: number
@@ -44,18 +45,10 @@ const VIP_BASE = ipv4(10, 112, 0, 10)
 const POD_BASE = ipv4(10, 128, 0, 0)
 const NODE_BASE = ipv4(172, 16, 0, 10)
 
-function ipv4(a: number, b: number, c: number, d: number): number {
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
-}
-
-function text(address: number): string {
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.')
-}
-
 export const nodeName = (node: number) => `node-${String(node).padStart(5, '0')}`
-export const nodeAddress = (node: number) => text(NODE_BASE + node)
-export const vipOf = (service: number) => text(VIP_BASE + service)
-export const clusterIpOf = (service: number) => text(CLUSTER_IP_BASE + service)
+export const nodeAddress = (node: number) => ipv4Text(NODE_BASE + node)
+export const vipOf = (service: number) => ipv4Text(VIP_BASE + service)
+export const clusterIpOf = (service: number) => ipv4Text(CLUSTER_IP_BASE + service)
 
 export function serviceName(service: number): { namespace: string; name: string } {
   const name = `service-${String(service).padStart(5, '0')}`
@@ -111,7 +104,7 @@ function namespaceObject(index: number): KubeObject {
 
 function nodeObject(node: number, podBits: number): KubeObject {
   const name = nodeName(node)
-  const podCidr = `${text(POD_BASE + (node << podBits))}/${32 - podBits}`
+  const podCidr = `${ipv4Text(POD_BASE + (node << podBits))}/${32 - podBits}`
   const condition = (type: string) => ({
     type,
     status: type === 'Ready' ? 'True' : 'False',
@@ -204,7 +197,7 @@ function sliceObject(service: number, part: number, size: ClusterSize, podBits: 
       const pod = service * size.endpoints + first + index
       const node = pod % size.nodes
       return {
-        addresses: [text(POD_BASE + (node << podBits) + Math.floor(pod / size.nodes) + 2)],
+        addresses: [ipv4Text(POD_BASE + (node << podBits) + Math.floor(pod / size.nodes) + 2)],
         conditions: { ready: true, serving: true, terminating: false },
         nodeName: nodeName(node),
         targetRef: { kind: 'Pod', namespace, name: `${name}-${first + index}`, uid: `${pod}` },

@@ -22,6 +22,7 @@ import {
   type Protocol,
   type Service,
 } from '../../src/model/service.ts'
+import { serviceRow } from '../bed/service-row.ts'
 
 /** How a Service's packets leave: to a pod of this node, by tunnel, masqueraded; `ranged`: by tunnel, for some sources alone. */
 export type Kind = 'local' | 'dsr' | 'snat' | 'ranged'
@@ -111,32 +112,13 @@ function makeService(
   const index = serviceIndex(kind, isMeasured, number)
   const key = objectKey('bench', `${kind}-${isMeasured ? 'measured' : 'other'}-${number}`)
   const families: readonly Family[] = ['ipv4', 'ipv6']
-  const service: Service = {
-    key,
-    uid: key,
-    labels: {},
+  const service = serviceRow(key, {
     clusterIps: families.map((family) => addressIn(family, 'clusterIp', index)),
-    externalIps: [],
     loadBalancerIps: families.map((family) => addressIn(family, 'vip', index)),
-    statusIps: [],
     ports: protocols.map((protocol) => ({ name: protocol, protocol, port: SERVICE_PORT, nodePort: 0 })),
     sourceRanges: kind === 'ranged' ? ADMITTED : [],
-    externalTrafficPolicy: 'Cluster',
-    internalTrafficPolicy: 'Cluster',
-    healthCheckNodePort: 0,
-    affinitySeconds: 0,
     forwarding: kind === 'snat' ? 'snat' : 'dsr',
-    balancing: 'maglev',
-    topologyForExternal: false,
-    announcing: undefined,
-    loadBalancerFamilies: [],
-    isForeignBalancer: false,
-    addressWish: undefined,
-    addressCondition: undefined,
-    refusalCondition: undefined,
-    createdMs: 0,
-    problems: [],
-  }
+  })
   const slices = families.map(
     (family): EndpointSlice => ({
       key: objectKey('bench', `${key}-${family}`),

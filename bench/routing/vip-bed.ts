@@ -18,12 +18,12 @@ import { stringify } from 'yaml'
 import { removeCgroup } from '../../src/sandbox/cgroups.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
+import { API_PORT, agentConfig } from '../control/agent-config.ts'
 import type { ApiProcessOptions, ObjectPatch } from '../control/api-process.ts'
-import { type ClusterSize, nodeAddress, nodeName, OWN_NODE, VIP_POOL } from '../control/cluster.ts'
+import { type ClusterSize, nodeAddress, OWN_NODE, VIP_POOL } from '../control/cluster.ts'
 import { end, ip, nextMessage } from '../frame/children.ts'
 import { NODE_ASN, startTor, type Tor, torsOf } from './routers.ts'
 
-const PORT = 16_443
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const WEIR = join(root, 'tools/weir.mjs')
 const SUPERVISOR = join(root, 'src/speaker/gobgpd-supervisor.sh')
@@ -82,7 +82,7 @@ export class VipBed {
     const accepted = [VIP_POOL, POD_NETWORK, `${nodeAddress(OWN_NODE)}/32`]
     const begin = (namespace: string, argv: readonly string[]) => void this.#start(namespace, argv, 'routers')
     for (const tor of this.tors) await startTor(tor, accepted, `${this.#directory}/${tor.name}`, begin)
-    const options: ApiProcessOptions = { size, directory: this.#directory, port: PORT }
+    const options: ApiProcessOptions = { size, directory: this.#directory, port: API_PORT }
     const api = this.#start(
       this.#node,
       [
@@ -157,30 +157,15 @@ export class VipBed {
   }
 
   #writeConfig(): void {
-    const directory = this.#directory
-    const config = {
-      nodeName: nodeName(OWN_NODE),
-      stateDirectory: directory,
-      kubernetes: {
-        servers: [`https://127.0.0.1:${PORT}`],
-        caFile: `${directory}/tls/ca.crt`,
-        tokenFile: `${directory}/token`,
-      },
-      datapath: { bpffs: this.#pins, cgroup: this.#cgroup, uplinks: this.tors.map(({ device }) => device) },
-      services: { forwarding: 'dsr' },
-      routing: {
-        gobgp: `unix://${directory}/gobgpd.sock`,
-        asn: NODE_ASN,
-        routerId: nodeAddress(OWN_NODE),
-        loopbacks: [`${nodeAddress(OWN_NODE)}/32`],
-        maxAnnouncements: 20_000,
-        // What holds changes back on purpose is not what is measured.
-        maxChangesPerSecond: 1_000_000,
-        gates: { holdDownSeconds: 0, damping: false },
-        peers: this.tors.map(({ address, nodeAddress: own, asn }) => ({ address, asn, localAddress: own })),
-      },
-      pools: [{ name: 'bench', prefixes: [VIP_POOL] }],
-    }
+    const uplinks = this.tors.map(({ device }) => device)
+    const place = { directory: this.#directory, bpffs: this.#pins, cgroup: this.#cgroup, uplinks }
+    const config = agentConfig(place, {
+      asn: NODE_ASN,
+      // What holds changes back on purpose is not what is measured.
+      maxChangesPerSecond: 1_000_000,
+      gates: { holdDownSeconds: 0, damping: false },
+      peers: this.tors.map(({ address, nodeAddress: own, asn }) => ({ address, asn, localAddress: own })),
+    })
     writeFileSync(this.#config, stringify(config))
   }
 }

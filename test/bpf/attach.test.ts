@@ -1,7 +1,6 @@
 // Pods' devices carry exactly our program: by tcx, and by a classifier where the kernel has no tcx; from one process to the
 // next, and from one of the two ways to the other.
 
-import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { Attachments } from '../../src/datapath/attach.ts'
@@ -17,15 +16,10 @@ import {
   queryClsact,
   unpin,
 } from '../../src/sys/libbpf-ts/index.ts'
-import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { attachBed } from './attach-bed.ts'
 
 const OBJECT = new URL('../../build/bpf/weir_tc.bpf.o', import.meta.url).pathname
 const CLSACT = { direction: 'ingress', priority: 0x5745, handle: 1 } as const
-
-for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
-  const owner = /^bpf-(\d+)-/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
-}
 
 /** A program of its own, as each version of the agent brings one. */
 function loadProgram(test: Test): BpfProgram {
@@ -42,36 +36,17 @@ interface Bed {
 }
 
 function makeBed(test: Test, name: string): Bed {
-  const namespace = `bpf-${process.pid}-${name}`
-  const bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
-  const ip = (...args: string[]) => execFileSync('ip', args)
-  ip('netns', 'add', namespace)
-  test.teardown(() => {
-    ip('netns', 'delete', namespace)
-    rmSync(bpffs, { recursive: true, force: true })
-  })
+  const { ip, inside, bpffs } = attachBed(test, name)
   for (const [index, device] of [
     [11, 'one'],
     [12, 'two'],
   ] as const)
-    ip(
-      '-n',
-      namespace,
-      'link',
-      'add',
-      device,
-      'index',
-      String(index),
-      'type',
-      'veth',
-      'peer',
-      `${device}-far`,
-    )
+    ip('link', 'add', device, 'index', String(index), 'type', 'veth', 'peer', `${device}-far`)
   return {
-    inside: (action) => withNetworkNamespace(`/run/netns/${namespace}`, action),
+    inside,
     bpffs,
     pods: [11, 12],
-    deleteSecond: () => ip('-n', namespace, 'link', 'delete', 'two'),
+    deleteSecond: () => ip('link', 'delete', 'two'),
   }
 }
 

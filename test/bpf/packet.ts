@@ -336,3 +336,13 @@ function ipv6(fields: Fields, body: Uint8Array): Buffer {
   header.set(wireAddress(fields.destination), 24)
   return Buffer.concat([header, extension, body])
 }
+
+/** The error of either family, as its type and code there. */
+export function icmpOf(family: 'ipv4' | 'ipv6') {
+  return (
+    sent: Frame,
+    v4: readonly [type: number, code: number],
+    v6: readonly [type: number, code: number],
+    value: number,
+  ): Frame => sent.icmpError(...(family === 'ipv4' ? v4 : v6), value)
+}

@@ -4,7 +4,7 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import type { Family } from '../../src/model/address.ts'
 import { type Case, checkCase, runUplink } from './check.ts'
-import { type Frame, frame, TCP, UDP } from './packet.ts'
+import { type Frame, frame, icmpOf, TCP, UDP } from './packet.ts'
 import { readFrame } from './read-frame.ts'
 import { ARRIVING, BACKEND, flowState, TARGET_PORT, UPLINK, World, XDP } from './world.ts'
 
@@ -109,15 +109,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
 
     t.test(`${name}: hops, sizes, ways`, async (t) => {
       const { to, further, backwards, portOf } = scene(wide, family, protocol)
-      const icmp = (
-        sent: Frame,
-        v4: readonly [number, number],
-        v6: readonly [number, number],
-        value: number,
-      ) => {
-        const [type, code] = family === 'ipv4' ? v4 : v6
-        return sent.icmpError(type, code, value)
-      }
+      const icmp = icmpOf(family)
       const port = portOf(to())
       for (const sent of [further().ttl(1), backwards(port).ttl(1)]) {
         const out = icmp(sent, [11, 0], [3, 0], 0)

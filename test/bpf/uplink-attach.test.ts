@@ -1,7 +1,6 @@
 // Where uplinks carry our programs: XDP where it can be, tc where it cannot or is not wanted; what is somebody else's stays.
 
-import { execFileSync } from 'node:child_process'
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { Attachments, CLSACT_PLACE, type UplinkPrograms } from '../../src/datapath/attach.ts'
 import {
@@ -12,7 +11,7 @@ import {
   queryClsact,
   queryXdp,
 } from '../../src/sys/libbpf-ts/index.ts'
-import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { attachBed } from './attach-bed.ts'
 
 const build = (name: string) => new URL(`../../build/bpf/${name}`, import.meta.url).pathname
 const IFINDEX = 11
@@ -34,17 +33,9 @@ function loadPrograms(test: Test, ingressAlways = false): UplinkPrograms {
 }
 
 function makeBed(test: Test, name: string) {
-  const namespace = `bpf-${process.pid}-${name}`
-  const bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
-  const ip = (...args: string[]) => execFileSync('ip', args)
-  ip('netns', 'add', namespace)
-  test.teardown(() => {
-    ip('netns', 'delete', namespace)
-    rmSync(bpffs, { recursive: true, force: true })
-  })
+  const { ip, inside, bpffs } = attachBed(test, name)
   const veth = ['link', 'add', 'up.0', 'index', String(IFINDEX), 'type', 'veth', 'peer', 'far']
-  ip('-n', namespace, ...veth)
-  const inside = <T>(action: () => T) => withNetworkNamespace(`/run/netns/${namespace}`, action)
+  ip(...veth)
   const idOf = (program: BpfProgram) => program.info().id
   /** What the device carries of these programs. */
   const carried = (programs: UplinkPrograms) =>

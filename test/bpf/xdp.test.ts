@@ -4,7 +4,7 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
 import { type Assertions, type Case, checkCase, runUplink } from './check.ts'
-import { type Frame, TCP, UDP } from './packet.ts'
+import { type Frame, icmpOf, TCP, UDP } from './packet.ts'
 import { readFrame } from './read-frame.ts'
 import { arriving as arrivingAt, dsrOption, outer } from './tunnel.ts'
 import { ARRIVING, BACKEND, POD_MTU, TARGET_PORT, TO_POD, TUNNEL_MTU, UPLINK, World, XDP } from './world.ts'
@@ -166,15 +166,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
     })
 
     t.test(`${name}: hops and sizes`, async (t) => {
-      const error = (
-        sent: Frame,
-        v4: readonly [number, number],
-        v6: readonly [number, number],
-        value: number,
-      ) => {
-        const [type, code] = family === 'ipv4' ? v4 : v6
-        return sent.icmpError(type, code, value)
-      }
+      const error = icmpOf(family)
       const last = to(81).ttl(1)
       const out = error(last, [11, 0], [3, 0], 0)
       check(t, { name: 'last hop', sent: last, verdict: XDP.TX, out, reason: R.REASON_TTL_EXCEEDED })

@@ -9,6 +9,7 @@ import type { Resource } from '../../../src/kube/objects.ts'
 import type { Prefix } from '../../../src/model/address.ts'
 import type { Node } from '../../../src/model/service.ts'
 import { Table } from '../../../src/tables/table.ts'
+import { ciliumCrd } from '../kube/cilium-crds.ts'
 import { startBed } from './address-bed.ts'
 
 const WAIT_MS = 15_000
@@ -16,26 +17,8 @@ const WAIT_MS = 15_000
 const bed = await startBed()
 t.teardown(() => bed.close())
 
-const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
-await bed.server.send('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: { name: 'ciliumloadbalancerippools.cilium.io' },
-  spec: {
-    group: 'cilium.io',
-    scope: 'Cluster',
-    names: { plural: 'ciliumloadbalancerippools', kind: 'CiliumLoadBalancerIPPool' },
-    versions: [
-      {
-        name: 'v2',
-        served: true,
-        storage: true,
-        subresources: { status: {} },
-        schema: { openAPIV3Schema: { type: 'object', properties: { spec: anything, status: anything } } },
-      },
-    ],
-  },
-})
+const crd = ciliumCrd('CiliumLoadBalancerIPPool')
+await bed.server.send('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
 
 const createPool = (name: string, spec: LoadBalancerIpPool['spec']) =>
   bed.client.create(LOAD_BALANCER_IP_POOLS, {

@@ -5,37 +5,16 @@ import { GatheredTables } from '../../../src/datapath/gathered-tables.ts'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
-import { type DesiredPort, makeBackend, makeFrontend } from '../../../src/services/desired.ts'
+import { type DesiredPort, makeFrontend } from '../../../src/services/desired.ts'
+import { backend, desiredPort } from './desired-port.ts'
 import { memoryTables } from './memory-tables.ts'
 
-const port = (service: ObjectKey, vip: Address, lasts: readonly number[]): DesiredPort => ({
-  id: `${service} 80/TCP ipv4`,
-  service,
-  family: 'ipv4',
-  portName: `${service} 80/TCP`,
-  balancing: 'list',
-  isRandom: false,
-  forwarding: 'dsr',
-  sourceRanges: [],
-  frontends: [makeFrontend(vip, 80, 'TCP', 'cluster-ip')],
-  backends: lasts.map((last) =>
-    makeBackend({
-      address: address(`10.244.1.${last}`),
-      port: 8080,
-      protocol: 'TCP',
-      nodeName: 'a',
-      state: 'active',
-      weight: 1,
-    }),
-  ),
-  cluster: lasts.map((_, index) => index),
-  local: [],
-  anyEndpoint: lasts.length > 0,
-  externalLocal: false,
-  internalLocal: false,
-  affinitySeconds: 0,
-  createdMs: 1,
-})
+const port = (service: ObjectKey, vip: Address, lasts: readonly number[]): DesiredPort =>
+  desiredPort(
+    service,
+    [makeFrontend(vip, 80, 'TCP', 'cluster-ip')],
+    lasts.map((last) => backend(last)),
+  )
 
 const [web, dns] = [objectKey('shop', 'web'), objectKey('shop', 'dns')]
 const [webIp, dnsIp] = [address('10.96.0.1'), address('10.96.0.2')]

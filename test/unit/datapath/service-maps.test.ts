@@ -15,6 +15,7 @@ import {
   makeFrontend,
 } from '../../../src/services/desired.ts'
 import { tableSizeFor } from '../../../src/services/maglev.ts'
+import { backend as backendOf, desiredPort } from './desired-port.ts'
 import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
 const VIP = address('203.0.113.1')
@@ -22,42 +23,19 @@ const VIP6 = address('2001:db8:113::1')
 const CLUSTER_IP = address('10.96.0.10')
 
 const backend = (last: number, state: DesiredBackend['state'] = 'active'): DesiredBackend =>
-  makeBackend({
-    address: address(`10.244.1.${last}`),
-    port: 8080,
-    protocol: 'TCP',
-    nodeName: last % 2 === 0 ? 'a' : 'b',
-    state,
-    weight: 1,
-  })
+  backendOf(last, { nodeName: last % 2 === 0 ? 'a' : 'b', state })
 
 const port = (
   service: ObjectKey,
   lasts: readonly number[],
   overrides: Partial<DesiredPort> = {},
-): DesiredPort => ({
-  id: `${service} 80/TCP ipv4`,
-  service,
-  family: 'ipv4',
-  portName: `${service} 80/TCP`,
-  balancing: 'maglev',
-  isRandom: false,
-  forwarding: 'dsr',
-  sourceRanges: [],
-  frontends: [
-    makeFrontend(CLUSTER_IP, 80, 'TCP', 'cluster-ip'),
-    makeFrontend(VIP, 80, 'TCP', 'load-balancer'),
-  ],
-  backends: lasts.map((last) => backend(last)),
-  cluster: lasts.map((_, index) => index),
-  local: [],
-  anyEndpoint: lasts.length > 0,
-  externalLocal: false,
-  internalLocal: false,
-  affinitySeconds: 0,
-  createdMs: 1,
-  ...overrides,
-})
+): DesiredPort =>
+  desiredPort(
+    service,
+    [makeFrontend(CLUSTER_IP, 80, 'TCP', 'cluster-ip'), makeFrontend(VIP, 80, 'TCP', 'load-balancer')],
+    lasts.map((last) => backend(last)),
+    { balancing: 'maglev', ...overrides },
+  )
 
 function setUp(tables: MemoryTables = memoryTables()) {
   let nowMs = 0

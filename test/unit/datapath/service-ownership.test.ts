@@ -5,47 +5,21 @@ import t from 'tap'
 import { ServiceMaps } from '../../../src/datapath/service-maps.ts'
 import { address } from '../../../src/model/address.ts'
 import { type ObjectKey, objectKey } from '../../../src/model/service.ts'
-import { type DesiredPort, makeBackend, makeFrontend } from '../../../src/services/desired.ts'
+import { type DesiredPort, makeFrontend } from '../../../src/services/desired.ts'
+import { backend, desiredPort } from './desired-port.ts'
 import { type MemoryTables, memoryTables } from './memory-tables.ts'
 
 const MINUTE_MS = 60_000
 const VIP = makeFrontend(address('203.0.113.1'), 80, 'TCP', 'load-balancer')
 const CLUSTER_IP = makeFrontend(address('10.96.0.10'), 80, 'TCP', 'cluster-ip')
 
-const backend = (last: number) =>
-  makeBackend({
-    address: address(`10.244.1.${last}`),
-    port: 8080,
-    protocol: 'TCP',
-    nodeName: 'a',
-    state: 'active',
-    weight: 1,
-  })
-
-const port = (
-  service: ObjectKey,
-  lasts: readonly number[],
-  more: Partial<DesiredPort> = {},
-): DesiredPort => ({
-  id: `${service} 80`,
-  service,
-  family: 'ipv4',
-  portName: `${service} 80`,
-  balancing: 'list',
-  isRandom: false,
-  forwarding: 'dsr',
-  sourceRanges: [],
-  frontends: [VIP],
-  backends: lasts.map(backend),
-  cluster: lasts.map((_, index) => index),
-  local: [],
-  anyEndpoint: lasts.length > 0,
-  externalLocal: false,
-  internalLocal: false,
-  affinitySeconds: 0,
-  createdMs: 1,
-  ...more,
-})
+const port = (service: ObjectKey, lasts: readonly number[], more: Partial<DesiredPort> = {}): DesiredPort =>
+  desiredPort(
+    service,
+    [VIP],
+    lasts.map((last) => backend(last)),
+    { id: `${service} 80`, portName: `${service} 80`, ...more },
+  )
 
 function setUp(tables: MemoryTables = memoryTables(1 << 10, 1 << 6)) {
   let nowMs = 0

@@ -8,6 +8,7 @@ import {
   ipErrors,
   label1123Errors,
   notSupported,
+  ownAddressErrors,
   portErrors,
   qualifiedNameErrors,
   required,
@@ -87,13 +88,9 @@ function addressErrors(field: string, address: string, addressType: string): Fie
 
 /** Addresses that can't be an endpoint: traffic to them never leaves the sender. */
 export function specialAddressErrors(field: string, address: string): FieldError[] {
+  const own = ownAddressErrors(field, address)
+  if (own.length > 0) return own
   const canonical = canonicalAddress(address)
-  if (canonical === '0.0.0.0' || canonical === '::')
-    return [invalid(field, address, `may not be unspecified (${canonical})`)]
-  if (canonical.startsWith('127.') || canonical === '::1')
-    return [invalid(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')]
-  if (canonical.startsWith('169.254.') || /^fe[89ab]/.test(canonical))
-    return [invalid(field, address, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')]
   if (canonical.startsWith('224.0.0.') || canonical.startsWith('ff02:'))
     return [invalid(field, address, 'may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)')]
   return []

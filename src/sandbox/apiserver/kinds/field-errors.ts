@@ -3,6 +3,7 @@
 import { isIP } from 'node:net'
 import type { FieldError } from '../kind.ts'
 import { isCidr } from '../schema/formats.ts'
+import { canonicalAddress } from './ip-ranges.ts'
 
 function shown(value: unknown): string {
   return JSON.stringify(value) ?? 'null'
@@ -203,4 +204,16 @@ function canonical(value: unknown): string {
 
 export function immutableErrors(field: string, value: unknown, before: unknown): FieldError[] {
   return isSame(value, before) ? [] : [invalid(field, value, 'field is immutable')]
+}
+
+/** Addresses of this machine or this link alone, which nothing may be reached at. */
+export function ownAddressErrors(field: string, address: string): FieldError[] {
+  const canonical = canonicalAddress(address)
+  if (canonical === '0.0.0.0' || canonical === '::')
+    return [invalid(field, address, `may not be unspecified (${canonical})`)]
+  if (canonical.startsWith('127.') || canonical === '::1')
+    return [invalid(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')]
+  if (canonical.startsWith('169.254.') || /^fe[89ab]/.test(canonical))
+    return [invalid(field, address, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')]
+  return []
 }

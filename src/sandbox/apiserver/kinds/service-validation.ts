@@ -12,13 +12,14 @@ import {
   label1123Errors,
   labelsErrors,
   notSupported,
+  ownAddressErrors,
   portErrors,
   portOrNameErrors,
   qualifiedNameErrors,
   required,
   subdomainErrors,
 } from './field-errors.ts'
-import { canonicalAddress, familyOf, isUsable, parseRange } from './ip-ranges.ts'
+import { familyOf, isUsable, parseRange } from './ip-ranges.ts'
 import { type Claims, claimsOfOthers } from './service-claims.ts'
 import {
   headless,
@@ -286,15 +287,7 @@ function trafficErrors(spec: ServiceSpec): FieldError[] {
 
 function externalIpErrors(field: string, address: string): FieldError[] {
   const syntax = ipErrors(field, address)
-  if (syntax.length > 0) return syntax
-  const canonical = canonicalAddress(address)
-  if (canonical === '0.0.0.0' || canonical === '::')
-    return [invalid(field, address, `may not be unspecified (${canonical})`)]
-  if (canonical.startsWith('127.') || canonical === '::1')
-    return [invalid(field, address, 'may not be in the loopback range (127.0.0.0/8, ::1/128)')]
-  if (canonical.startsWith('169.254.') || /^fe[89ab]/.test(canonical))
-    return [invalid(field, address, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')]
-  return []
+  return syntax.length > 0 ? syntax : ownAddressErrors(field, address)
 }
 
 function loadBalancerErrors(spec: ServiceSpec): FieldError[] {
