@@ -219,6 +219,7 @@ export interface PodSpec {
   nodeName?: string
   nodeSelector?: Record<string, string>
   hostNetwork?: boolean
+  serviceAccountName?: string
   hostname?: string
   subdomain?: string
   restartPolicy?: 'Always' | 'OnFailure' | 'Never'

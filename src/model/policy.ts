@@ -142,6 +142,8 @@ export interface Policy {
   readonly isAudit: boolean
   /** What becomes of connections that it allows no more; undefined: as the cluster has it. */
   readonly existingConnections: 'recheck' | 'keep' | undefined
+  /** What is told of though the policy holds: an annotation that says nothing known. */
+  readonly notes?: readonly PolicyFault[]
   /** Not empty: the rules are replaced by what fails closed (nothing is allowed by it in the directions it names). */
   readonly faults: readonly PolicyFault[]
 }

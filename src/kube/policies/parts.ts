@@ -1,0 +1,133 @@
+// What the policy kinds have in common: selectors, prefixes, ports, annotations.
+
+import { type Prefix, type PrefixParts, parseNetwork, prefixParts } from '../../model/address.ts'
+import type { LabelSelector } from '../../model/label-selector.ts'
+import {
+  NAMESPACE_NAME_LABEL,
+  type Policy,
+  type PolicyFault,
+  type PortMatch,
+  type PortProtocol,
+} from '../../model/policy.ts'
+import type { ObjectMeta } from '../objects.ts'
+import { addFault, type Fields, type Item, isObject } from './fields.ts'
+
+export const EVERYTHING: LabelSelector = { requirements: [] }
+/** Nobody has a value out of none. */
+export const NOTHING: LabelSelector = {
+  requirements: [{ key: NAMESPACE_NAME_LABEL, operator: 'In', values: [] }],
+}
+export const PORT_MAX = 65_535
+export const PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp']
+
+type Requirement = LabelSelector['requirements'][number]
+type Operator = Requirement['operator']
+const OPERATORS: readonly Operator[] = ['In', 'NotIn', 'Exists', 'DoesNotExist']
+
+export function namespaceNamed(name: string): LabelSelector {
+  return { requirements: [{ key: NAMESPACE_NAME_LABEL, operator: 'In', values: [name] }] }
+}
+
+/** Undefined, and faults, when it cannot be read: a selector with a requirement left out would select more than was meant. */
+export function readSelector(fields: Fields): LabelSelector | undefined {
+  const before = fields.faults.length
+  const requirements: Requirement[] = []
+  const labels = fields.object('matchLabels')
+  for (const key of labels?.keys() ?? []) {
+    const value = labels?.text(key)
+    if (value !== undefined) requirements.push({ key, operator: 'In', values: [value] })
+  }
+  for (const one of fields.objects('matchExpressions') ?? []) {
+    const key = one.text('key')
+    const operator = one.choice('operator', OPERATORS)
+    const values = (one.list('values') ?? []).map(({ value }) => value)
+    one.end()
+    if (key === undefined || operator === undefined) {
+      addFault(fields.faults, one.path, undefined, 'lacks key or operator', 'write both')
+      continue
+    }
+    const takesValues = operator === 'In' || operator === 'NotIn'
+    if (takesValues !== values.length > 0 || !values.every((value) => typeof value === 'string'))
+      one.refuse('values', `does not go with ${operator}`, takesValues ? 'list texts' : 'remove them')
+    else requirements.push({ key, operator, values: [...new Set(values as string[])].sort() })
+  }
+  fields.end()
+  return fields.faults.length === before ? { requirements } : undefined
+}
+
+/** The selector below `name`; undefined when it is absent or cannot be read. */
+export function selectorAt(fields: Fields, name: string): LabelSelector | undefined {
+  const inner = fields.object(name)
+  return inner && readSelector(inner)
+}
+
+/** A prefix, or an address alone; undefined, and a fault, when it is none. */
+export function readPrefix({ value, path }: Item, faults: PolicyFault[]): Prefix | undefined {
+  const text = typeof value === 'string' ? value : ''
+  const whole = text === '' || text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`
+  const prefix = parseNetwork(whole)
+  if (prefix === undefined)
+    addFault(faults, path, value, 'is not a network', 'write one like 192.0.2.0/24 or 2001:db8::/32')
+  return prefix
+}
+
+/** The exceptions of a prefix, which must lie inside it. */
+export function readExcept(fields: Fields, prefix: Prefix | undefined): Prefix[] {
+  return (fields.list('except') ?? []).flatMap((item) => {
+    const except = readPrefix(item, fields.faults)
+    if (except === undefined) return []
+    if (prefix === undefined || isInside(prefixParts(except), prefixParts(prefix))) return [except]
+    addFault(fields.faults, item.path, item.value, `is not inside ${prefix}`, 'write a part of it')
+    return []
+  })
+}
+
+function isInside(inner: PrefixParts, outer: PrefixParts): boolean {
+  return inner.family === outer.family && outer.first <= inner.first && inner.last <= outer.last
+}
+
+export function isPortNumber(value: unknown, min = 1): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= PORT_MAX
+}
+
+export function wholeProtocol(protocol: PortProtocol): PortMatch {
+  return { kind: 'ports', protocol, first: 0, last: PORT_MAX }
+}
+
+const OWN = 'weir.network/'
+const MODES = ['enforce', 'audit'] as const
+const EXISTING = ['recheck', 'keep'] as const
+
+/** What our annotations say. A value that is not known is told of, and the stricter one holds. */
+export function readAnnotations(
+  metadata: ObjectMeta,
+): Pick<Policy, 'isAudit' | 'existingConnections'> & { readonly notes: PolicyFault[] } {
+  const notes: PolicyFault[] = []
+  const read = <Word extends string>(name: string, words: readonly Word[]): Word | undefined => {
+    const key = `${OWN}${name}`
+    const value = metadata.annotations?.[key]
+    if (value === undefined) return undefined
+    const found = words.find((word) => word === value.trim())
+    if (found === undefined)
+      addFault(
+        notes,
+        `metadata.annotations['${key}']`,
+        value,
+        `is not known; ${words[0]} holds`,
+        `write ${words.join(' or ')}`,
+      )
+    return found ?? words[0]
+  }
+  return {
+    isAudit: read('policy-mode', MODES) === 'audit',
+    existingConnections: read('existing-connections', EXISTING),
+    notes,
+  }
+}
+
+/** The spec of an object, whatever it is. */
+export function specOf(object: unknown, faults: PolicyFault[]): Item | undefined {
+  if (isObject(object) && isObject(object['spec'])) return { value: object['spec'], path: 'spec' }
+  addFault(faults, 'spec', isObject(object) ? object['spec'] : object, 'is missing', 'write one')
+  return undefined
+}
