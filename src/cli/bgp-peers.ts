@@ -8,6 +8,7 @@ import { advertisedText, bfdError, upDown } from './bgp-peer-cells.ts'
 import { formatPeerDetail } from './bgp-peer-detail.ts'
 import { formatWideTable } from './bgp-peers-wide.ts'
 import { didYouMean, UsageError } from './options.ts'
+import { sentences } from './short-lists.ts'
 
 export const PEERS_OPTIONS = { detail: { type: 'boolean' } } as const
 
@@ -147,15 +148,12 @@ function prefixCell({ families, state }: PeerView, family: PeerFamily['family'])
 
 /** Why what is down is. What several peers have in common stands once, and what a problem or the first line says not at all. */
 function causesOf({ peers, problems, gobgpd }: PeersView): string[] {
-  const peersOf = new Map<string, string[]>()
-  const isSaid = (text: string) =>
-    text === gobgpd.error || problems.some((problem) => problem.text.includes(text))
-  for (const peer of peers)
-    for (const text of [endingOf(peer), bfdError(peer)])
-      if (text !== '' && !isSaid(text)) peersOf.set(text, [...(peersOf.get(text) ?? []), peer.name])
-  return [...peersOf].map(
-    ([text, names]) => `${names.length > 1 ? 'peers' : 'peer'} ${names.join(', ')}: ${text}`,
+  const isNews = (text: string) =>
+    text !== '' && text !== gobgpd.error && !problems.some((problem) => problem.text.includes(text))
+  const said = peers.flatMap((peer) =>
+    [endingOf(peer), bfdError(peer)].filter(isNews).map((text) => [peer.name, text] as const),
   )
+  return sentences(said).map((sentence) => `peer ${sentence}`)
 }
 
 /** Of a session that is up, how the one before it ended is history: its paragraph tells. */
@@ -163,10 +161,12 @@ function endingOf({ state, lastError = '' }: PeerView): string {
   return state === 'established' ? '' : lastError
 }
 
-function problemsOf({ peers, problems }: PeersView): string[] {
-  return problems.map(({ object, text }) =>
-    peers.some(({ name }) => text.startsWith(`${name}: `)) ? `peer ${text}` : `${object}: ${text}`,
-  )
+function problemsOf({ peers, problems, gobgpd }: PeersView): string[] {
+  return problems
+    .filter(({ text }) => text !== gobgpd.error)
+    .map(({ object, text }) =>
+      peers.some(({ name }) => text.startsWith(`${name}: `)) ? `peer ${text}` : `${object}: ${text}`,
+    )
 }
 
 function formatCollectors({ collectors }: PeersView, nowMs: number): string {

@@ -9,11 +9,12 @@ import type {
 } from '../agent/bgp-routes-view.ts'
 import { inPrefixOrder } from '../model/prefix-order.ts'
 import type { PeerExport } from '../model/routing.ts'
-import { formatSeconds, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
+import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import type { Action } from './actions.ts'
 import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import { formatAttributes } from './bgp-attributes.ts'
 import { didYouMean, UsageError } from './options.ts'
+import { sentences } from './short-lists.ts'
 
 export const ROUTE_ACTIONS: Readonly<Record<string, Action<AgentOptions>>> = {
   routes: {
@@ -112,13 +113,23 @@ export function formatRoutes(
   if (rows.length === 0)
     return `${head}Nothing is announced, waiting or refused. 'weir bgp why PREFIX' tells what holds one back.\n`
   const header = ['PREFIX', 'STATUS', 'AGE', 'SOURCE', 'PEERS', 'ATTRIBUTES', 'WHY']
-  return `${head}${formatTable(header, rows, { width, flexible: ['PEERS', 'ATTRIBUTES', 'WHY'] })}\n`
+  const table = formatTable(header, rows, { width, flexible: ['PEERS', 'ATTRIBUTES', 'WHY'] })
+  return `${head}${table}\n${isWide ? '' : formatProblems(routes, width)}`
+}
+
+/** Below the table, for thousands may have one in common. */
+function formatProblems(routes: readonly RouteRow[], width: number): string {
+  const said = routes.flatMap(({ prefix, problem }) =>
+    problem === undefined ? [] : [[prefix, problem] as const],
+  )
+  const lines = sentences(said).map((text) => wrapText(text, width, '  '))
+  return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`
 }
 
 function routeRows(route: RouteRow, nowMs: number, isWide: boolean): string[][] {
   const { prefix, status, sinceMs, source, exports, why, problem } = route
   const since = sinceMs === undefined ? '' : ago(sinceMs, nowMs)
-  const reason = problem === undefined ? why : `${problem} (${why})`
+  const reason = isWide && problem !== undefined ? `${problem} (${why})` : why
   const row = (to: string, attributes: string) => [prefix, status, since, source, to, attributes, reason]
   if (!isWide || exports.length < 2)
     return [row(exports.map(peersOf).join('; ') || 'nobody', joined(exports))]

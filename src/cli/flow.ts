@@ -18,8 +18,8 @@ interface FlowAnswer {
 interface DropAnswer {
   /** Oldest first. */
   readonly drops: readonly Drop[]
-  /** From when on they are listed. */
-  readonly sinceMs: number
+  /** From when on they are listed; older agents do not say. */
+  readonly sinceMs: number | undefined
   /** Packets dropped or refused since the maps were made. */
   readonly counted: number
 }
@@ -138,8 +138,9 @@ export function formatFlows(
 
 export function formatDrops({ drops, counted, sinceMs }: DropAnswer, width = PAGE_WIDTH): string {
   if (drops.length === 0) {
+    const since = sinceMs === undefined ? 'of late' : `since ${new Date(sinceMs).toISOString().slice(0, 19)}Z`
     const before = counted > 0 ? `, and ${counted} before that: weir_packets_total has them by reason` : ''
-    return `No packets dropped or refused since ${new Date(sinceMs).toISOString().slice(0, 19)}Z${before}.\n`
+    return `No packets dropped or refused ${since}${before}.\n`
   }
   const rows = drops.map((drop) => [
     new Date(drop.timeMs).toISOString(),

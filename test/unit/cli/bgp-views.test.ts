@@ -110,7 +110,7 @@ t.test('peers: nothing is wider than its page, however long names and causes are
 t.test('peers: what several have in common is said once, and what a problem says not again', async (t) => {
   const down = { state: 'missing' as const, bfd: undefined, lastError: 'gobgpd has not been told of it yet' }
   const text = formatPeers({ ...VIEW, peers: [peer('tor1', down), peer('tor2', down)] }, NOW)
-  t.match(text, /\n\npeers tor1, tor2: gobgpd has not been told of it yet\n$/)
+  t.match(text, /\n\npeer tor1, tor2: gobgpd has not been told of it yet\n$/)
   const lastError = 'the router has another password'
   const problems = [
     {
@@ -122,6 +122,20 @@ t.test('peers: what several have in common is said once, and what a problem says
   const wrong = formatPeers({ ...VIEW, problems, peers: [peer('tor1', { ...down, lastError })] }, NOW)
   t.equal(wrong.split(lastError).length, 2, wrong)
   t.match(wrong, /\npeer tor1: the router has another password. Mend: give both sides the same password\n$/)
+})
+
+t.test('peers: an IPv6 name keeps its colons, and what the first line says is not said again', async (t) => {
+  const error = 'no gobgpd answers'
+  const problems = [{ code: 'no-gobgpd' as never, object: 'routing.gobgp', text: error }]
+  const gobgpd = { isConnected: false, apiVersion: undefined, error }
+  const silent = peer('fd00::', {
+    state: 'missing',
+    bfd: { state: 'down', detail: 'silence' },
+    lastError: error,
+  })
+  const text = formatPeers({ ...VIEW, collectors: [], gobgpd, problems, peers: [silent] }, NOW)
+  t.match(text, /\npeer fd00:: : BFD: silence\n$/)
+  t.equal(text.split(error).length, 2, text)
 })
 
 t.test('peers: without any, what to look at; named by their addresses, one column', async (t) => {
@@ -248,10 +262,19 @@ t.test('routes', async (t) => {
   t.equal(
     formatRoutes(view, NOW),
     `PREFIX          STATUS     AGE  SOURCE   PEERS             ATTRIBUTES            WHY
-8.8.8.8/32      refused         service  nobody                                  outside every pool (Service shop/web
-                                                                                 has 2 usable endpoints)
+8.8.8.8/32      refused         service  nobody                                  Service shop/web has 2 usable endpoints
 203.0.113.7/32  announced  60s  service  tor1; tor2, tor3  med 5; no attributes  Service shop/web has 2 usable endpoints
+
+8.8.8.8/32: outside every pool
 `,
+  )
+  const many = Array.from({ length: 9 }, (_, index) =>
+    route({ prefix: `fd00::${index}`, problem: 'its turn' }),
+  )
+  t.match(
+    formatRoutes({ routes: many, draining: undefined }, NOW),
+    /\n\nfd00::0, fd00::1, fd00::2, fd00::3, fd00::4 and 4 more: its turn\n$/,
+    'what many have in common is said once',
   )
   const layout = { isWide: true, width: Number.POSITIVE_INFINITY }
   const wide = formatRoutes({ routes: [route()], draining: undefined }, NOW, layout).split('\n')

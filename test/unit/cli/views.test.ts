@@ -95,6 +95,10 @@ t.test('drops: none is said, with the time since when', async (t) => {
     formatDrops({ drops: [], sinceMs, counted: 0 }),
     'No packets dropped or refused since 2026-01-02T03:04:05Z.\n',
   )
+  t.match(
+    formatDrops({ drops: [], sinceMs: undefined, counted: 0 }),
+    /^No packets dropped or refused of late\.\n$/,
+  )
   t.match(formatDrops({ drops: [], sinceMs, counted: 7 }), /05Z, and 7 before that: weir_packets_total/)
 })
 

@@ -1,0 +1,24 @@
+// Sentences about several things at once: which, as many as are read, and what.
+
+const NAMES_SHOWN = 5
+
+/** The sentence of each thing → a line for each sentence, in the order they come, with the names of what it is said of. */
+export function sentences(said: readonly (readonly [name: string, text: string])[]): string[] {
+  const namesOf = new Map<string, string[]>()
+  for (const [name, text] of said) {
+    const names = namesOf.get(text)
+    if (names) names.push(name)
+    else namesOf.set(text, [name])
+  }
+  return [...namesOf].map(([text, names]) => `${beforeColon(shortList(names))}: ${text}`)
+}
+
+function shortList(names: readonly string[]): string {
+  const more = names.length - NAMES_SHOWN
+  return more > 1 ? `${names.slice(0, NAMES_SHOWN).join(', ')} and ${more} more` : names.join(', ')
+}
+
+/** An IPv6 address may end in colons of its own. */
+function beforeColon(text: string): string {
+  return text.endsWith(':') ? `${text} ` : text
+}
