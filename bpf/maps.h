@@ -13,6 +13,7 @@
 #include "abi/event.h"
 #include "abi/flow.h"
 #include "abi/nexthop.h"
+#include "abi/policy.h"
 #include "abi/service.h"
 #include "abi/socket.h"
 
@@ -29,7 +30,15 @@
 #define SERVICE_CIDRS_MAX (1 << 8)
 #define FRAGMENTS_MAX	  (1 << 13)
 #define EVENTS_RING_BYTES (1 << 20)
-#define SCRATCH_BYTES	  512
+#define SCRATCH_BYTES	  640
+
+#define IDENTITIES_MAX	      (1 << 17)
+#define IDENTITY_PREFIXES_MAX (1 << 16)
+#define POLICY_SUBJECTS_MAX   (2 * ENDPOINTS_MAX)
+#define POLICY_SETS_MAX	      (1 << 12)
+#define POLICY_PEERS_MAX      (1 << 18)
+#define POLICY_CLASSES_MAX    (1 << 15)
+#define POLICY_PORTS_MAX      (1 << 17)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -232,5 +241,67 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bfd_timer);
 } bfd_timers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, IDENTITIES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address);
+	__type(value, struct identity);
+} identities SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, IDENTITY_PREFIXES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cidr_key);
+	__type(value, struct identity);
+} identity_prefixes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, POLICY_SUBJECTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address);
+	__type(value, struct policy_subject);
+} policy_subjects SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POLICY_SETS_MAX);
+	__type(key, __u32);
+	__type(value, struct policy_set);
+} policy_sets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, POLICY_PEERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct policy_peer_key);
+	__type(value, __u32);
+} policy_peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POLICY_CLASSES_MAX);
+	__type(key, __u32);
+	__type(value, struct policy_class);
+} policy_classes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POLICY_PORTS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct policy_port);
+} policy_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_POLICY_GENERATIONS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32);
+} policy_generations SEC(".maps");
 
 #endif

@@ -3,7 +3,8 @@
  * Pod devices at tc ingress (host side): what a pod sends. Replies to a Service's clients get the
  * frontend's address back and leave by redirection, past the host stack, which never saw the
  * client's packets and would call the answers invalid (lib/reply.h). What goes to a Service and was
- * not translated at the socket is balanced here (lib/from_pod.h).
+ * not translated at the socket is balanced here (lib/from_pod.h). Where policy is enforced, what
+ * pods send and get at their devices is judged (lib/pod_end.h).
  */
 #define WEIR_SKB
 #include "maps.h"
@@ -11,6 +12,7 @@
 #include "lib/from_pod.h"
 #include "lib/icmp_reply.h"
 #include "lib/parse_skb.h"
+#include "lib/pod_end.h"
 #include "lib/reply.h"
 
 const volatile struct node_config node_config = {};
@@ -34,11 +36,52 @@ GLOBAL_FUNCTION int reply_ipv6(ctx_t *ctx, struct packet *packet)
 	return packet ? reply_parsed(ctx, packet, IPV6) : VERDICT_PASS;
 }
 
-static __always_inline int judge_pods_packet(ctx_t *ctx, struct packet *packet, const int family)
+static __always_inline int translate_pods_packet(ctx_t *ctx, struct packet *packet,
+						 const int family)
 {
 	int verdict = family == IPV4 ? reply_ipv4(ctx, packet) : reply_ipv6(ctx, packet);
 
 	return verdict == NOT_A_REPLY ? judge_from_pod_family(ctx, packet, family) : verdict;
+}
+
+static __always_inline int police_end_family(ctx_t *ctx, struct packet *packet,
+					     enum policy_direction way, const int family)
+{
+	return family == IPV4 ? police_end_ipv4(ctx, packet, way)
+			      : police_end_ipv6(ctx, packet, way);
+}
+
+static __always_inline bool police_new_family(ctx_t *ctx, struct packet *packet,
+					      enum policy_direction way, bool is_from_host,
+					      const int family)
+{
+	return family == IPV4 ? police_new_ipv4(ctx, packet, way, is_from_host)
+			      : police_new_ipv6(ctx, packet, way, is_from_host);
+}
+
+/* Policy first, for what it knows goes its way at once; and last, for what nobody translated. What
+ * has no entry is nobody's answer. */
+static __always_inline int police_pods_packet(ctx_t *ctx, struct packet *packet, const int family)
+{
+	enum policed policed = police_end_family(ctx, packet, POLICY_EGRESS, family);
+	int verdict;
+
+	if (policed == POLICED_DROPPED)
+		return VERDICT_DROP;
+	if (policed == POLICED_OWN)
+		return VERDICT_PASS;
+	verdict = policed == POLICED_ON ? translate_pods_packet(ctx, packet, family)
+					: judge_from_pod_family(ctx, packet, family);
+	if (verdict != VERDICT_PASS || policed == POLICED_ON || packet->is_judged)
+		return verdict;
+	return police_new_family(ctx, packet, POLICY_EGRESS, false, family) ? VERDICT_PASS
+									    : VERDICT_DROP;
+}
+
+static __always_inline int judge_pods_packet(ctx_t *ctx, struct packet *packet, const int family)
+{
+	return node_config.enforces_policy ? police_pods_packet(ctx, packet, family)
+					   : translate_pods_packet(ctx, packet, family);
 }
 
 SEC("tc")
@@ -56,6 +99,39 @@ int weir_pod_tc(ctx_t *ctx)
 		return judge_pods_packet(ctx, &packet, IPV6);
 	default:
 		return VERDICT_PASS;
+	}
+}
+
+/* What the stack, or another device's program, delivers to a pod. Nobody of this node is kept from
+ * its pods: what it says itself has come in by no device. */
+static __always_inline int police_delivered(ctx_t *ctx, struct packet *packet, const int family)
+{
+	switch (police_end_family(ctx, packet, POLICY_INGRESS, family)) {
+	case POLICED_DROPPED:
+		return VERDICT_DROP;
+	case POLICED_UNJUDGED:
+		return police_new_family(ctx, packet, POLICY_INGRESS, !ctx->ingress_ifindex, family)
+			   ? TC_ACT_UNSPEC
+			   : VERDICT_DROP;
+	default:
+		return TC_ACT_UNSPEC;
+	}
+}
+
+SEC("tc")
+int weir_pod_egress_tc(ctx_t *ctx)
+{
+	struct packet packet = {.ifindex = ctx->ifindex};
+
+	if (!node_config.enforces_policy)
+		return TC_ACT_UNSPEC;
+	switch (parse_skb(ctx, &packet)) {
+	case IPV4:
+		return police_delivered(ctx, &packet, IPV4);
+	case IPV6:
+		return police_delivered(ctx, &packet, IPV6);
+	default:
+		return TC_ACT_UNSPEC;
 	}
 }
 

@@ -8,6 +8,7 @@
 #include "event.h"
 #include "flow.h"
 #include "nexthop.h"
+#include "policy.h"
 #include "service.h"
 #include "socket.h"
 #include "tunnel.h"
@@ -42,6 +43,12 @@ struct translated_socket abi_translated_socket;
 struct bfd_key abi_bfd_key;
 struct bfd_session abi_bfd_session;
 struct bfd_state abi_bfd_state;
+struct identity abi_identity;
+struct policy_subject abi_policy_subject;
+struct policy_set abi_policy_set;
+struct policy_peer_key abi_policy_peer_key;
+struct policy_port abi_policy_port;
+struct policy_class abi_policy_class;
 
 enum frontend_flags abi_frontend_flags;
 enum backend_state abi_backend_state;
@@ -61,6 +68,12 @@ enum bfd_diagnostic abi_bfd_diagnostic;
 enum bfd_flag abi_bfd_flag;
 enum bfd_refusal abi_bfd_refusal;
 enum bfd_governs abi_bfd_governs;
+enum policy_direction abi_policy_direction;
+enum policy_scope abi_policy_scope;
+enum policy_set_flags abi_policy_set_flags;
+enum policy_protocol abi_policy_protocol;
+enum policy_verdict_flags abi_policy_verdict_flags;
+enum policy_rule abi_policy_rule;
 
 /* Preprocessor constants leave no BTF; the ones user space needs are repeated as an enum. */
 enum abi_constant {
@@ -99,5 +112,7 @@ enum abi_constant {
 	BFD_SLOW_US = WEIR_BFD_SLOW_US,
 	BFD_CONTROL_BYTES = WEIR_BFD_CONTROL_BYTES,
 	BFD_LOSSES = WEIR_BFD_LOSSES,
+	POLICY_STARTS = WEIR_POLICY_STARTS,
+	POLICY_GENERATIONS = WEIR_POLICY_GENERATIONS,
 };
 enum abi_constant abi_constant;

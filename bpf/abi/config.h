@@ -32,11 +32,19 @@ enum map_version {
 	MAP_VERSION_FRAGMENTS = 1,
 	MAP_VERSION_NETNS_ENDPOINTS = 1,
 	MAP_VERSION_ANSWERS = 1,
-	MAP_VERSION_SCRATCH = 1,
+	MAP_VERSION_SCRATCH = 2,
 	MAP_VERSION_SOCK_PEERS = 1,
 	MAP_VERSION_BFD_SESSIONS = 1,
 	MAP_VERSION_BFD_STATES = 1,
 	MAP_VERSION_BFD_TIMERS = 1,
+	MAP_VERSION_IDENTITIES = 1,
+	MAP_VERSION_IDENTITY_PREFIXES = 1,
+	MAP_VERSION_POLICY_SUBJECTS = 1,
+	MAP_VERSION_POLICY_SETS = 1,
+	MAP_VERSION_POLICY_PEERS = 1,
+	MAP_VERSION_POLICY_CLASSES = 1,
+	MAP_VERSION_POLICY_PORTS = 1,
+	MAP_VERSION_POLICY_GENERATIONS = 1,
 };
 
 /* The words of one key of the tuple hashes (lib/hash.h), by what they are added to. */
@@ -73,7 +81,8 @@ struct node_config {
 	__u8 tunnel_kind; /* enum tunnel_kind, of what is sent; both are received */
 	__u8 per_packet;  /* pods' packets to frontends are balanced at their device too, not at the
 			     socket alone; SCTP always is */
-	__u16 pad0;
+	__u8 enforces_policy; /* 0: nothing of it costs anything */
+	__u8 pad0;
 	__u32 kernel_socket_bit; /* of the kernel's struct sock, which says that it made the socket
 				    itself; 0: unknown. See lib/sock_memory.h */
 };

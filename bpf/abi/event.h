@@ -46,6 +46,8 @@ enum verdict_reason {
 	REASON_ANSWER_LIMITED = 79,	 /* refusals and ICMP errors are limited per second */
 	REASON_FORGED_SOURCE = 81,	 /* from a Service's address, which begins nothing */
 	REASON_BFD_REFUSED = 82,	 /* of a BFD neighbour, but not to be believed */
+	REASON_POLICY_INGRESS = 83,	 /* policy denies it at its destination */
+	REASON_POLICY_EGRESS = 84,	 /* policy denies it at its source */
 	/* not a verdict: drop events that found no room in the ring */
 	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,
@@ -71,7 +73,7 @@ struct packet_event {
 	__u8 kind;    /* enum event_kind */
 	__u16 reason; /* enum verdict_reason */
 	__u32 ifindex;
-	__u32 service_id; /* 0: no Service was found */
+	__u32 service_id; /* 0: no Service was found; of what policy denies, the rule */
 };
 
 #endif

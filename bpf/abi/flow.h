@@ -47,11 +47,15 @@ enum flow_kind {
 	/* a pod of this node -> frontend, backend elsewhere, reached by routing with the pod's own
 	   address: index is the backend */
 	FLOW_TO_REMOTE_PLAIN = 6,
+	/* a pod of this node -> its peer, without translation, whoever began it; for policy */
+	FLOW_POD = 7,
 };
 
 enum flow_flags {
 	FLOW_CLIENT_IS_LOCAL = 1, /* REPLY: the client is a pod of this node */
 	FLOW_IS_UDP = 2,	  /* idle times differ, and an IPv6 key does not tell */
+	FLOW_IS_SERVER = 4,	  /* POD: the peer began it */
+	FLOW_FROM_HOST = 8,	  /* POD: and the peer is this node itself */
 };
 
 /*
@@ -63,9 +67,11 @@ struct flow {
 	__u64 word;
 	__u32 key[4];
 	__u32 index;
-	__u8 kind;	  /* enum flow_kind */
-	__u8 flags;	  /* enum flow_flags */
-	__be16 snat_port; /* TO_REMOTE_SNAT and SNAT_REPLY; else 0 */
+	__u8 kind;  /* enum flow_kind */
+	__u8 flags; /* enum flow_flags */
+	/* TO_REMOTE_SNAT and SNAT_REPLY; else the generation of the policy set that allowed it
+	   (abi/policy.h), 0: nobody has judged it */
+	__be16 snat_port;
 };
 
 struct flow_set {
@@ -81,7 +87,7 @@ struct flow_detail {
 	__be16 client_port;
 	__u8 protocol;
 	__u8 pad0;
-	__u32 frontend_id;
+	__u32 frontend_id; /* POD: the rule that allowed it */
 };
 
 struct flow_detail_set {

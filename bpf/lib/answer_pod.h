@@ -52,7 +52,9 @@ static __always_inline int answer_pod(ctx_t *ctx, const struct packet *packet, c
 
 	if (!scratch)
 		return VERDICT_ABORTED;
-	if (nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE && nexthop->flags & POD_DEVICE_WAYS)
+	/* Where policy is enforced the pod's device looks whether the flow may go on. */
+	if (!node_config.enforces_policy && nexthop && nexthop->kind == NEXTHOP_KIND_DEVICE &&
+	    nexthop->flags & POD_DEVICE_WAYS)
 		member = nexthop_choose_member(nexthop, 0);
 	if (member && packet->ttl <= 1)
 		return answer_time_exceeded(ctx, packet, family);

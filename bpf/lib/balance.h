@@ -21,6 +21,7 @@
 #include "lib/echo.h"
 #include "lib/foresee.h"
 #include "lib/masquerade.h"
+#include "lib/police.h"
 #include "lib/second_choice.h"
 #include "lib/track.h"
 
@@ -103,6 +104,16 @@ static __always_inline bool is_drawn(const struct packet *packet, const struct f
 	       (!packet->is_tunnelled || packet->is_tunnelled == TUNNELLED_UNCHOSEN);
 }
 
+/* A pod of this node is protected here, for nobody sees what is redirected into its device. */
+static __always_inline bool is_allowed_to_begin(const struct packet *packet,
+						struct scratch *scratch,
+						const struct choice *choice)
+{
+	scratch->generation = 0;
+	scratch->reply_generation = 0;
+	return choice->kind != FLOW_TO_LOCAL || police_new_delivery(packet, choice->backend_id);
+}
+
 /* scratch->choice is made: the flow is remembered, and its packet goes on its way. */
 static __always_inline int begin_flow(ctx_t *ctx, struct packet *packet, struct scratch *scratch,
 				      const int family)
@@ -113,6 +124,8 @@ static __always_inline int begin_flow(ctx_t *ctx, struct packet *packet, struct 
 
 	if (!backend)
 		return drop(packet, REASON_UNKNOWN_BACKEND);
+	if (node_config.enforces_policy && !is_allowed_to_begin(packet, scratch, choice))
+		return VERDICT_DROP;
 	reason = track_family(packet, &scratch->id, choice, family);
 	if (reason != REASON_UNSPECIFIED)
 		return drop(packet, reason);

@@ -12,6 +12,7 @@
 #include "lib/deliver.h"
 #include "lib/foresee.h"
 #include "lib/masquerade.h"
+#include "lib/police.h"
 #include "lib/track.h"
 
 /* A client's half of a flow that may come by an uplink. What came through a tunnel is passed on
@@ -60,6 +61,9 @@ static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct 
 		masquerade_as(scratch, backend, hit->snat_port, family);
 		return route_out(ctx, packet, scratch, REASON_TO_REMOTE_SNAT, family);
 	}
+	if (node_config.enforces_policy && hit->kind == FLOW_TO_LOCAL &&
+	    !police_delivery(packet, hit))
+		return VERDICT_DROP;
 	if (backend->flags & BACKEND_LOCAL)
 		return deliver_local(ctx, packet, backend, family);
 	if (packet->is_tunnelled && hit->kind == FLOW_TO_REMOTE)

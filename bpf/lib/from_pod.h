@@ -16,6 +16,7 @@
 #define WEIR_LIB_FROM_POD_H
 
 #include "lib/balance.h"
+#include "lib/police.h"
 
 /* A connection that the sockets' hooks left alone because it is theirs no more than ours. */
 static __always_inline bool is_balanced_here(const struct packet *packet)
@@ -173,6 +174,9 @@ static __always_inline int judge_from_pod(ctx_t *ctx, struct packet *packet,
 	if (!backend)
 		return judge_without_backend(ctx, packet, frontend, family);
 	choice.kind = way_from_pod(packet, backend);
+	if (node_config.enforces_policy && !police_new_choice(packet, choice.backend_id))
+		return VERDICT_DROP;
+	packet->is_judged = true;
 	reason = track_family(packet, id, &choice, family);
 	if (reason != REASON_UNSPECIFIED)
 		return drop(packet, reason);

@@ -31,7 +31,7 @@ struct packet {
 	__u8 fragment;	    /* enum fragment */
 	__u8 parsed;	    /* enum parsed, where it was not the parser's caller who asked */
 	__u8 is_foreseen;   /* scratch->choice is for it, and its entries were asked for */
-	__u8 pad0;
+	__u8 is_judged;	    /* policy allows what it became */
 };
 
 /* Not 0: another node sent it here. */

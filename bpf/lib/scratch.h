@@ -15,6 +15,7 @@
 
 #include "lib/flow.h"
 #include "lib/lb.h"
+#include "lib/policy.h"
 
 /* As an ICMP error quotes it, and as it is quoted after translation. */
 struct quoted {
@@ -63,6 +64,13 @@ struct scratch {
 	/* lib/icmp.h: the packet that an error is about */
 	struct quoted quoted;
 	__u32 error_backend_id;
+	/* lib/police.h, lib/pod_end.h: what policy is asked, and says; the generations of a new
+	 * flow's verdict in its own entry and in its answers', and the rule */
+	struct policy_question question;
+	struct policy_verdict verdict;
+	__u32 generation;
+	__u32 reply_generation;
+	__u32 rule_id;
 	/* lib/foresee.h; the one thing here that outlives its packet, and may hold anything */
 	__u8 guesses[1 << GUESS_ORDER];
 };

@@ -73,16 +73,22 @@ static __always_inline void fetch_entries(struct scratch *scratch, const struct 
 	flow_fetch(id);
 }
 
-/* scratch->mate_id says where. */
+/* What policy's verdict leaves in an entry (lib/police.h). */
+static __always_inline __be16 mark_of(__u32 generation)
+{
+	return node_config.enforces_policy ? bpf_htons(generation) : 0;
+}
+
+/* scratch->mate_id says where, `mark` what policy said of the backend's end. */
 static __always_inline bool track_reply(struct scratch *scratch, const struct tuple *forward,
-					__u32 frontend_id, enum flow_state state)
+					__u32 frontend_id, enum flow_state state, __be16 mark)
 {
 	struct flow_data *data = &scratch->data;
 
 	detail_fill(&data->detail, forward, frontend_id);
 	data->index = frontend_id;
 	data->kind = FLOW_REPLY;
-	data->snat_port = 0;
+	data->snat_port = mark;
 	data->flags = flow_flags_of(forward);
 	if (endpoint_find(&forward->source))
 		data->flags |= FLOW_CLIENT_IS_LOCAL;
@@ -105,7 +111,8 @@ static __always_inline bool hold_reply(struct scratch *scratch, const struct pac
 		flow_touch(&hit, state);
 		return true;
 	}
-	return track_reply(scratch, &packet->tuple, frontend_id, state);
+	return track_reply(scratch, &packet->tuple, frontend_id, state,
+			   mark_of(scratch->reply_generation));
 }
 
 /*
@@ -135,7 +142,7 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 	data->index = choice->backend_id;
 	data->kind = choice->kind;
 	data->flags = flow_flags_of(&packet->tuple);
-	data->snat_port = choice->snat_port;
+	data->snat_port = choice->snat_port ?: mark_of(scratch->generation);
 	if (flow_record(id, data, state))
 		return REASON_UNSPECIFIED;
 	if (choice->kind == FLOW_TO_REMOTE_SNAT || choice->is_drawn)
@@ -171,7 +178,7 @@ static __always_inline void refresh_reply(const struct packet *packet, __u32 bac
 	if (flow_find(&scratch->mate_id, &hit) && !is_taken_over(&hit, frontend))
 		flow_touch(&hit, state);
 	else if (frontend)
-		track_reply(scratch, &packet->tuple, frontend->frontend_id, state);
+		track_reply(scratch, &packet->tuple, frontend->frontend_id, state, 0);
 }
 
 GLOBAL_FUNCTION int track_new_flow_ipv4(const struct packet *packet, const struct flow_id *id,

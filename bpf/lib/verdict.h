@@ -42,20 +42,19 @@ static __always_inline __u32 packet_service(const struct packet *packet)
 	return frontend ? frontend->service_id : 0;
 }
 
-GLOBAL_FUNCTION int packet_drop(const struct packet *packet, enum verdict_reason reason)
+/* `name`: whose doing it was, see struct packet_event. */
+static __always_inline void packet_tell(const struct packet *packet, enum verdict_reason reason,
+					__u32 name)
 {
 	struct packet_event *event;
 
-	if (!packet)
-		return 0;
-	count_packet(packet, reason);
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENT_SAMPLE_ABOVE_BYTES &&
 	    bpf_get_prandom_u32() % EVENT_SAMPLE)
-		return 0;
+		return;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count(REASON_EVENT_LOST, 0);
-		return 0;
+		return;
 	}
 	event->time_ns = bpf_ktime_get_ns();
 	event->source = packet->tuple.source;
@@ -66,8 +65,16 @@ GLOBAL_FUNCTION int packet_drop(const struct packet *packet, enum verdict_reason
 	event->kind = EVENT_DROP;
 	event->reason = reason;
 	event->ifindex = packet->ifindex;
-	event->service_id = packet_service(packet);
+	event->service_id = name;
 	bpf_ringbuf_submit(event, 0);
+}
+
+GLOBAL_FUNCTION int packet_drop(const struct packet *packet, enum verdict_reason reason)
+{
+	if (!packet)
+		return 0;
+	count_packet(packet, reason);
+	packet_tell(packet, reason, packet_service(packet));
 	return 0;
 }
 

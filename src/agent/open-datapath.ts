@@ -39,7 +39,14 @@ function datapathSettings(config: AgentConfig, links: readonly Link[]): Datapath
     mssClamp && mtus.length > 0
       ? Math.max(0, Math.min(...mtus) - outer - TUNNEL_HEADER_BYTES[tunnel] - IP_BYTES[family] - TCP_BYTES)
       : 0
-  return { snatPorts, tunnel, perPacket, capacities, mss: { ipv4: mss('ipv4'), ipv6: mss('ipv6') } }
+  return {
+    snatPorts,
+    tunnel,
+    perPacket,
+    capacities,
+    enforcesPolicy: false,
+    mss: { ipv4: mss('ipv4'), ipv6: mss('ipv6') },
+  }
 }
 
 /** The node's own loopbacks, which every router of the fabric leads to whatever uplink is down. */

@@ -38,6 +38,8 @@ export const AbiConstant = {
   BFD_SLOW_US: 1000000,
   BFD_CONTROL_BYTES: 24,
   BFD_LOSSES: 118,
+  POLICY_STARTS: 8,
+  POLICY_GENERATIONS: 65536,
 } as const
 export type AbiConstant = (typeof AbiConstant)[keyof typeof AbiConstant]
 
@@ -71,6 +73,7 @@ export const ABI_CONSTANT_NAMES: ReadonlyMap<number | bigint, keyof typeof AbiCo
   [49152, 'BFD_SOURCE_PORT'],
   [1000000, 'BFD_SLOW_US'],
   [118, 'BFD_LOSSES'],
+  [65536, 'POLICY_GENERATIONS'],
 ])
 
 export const BackendFlags = {
@@ -204,6 +207,8 @@ export const EVENT_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof EventKi
 export const FlowFlags = {
   FLOW_CLIENT_IS_LOCAL: 1,
   FLOW_IS_UDP: 2,
+  FLOW_IS_SERVER: 4,
+  FLOW_FROM_HOST: 8,
 } as const
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags]
 
@@ -211,6 +216,8 @@ export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags]
 export const FLOW_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowFlags> = new Map([
   [1, 'FLOW_CLIENT_IS_LOCAL'],
   [2, 'FLOW_IS_UDP'],
+  [4, 'FLOW_IS_SERVER'],
+  [8, 'FLOW_FROM_HOST'],
 ])
 
 export const FlowKind = {
@@ -220,6 +227,7 @@ export const FlowKind = {
   FLOW_TO_REMOTE_SNAT: 4,
   FLOW_SNAT_REPLY: 5,
   FLOW_TO_REMOTE_PLAIN: 6,
+  FLOW_POD: 7,
 } as const
 export type FlowKind = (typeof FlowKind)[keyof typeof FlowKind]
 
@@ -231,6 +239,7 @@ export const FLOW_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowKind
   [4, 'FLOW_TO_REMOTE_SNAT'],
   [5, 'FLOW_SNAT_REPLY'],
   [6, 'FLOW_TO_REMOTE_PLAIN'],
+  [7, 'FLOW_POD'],
 ])
 
 export const FlowState = {
@@ -303,11 +312,19 @@ export const MapVersion = {
   MAP_VERSION_FRAGMENTS: 1,
   MAP_VERSION_NETNS_ENDPOINTS: 1,
   MAP_VERSION_ANSWERS: 1,
-  MAP_VERSION_SCRATCH: 1,
+  MAP_VERSION_SCRATCH: 2,
   MAP_VERSION_SOCK_PEERS: 1,
   MAP_VERSION_BFD_SESSIONS: 1,
   MAP_VERSION_BFD_STATES: 1,
   MAP_VERSION_BFD_TIMERS: 1,
+  MAP_VERSION_IDENTITIES: 1,
+  MAP_VERSION_IDENTITY_PREFIXES: 1,
+  MAP_VERSION_POLICY_SUBJECTS: 1,
+  MAP_VERSION_POLICY_SETS: 1,
+  MAP_VERSION_POLICY_PEERS: 1,
+  MAP_VERSION_POLICY_CLASSES: 1,
+  MAP_VERSION_POLICY_PORTS: 1,
+  MAP_VERSION_POLICY_GENERATIONS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
@@ -364,6 +381,106 @@ export const NEXTHOP_ROW_NAMES: ReadonlyMap<number | bigint, keyof typeof Nextho
   [16, 'NEXTHOP_FIRST_FREE'],
 ])
 
+export const PolicyDirection = {
+  POLICY_INGRESS: 0,
+  POLICY_EGRESS: 1,
+  POLICY_DIRECTIONS: 2,
+} as const
+export type PolicyDirection = (typeof PolicyDirection)[keyof typeof PolicyDirection]
+
+/** The first constant of each value. */
+export const POLICY_DIRECTION_NAMES: ReadonlyMap<number | bigint, keyof typeof PolicyDirection> = new Map([
+  [0, 'POLICY_INGRESS'],
+  [1, 'POLICY_EGRESS'],
+  [2, 'POLICY_DIRECTIONS'],
+])
+
+export const PolicyProtocol = {
+  POLICY_TCP: 0,
+  POLICY_UDP: 1,
+  POLICY_SCTP: 2,
+  POLICY_ICMP: 3,
+  POLICY_ICMPV6: 4,
+  POLICY_OTHER: 5,
+  POLICY_PROTOCOLS: 6,
+} as const
+export type PolicyProtocol = (typeof PolicyProtocol)[keyof typeof PolicyProtocol]
+
+/** The first constant of each value. */
+export const POLICY_PROTOCOL_NAMES: ReadonlyMap<number | bigint, keyof typeof PolicyProtocol> = new Map([
+  [0, 'POLICY_TCP'],
+  [1, 'POLICY_UDP'],
+  [2, 'POLICY_SCTP'],
+  [3, 'POLICY_ICMP'],
+  [4, 'POLICY_ICMPV6'],
+  [5, 'POLICY_OTHER'],
+  [6, 'POLICY_PROTOCOLS'],
+])
+
+export const PolicyRule = {
+  POLICY_RULE_NONE: 0,
+  POLICY_RULE_DEFAULT: 1,
+  POLICY_RULE_SELF: 2,
+  POLICY_RULE_OWN_NODE: 3,
+  POLICY_RULE_NO_ROOM: 4,
+  POLICY_RULE_FAIL_SAFE: 5,
+  POLICY_RULE_UNKNOWN: 6,
+} as const
+export type PolicyRule = (typeof PolicyRule)[keyof typeof PolicyRule]
+
+/** The first constant of each value. */
+export const POLICY_RULE_NAMES: ReadonlyMap<number | bigint, keyof typeof PolicyRule> = new Map([
+  [0, 'POLICY_RULE_NONE'],
+  [1, 'POLICY_RULE_DEFAULT'],
+  [2, 'POLICY_RULE_SELF'],
+  [3, 'POLICY_RULE_OWN_NODE'],
+  [4, 'POLICY_RULE_NO_ROOM'],
+  [5, 'POLICY_RULE_FAIL_SAFE'],
+  [6, 'POLICY_RULE_UNKNOWN'],
+])
+
+export const PolicyScope = {
+  SCOPE_OUTSIDE: 0,
+  SCOPE_POD: 1,
+  SCOPE_NODE: 2,
+  SCOPE_COUNT: 3,
+} as const
+export type PolicyScope = (typeof PolicyScope)[keyof typeof PolicyScope]
+
+/** The first constant of each value. */
+export const POLICY_SCOPE_NAMES: ReadonlyMap<number | bigint, keyof typeof PolicyScope> = new Map([
+  [0, 'SCOPE_OUTSIDE'],
+  [1, 'SCOPE_POD'],
+  [2, 'SCOPE_NODE'],
+  [3, 'SCOPE_COUNT'],
+])
+
+export const PolicySetFlags = {
+  POLICY_SET_INGRESS_OPEN: 1,
+  POLICY_SET_EGRESS_OPEN: 2,
+  POLICY_SET_LOCKED: 4,
+} as const
+export type PolicySetFlags = (typeof PolicySetFlags)[keyof typeof PolicySetFlags]
+
+/** The first constant of each value. */
+export const POLICY_SET_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof PolicySetFlags> = new Map([
+  [1, 'POLICY_SET_INGRESS_OPEN'],
+  [2, 'POLICY_SET_EGRESS_OPEN'],
+  [4, 'POLICY_SET_LOCKED'],
+])
+
+export const PolicyVerdictFlags = {
+  POLICY_ALLOWED: 1,
+  POLICY_KEEPS_EXISTING: 2,
+} as const
+export type PolicyVerdictFlags = (typeof PolicyVerdictFlags)[keyof typeof PolicyVerdictFlags]
+
+/** The first constant of each value. */
+export const POLICY_VERDICT_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof PolicyVerdictFlags> = new Map([
+  [1, 'POLICY_ALLOWED'],
+  [2, 'POLICY_KEEPS_EXISTING'],
+])
+
 export const TunnelKind = {
   TUNNEL_GENEVE: 0,
   TUNNEL_IPIP: 1,
@@ -412,6 +529,8 @@ export const VerdictReason = {
   REASON_ANSWER_LIMITED: 79,
   REASON_FORGED_SOURCE: 81,
   REASON_BFD_REFUSED: 82,
+  REASON_POLICY_INGRESS: 83,
+  REASON_POLICY_EGRESS: 84,
   REASON_EVENT_LOST: 80,
   REASON_COUNT: 96,
 } as const
@@ -454,6 +573,8 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [79, 'REASON_ANSWER_LIMITED'],
   [81, 'REASON_FORGED_SOURCE'],
   [82, 'REASON_BFD_REFUSED'],
+  [83, 'REASON_POLICY_INGRESS'],
+  [84, 'REASON_POLICY_EGRESS'],
   [80, 'REASON_EVENT_LOST'],
   [96, 'REASON_COUNT'],
 ])
@@ -1393,6 +1514,36 @@ export const HASH_KEY_LAYOUT: StructLayout = {
   ],
 }
 
+export const IDENTITY_BYTES = 8
+
+export interface Identity {
+  readonly number: number
+  readonly scope: number
+}
+
+export function encodeIdentity(value: Identity, buffer: Buffer = Buffer.alloc(IDENTITY_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.number, offset)
+  buffer.writeUInt32LE(value.scope, offset + 4)
+  return buffer
+}
+
+export function decodeIdentity(buffer: Buffer, offset = 0): Identity {
+  return {
+    number: buffer.readUInt32LE(offset),
+    scope: buffer.readUInt32LE(offset + 4),
+  }
+}
+
+export const IDENTITY_LAYOUT: StructLayout = {
+  name: 'identity',
+  sizeBytes: 8,
+  hash: '35480b0847e0a8b4',
+  fields: [
+    { path: 'number', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'scope', bitOffset: 32, bits: 32, type: 'u32' },
+  ],
+}
+
 export const MAC_ADDRESS_BYTES = 6
 
 export type MacAddress = Uint8Array
@@ -1626,6 +1777,7 @@ export interface NodeConfig {
   readonly mssIpv6: number
   readonly tunnelKind: number
   readonly perPacket: number
+  readonly enforcesPolicy: number
   readonly kernelSocketBit: number
 }
 
@@ -1652,6 +1804,7 @@ export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.allo
   buffer.writeUInt16LE(value.mssIpv6, offset + 174)
   buffer.writeUInt8(value.tunnelKind, offset + 176)
   buffer.writeUInt8(value.perPacket, offset + 177)
+  buffer.writeUInt8(value.enforcesPolicy, offset + 178)
   buffer.writeUInt32LE(value.kernelSocketBit, offset + 180)
   return buffer
 }
@@ -1673,6 +1826,7 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
     mssIpv6: buffer.readUInt16LE(offset + 174),
     tunnelKind: buffer.readUInt8(offset + 176),
     perPacket: buffer.readUInt8(offset + 177),
+    enforcesPolicy: buffer.readUInt8(offset + 178),
     kernelSocketBit: buffer.readUInt32LE(offset + 180),
   }
 }
@@ -1680,7 +1834,7 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
   sizeBytes: 184,
-  hash: '5b1020d50ba0cdc2',
+  hash: 'af1fabebf18e5d6c',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -1700,7 +1854,8 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'mss_ipv6', bitOffset: 1392, bits: 16, type: 'u16' },
     { path: 'tunnel_kind', bitOffset: 1408, bits: 8, type: 'u8' },
     { path: 'per_packet', bitOffset: 1416, bits: 8, type: 'u8' },
-    { path: 'pad0', bitOffset: 1424, bits: 16, type: 'u16' },
+    { path: 'enforces_policy', bitOffset: 1424, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 1432, bits: 8, type: 'u8' },
     { path: 'kernel_socket_bit', bitOffset: 1440, bits: 32, type: 'u32' },
   ],
 }
@@ -1766,6 +1921,195 @@ export const PACKET_EVENT_LAYOUT: StructLayout = {
     { path: 'reason', bitOffset: 368, bits: 16, type: 'u16' },
     { path: 'ifindex', bitOffset: 384, bits: 32, type: 'u32' },
     { path: 'service_id', bitOffset: 416, bits: 32, type: 'u32' },
+  ],
+}
+
+export const POLICY_CLASS_BYTES = 32
+
+export interface PolicyClass {
+  readonly uniform: PolicyPort
+  readonly base: number
+  readonly starts: readonly number[]
+}
+
+export function encodePolicyClass(value: PolicyClass, buffer: Buffer = Buffer.alloc(POLICY_CLASS_BYTES), offset = 0): Buffer {
+  encodePolicyPort(value.uniform, buffer, offset)
+  buffer.writeUInt32LE(value.base, offset + 12)
+  checkCount(value.starts.length, 8, 'PolicyClass.starts')
+  for (let i = 0; i < 8; i += 1) {
+    buffer.writeUInt16LE((value.starts[i] as number), offset + 16 + i * 2)
+  }
+  return buffer
+}
+
+export function decodePolicyClass(buffer: Buffer, offset = 0): PolicyClass {
+  return {
+    uniform: decodePolicyPort(buffer, offset),
+    base: buffer.readUInt32LE(offset + 12),
+    starts: [buffer.readUInt16LE(offset + 16), buffer.readUInt16LE(offset + 16 + 2), buffer.readUInt16LE(offset + 16 + 4), buffer.readUInt16LE(offset + 16 + 6), buffer.readUInt16LE(offset + 16 + 8), buffer.readUInt16LE(offset + 16 + 10), buffer.readUInt16LE(offset + 16 + 12), buffer.readUInt16LE(offset + 16 + 14)],
+  }
+}
+
+export const POLICY_CLASS_LAYOUT: StructLayout = {
+  name: 'policy_class',
+  sizeBytes: 32,
+  hash: 'd12ea624130b5b36',
+  fields: [
+    { path: 'uniform', bitOffset: 0, bits: 96, type: 'struct' },
+    { path: 'uniform.first', bitOffset: 0, bits: 16, type: 'u16' },
+    { path: 'uniform.flags', bitOffset: 16, bits: 8, type: 'u8' },
+    { path: 'uniform.pad0', bitOffset: 24, bits: 8, type: 'u8' },
+    { path: 'uniform.rule_id', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'uniform.would_be_rule_id', bitOffset: 64, bits: 32, type: 'u32' },
+    { path: 'base', bitOffset: 96, bits: 32, type: 'u32' },
+    { path: 'starts', bitOffset: 128, bits: 128, type: 'u16[8]' },
+  ],
+}
+
+export const POLICY_PEER_KEY_BYTES = 8
+
+export interface PolicyPeerKey {
+  readonly setAndDirection: number
+  readonly identity: number
+}
+
+export function encodePolicyPeerKey(value: PolicyPeerKey, buffer: Buffer = Buffer.alloc(POLICY_PEER_KEY_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.setAndDirection, offset)
+  buffer.writeUInt32LE(value.identity, offset + 4)
+  return buffer
+}
+
+export function decodePolicyPeerKey(buffer: Buffer, offset = 0): PolicyPeerKey {
+  return {
+    setAndDirection: buffer.readUInt32LE(offset),
+    identity: buffer.readUInt32LE(offset + 4),
+  }
+}
+
+export const POLICY_PEER_KEY_LAYOUT: StructLayout = {
+  name: 'policy_peer_key',
+  sizeBytes: 8,
+  hash: 'ee8617d4913df8be',
+  fields: [
+    { path: 'set_and_direction', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'identity', bitOffset: 32, bits: 32, type: 'u32' },
+  ],
+}
+
+export const POLICY_PORT_BYTES = 12
+
+export interface PolicyPort {
+  readonly first: number
+  readonly flags: number
+  readonly ruleId: number
+  readonly wouldBeRuleId: number
+}
+
+export function encodePolicyPort(value: PolicyPort, buffer: Buffer = Buffer.alloc(POLICY_PORT_BYTES), offset = 0): Buffer {
+  buffer.fill(0, offset, offset + 12)
+  buffer.writeUInt16LE(value.first, offset)
+  buffer.writeUInt8(value.flags, offset + 2)
+  buffer.writeUInt32LE(value.ruleId, offset + 4)
+  buffer.writeUInt32LE(value.wouldBeRuleId, offset + 8)
+  return buffer
+}
+
+export function decodePolicyPort(buffer: Buffer, offset = 0): PolicyPort {
+  return {
+    first: buffer.readUInt16LE(offset),
+    flags: buffer.readUInt8(offset + 2),
+    ruleId: buffer.readUInt32LE(offset + 4),
+    wouldBeRuleId: buffer.readUInt32LE(offset + 8),
+  }
+}
+
+export const POLICY_PORT_LAYOUT: StructLayout = {
+  name: 'policy_port',
+  sizeBytes: 12,
+  hash: 'f8db9ed57c6fcc35',
+  fields: [
+    { path: 'first', bitOffset: 0, bits: 16, type: 'u16' },
+    { path: 'flags', bitOffset: 16, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 24, bits: 8, type: 'u8' },
+    { path: 'rule_id', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'would_be_rule_id', bitOffset: 64, bits: 32, type: 'u32' },
+  ],
+}
+
+export const POLICY_SET_BYTES = 32
+
+export interface PolicySet {
+  readonly generation: number
+  readonly flags: number
+  readonly ingressDefaults: readonly number[]
+  readonly egressDefaults: readonly number[]
+}
+
+export function encodePolicySet(value: PolicySet, buffer: Buffer = Buffer.alloc(POLICY_SET_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.generation, offset)
+  buffer.writeUInt32LE(value.flags, offset + 4)
+  checkCount(value.ingressDefaults.length, 3, 'PolicySet.ingressDefaults')
+  for (let i = 0; i < 3; i += 1) {
+    buffer.writeUInt32LE((value.ingressDefaults[i] as number), offset + 8 + i * 4)
+  }
+  checkCount(value.egressDefaults.length, 3, 'PolicySet.egressDefaults')
+  for (let i = 0; i < 3; i += 1) {
+    buffer.writeUInt32LE((value.egressDefaults[i] as number), offset + 20 + i * 4)
+  }
+  return buffer
+}
+
+export function decodePolicySet(buffer: Buffer, offset = 0): PolicySet {
+  return {
+    generation: buffer.readUInt32LE(offset),
+    flags: buffer.readUInt32LE(offset + 4),
+    ingressDefaults: [buffer.readUInt32LE(offset + 8), buffer.readUInt32LE(offset + 8 + 4), buffer.readUInt32LE(offset + 8 + 8)],
+    egressDefaults: [buffer.readUInt32LE(offset + 20), buffer.readUInt32LE(offset + 20 + 4), buffer.readUInt32LE(offset + 20 + 8)],
+  }
+}
+
+export const POLICY_SET_LAYOUT: StructLayout = {
+  name: 'policy_set',
+  sizeBytes: 32,
+  hash: '8c36205b83d5b793',
+  fields: [
+    { path: 'generation', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'flags', bitOffset: 32, bits: 32, type: 'u32' },
+    { path: 'ingress_defaults', bitOffset: 64, bits: 96, type: 'u32[3]' },
+    { path: 'egress_defaults', bitOffset: 160, bits: 96, type: 'u32[3]' },
+  ],
+}
+
+export const POLICY_SUBJECT_BYTES = 12
+
+export interface PolicySubject {
+  readonly set: number
+  readonly ledBack: readonly number[]
+}
+
+export function encodePolicySubject(value: PolicySubject, buffer: Buffer = Buffer.alloc(POLICY_SUBJECT_BYTES), offset = 0): Buffer {
+  buffer.writeUInt32LE(value.set, offset)
+  checkCount(value.ledBack.length, 2, 'PolicySubject.ledBack')
+  for (let i = 0; i < 2; i += 1) {
+    buffer.writeUInt32LE((value.ledBack[i] as number), offset + 4 + i * 4)
+  }
+  return buffer
+}
+
+export function decodePolicySubject(buffer: Buffer, offset = 0): PolicySubject {
+  return {
+    set: buffer.readUInt32LE(offset),
+    ledBack: [buffer.readUInt32LE(offset + 4), buffer.readUInt32LE(offset + 4 + 4)],
+  }
+}
+
+export const POLICY_SUBJECT_LAYOUT: StructLayout = {
+  name: 'policy_subject',
+  sizeBytes: 12,
+  hash: '61d4f652a77da39d',
+  fields: [
+    { path: 'set', bitOffset: 0, bits: 32, type: 'u32' },
+    { path: 'led_back', bitOffset: 32, bits: 64, type: 'u32[2]' },
   ],
 }
 

@@ -25,9 +25,11 @@ const { FLOW_BUSY, FLOW_HALF_OPEN, FLOW_CLOSING, FLOW_ESTABLISHED } = abi.FlowSt
 /** The bit that both have apart. */
 const ANSWERED = FLOW_ESTABLISHED & ~FLOW_HALF_OPEN
 const FRONTEND_ID_AT = 20
-const { FLOW_TO_REMOTE, FLOW_REPLY, FLOW_SNAT_REPLY } = abi.FlowKind
+const { FLOW_TO_REMOTE, FLOW_TO_REMOTE_SNAT, FLOW_REPLY, FLOW_SNAT_REPLY, FLOW_POD } = abi.FlowKind
 /** Their index is a row of frontend_addresses, the others' one of backends. */
 const NAMES_FRONTEND: ReadonlySet<number> = new Set([FLOW_REPLY, FLOW_SNAT_REPLY])
+/** The others have a generation of policy in its place. */
+const IS_MASQUERADED: ReadonlySet<number> = new Set([FLOW_TO_REMOTE_SNAT, FLOW_SNAT_REPLY])
 const { FLOW_IS_UDP } = abi.FlowFlags
 
 export interface FlowEntry {
@@ -39,9 +41,9 @@ export interface FlowEntry {
   readonly client: Address
   readonly clientPort: number
   readonly protocol: number
-  /** Row of frontend_addresses. */
+  /** Row of frontend_addresses; 0 on a pod's own flow, which no Service translates. */
   readonly frontendId: number
-  /** Row of backends; undefined on entries that name the frontend alone. */
+  /** Row of backends; undefined on entries that name the frontend alone, or nothing. */
   readonly backendId: number | undefined
   /** 0: not masqueraded. */
   readonly snatPort: number
@@ -205,7 +207,7 @@ export class FlowTable {
     const version = BigInt(FLOW_VERSION_SHIFT)
     const state = Number(again >> BigInt(FLOW_STATE_SHIFT)) & STATE_MASK
     if (again >> version !== word >> version || state <= FLOW_BUSY) return undefined
-    const namesFrontend = kindName(flow.kind).endsWith('REPLY')
+    const isPods = flow.kind === FLOW_POD
     return {
       kind: kindName(flow.kind),
       state: stateName(state),
@@ -213,9 +215,9 @@ export class FlowTable {
       client: formatAddress(detail.client),
       clientPort: detail.clientPort,
       protocol: detail.protocol,
-      frontendId: detail.frontendId,
-      backendId: namesFrontend ? undefined : flow.index,
-      snatPort: flow.snatPort,
+      frontendId: isPods ? 0 : detail.frontendId,
+      backendId: isPods || NAMES_FRONTEND.has(flow.kind) ? undefined : flow.index,
+      snatPort: IS_MASQUERADED.has(flow.kind) ? flow.snatPort : 0,
     }
   }
 
@@ -227,7 +229,7 @@ export class FlowTable {
   }
 
   #isUnserved(entry: number, kind: number, flags: number): boolean {
-    if ((flags & FLOW_IS_UDP) === 0 || NAMES_FRONTEND.has(kind)) return false
+    if ((flags & FLOW_IS_UDP) === 0 || kind === FLOW_POD || NAMES_FRONTEND.has(kind)) return false
     const frontendId = this.#details.readUInt32LE(entry * DETAIL_BYTES + FRONTEND_ID_AT)
     const backendId = this.#flows.readUInt32LE(entry * abi.FLOW_BYTES + INDEX_AT)
     const known = this.#serving.get(frontendId) ?? new Map<number, boolean>()
@@ -245,7 +247,7 @@ export class FlowTable {
     if (NAMES_FRONTEND.has(kind)) this.#frontendsSeen.note(index)
     else {
       this.#states[state] = (this.#states[state] ?? 0) + 1
-      this.#backendsSeen.note(index)
+      if (kind !== FLOW_POD) this.#backendsSeen.note(index)
     }
   }
 

@@ -55,6 +55,8 @@ export interface DatapathSettings {
   /** The most that SYN-ACKs of tunnelled flows may announce, in bytes; 0: left alone. */
   readonly mss: Readonly<Record<Family, number>>
   readonly tunnel: 'geneve' | 'ipip'
+  /** Policy is enforced: every flow of a pod is judged, and closed to whom nothing is known of. */
+  readonly enforcesPolicy: boolean
   /** Pods' packets are balanced at their device too, for workloads that bypass the socket hooks. */
   readonly perPacket: boolean
   /** Entries of tables; what is absent has the size of bpf/maps.h. `flows` is a power of two. */
@@ -99,6 +101,7 @@ export const DEFAULT_SETTINGS: DatapathSettings = {
   snatPorts: { first: 61_000, last: 65_535 },
   mss: { ipv4: 0, ipv6: 0 },
   tunnel: 'geneve',
+  enforcesPolicy: false,
   perPacket: false,
   capacities: {},
 }
@@ -125,6 +128,8 @@ export interface LoadedDatapath {
   /** `ingress` is `xdp` for uplinks that cannot have it; `egress` turns answers that leave through the host's stack. */
   readonly uplink: UplinkPrograms
   readonly podTc: BpfProgram
+  /** At the same devices' tc egress, where policy is enforced. */
+  readonly podEgressTc: BpfProgram
   /** Answers with what the programs call now, in flow ticks. */
   readonly flowClock: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
@@ -186,6 +191,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
         egress: uplinkTc.program('weir_uplink_egress'),
       },
       podTc: tc.program('weir_pod_tc'),
+      podEgressTc: tc.program('weir_pod_egress_tc'),
       flowClock: tc.program('weir_flow_clock'),
       socket: [...socket.programs.values()],
       socketLists,
@@ -263,6 +269,7 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
     mssIpv6: settings.mss.ipv6,
     tunnelKind: abi.TunnelKind[settings.tunnel === 'ipip' ? 'TUNNEL_IPIP' : 'TUNNEL_GENEVE'],
     perPacket: settings.perPacket ? 1 : 0,
+    enforcesPolicy: settings.enforcesPolicy ? 1 : 0,
     kernelSocketBit: 0,
   })
 }

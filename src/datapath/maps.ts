@@ -38,6 +38,16 @@ import {
   nodeCodec,
   sourceRangeCodec,
 } from './map-codecs.ts'
+import {
+  identityCodec,
+  mappedGenerations,
+  mappedPolicyPorts,
+  type PolicyTables,
+  peerKeyCodec,
+  policyClassCodec,
+  policySetCodec,
+  policySubjectCodec,
+} from './policy-tables.ts'
 import { PackedRows } from './row-batch.ts'
 
 function hashOf<Key, Value>(
@@ -132,10 +142,22 @@ export const LAYOUTS = {
   metrics: { value: abi.METRIC_LAYOUT },
   bfd_sessions: { key: abi.BFD_KEY_LAYOUT, value: abi.BFD_SESSION_LAYOUT },
   bfd_states: { value: abi.BFD_STATE_LAYOUT },
+  identities: { key: abi.ADDRESS_LAYOUT, value: abi.IDENTITY_LAYOUT },
+  identity_prefixes: { key: abi.CIDR_KEY_LAYOUT, value: abi.IDENTITY_LAYOUT },
+  policy_subjects: { key: abi.ADDRESS_LAYOUT, value: abi.POLICY_SUBJECT_LAYOUT },
+  policy_sets: { value: abi.POLICY_SET_LAYOUT },
+  policy_peers: { key: abi.POLICY_PEER_KEY_LAYOUT },
+  policy_classes: { value: abi.POLICY_CLASS_LAYOUT },
+  policy_ports: { value: abi.POLICY_PORT_LAYOUT },
 } as const
 
-/** Maps by their name in bpf/maps.h; the filter is bits without a layout, a ring and timers have none. */
-export type MapName = keyof typeof LAYOUTS | 'frontend_filter' | 'events' | 'bfd_timers'
+/** Maps by their name in bpf/maps.h; bits and flags are without a layout, a ring and timers have none. */
+export type MapName =
+  | keyof typeof LAYOUTS
+  | 'frontend_filter'
+  | 'events'
+  | 'bfd_timers'
+  | 'policy_generations'
 
 /** All that hold rows, but the secret of the flow table's hash, which is read once. */
 export const MAP_NAMES: readonly MapName[] = [
@@ -143,6 +165,7 @@ export const MAP_NAMES: readonly MapName[] = [
   'frontend_filter',
   'events',
   'bfd_timers',
+  'policy_generations',
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {
@@ -154,6 +177,7 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
   readonly bfd: BfdTables
+  readonly policy: PolicyTables
 }
 
 /** @param map finds a loaded map by its name in bpf/maps.h */
@@ -176,6 +200,21 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
       sessions: hashOf(map('bfd_sessions'), bfdKeyCodec, bfdSessionCodec),
       states: mappedBfdStates(map('bfd_states')),
     },
+    policy: policyTables(map),
+  }
+}
+
+/** @param map finds a loaded map by its name in bpf/maps.h */
+export function policyTables(map: (name: MapName) => BpfMap): PolicyTables {
+  return {
+    identities: hashOf(map('identities'), addressCodec, identityCodec),
+    prefixes: hashOf(map('identity_prefixes'), cidrCodec, identityCodec),
+    subjects: hashOf(map('policy_subjects'), addressCodec, policySubjectCodec),
+    sets: arrayOf(map('policy_sets'), policySetCodec),
+    peers: hashOf(map('policy_peers'), peerKeyCodec, indexCodec),
+    classes: arrayOf(map('policy_classes'), policyClassCodec),
+    ports: mappedPolicyPorts(map('policy_ports')),
+    generations: mappedGenerations(map('policy_generations')),
   }
 }
 

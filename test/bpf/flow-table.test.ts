@@ -46,6 +46,7 @@ function nodeConfig(sets: number): Buffer {
     mssIpv6: 0,
     tunnelKind: 0,
     perPacket: 0,
+    enforcesPolicy: 0,
     kernelSocketBit: 0,
   })
 }

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Policy at both directions of a pod's device: what the pod sends, and what is delivered to it
+ * (POLICY_EGRESS and POLICY_INGRESS say which, whoever began the flow). Each flow's end at the pod
+ * has an entry, whether policy says anything of it or not: who began it must be known when policy
+ * comes.
+ *
+ *   police_end()   its entry is there: its verdict holds, or is asked for again
+ *   police_new()   judged, and remembered, for what no translation concerns
+ *
+ * Pings have an entry each, by their identifier; other ICMP, and protocols without ports, are
+ * judged packet by packet. Errors go with the flow that they quote. Neighbour discovery and
+ * multicast listeners' reports are the link's business and always pass.
+ *
+ * A TCP segment in the middle of a connection that has no entry does not tell who began. What comes
+ * to the pod is taken for the client's. What the pod sends makes an entry as the client's only
+ * where its answers may be the server's anyway, for a connection that was cut must not come to life
+ * again as one that the pod began.
+ */
+#ifndef WEIR_LIB_POD_END_H
+#define WEIR_LIB_POD_END_H
+
+#include "lib/fragment.h"
+#include "lib/icmp.h"
+#include "lib/police.h"
+
+enum policed {
+	POLICED_OWN,	  /* the pod's own flow, allowed: on its way as it is */
+	POLICED_ON,	  /* allowed, and somebody may have to translate it */
+	POLICED_UNJUDGED, /* nobody knows it yet */
+	POLICED_DROPPED,
+};
+
+/* How a packet's flow is told, in scratch->question.tuple. */
+enum end_form {
+	END_FLOW,
+	END_ANSWER, /* to a ping */
+	END_ERROR,
+	END_ALONE, /* has no flow */
+	END_EXEMPT,
+	END_BROKEN, /* its ports are not to be had */
+};
+
+#define PING_IPV4	 8
+#define PING_ANSWER_IPV4 0
+#define PING_IPV6	 128
+#define PING_ANSWER_IPV6 129
+
+/* Neighbour discovery comes from the link itself (RFC 4861); MLD (RFC 2710, RFC 3810). */
+static __always_inline bool is_links_business(const struct packet *packet, __u8 type,
+					      const int family)
+{
+	if (family == IPV4)
+		return false;
+	if (type >= 133 && type <= 137)
+		return packet->ttl == 255;
+	return (type >= 130 && type <= 132) || type == 143;
+}
+
+/* A ping's ports are its identifier and the type, seen from who asks; else the type is the
+ * destination's. */
+static __always_inline enum end_form end_name_icmp(ctx_t *ctx, const struct packet *packet,
+						   struct tuple *tuple, const int family)
+{
+	const __u8 ping = family == IPV4 ? PING_IPV4 : PING_IPV6;
+	const __u8 answer = family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6;
+	struct icmp_header icmp;
+
+	if (bpf_skb_load_bytes(ctx, packet->l4_offset, &icmp, sizeof(icmp)))
+		return END_BROKEN;
+	tuple->source_port = 0;
+	tuple->destination_port = bpf_htons(icmp.type);
+	if (is_links_business(packet, icmp.type, family))
+		return END_EXEMPT;
+	if (icmp.type == ping) {
+		tuple->source_port = (__be16)icmp.value;
+		return END_FLOW;
+	}
+	if (icmp.type == answer) {
+		tuple->source_port = bpf_htons(ping);
+		tuple->destination_port = (__be16)icmp.value;
+		return END_ANSWER;
+	}
+	return is_icmp_error(icmp.type, family) ? END_ERROR : END_ALONE;
+}
+
+static __always_inline enum end_form end_name(ctx_t *ctx, const struct packet *packet,
+					      struct tuple *tuple, const int family)
+{
+	*tuple = packet->tuple;
+	switch (packet->parsed) {
+	case PARSED_PORTS:
+		return END_FLOW;
+	case PARSED_ICMP:
+		return end_name_icmp(ctx, packet, tuple, family);
+	case PARSED_PORTLESS:
+		tuple->source_port = 0;
+		tuple->destination_port = 0;
+		return END_ALONE;
+	default:
+		return END_BROKEN;
+	}
+}
+
+/* The pod's end of what scratch->question.tuple is: scratch->mate_tuple and ->mate_id. */
+static __always_inline void end_identify(struct scratch *scratch, enum policy_direction way,
+					 const int family)
+{
+	if (way == POLICY_EGRESS)
+		scratch->mate_tuple = scratch->question.tuple;
+	else
+		tuple_reverse(&scratch->mate_tuple, &scratch->question.tuple);
+	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+}
+
+static __always_inline bool end_is_server(const struct flow_hit *hit)
+{
+	return hit->kind == FLOW_REPLY || (hit->kind == FLOW_POD && hit->flags & FLOW_IS_SERVER);
+}
+
+/* The question that the flow was judged by when it began. False: its backend is gone. */
+static __always_inline bool end_question(struct scratch *scratch, const struct flow_hit *hit)
+{
+	struct policy_question *question = &scratch->question;
+	const struct tuple *end = &scratch->mate_tuple;
+	const struct backend *backend;
+
+	question->set = policy_set_of(&end->source);
+	question->direction = end_is_server(hit) ? POLICY_INGRESS : POLICY_EGRESS;
+	question->circumstances =
+	    hit->kind == FLOW_POD && hit->flags & FLOW_FROM_HOST ? POLICY_FROM_HOST : 0;
+	if (end_is_server(hit))
+		tuple_reverse(&question->tuple, end);
+	else
+		question->tuple = *end;
+	if (hit->kind != FLOW_TO_LOCAL && hit->kind != FLOW_TO_REMOTE_PLAIN)
+		return true;
+	backend = backend_find(hit->index);
+	if (!backend)
+		return false;
+	question->tuple.destination = backend->address;
+	question->tuple.destination_port = backend->port;
+	return true;
+}
+
+static __always_inline bool end_is_allowed(const struct packet *packet, struct scratch *scratch,
+					   const struct flow_hit *hit)
+{
+	if (policy_is_current(flow_generation(hit)))
+		return true;
+	if (!end_question(scratch, hit) || !police_again(packet, flow_generation(hit)))
+		return false;
+	flow_stamp(hit, scratch->verdict.generation);
+	return true;
+}
+
+/* Whether an entry under the key of a pod's end is one; else it is a masqueraded flow's, of a pod
+ * that a Service led back to itself, and was judged when it began. */
+static __always_inline bool has_verdict(const struct flow_hit *hit)
+{
+	return hit->kind == FLOW_POD || hit->kind == FLOW_REPLY || hit->kind == FLOW_TO_LOCAL ||
+	       hit->kind == FLOW_TO_REMOTE_PLAIN;
+}
+
+static __always_inline enum policed police_hit(const struct packet *packet, struct scratch *scratch,
+					       struct flow_hit *hit, enum policy_direction way)
+{
+	bool is_of_client = end_is_server(hit) == (way == POLICY_INGRESS);
+
+	if (!has_verdict(hit))
+		return POLICED_ON;
+	if (hit->kind == FLOW_POD && is_first_packet(packet))
+		return POLICED_UNJUDGED;
+	if (!end_is_allowed(packet, scratch, hit))
+		return POLICED_DROPPED;
+	if (hit->kind != FLOW_POD)
+		return POLICED_ON;
+	flow_touch(hit, is_of_client ? events_of_client(packet) : events_of_backend(packet));
+	return packet->parsed == PARSED_ICMP ? POLICED_ON : POLICED_OWN;
+}
+
+/* The packet that an error quotes came from, or went to, the pod that the error goes to or from. */
+static __always_inline enum policed police_error(ctx_t *ctx, const struct packet *packet,
+						 struct scratch *scratch, enum policy_direction way,
+						 const int family)
+{
+	struct flow_hit hit;
+
+	if (!quoted_parse(ctx, packet, &scratch->quoted, family))
+		return POLICED_UNJUDGED;
+	if (way == POLICY_EGRESS &&
+	    !address_is_equal(&scratch->quoted.before.destination, &packet->tuple.source))
+		return POLICED_UNJUDGED;
+	if (way == POLICY_EGRESS)
+		tuple_reverse(&scratch->mate_tuple, &scratch->quoted.before);
+	else
+		scratch->mate_tuple = scratch->quoted.before;
+	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+	if (!flow_find(&scratch->mate_id, &hit))
+		return POLICED_UNJUDGED;
+	return !has_verdict(&hit) || end_is_allowed(packet, scratch, &hit) ? POLICED_ON
+									   : POLICED_DROPPED;
+}
+
+static __always_inline enum policed police_drop(const struct packet *packet,
+						enum verdict_reason reason)
+{
+	packet_drop(packet, reason);
+	return POLICED_DROPPED;
+}
+
+/* Of a pod's device: the pod sends from its own addresses alone. */
+static __always_inline bool is_from_its_own(const ctx_t *ctx, const struct packet *packet)
+{
+	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
+
+	return endpoint && endpoint->ifindex == ctx->ifindex;
+}
+
+static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet,
+					       enum policy_direction way, const int family)
+{
+	struct scratch *scratch = scratch_find();
+	struct flow_hit hit;
+	enum end_form form;
+
+	if (!scratch)
+		return POLICED_DROPPED;
+	if (packet->parsed == PARSED_FRAGMENT)
+		packet->parsed = fragment_resolve(ctx, packet);
+	form = end_name(ctx, packet, &scratch->question.tuple, family);
+	if (form == END_EXEMPT)
+		return POLICED_OWN;
+	if (way == POLICY_EGRESS && !is_from_its_own(ctx, packet))
+		return police_drop(packet, REASON_FORGED_SOURCE);
+	if (form == END_ERROR)
+		return police_error(ctx, packet, scratch, way, family);
+	if (form != END_FLOW && form != END_ANSWER)
+		return POLICED_UNJUDGED;
+	/* Judged afresh whatever is known: a denied one need not wait for the table's memory. What
+	 * comes to the pod may have an entry that was made on its way. */
+	if (way == POLICY_EGRESS && is_first_packet(packet))
+		return POLICED_UNJUDGED;
+	end_identify(scratch, way, family);
+	if (!flow_find(&scratch->mate_id, &hit))
+		return POLICED_UNJUDGED;
+	return police_hit(packet, scratch, &hit, way);
+}
+
+GLOBAL_FUNCTION int police_end_ipv4(ctx_t *ctx, struct packet *packet, __u32 way)
+{
+	return packet ? police_end(ctx, packet, way, IPV4) : POLICED_DROPPED;
+}
+
+GLOBAL_FUNCTION int police_end_ipv6(ctx_t *ctx, struct packet *packet, __u32 way)
+{
+	return packet ? police_end(ctx, packet, way, IPV6) : POLICED_DROPPED;
+}
+
+static __always_inline bool has_connections(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
+}
+
+/* Whether what the pod sends may be the server's half of a connection that is not to go on. */
+static __always_inline bool may_be_cut_off(struct scratch *scratch, const struct packet *packet,
+					   enum policy_direction way)
+{
+	struct policy_question *question = &scratch->question;
+
+	if (way == POLICY_INGRESS || is_first_packet(packet) ||
+	    !has_connections(packet->tuple.protocol))
+		return false;
+	tuple_reverse(&question->tuple, &scratch->mate_tuple);
+	question->direction = POLICY_INGRESS;
+	return !policy_judge(question, &scratch->verdict);
+}
+
+/* scratch->generation is that of the verdict. False: there is no place. */
+static __always_inline bool end_record(struct scratch *scratch, const struct packet *packet,
+				       enum policy_direction way, bool is_from_host)
+{
+	struct flow_data *data = &scratch->data;
+	const struct tuple *end = &scratch->mate_tuple;
+
+	data->index = 0;
+	data->kind = FLOW_POD;
+	data->flags = (has_connections(packet->tuple.protocol) ? 0 : FLOW_IS_UDP) |
+		      (way == POLICY_INGRESS ? FLOW_IS_SERVER : 0) |
+		      (is_from_host ? FLOW_FROM_HOST : 0);
+	data->snat_port = bpf_htons(scratch->generation);
+	data->detail.client = end->destination;
+	data->detail.client_port = end->destination_port;
+	data->detail.protocol = end->protocol;
+	data->detail.pad0 = 0;
+	data->detail.frontend_id = scratch->rule_id;
+	return flow_record(&scratch->mate_id, data, events_of_client(packet));
+}
+
+/* Without its ports nothing can be said of it, unless all is allowed. */
+static __always_inline bool police_broken(const struct packet *packet, __u32 number,
+					  enum policy_direction way)
+{
+	const struct policy_set *set = policy_set_find(number);
+	__u32 open = way == POLICY_EGRESS ? POLICY_SET_EGRESS_OPEN : POLICY_SET_INGRESS_OPEN;
+
+	if (number && set && set->flags & open)
+		return true;
+	packet_drop(packet, packet->fragment ? REASON_FRAGMENT : REASON_MALFORMED);
+	return false;
+}
+
+/* False: denied, or not to be remembered. */
+static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
+				       enum policy_direction way, bool is_from_host,
+				       const int family)
+{
+	struct scratch *scratch = scratch_find();
+	struct policy_question *question;
+	enum end_form form;
+
+	if (!scratch)
+		return false;
+	question = &scratch->question;
+	form = end_name(ctx, packet, &question->tuple, family);
+	question->set = policy_set_of(way == POLICY_EGRESS ? &packet->tuple.source
+							   : &packet->tuple.destination);
+	question->direction = way;
+	question->circumstances = is_from_host ? POLICY_FROM_HOST : 0;
+	if (form == END_BROKEN)
+		return police_broken(packet, question->set, way);
+	if (form == END_ANSWER)
+		question->tuple.destination_port =
+		    bpf_htons(family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6);
+	if (!policy_judge(question, &scratch->verdict)) {
+		police_tell(packet, way, &scratch->verdict);
+		return false;
+	}
+	if (form != END_FLOW)
+		return true;
+	scratch->generation = scratch->verdict.generation;
+	scratch->rule_id = scratch->verdict.rule_id;
+	end_identify(scratch, way, family);
+	if (may_be_cut_off(scratch, packet, way) || end_record(scratch, packet, way, is_from_host))
+		return true;
+	packet_drop(packet, REASON_FLOW_SET_FULL);
+	return false;
+}
+
+GLOBAL_FUNCTION int police_new_ipv4(ctx_t *ctx, const struct packet *packet, __u32 way,
+				    __u32 is_from_host)
+{
+	return packet && police_new(ctx, packet, way, is_from_host, IPV4);
+}
+
+GLOBAL_FUNCTION int police_new_ipv6(ctx_t *ctx, const struct packet *packet, __u32 way,
+				    __u32 is_from_host)
+{
+	return packet && police_new(ctx, packet, way, is_from_host, IPV6);
+}
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Policy on flows. What lib/policy.h says of a new one is remembered in its entry as the generation
+ * of the set that said so, in place of the port that only masqueraded flows have; a later packet
+ * asks whether that generation is current, and nothing else.
+ *
+ * An entry has the verdict of one pod of this node, whose end of the flow it is:
+ *
+ *   pod -> peer              POD, a flow without translation, whoever began it
+ *   pod -> client            REPLY, of a Service's flow to it: its ingress, like
+ *   client -> frontend       TO_LOCAL, where it comes from outside
+ *   pod -> frontend          TO_LOCAL and TO_REMOTE_PLAIN from a pod's device: its egress
+ *
+ * A pod's own end is keyed as the pod sends: what it sends is looked up as it is, what comes to it
+ * the other way round. So two pods of one node have an entry each, and neither can lend the other
+ * its verdict. A flow that is denied when its verdict is asked for again keeps its entry: without
+ * it, a backend that repeats itself would seem to begin a flow of its own.
+ */
+#ifndef WEIR_LIB_POLICE_H
+#define WEIR_LIB_POLICE_H
+
+#include "lib/flow_claim.h"
+#include "lib/policy.h"
+#include "lib/scratch.h"
+#include "lib/verdict.h"
+
+static __always_inline __u32 flow_generation(const struct flow_hit *hit)
+{
+	return bpf_ntohs(hit->snat_port);
+}
+
+/* An entry from `index` on. */
+union flow_tail {
+	struct {
+		__u32 index;
+		__u8 kind;
+		__u8 flags;
+		__be16 snat_port;
+	};
+	__u64 word;
+};
+
+/* All of it is exchanged at once: the entry may be another flow's by now, whose port stands there.
+ */
+static __always_inline void flow_stamp(const struct flow_hit *hit, __u32 generation)
+{
+	union flow_tail before = {
+	    .index = hit->index,
+	    .kind = hit->kind,
+	    .flags = hit->flags,
+	    .snat_port = hit->snat_port,
+	};
+	union flow_tail after = before;
+
+	after.snat_port = bpf_htons(generation);
+	if (flow_is_still(hit))
+		__sync_val_compare_and_swap((__u64 *)&hit->flow->index, before.word, after.word);
+}
+
+static __always_inline void police_tell(const struct packet *packet,
+					enum policy_direction direction,
+					const struct policy_verdict *verdict)
+{
+	enum verdict_reason reason =
+	    direction == POLICY_EGRESS ? REASON_POLICY_EGRESS : REASON_POLICY_INGRESS;
+
+	count_packet(packet, reason);
+	packet_tell(packet, reason, verdict->rule_id);
+}
+
+/* scratch->question is asked again of a flow that has an entry. False: it goes on no longer. */
+GLOBAL_FUNCTION int police_again(const struct packet *packet, __u32 generation)
+{
+	struct scratch *scratch = scratch_find();
+	struct policy_verdict *verdict;
+
+	if (!packet || !scratch)
+		return false;
+	verdict = &scratch->verdict;
+	if (policy_judge(&scratch->question, verdict) ||
+	    (verdict->flags & POLICY_KEEPS_EXISTING && generation))
+		return true;
+	police_tell(packet, scratch->question.direction, verdict);
+	return false;
+}
+
+/* What a packet of the client to a backend of this node is judged by. False: the backend is no pod
+ * that is known here, and who delivers to it judges. */
+static __always_inline bool police_question_of_delivery(struct scratch *scratch,
+							const struct packet *packet,
+							const struct backend *backend)
+{
+	struct policy_question *question = &scratch->question;
+
+	question->set = policy_set_of(&backend->address);
+	if (!question->set && !endpoint_find(&backend->address))
+		return false;
+	question->tuple = packet->tuple;
+	question->tuple.destination = backend->address;
+	question->tuple.destination_port = backend->port;
+	question->direction = POLICY_INGRESS;
+	question->circumstances = 0;
+	return true;
+}
+
+/*
+ * A new flow to a backend of this node, before anything is remembered of it. False: it is denied.
+ * scratch->generation and ->reply_generation are what its entries carry.
+ */
+GLOBAL_FUNCTION int police_new_delivery(const struct packet *packet, __u32 backend_id)
+{
+	const struct backend *backend = backend_find(backend_id);
+	struct scratch *scratch = scratch_find();
+
+	if (!packet || !scratch || !backend)
+		return false;
+	/* From outside comes nobody's packet that lives here. */
+	if (!packet->is_tunnelled && endpoint_find(&packet->tuple.source)) {
+		packet_drop(packet, REASON_FORGED_SOURCE);
+		return false;
+	}
+	if (!police_question_of_delivery(scratch, packet, backend))
+		return true;
+	if (!policy_judge(&scratch->question, &scratch->verdict)) {
+		police_tell(packet, POLICY_INGRESS, &scratch->verdict);
+		return false;
+	}
+	scratch->generation = scratch->verdict.generation;
+	scratch->reply_generation = scratch->verdict.generation;
+	return true;
+}
+
+/*
+ * A flow of a pod that its device balances, to the backend that was chosen for it. False: it is
+ * denied. What the backend's own end says is asked at its device.
+ */
+GLOBAL_FUNCTION int police_new_choice(const struct packet *packet, __u32 backend_id)
+{
+	const struct backend *backend = backend_find(backend_id);
+	struct scratch *scratch = scratch_find();
+	struct policy_question *question;
+
+	if (!packet || !scratch || !backend)
+		return false;
+	question = &scratch->question;
+	question->tuple = packet->tuple;
+	question->tuple.destination = backend->address;
+	question->tuple.destination_port = backend->port;
+	question->set = policy_set_of(&packet->tuple.source);
+	question->direction = POLICY_EGRESS;
+	question->circumstances = POLICY_LED_BACK;
+	scratch->reply_generation = 0;
+	if (!policy_judge(question, &scratch->verdict)) {
+		police_tell(packet, POLICY_EGRESS, &scratch->verdict);
+		return false;
+	}
+	scratch->generation = scratch->verdict.generation;
+	if (!address_is_equal(&question->tuple.source, &question->tuple.destination))
+		return true;
+	/* Back to itself: nobody else asks what it admits. */
+	question->direction = POLICY_INGRESS;
+	if (policy_judge(question, &scratch->verdict))
+		return true;
+	police_tell(packet, POLICY_INGRESS, &scratch->verdict);
+	return false;
+}
+
+/* The same for a flow that is known, by an earlier generation: `generation`. What its entry shall
+ * carry now, 0: it is denied, and -1: nobody here judges it. */
+GLOBAL_FUNCTION int police_known_delivery(const struct packet *packet, __u32 backend_id,
+					  __u32 generation)
+{
+	const struct backend *backend = backend_find(backend_id);
+	struct scratch *scratch = scratch_find();
+
+	if (!packet || !scratch || !backend)
+		return 0;
+	if (!police_question_of_delivery(scratch, packet, backend))
+		return -1;
+	if (!police_again(packet, generation))
+		return 0;
+	return scratch->verdict.generation & 0xffff;
+}
+
+/* A packet of the client that follows its entry to a backend of this node. */
+static __always_inline bool police_delivery(const struct packet *packet, const struct flow_hit *hit)
+{
+	int generation;
+
+	if (policy_is_current(flow_generation(hit)))
+		return true;
+	generation = police_known_delivery(packet, hit->index, flow_generation(hit));
+	if (generation > 0)
+		flow_stamp(hit, generation);
+	return generation != 0;
+}
+
+#endif
