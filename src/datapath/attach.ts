@@ -4,8 +4,8 @@
 //
 //   links/xdp_<uplink>, links/<socket hook>     links
 //   links/tc_<direction>_<uplink>               an uplink's tcx links: egress always, ingress where XDP is not
-//   links/pod_<ifindex>                         a pod's device: its tcx link
-//   links/clsact_<ifindex>, clsact_<direction>_<ifindex>
+//   links/pod_<ifindex>, pod_egress_<ifindex>   a pod's device: its tcx links; the second where policy is enforced
+//   links/clsact_<ifindex>, clsact_pod_egress_<ifindex>, clsact_<direction>_<ifindex>
 //                                               the same on kernels without tcx (before 6.6): a classifier has no link, so a
 //                                               pin of its program marks the device, for the next process to find
 //   links/clsact_made_<ifindex>                 the device had no clsact qdisc before us
@@ -23,7 +23,6 @@ import {
   BpfError,
   BpfLink,
   type BpfProgram,
-  detachClsact,
   type LinkInfo,
   makePinDirectory,
   queryClsact,
@@ -31,13 +30,16 @@ import {
   type TcDirection,
   unpin,
 } from '../sys/libbpf-ts/index.ts'
-
-const POD_PIN = /^(pod|clsact)_(\d+)$/
-/** Pins of programs that mark a classifier (on an uplink with its direction), and a qdisc that we made. */
-export const CLSACT_PIN = /^clsact_(?:(ingress|egress)_)?(\d+)$/
-export const MADE_QDISC_PIN = /^clsact_made_(\d+)$/
-/** Our place among classifiers on kernels without tcx. */
-export const CLSACT_PLACE = { priority: 0x5745, handle: 1 } as const
+import {
+  CLSACT_PLACE,
+  detachIfAny,
+  detachPinned,
+  type PodPinKind,
+  pinName,
+  podPinName,
+  readPodPin,
+  tcPin,
+} from './attach-pins.ts'
 
 /** Where an uplink's packets are met: `auto` is XDP where the device takes it and nobody else has it, else tc. */
 export type HookChoice = 'auto' | 'xdp' | 'tc'
@@ -99,7 +101,7 @@ export class Attachments {
   readonly #classifiers = new Map<string, Classifier>()
   readonly #pods = new Set<number>()
   readonly #uplinks = new Map<number, UplinkHook & { readonly name: string }>()
-  readonly #podPin: 'pod' | 'clsact'
+  readonly #podPin: PodPinKind
 
   /**
    * @param bpffs this node's pin directory
@@ -158,15 +160,21 @@ export class Attachments {
     for (const ifindex of this.#uplinks.keys()) if (!present.has(ifindex)) this.#uplinks.delete(ifindex)
   }
 
-  /** Makes exactly these devices carry the program. */
-  attachPods(program: BpfProgram, ifindexes: ReadonlySet<number>): void {
-    for (const ifindex of ifindexes)
-      if (!this.#pods.has(ifindex) && this.#attachPod(program, ifindex)) this.#pods.add(ifindex)
-    this.#dropStalePods(ifindexes)
+  /**
+   * Makes exactly these devices carry the program.
+   * @param egress for their other direction; undefined: nothing there
+   */
+  attachPods(program: BpfProgram, ifindexes: ReadonlySet<number>, egress?: BpfProgram): void {
+    for (const ifindex of ifindexes) {
+      if (this.#pods.has(ifindex) || (egress && !this.#attachPod(egress, ifindex, 'egress'))) continue
+      if (this.#attachPod(program, ifindex, 'ingress')) this.#pods.add(ifindex)
+    }
+    this.#dropStalePods(ifindexes, egress !== undefined)
     for (const ifindex of this.#pods) {
       if (ifindexes.has(ifindex)) continue
       this.#pods.delete(ifindex)
-      this.#classifiers.delete(`clsact_${ifindex}`)
+      for (const direction of ['ingress', 'egress'] as const)
+        this.#classifiers.delete(podPinName({ kind: 'clsact', direction, ifindex }))
     }
   }
 
@@ -295,11 +303,11 @@ export class Attachments {
   }
 
   /** False: there is no such device. */
-  #attachPod(program: BpfProgram, ifindex: number): boolean {
-    const name = `${this.#podPin}_${ifindex}`
+  #attachPod(program: BpfProgram, ifindex: number, direction: TcDirection): boolean {
+    const name = podPinName({ kind: this.#podPin, direction, ifindex })
     try {
-      if (this.#podPin === 'clsact') this.#attachClassifier(name, { program, ifindex, direction: 'ingress' })
-      else this.#attach(name, program, { ifindex }, () => attachTcx(program, ifindex, 'ingress'))
+      if (this.#podPin === 'clsact') this.#attachClassifier(name, { program, ifindex, direction })
+      else this.#attach(name, program, { ifindex }, () => attachTcx(program, ifindex, direction))
       return true
     } catch (error) {
       // The pod went while we looked; its route's end will be told next.
@@ -343,13 +351,14 @@ export class Attachments {
   }
 
   /** A pin of a device that is gone, or no longer a pod's, would keep its link for ever. So would one of the other kind. */
-  #dropStalePods(ifindexes: ReadonlySet<number>): void {
+  #dropStalePods(ifindexes: ReadonlySet<number>, hasEgress: boolean): void {
     for (const name of existsSync(this.#directory) ? readdirSync(this.#directory) : []) {
-      const [, kind, number] = POD_PIN.exec(name) ?? []
-      const ifindex = Number(number)
-      if (kind === undefined || (kind === this.#podPin && ifindexes.has(ifindex))) continue
+      const found = readPodPin(name)
+      if (!found) continue
+      const { kind, direction, ifindex } = found
+      if (kind === this.#podPin && ifindexes.has(ifindex) && (hasEgress || direction === 'ingress')) continue
       const pin = join(this.#directory, name)
-      const isGone = kind === 'clsact' && detachIfAny(ifindex, 'ingress') === 'no-device'
+      const isGone = kind === 'clsact' && detachIfAny(ifindex, direction) === 'no-device'
       if (kind !== 'clsact') detachPinned(pin)
       this.#forget(name)
       unpin(pin)
@@ -357,30 +366,4 @@ export class Attachments {
       if (isGone) unpin(join(this.#directory, `clsact_made_${ifindex}`))
     }
   }
-}
-
-/** A link that only loses its pin is taken down some time later, and until then its place is taken (EEXIST). */
-function detachPinned(pin: string): void {
-  const link = BpfLink.openPinnedIfAny(pin)
-  link?.detach()
-  link?.close()
-}
-
-function detachIfAny(ifindex: number, direction: TcDirection): 'detached' | 'no-device' {
-  try {
-    detachClsact({ ifindex, direction, ...CLSACT_PLACE })
-    return 'detached'
-  } catch (error) {
-    if (error instanceof BpfError && error.code === 'not-found') return 'no-device'
-    throw error
-  }
-}
-
-/** bpffs refuses dots, which VLAN devices have (`eth0.100`). */
-function pinName(interfaceName: string): string {
-  return interfaceName.replaceAll('.', '_')
-}
-
-function tcPin(uplink: string, direction: TcDirection): string {
-  return `tc_${direction}_${pinName(uplink)}`
 }

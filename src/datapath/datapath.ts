@@ -68,6 +68,7 @@ export class Datapath {
   readonly #log: Logger
   readonly #cgroup: string
   readonly #uplinkHook: HookChoice
+  readonly #enforcesPolicy: boolean
   readonly #failedUplinks = new Map<string, string>()
 
   /** Loads the programs, adopts what is pinned, and attaches the socket hooks. Uplinks and pods follow by attach…(). */
@@ -75,6 +76,7 @@ export class Datapath {
     this.#log = options.log
     this.#cgroup = options.cgroup
     this.#uplinkHook = options.uplinkHook
+    this.#enforcesPolicy = options.settings.enforcesPolicy
     this.#loaded = loadDatapath(options)
     const tables = datapathTables(this.#loaded.map)
     const nowMs = Date.now
@@ -172,9 +174,11 @@ export class Datapath {
     this.#attachments.reconsiderUplinks()
   }
 
-  /** Makes exactly these devices carry the pods' program. */
+  /** Makes exactly these devices carry the pods' programs. */
   attachPods(ifindexes: Iterable<number>): void {
-    this.#attachments.attachPods(this.#loaded.podTc, new Set(ifindexes))
+    const { podTc, podEgressTc } = this.#loaded
+    const egress = this.#enforcesPolicy ? podEgressTc : undefined
+    this.#attachments.attachPods(podTc, new Set(ifindexes), egress)
   }
 
   /**

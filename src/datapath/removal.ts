@@ -5,7 +5,7 @@ import { existsSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { BpfLink, BpfProgram, detachClsact, type LinkInfo, unpin } from '../sys/libbpf-ts/index.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
-import { CLSACT_PIN, CLSACT_PLACE, MADE_QDISC_PIN } from './attach.ts'
+import { CLSACT_PIN, CLSACT_PLACE, MADE_QDISC_PIN } from './attach-pins.ts'
 
 /** Each part returns what was taken away, or would be, one line each; to be called in this order. */
 export async function removeDatapath(bpffs: string, netlink: Netlink, isDryRun: boolean): Promise<string[]> {
@@ -52,7 +52,7 @@ function removeAttachment(directory: string, name: string, isDryRun: boolean): s
   if (ifindex !== undefined) {
     const place = {
       ifindex: Number(ifindex),
-      direction: direction === 'egress' ? 'egress' : 'ingress',
+      direction: direction.endsWith('egress') ? 'egress' : 'ingress',
       ...CLSACT_PLACE,
     } as const
     const text = `classifier on device ${ifindex}: program ${programName(pin)}`

@@ -112,6 +112,35 @@ for (const usesTcx of [false, true])
   })
 
 for (const usesTcx of [false, true])
+  t.test(`both directions where policy is enforced, ${usesTcx ? 'tcx' : 'classifier'}`, async (t) => {
+    const bed = makeBed(t, usesTcx ? 'bothtcx' : 'bothclsact')
+    const [one, two] = bed.pods
+    const object = openObject(OBJECT).load()
+    t.teardown(() => object.close())
+    const [program, egress] = [object.program('weir_pod_tc'), object.program('weir_pod_egress_tc')]
+    const pins = () => readdirSync(`${bed.bpffs}/links`).filter((pin) => !pin.startsWith('clsact_made_'))
+    const [kind, out] = usesTcx ? ['pod', 'pod_egress'] : ['clsact', 'clsact_pod_egress']
+    const there = (ifindex: number) =>
+      usesTcx
+        ? bed
+            .inside(() => listLinks())
+            .some((link) => link.ifindex === ifindex && link.programId === egress.info().id)
+        : bed.inside(() => queryClsact({ ...CLSACT, ifindex, direction: 'egress' })) === egress.info().id
+
+    const first = new Attachments(bed.bpffs, usesTcx)
+    bed.inside(() => first.attachPods(program, new Set([one, two]), egress))
+    t.same(pins().sort(), [`${kind}_11`, `${kind}_12`, `${out}_11`, `${out}_12`].sort())
+    t.same([there(one), there(two)], [true, true])
+    bed.inside(() => first.attachPods(program, new Set([one]), egress))
+    t.same(pins().sort(), [`${kind}_11`, `${out}_11`].sort())
+    t.same([there(one), there(two)], [true, false])
+    const second = new Attachments(bed.bpffs, usesTcx)
+    bed.inside(() => second.attachPods(program, new Set([one])))
+    t.same(pins(), [`${kind}_11`], 'a process without policy takes it away')
+    t.notOk(there(one))
+  })
+
+for (const usesTcx of [false, true])
   t.test(
     `OPS-008 what somebody takes off a pod's device comes back, ${usesTcx ? 'tcx' : 'classifier'}`,
     async (t) => {

@@ -2,7 +2,8 @@
 
 import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { Attachments, CLSACT_PLACE, type UplinkPrograms } from '../../src/datapath/attach.ts'
+import { Attachments, type UplinkPrograms } from '../../src/datapath/attach.ts'
+import { CLSACT_PLACE } from '../../src/datapath/attach-pins.ts'
 import {
   attachXdp,
   type BpfProgram,
