@@ -1,0 +1,272 @@
+// The compiler of policy: objects in, rows for the kernel out, as they change.
+//
+// A change is taken in three steps, each of which writes rows in an order that opens no window (see `PolicyChange`):
+//   1. who is where. What new policies refer to already counts, so identities are as fine as both the old and the new policies need.
+//   2. what is allowed: policies, peers and sets change; nobody moves.
+//   3. who is where again: what only the old policies told apart becomes one.
+// Steps 1 and 3 that only refine or coarsen change no verdict. Step 1 for changed objects puts them under the policies of before; a caller
+// that hands over one object at a time has exactly the sequence of states that the cluster had.
+//
+// Pure: no clock, no kernel. One compiler per node, for its own pods and itself.
+
+import type { PolicyDirection, PortRange } from '../../model/policy.ts'
+import { selectorMatches } from '../../model/label-selector.ts'
+import { Classes } from './classes.ts'
+import { EarlierIdentities } from './earlier-identities.ts'
+import { uniformContent } from './flatten.ts'
+import { Identities } from './identities.ts'
+import { NumberPool } from './number-pool.ts'
+import { Objects, type WorldChange } from './objects.ts'
+import { Peers } from './peers.ts'
+import { ReadyPolicies } from './policies.ts'
+import { newSetsStep, PolicySets, type SetsStep } from './policy-sets.ts'
+import { Population, type PopulationStep } from './population.ts'
+import { type LabelFilter, References } from './references.ts'
+import { type EarlierRows, type PeerRow, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
+import { type BuiltInCause, RuleIds, type RuleName } from './rule-ids.ts'
+import { rulePorts } from './rule-ports.ts'
+import { SubjectRows } from './subject-rows.ts'
+import { NODE_SUBJECT, Subjects } from './subjects.ts'
+import { Writes } from './writes.ts'
+
+export interface CompilerOptions {
+  /** The node it compiles for. */
+  readonly node: string
+  /** Where a policy says nothing. */
+  readonly existingConnections: 'recheck' | 'keep'
+  /** Keys of labels that tell identities apart whether rules refer to them or not. */
+  readonly labels: LabelFilter
+  /** Ports of the node that only a deny which names ports closes. */
+  readonly failSafe: Readonly<Record<PolicyDirection, readonly PortRange[]>>
+  readonly limits: CompilerLimits
+  /** Of an agent before this one. */
+  readonly earlier?: EarlierRows
+}
+
+export interface CompilerLimits {
+  /** Rows of `policy_sets` and of classes, number 0 included. */
+  readonly sets: number
+  readonly classes: number
+  /** How long a number that is free again is not taken. */
+  readonly restMs: number
+  /** How long what no rule refers to any more still tells identities apart. */
+  readonly idleReferenceMs: number
+}
+
+export const COMPILER_LIMITS: CompilerLimits = {
+  sets: 4096,
+  classes: 65_536,
+  // Readers hold a number for microseconds, flows and events for their life; a minute is many rounds of either's upkeep.
+  restMs: 60_000,
+  idleReferenceMs: 600_000,
+}
+
+export interface CompilerSize {
+  readonly identities: number
+  readonly sets: number
+  readonly classes: number
+  readonly rows: number
+  readonly subjects: number
+}
+
+export class PolicyCompiler {
+  readonly #options: CompilerOptions
+  readonly #objects = new Objects()
+  readonly #references: References
+  readonly #identities: Identities
+  readonly #population: Population
+  readonly #peers: Peers
+  readonly #ruleIds: RuleIds
+  readonly #policies: ReadyPolicies
+  readonly #subjects: Subjects
+  readonly #classes: Classes
+  readonly #sets: PolicySets
+  readonly #subjectRows: SubjectRows
+  /** Until the first change of one that follows another. */
+  #isTakingOver: boolean
+
+  constructor(options: CompilerOptions) {
+    const { node, limits, failSafe, earlier } = options
+    this.#options = options
+    this.#isTakingOver = earlier !== undefined
+    const groupPrefixes = (peer: Parameters<ConstructorParameters<typeof References>[1]>[0]) =>
+      [...this.#objects.networkGroups.values()]
+        .filter(({ name, labels }) =>
+          'name' in peer.groups ? name === peer.groups.name : selectorMatches(peer.groups.labels, labels),
+        )
+        .flatMap(({ prefixes }) => prefixes)
+    const pool = (count: number, foreign: Iterable<number> = []) => {
+      const numbers = new NumberPool({ first: 1, last: count - 1 }, limits.restMs)
+      numbers.keepForeign(foreign)
+      return numbers
+    }
+    this.#references = new References(options.labels, groupPrefixes)
+    this.#identities = new Identities(limits.restMs)
+    const identities = earlier && new EarlierIdentities(earlier.identities)
+    this.#population = new Population(node, this.#objects, this.#references, this.#identities, identities)
+    this.#peers = new Peers(this.#identities, groupPrefixes)
+    this.#ruleIds = new RuleIds((earlier?.rule ?? 0) + 1)
+    this.#policies = new ReadyPolicies(this.#peers, this.#references, this.#ruleIds, options)
+    this.#subjects = new Subjects(node, this.#objects, this.#policies)
+    this.#classes = new Classes(pool(limits.classes, earlier?.classes), uniformContent(false, RULE_NO_ROOM))
+    const safe = (direction: PolicyDirection) =>
+      rulePorts(failSafe[direction].map((range) => ({ kind: 'ports', ...range }))).spans
+    this.#sets = new PolicySets({
+      classes: this.#classes,
+      identities: this.#identities,
+      policies: this.#policies,
+      numbers: pool(limits.sets, earlier?.sets),
+      failSafe: { ingress: safe('ingress'), egress: safe('egress') },
+      firstEpoch: earlier?.epoch ?? 0,
+    })
+    this.#subjectRows = new SubjectRows(this.#population, this.#sets, this.#classes)
+  }
+
+  /** @param now milliseconds of any clock that only goes forward */
+  apply(change: WorldChange, now: number): PolicyChange {
+    const writes = new Writes()
+    for (const [name, group] of change.networkGroups ?? []) {
+      if (group) this.#objects.networkGroups.set(name, group)
+      else this.#objects.networkGroups.delete(name)
+    }
+    const dropGroups = change.networkGroups ? this.#references.regroup(now) : undefined
+    const before = [...(change.policies ?? [])].map(([id]) => this.#policies.get(id)?.policy)
+    for (const policy of change.policies?.values() ?? []) if (policy) this.#policies.refer(policy, 1, now)
+
+    this.#population.note(change)
+    if (this.#isTakingOver) this.#takeOver(change, writes, now)
+    else {
+      const { touched } = this.#settle(writes, now)
+      this.#noteSubjects(change)
+      this.#changePolicies(change, touched, newSetsStep(), writes, now)
+    }
+
+    for (const policy of before) if (policy) this.#policies.refer(policy, -1, now)
+    dropGroups?.()
+    this.#references.expire(now, this.#options.limits.idleReferenceMs)
+    const { touched } = this.#settle(writes, now)
+    this.#changeSubjectRows(newSetsStep(), touched, writes, now)
+    writes.deleteClasses(this.#classes.takeUnused(now))
+    return writes.list
+  }
+
+  nameOf(rule: RuleId): RuleName | BuiltInCause | undefined {
+    return this.#ruleIds.nameOf(rule)
+  }
+
+  size(): CompilerSize {
+    let sets = 0
+    let rows = 0
+    for (const set of this.#sets.values()) {
+      sets += 1
+      rows += set.ingress.size + set.egress.size
+    }
+    return {
+      identities: this.#identities.size,
+      sets,
+      classes: this.#classes.size,
+      rows,
+      subjects: this.#subjectRows.size,
+    }
+  }
+
+  /**
+   * The first change after an earlier agent. Its sets know nothing of new identities, so the sets come before the addresses, and have rows
+   * for the numbers that addresses carry until then.
+   */
+  #takeOver(change: WorldChange, writes: Writes, now: number): void {
+    this.#isTakingOver = false
+    const addresses = new Writes()
+    const { touched, strays } = this.#settle(addresses, now)
+    this.#noteSubjects(change)
+    const strayRows = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
+    writes.append(addresses)
+    const step = newSetsStep()
+    this.#sets.raiseAll(step)
+    writes.putSets(this.#sets.takeRaised(step))
+    writes.deletePeers(strayRows)
+  }
+
+  /** Who is where. */
+  #settle(writes: Writes, now: number): PopulationStep {
+    const step = newSetsStep()
+    const population = this.#population.settle(now)
+    for (const identity of population.fresh) this.#peers.greet(identity)
+    this.#sets.greet(population.fresh, step, now)
+    this.#sets.compare(population.moves, step)
+    this.#sets.forget(population.gone, step)
+    for (const identity of population.gone) {
+      this.#peers.forget(identity)
+      this.#identities.remove(identity, now)
+    }
+    writes.putClasses(this.#classes.takeFresh())
+    writes.putPeers(step.putRows)
+    writes.putIdentities(population.put)
+    writes.deleteIdentities(population.delete)
+    writes.deletePeers(step.deleteRows)
+    writes.putSets(this.#sets.takeRaised(step))
+    return population
+  }
+
+  #noteSubjects({ pods, namespaces, nodes }: WorldChange): void {
+    if (pods) this.#subjects.notePods(pods.keys())
+    for (const namespace of namespaces?.keys() ?? []) this.#subjects.noteNamespace(namespace)
+    const { node } = this.#options
+    if (nodes?.has(node)) this.#subjects.noteNode(nodes.get(node))
+  }
+
+  /** What is allowed. @returns rows written for stray numbers */
+  #changePolicies(
+    change: WorldChange,
+    touched: readonly string[],
+    step: SetsStep,
+    writes: Writes,
+    now: number,
+    strays: PopulationStep['strays'] = new Map(),
+  ): readonly PeerRow[] {
+    const changed = new Set<string>()
+    for (const [id, policy] of change.policies ?? []) {
+      const before = this.#policies.get(id)
+      const after = this.#policies.set(id, policy)
+      this.#subjects.notePolicy(id, after)
+      if (before?.ingress !== after?.ingress || before?.egress !== after?.egress) changed.add(id)
+    }
+    const peers = change.networkGroups ? this.#peers.refreshGroups() : []
+    const wanted = new Map(this.#subjects.takeDirty().map((id) => [id, this.#wantedSet(id)] as const))
+    this.#sets.change(wanted, changed, peers, step, now)
+    this.#policies.dropReplaced()
+    const strayRows = [...strays].flatMap(([number, identities]) => {
+      const [only] = identities
+      return this.#sets.strayRows(number, identities.size === 1 ? only : undefined)
+    })
+    step.putRows.push(...strayRows)
+    this.#changeSubjectRows(step, touched, writes, now)
+    return strayRows
+  }
+
+  #wantedSet(id: string) {
+    const subject = this.#subjects.get(id)
+    if (!subject) return undefined
+    // A node that no policy selects is not judged at all.
+    return subject.kind === 'node' && subject.policies.size === 0 ? undefined : this.#subjects.setTraits(subject)
+  }
+
+  #changeSubjectRows(step: SetsStep, touched: readonly string[], writes: Writes, now: number): void {
+    const subjects = this.#subjectRows.update(step.subjects, touched, (id) => this.#addressesOf(id), now)
+    for (const pod of subjects.rejudged) this.#sets.raise(pod, step)
+    writes.putClasses(this.#classes.takeFresh())
+    writes.putPeers(step.putRows)
+    writes.putSets(step.putSets)
+    writes.deletePeers(step.deleteRows)
+    writes.putSubjects(subjects.put)
+    writes.deleteSubjects(subjects.delete)
+    writes.putSets(this.#sets.takeRaised(step))
+    writes.deletePeers(step.closedRows)
+    writes.deleteSets(step.closedSets)
+  }
+
+  #addressesOf(id: string): readonly string[] {
+    const whom = id === NODE_SUBJECT ? undefined : this.#subjects.get(id)?.whom
+    return whom?.kind === 'pod' ? whom.pod.addresses : []
+  }
+}

@@ -1,0 +1,355 @@
+// Policy sets: subjects that no policy distinguishes share one. Here the two kinds of steps of a change meet the sets: identities that
+// come and go, and policies and subjects that change.
+
+import type { PolicyDirection } from '../../model/policy.ts'
+import type { Classes } from './classes.ts'
+import { Grouped, type Identities, type Identity } from './identities.ts'
+import type { NumberPool } from './number-pool.ts'
+import type { Peer } from './peers.ts'
+import { DIRECTIONS, type ReadyPolicies } from './policies.ts'
+import type { IdentityId, PeerKey, PeerRow, SetId, SetRow } from './rows.ts'
+import { SetDirectionPlan } from './set-direction.ts'
+import { type RowChanges, type SetContext, SetDirectionRows } from './set-rows.ts'
+import type { Span } from './spans.ts'
+import type { SetTraits } from './subjects.ts'
+
+export interface PolicySet {
+  readonly id: SetId
+  traits: SetTraits
+  epoch: number
+  readonly subjects: Set<string>
+  readonly ingress: SetDirectionRows
+  readonly egress: SetDirectionRows
+}
+
+/** By direction and `CLASS_PROTOCOLS`. */
+export type FailSafe = Readonly<Record<PolicyDirection, readonly (readonly Span[])[]>>
+
+export interface SetsOptions {
+  readonly classes: Classes
+  readonly identities: Identities
+  readonly policies: ReadyPolicies
+  readonly numbers: NumberPool
+  readonly failSafe: FailSafe
+  /** Above every epoch that the kernel knows. */
+  readonly firstEpoch: number
+}
+
+/** What a step does to the sets; rows are written in the order of the fields. */
+export interface SetsStep {
+  readonly putRows: PeerRow[]
+  /** New ones, and old ones whose defaults changed, these with the epoch they had. */
+  readonly putSets: SetRow[]
+  readonly deleteRows: PeerKey[]
+  /** Sets whose epoch is to be raised at the end. */
+  readonly raised: Set<PolicySet>
+  /** Subjects whose set, or what it says, changed. */
+  readonly subjects: Set<string>
+  /** Sets without subjects, and their rows. */
+  readonly closedRows: PeerKey[]
+  readonly closedSets: SetId[]
+}
+
+export function newSetsStep(): SetsStep {
+  return {
+    putRows: [],
+    putSets: [],
+    deleteRows: [],
+    raised: new Set(),
+    subjects: new Set(),
+    closedRows: [],
+    closedSets: [],
+  }
+}
+
+const EPOCH_MAX = 0xffff_ffff
+
+function isSameList<Item>(a: readonly Item[], b: readonly Item[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index])
+}
+
+export class PolicySets {
+  readonly #options: SetsOptions
+  readonly #byKey = new Map<string, PolicySet>()
+  readonly #bySubject = new Map<string, PolicySet>()
+  /** Where a peer's members may have rows. */
+  readonly #users = new Grouped<Peer, SetDirectionRows>()
+  #epoch: number
+
+  constructor(options: SetsOptions) {
+    this.#options = options
+    this.#epoch = options.firstEpoch
+  }
+
+  setOf(subject: string): PolicySet | undefined {
+    return this.#bySubject.get(subject)
+  }
+
+  values(): IterableIterator<PolicySet> {
+    return this.#byKey.values()
+  }
+
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** Rows for identities that are new; their peers know them. */
+  greet(fresh: readonly Identity[], step: SetsStep, now: number): void {
+    const changes = rowChanges(step)
+    for (const identity of fresh)
+      for (const rows of this.#rowsConcerning(identity)) rows.greet(identity, now, changes)
+  }
+
+  forget(gone: readonly Identity[], step: SetsStep): void {
+    const changes = rowChanges(step)
+    for (const identity of gone)
+      for (const rows of this.#rowsConcerning(identity)) rows.forget(identity, changes)
+  }
+
+  /** Raises the sets by which addresses that moved are judged otherwise now. */
+  compare(moves: ReadonlyMap<Identity, ReadonlySet<Identity>>, step: SetsStep): void {
+    for (const [from, targets] of moves)
+      for (const to of targets) {
+        if (isJudgedAlike(from, to)) continue
+        for (const set of this.#byKey.values()) {
+          if (step.raised.has(set)) continue
+          if (DIRECTIONS.some((direction) => set[direction].classOf(from) !== set[direction].classOf(to)))
+            step.raised.add(set)
+        }
+      }
+  }
+
+  /**
+   * Gives subjects their sets, and sets their rows.
+   * @param wanted sets for the subjects that may need another; undefined: it is no subject any more
+   * @param changedPolicies ids of policies that say something else now
+   * @param changedPeers peers that mean others now
+   */
+  change(
+    wanted: ReadonlyMap<string, SetTraits | undefined>,
+    changedPolicies: ReadonlySet<string>,
+    changedPeers: readonly Peer[],
+    step: SetsStep,
+    now: number,
+  ): void {
+    const context = this.#context(step, now)
+    const users = new Set(changedPeers.flatMap((peer) => [...this.#users.get(peer)]))
+    const isConcerned = (set: PolicySet) =>
+      users.has(set.ingress) || users.has(set.egress) || set.traits.policies.some((id) => changedPolicies.has(id))
+    const renamed = this.#rename(wanted)
+    const left = this.#leave(wanted, (set) => renamed.has(set) || isConcerned(set))
+    const fresh = this.#assign(left.wanted, context, step)
+    for (const set of this.#byKey.values()) {
+      if (fresh.has(set) || !(renamed.has(set) || isConcerned(set))) continue
+      this.#refresh(set, users, context, step)
+      for (const subject of set.subjects) step.subjects.add(subject)
+    }
+    for (const subject of left.wanted.keys()) step.subjects.add(subject)
+    this.#close(left.retired, step, now)
+  }
+
+  /** New epochs for the raised sets: to be written after everything else. */
+  takeRaised(step: SetsStep): readonly SetRow[] {
+    return [...step.raised].map((set) => {
+      set.epoch = this.#nextEpoch()
+      return setRow(set)
+    })
+  }
+
+  /** All sets are judged by anew. */
+  raiseAll(step: SetsStep): void {
+    for (const set of this.#byKey.values()) step.raised.add(set)
+  }
+
+  /** Rows of all sets for a number that is no identity's any more, with the class of the one whose addresses still carry it. */
+  strayRows(number: IdentityId, identity: Identity | undefined): readonly PeerRow[] {
+    return [...this.#byKey.values()].flatMap((set) =>
+      DIRECTIONS.map((direction) => ({
+        set: set.id,
+        direction,
+        identity: number,
+        class: identity ? set[direction].classOf(identity).class : 0,
+      })),
+    )
+  }
+
+  raise(subject: string, step: SetsStep): void {
+    const set = this.#bySubject.get(subject)
+    if (set) step.raised.add(set)
+  }
+
+  #nextEpoch(): number {
+    this.#epoch = this.#epoch >= EPOCH_MAX ? 1 : this.#epoch + 1
+    return this.#epoch
+  }
+
+  #context(step: SetsStep, now: number): SetContext {
+    const { classes, identities } = this.#options
+    return { classes, identities, now, changes: rowChanges(step) }
+  }
+
+  *#rowsConcerning(identity: Identity): Iterable<SetDirectionRows> {
+    if (identity.isOwnNode || identity.namedPortsKey !== '') {
+      for (const set of this.#byKey.values()) yield* [set.ingress, set.egress]
+      return
+    }
+    const found = new Set<SetDirectionRows>()
+    for (const peer of identity.peers) for (const rows of this.#users.get(peer)) found.add(rows)
+    yield* found
+  }
+
+  /** A set all of whose subjects go to one that is not there yet becomes that one: only what differs is written. */
+  #rename(wanted: ReadonlyMap<string, SetTraits | undefined>): ReadonlySet<PolicySet> {
+    const renamed = new Set<PolicySet>()
+    const touched = new Set([...wanted.keys()].flatMap((subject) => this.#bySubject.get(subject) ?? []))
+    for (const set of touched) {
+      const [first] = set.subjects
+      const target = first === undefined ? undefined : wanted.get(first)
+      if (!target || target.key === set.traits.key || this.#byKey.has(target.key)) continue
+      if (![...set.subjects].every((subject) => wanted.get(subject)?.key === target.key)) continue
+      this.#byKey.delete(set.traits.key)
+      set.traits = target
+      this.#byKey.set(target.key, set)
+      renamed.add(set)
+    }
+    return renamed
+  }
+
+  /**
+   * Takes subjects out of the sets they leave. A set that changes itself is not changed under those who are about to leave it (they would
+   * be judged for a moment by what was never meant for them): it stays as it is, and those who stay get another one.
+   */
+  #leave(
+    wanted: ReadonlyMap<string, SetTraits | undefined>,
+    isChanging: (set: PolicySet) => boolean,
+  ): { readonly wanted: ReadonlyMap<string, SetTraits | undefined>; readonly retired: readonly PolicySet[] } {
+    const moving = new Map<string, SetTraits | undefined>()
+    const retired = new Set<PolicySet>()
+    for (const [subject, traits] of wanted) {
+      const set = this.#bySubject.get(subject)
+      if (set && set.traits.key === traits?.key) continue
+      moving.set(subject, traits)
+      if (!set) continue
+      set.subjects.delete(subject)
+      this.#bySubject.delete(subject)
+      if (isChanging(set)) retired.add(set)
+    }
+    for (const set of retired) {
+      this.#byKey.delete(set.traits.key)
+      for (const subject of set.subjects) {
+        moving.set(subject, set.traits)
+        this.#bySubject.delete(subject)
+      }
+    }
+    return { wanted: moving, retired: [...retired] }
+  }
+
+  /** @returns sets made just now */
+  #assign(
+    wanted: ReadonlyMap<string, SetTraits | undefined>,
+    context: SetContext,
+    step: SetsStep,
+  ): ReadonlySet<PolicySet> {
+    const fresh = new Set<PolicySet>()
+    for (const [subject, traits] of wanted) {
+      if (!traits) continue
+      const known = this.#byKey.get(traits.key)
+      const set = known ?? this.#open(traits, context, step)
+      if (!set) continue
+      if (!known) fresh.add(set)
+      set.subjects.add(subject)
+      this.#bySubject.set(subject, set)
+    }
+    return fresh
+  }
+
+  /** @returns undefined when there is no number left: its subjects get the closed set */
+  #open(traits: SetTraits, context: SetContext, step: SetsStep): PolicySet | undefined {
+    const id = this.#options.numbers.take(context.now)
+    if (id === undefined) return undefined
+    const rowsOf = (direction: PolicyDirection) => {
+      const rows = new SetDirectionRows({ set: id, direction }, this.#plan(traits, direction), context)
+      for (const peer of rows.plan.peers) this.#users.add(peer, rows)
+      return rows
+    }
+    const set = {
+      id,
+      traits,
+      epoch: this.#nextEpoch(),
+      subjects: new Set<string>(),
+      ingress: rowsOf('ingress'),
+      egress: rowsOf('egress'),
+    }
+    this.#byKey.set(traits.key, set)
+    step.putSets.push(setRow(set))
+    return set
+  }
+
+  #plan(traits: SetTraits, direction: PolicyDirection): SetDirectionPlan {
+    const parts = traits.policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
+    return new SetDirectionPlan(parts, direction === 'ingress', {
+      kind: traits.kind,
+      namedPorts: traits.namedPorts,
+      namedPortsKey: traits.namedPortsKey,
+      failSafe: traits.kind === 'node' ? this.#options.failSafe[direction] : undefined,
+    })
+  }
+
+  #refresh(
+    set: PolicySet,
+    users: ReadonlySet<SetDirectionRows>,
+    context: SetContext,
+    step: SetsStep,
+  ): void {
+    let isOtherDefault = false
+    for (const direction of DIRECTIONS) {
+      const rows = set[direction]
+      const parts = set.traits.policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
+      // The names of ports that a set's subjects have in common are in its key, and matter to ingress only.
+      const isSame =
+        isSameList(parts, rows.plan.parts) &&
+        (direction === 'egress' || rows.plan.subject.namedPortsKey === set.traits.namedPortsKey)
+      if (isSame && !users.has(rows)) continue
+      for (const peer of rows.plan.peers) this.#users.delete(peer, rows)
+      const change = rows.replan(this.#plan(set.traits, direction), users.has(rows), context)
+      for (const peer of rows.plan.peers) this.#users.add(peer, rows)
+      if (change.isChanged) step.raised.add(set)
+      isOtherDefault ||= change.isOtherDefault
+    }
+    if (isOtherDefault) step.putSets.push(setRow(set))
+  }
+
+  #close(retired: readonly PolicySet[], step: SetsStep, now: number): void {
+    const empty = [...this.#byKey.values()].filter(({ subjects }) => subjects.size === 0)
+    for (const set of empty) this.#byKey.delete(set.traits.key)
+    for (const set of [...empty, ...retired]) {
+      for (const direction of DIRECTIONS) {
+        const rows = set[direction]
+        for (const peer of rows.plan.peers) this.#users.delete(peer, rows)
+        rows.close({ put: [], delete: step.closedRows })
+      }
+      step.closedSets.push(set.id)
+      step.raised.delete(set)
+      this.#options.numbers.give(set.id, now)
+    }
+  }
+}
+
+function rowChanges({ putRows, deleteRows }: SetsStep): RowChanges {
+  return { put: putRows, delete: deleteRows }
+}
+
+function setRow({ id, epoch, ingress, egress }: PolicySet): SetRow {
+  return { set: id, epoch, ingress: ingress.setDirection(), egress: egress.setDirection() }
+}
+
+/** No rule in use tells them apart: then no set need be asked. */
+function isJudgedAlike(a: Identity, b: Identity): boolean {
+  return (
+    a.scope === b.scope &&
+    a.isOwnNode === b.isOwnNode &&
+    a.namedPortsKey === b.namedPortsKey &&
+    a.peers.size === b.peers.size &&
+    [...a.peers].every((peer) => b.peers.has(peer))
+  )
+}
