@@ -55,7 +55,12 @@ export function benchPod(index: number, { podsPerNode }: PolicyClusterSize): Pol
 
 const inNamespace = (namespace: string) => equals({ [NAMESPACE_NAME_LABEL]: namespace })
 
-function rule(index: number, direction: string, peers: readonly PolicyPeer[], ports: PolicyRule['ports']): PolicyRule {
+function rule(
+  index: number,
+  direction: string,
+  peers: readonly PolicyPeer[],
+  ports: PolicyRule['ports'],
+): PolicyRule {
   return { action: 'allow', path: `spec.${direction}[${index}]`, peers, ports }
 }
 
@@ -65,7 +70,9 @@ export function benchPolicy(index: number, variant = 0): Policy {
   const other = namespaceName(index * 13 + 7)
   const app = Math.floor(index / NAMESPACES) * 5
   const here = inNamespace(namespace)
-  const tcp = (port: number) => [{ kind: 'ports' as const, protocol: 'tcp' as const, first: port, last: port }]
+  const tcp = (port: number) => [
+    { kind: 'ports' as const, protocol: 'tcp' as const, first: port, last: port },
+  ]
   const network: PolicyPeer = {
     kind: 'networks',
     prefix: `172.${16 + (index % 16)}.0.0/16` as Prefix,
@@ -79,15 +86,38 @@ export function benchPolicy(index: number, variant = 0): Policy {
     uid: `uid-${index}`,
     tier: 'normal',
     priority: 0,
-    subject: { kind: 'pods', namespaces: here, pods: index % 10 === 0 ? equals({}) : equals({ app: `app-${app % 100}` }) },
+    subject: {
+      kind: 'pods',
+      namespaces: here,
+      pods: index % 10 === 0 ? equals({}) : equals({ app: `app-${app % 100}` }),
+    },
     ingress: {
       isolates: true,
       rules: [
-        rule(0, 'ingress', [{ kind: 'pods', namespaces: here, pods: equals({ app: `app-${(app + 1) % 100}` }) }], tcp(8000 + variant)),
-        rule(1, 'ingress', [{ kind: 'pods', namespaces: inNamespace(other), pods: equals({}) }], [
-          { kind: 'named', protocol: 'tcp', name: 'http' },
-        ]),
-        rule(2, 'ingress', [{ kind: 'pods', namespaces: equals({ team: `t${index % TEAMS}` }), pods: equals({ tier: 'api' }) }], tcp(9000)),
+        rule(
+          0,
+          'ingress',
+          [{ kind: 'pods', namespaces: here, pods: equals({ app: `app-${(app + 1) % 100}` }) }],
+          tcp(8000 + variant),
+        ),
+        rule(
+          1,
+          'ingress',
+          [{ kind: 'pods', namespaces: inNamespace(other), pods: equals({}) }],
+          [{ kind: 'named', protocol: 'tcp', name: 'http' }],
+        ),
+        rule(
+          2,
+          'ingress',
+          [
+            {
+              kind: 'pods',
+              namespaces: equals({ team: `t${index % TEAMS}` }),
+              pods: equals({ tier: 'api' }),
+            },
+          ],
+          tcp(9000),
+        ),
       ],
     },
     egress: {
@@ -99,7 +129,13 @@ export function benchPolicy(index: number, variant = 0): Policy {
         rule(
           2,
           'egress',
-          [{ kind: 'pods', namespaces: index % 20 === 0 ? equals({}) : inNamespace(other), pods: equals({ tier: 'data' }) }],
+          [
+            {
+              kind: 'pods',
+              namespaces: index % 20 === 0 ? equals({}) : inNamespace(other),
+              pods: equals({ tier: 'data' }),
+            },
+          ],
           tcp(5432 + variant),
         ),
       ],
@@ -127,7 +163,13 @@ export function benchClusterPolicy(index: number, variant = 0): Policy {
         {
           action: 'deny',
           path: 'spec.ingress[0]',
-          peers: [{ kind: 'pods', namespaces: equals({ team: `t${index % TEAMS}` }), pods: equals({ tier: 'data' }) }],
+          peers: [
+            {
+              kind: 'pods',
+              namespaces: equals({ team: `t${index % TEAMS}` }),
+              pods: equals({ tier: 'data' }),
+            },
+          ],
           ports: [{ kind: 'ports', protocol: 'tcp', first: 22, last: 23 + variant }],
         },
       ],

@@ -49,19 +49,32 @@ const onePolicy = (policy: ReturnType<typeof benchPolicy>): WorldChange => ({
 
 /** One change after another of one kind; each is undone by a later one. */
 const KINDS: Readonly<Record<string, (index: number) => WorldChange>> = {
-  'a port of a policy': (index) => onePolicy(benchPolicy((index * 37) % (size.policies - CLUSTER_POLICIES), (index % 7) + 1)),
+  'a port of a policy': (index) =>
+    onePolicy(benchPolicy((index * 37) % (size.policies - CLUSTER_POLICIES), (index % 7) + 1)),
   'a policy deleted, or made again': (index) => {
     const policy = benchPolicy((Math.floor(index / 2) * 37) % (size.policies - CLUSTER_POLICIES))
     return { policies: new Map([[policyId(policy), index % 2 === 0 ? undefined : policy]]) }
   },
-  'a policy over all pods': (index) => onePolicy(benchClusterPolicy(index % CLUSTER_POLICIES, (index % 7) + 1)),
+  'a policy over all pods': (index) =>
+    onePolicy(benchClusterPolicy(index % CLUSTER_POLICIES, (index % 7) + 1)),
   'a policy with a label key that no rule referred to': (index) => {
     const policy = benchPolicy(1)
     const key = { key: 'pod-template-hash', operator: 'Exists' as const, values: [] }
-    const subject = { ...policy.subject, kind: 'pods' as const, pods: { requirements: [] }, namespaces: { requirements: [] } }
+    const subject = {
+      ...policy.subject,
+      kind: 'pods' as const,
+      pods: { requirements: [] },
+      namespaces: { requirements: [] },
+    }
     const peers = [{ kind: 'pods' as const, namespaces: { requirements: [] }, pods: { requirements: [key] } }]
     const rules = [{ action: 'allow' as const, path: 'spec.ingress[0]', peers, ports: 'any' as const }]
-    const keyed = { ...policy, key: 'team-1/keyed', subject, ingress: { isolates: true, rules }, egress: undefined }
+    const keyed = {
+      ...policy,
+      key: 'team-1/keyed',
+      subject,
+      ingress: { isolates: true, rules },
+      egress: undefined,
+    }
     return { policies: new Map([[policyId(keyed), index % 2 === 0 ? keyed : undefined]]) }
   },
   'a pod of another node started, or gone': (index) => {
@@ -74,7 +87,9 @@ const KINDS: Readonly<Record<string, (index: number) => WorldChange>> = {
   },
   'labels of a namespace': (index) => {
     const name = namespaceName(index)
-    return { namespaces: new Map([[name, { 'kubernetes.io/metadata.name': name, team: `t${(index * 3) % 8}` }]]) }
+    return {
+      namespaces: new Map([[name, { 'kubernetes.io/metadata.name': name, team: `t${(index * 3) % 8}` }]]),
+    }
   },
 }
 
@@ -108,7 +123,6 @@ process.stdout.write(
 for (const [kind, make] of Object.entries(KINDS)) {
   if (values.only !== undefined && !kind.includes(values.only)) continue
   const times: number[] = []
-  const slow: string[] = []
   let rows = 0
   for (let index = 0; index < changes; index += 1) {
     const change = make(index)
@@ -118,13 +132,13 @@ for (const [kind, make] of Object.entries(KINDS)) {
     const { user, system } = process.cpuUsage(from)
     times.push((user + system) / 1000)
     rows += rowsOf(written)
-    if (times.at(-1)! > 5) slow.push(`${index}: ${times.at(-1)!.toFixed(1)} ms ${rowsOf(written)} rows`)
   }
-  if (process.env['SLOW']) console.log(slow.join('\n'))
   times.sort((a, b) => a - b)
   const [p50, p99, most] = [quantile(times, 0.5), quantile(times, 0.99), times.at(-1) ?? 0]
   process.stdout.write(
     `${kind}: p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, most ${most.toFixed(2)} ms, ${(rows / changes).toFixed(0)} rows\n`,
   )
 }
-process.stdout.write(`afterwards: ${JSON.stringify(compiler.size())}, RssAnon ${anonymousMb().toFixed(1)} MB\n`)
+process.stdout.write(
+  `afterwards: ${JSON.stringify(compiler.size())}, RssAnon ${anonymousMb().toFixed(1)} MB\n`,
+)

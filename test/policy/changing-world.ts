@@ -17,7 +17,11 @@ function changedBetween(before: Changed<unknown>, after: Changed<unknown>): Read
 }
 
 /** One object each, in random order. */
-export function changesBetween(before: PolicyWorld, after: PolicyWorld, random: Random): readonly WorldChange[] {
+export function changesBetween(
+  before: PolicyWorld,
+  after: PolicyWorld,
+  random: Random,
+): readonly WorldChange[] {
   const [from, to] = [wholeWorld(before), wholeWorld(after)]
   const changes: WorldChange[] = [{ apiServers: after.apiServers }]
   for (const field of FIELDS)
@@ -49,7 +53,9 @@ export function changedWorld(world: PolicyWorld, change: WorldChange): PolicyWor
     pods: patched(world.pods, change.pods, ({ key }) => key),
     namespaces,
     // The first one judges.
-    nodes: patched(world.nodes, change.nodes, ({ name }) => name).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    nodes: patched(world.nodes, change.nodes, ({ name }) => name).toSorted((a, b) =>
+      a.name < b.name ? -1 : 1,
+    ),
     networkGroups: patched(world.networkGroups, change.networkGroups, ({ name }) => name),
     services: patched(world.services, change.services, ({ key }) => key),
     apiServers: change.apiServers ?? world.apiServers,

@@ -55,12 +55,17 @@ export function judgementOf(
     verdict: verdictOf(isAllowed),
     cause: causeOf(rule, compiler),
     wouldBe:
-      wouldBeRule === 0 ? undefined : { verdict: verdictOf(!isAllowed), cause: causeOf(wouldBeRule, compiler) },
+      wouldBeRule === 0
+        ? undefined
+        : { verdict: verdictOf(!isAllowed), cause: causeOf(wouldBeRule, compiler) },
   }
 }
 
 /** A node that no policy selects is not asked whether it speaks to itself. */
-export function unjudgedCause({ source, destination, isMasqueraded }: PolicyPacket, own: ReadonlySet<string>) {
+export function unjudgedCause(
+  { source, destination, isMasqueraded }: PolicyPacket,
+  own: ReadonlySet<string>,
+) {
   return own.has(source) && own.has(destination) && !isMasqueraded ? 'self' : 'default'
 }
 

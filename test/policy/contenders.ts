@@ -1,6 +1,7 @@
 // Who is held against the evaluator, by the tests and by `npm run fuzz:policy`.
 
 import { judge } from '../../src/policy/evaluate.ts'
+import { compiled } from './compiled.ts'
 import { shuffled, withIdleObjects, withSplitPrefixes } from './laws.ts'
 import type { Decide } from './oracle.ts'
 import { Random } from './random.ts'
@@ -16,4 +17,7 @@ const rewritten: Decide = (world) => {
   return (packet, direction) => judge(same, packet, direction)
 }
 
-export const CONTENDERS: readonly Contender[] = [{ name: 'the same in other words', decide: rewritten }]
+export const CONTENDERS: readonly Contender[] = [
+  { name: 'the same in other words', decide: rewritten },
+  { name: 'compiled rows', decide: compiled },
+]

@@ -70,7 +70,8 @@ function isSameRuling(expected: PolicyRuling | undefined, got: PolicyRuling | un
   return expected.verdict === got.verdict && isSameCause(expected.cause, got.cause)
 }
 
-function agree(expected: PolicyJudgement, got: PolicyJudgement): boolean {
+/** Whether both say the same, and for the same reason. */
+export function agree(expected: PolicyJudgement, got: PolicyJudgement): boolean {
   return isSameRuling(expected, got) && isSameRuling(expected.wouldBe, got.wouldBe)
 }
 

@@ -9,8 +9,8 @@
 //
 // Pure: no clock, no kernel. One compiler per node, for its own pods and itself.
 
-import type { PolicyDirection, PortRange } from '../../model/policy.ts'
 import { selectorMatches } from '../../model/label-selector.ts'
+import type { PolicyDirection, PortRange } from '../../model/policy.ts'
 import { Classes } from './classes.ts'
 import { EarlierIdentities } from './earlier-identities.ts'
 import { uniformContent } from './flatten.ts'
@@ -248,7 +248,9 @@ export class PolicyCompiler {
     const subject = this.#subjects.get(id)
     if (!subject) return undefined
     // A node that no policy selects is not judged at all.
-    return subject.kind === 'node' && subject.policies.size === 0 ? undefined : this.#subjects.setTraits(subject)
+    return subject.kind === 'node' && subject.policies.size === 0
+      ? undefined
+      : this.#subjects.setTraits(subject)
   }
 
   #changeSubjectRows(step: SetsStep, touched: readonly string[], writes: Writes, now: number): void {

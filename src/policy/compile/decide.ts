@@ -78,7 +78,11 @@ export class PolicyTables {
   }
 
   /** Verdict of one direction; undefined where its subject is not judged on this node. */
-  decide(packet: PolicyPacket, direction: PolicyDirection, ownAddresses: ReadonlySet<string>): Decision | undefined {
+  decide(
+    packet: PolicyPacket,
+    direction: PolicyDirection,
+    ownAddresses: ReadonlySet<string>,
+  ): Decision | undefined {
     const [own, other] =
       direction === 'egress' ? [packet.source, packet.destination] : [packet.destination, packet.source]
     const isBorrowed = packet.isMasqueraded && direction === 'egress'
@@ -101,7 +105,10 @@ export class PolicyTables {
     return { ...this.#verdict(found, packet), epoch }
   }
 
-  identityOf(address: string, isMasqueraded: boolean): { readonly identity: IdentityId; readonly scope: Scope } {
+  identityOf(
+    address: string,
+    isMasqueraded: boolean,
+  ): { readonly identity: IdentityId; readonly scope: Scope } {
     const exact = isMasqueraded ? undefined : this.#identities.get(address)
     if (exact) return exact
     const prefix = this.#prefixes.longest(placeOfAddress(address as Address))
@@ -195,7 +202,8 @@ export class PolicyTables {
         return
       case 'subjects':
         for (const row of write.put) {
-          if (row.set !== 0 && !this.#sets.has(row.set)) throw new Error(`subject of set ${row.set}, which is not there`)
+          if (row.set !== 0 && !this.#sets.has(row.set))
+            throw new Error(`subject of set ${row.set}, which is not there`)
           if (row.kind === 'pod') for (const id of Object.values(row.hairpin)) this.#needClass(id)
           const key = row.kind === 'pod' ? row.address : 'node'
           this.#leftovers.subjects.delete(key)
@@ -214,7 +222,8 @@ export class PolicyTables {
         return
       case 'sets':
         for (const id of write.delete) {
-          if ([...this.#subjects.values()].some(({ set }) => set === id)) throw new Error(`set ${id} has subjects`)
+          if ([...this.#subjects.values()].some(({ set }) => set === id))
+            throw new Error(`set ${id} has subjects`)
           if ([...this.#peers.values()].some(({ set }) => set === id)) throw new Error(`set ${id} has rows`)
           this.#sets.delete(id)
         }
@@ -238,7 +247,9 @@ export class PolicyTables {
     const names = [
       ...[...this.#peers.values()].map((row) => row.class),
       ...[...this.#sets.values()].flatMap(({ ingress, egress }) => [...ingress.defaults, ...egress.defaults]),
-      ...[...this.#subjects.values()].flatMap((row) => (row.kind === 'pod' ? Object.values(row.hairpin) : [])),
+      ...[...this.#subjects.values()].flatMap((row) =>
+        row.kind === 'pod' ? Object.values(row.hairpin) : [],
+      ),
     ]
     if (names.includes(id)) throw new Error(`class ${id} is deleted, but a row names it`)
     this.#classes.delete(id)

@@ -195,7 +195,8 @@ export class Identities {
     this.#index(identity, (group, groupKey) => group.delete(groupKey, identity))
     this.named.delete(identity)
     this.ownNode.delete(identity)
-    if (keepable(identity.id, identity.scope) !== undefined) this.#numbers[identity.scope].give(identity.id, now)
+    if (keepable(identity.id, identity.scope) !== undefined)
+      this.#numbers[identity.scope].give(identity.id, now)
   }
 
   get size(): number {
@@ -214,14 +215,12 @@ export class Identities {
   #takeNumber(scope: Scope, now: number): IdentityId {
     const number = this.#numbers[scope].take(now)
     // Sixteen million of a scope on one node: memory ends long before.
-    if (number === undefined) throw new RangeError(`all identity numbers for '${scope}' are in use or at rest`)
+    if (number === undefined)
+      throw new RangeError(`all identity numbers for '${scope}' are in use or at rest`)
     return number
   }
 
-  #index(
-    identity: Identity,
-    visit: <Key>(group: Grouped<Key, Identity>, key: Key) => void,
-  ): void {
+  #index(identity: Identity, visit: <Key>(group: Grouped<Key, Identity>, key: Key) => void): void {
     visit(this.byScope, identity.scope)
     if (identity.prefix !== undefined) visit(this.byPrefix, identity.prefix)
     for (const services of identity.services) visit(this.byServices, services)

@@ -4,7 +4,6 @@
 
 import type { IdentityId, Scope } from './rows.ts'
 
-export const IDENTITY_UNKNOWN: IdentityId = 0
 /** This node, where no rule tells its addresses apart. */
 export const IDENTITY_HOST: IdentityId = 1
 /** What the kernel takes where no prefix is found; never the case once 0.0.0.0/0 and ::/0 are written. */

@@ -66,7 +66,8 @@ function isWithin(identity: Identity, { peer, places, except }: Peer): boolean {
   if (place === undefined || !('covers' in peer) || (peer.covers === 'outside' && scope !== 'outside'))
     return false
   return (
-    places.some((outer) => placeContains(outer, place)) && !except.some((outer) => placeContains(outer, place))
+    places.some((outer) => placeContains(outer, place)) &&
+    !except.some((outer) => placeContains(outer, place))
   )
 }
 

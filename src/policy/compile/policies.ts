@@ -49,7 +49,8 @@ export type Subjectable =
   | { readonly kind: 'node'; readonly node: PolicyNode }
 
 export function selects({ subject }: Policy, whom: Subjectable): boolean {
-  if (whom.kind === 'node') return subject.kind === 'nodes' && selectorMatches(subject.labels, whom.node.labels)
+  if (whom.kind === 'node')
+    return subject.kind === 'nodes' && selectorMatches(subject.labels, whom.node.labels)
   return (
     subject.kind === 'pods' &&
     selectorMatches(subject.namespaces, whom.namespaceLabels) &&

@@ -135,7 +135,9 @@ export class PolicySets {
     const context = this.#context(step, now)
     const users = new Set(changedPeers.flatMap((peer) => [...this.#users.get(peer)]))
     const isConcerned = (set: PolicySet) =>
-      users.has(set.ingress) || users.has(set.egress) || set.traits.policies.some((id) => changedPolicies.has(id))
+      users.has(set.ingress) ||
+      users.has(set.egress) ||
+      set.traits.policies.some((id) => changedPolicies.has(id))
     const renamed = this.#rename(wanted)
     const left = this.#leave(wanted, (set) => renamed.has(set) || isConcerned(set))
     const fresh = this.#assign(left.wanted, context, step)
@@ -295,12 +297,7 @@ export class PolicySets {
     })
   }
 
-  #refresh(
-    set: PolicySet,
-    users: ReadonlySet<SetDirectionRows>,
-    context: SetContext,
-    step: SetsStep,
-  ): void {
+  #refresh(set: PolicySet, users: ReadonlySet<SetDirectionRows>, context: SetContext, step: SetsStep): void {
     let isOtherDefault = false
     for (const direction of DIRECTIONS) {
       const rows = set[direction]

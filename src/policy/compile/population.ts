@@ -212,7 +212,8 @@ export class Population {
 
   /** Spoils the addresses that other references tell apart now. @returns prefixes of the trie that come or go */
   #noteReferences(): ReadonlySet<Prefix> {
-    const { podKeys, namespaceKeys, nodeKeys, portNames, services, coveringPrefixes, prefixes } = this.#references
+    const { podKeys, namespaceKeys, nodeKeys, portNames, services, coveringPrefixes, prefixes } =
+      this.#references
     const labels = podKeys.takeChanged()
     const names = portNames.takeChanged()
     if (labels.size + names.size > 0) this.#spoilPods(labels, names)
@@ -352,7 +353,11 @@ export class Population {
 
   #nodeTraits({ name, labels }: PolicyNode): Pick<IdentityTraits, 'scope' | 'labels' | 'isOwnNode'> {
     const { nodeKeys } = this.#references
-    return { scope: 'node', labels: picked(labels, (key) => nodeKeys.has(key)), isOwnNode: name === this.#node }
+    return {
+      scope: 'node',
+      labels: picked(labels, (key) => nodeKeys.has(key)),
+      isOwnNode: name === this.#node,
+    }
   }
 
   /** All of a namespace share what counts of its labels. */
@@ -365,10 +370,9 @@ export class Population {
     return made
   }
 
-  #podTraits(pod: PolicyPod): Pick<
-    IdentityTraits,
-    'scope' | 'labels' | 'namespaceLabels' | 'namedPorts' | 'namedPortsKey'
-  > {
+  #podTraits(
+    pod: PolicyPod,
+  ): Pick<IdentityTraits, 'scope' | 'labels' | 'namespaceLabels' | 'namedPorts' | 'namedPortsKey'> {
     const { podKeys, portNames } = this.#references
     const isName = (name: string) => portNames.has(name)
     return {

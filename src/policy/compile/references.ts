@@ -184,10 +184,7 @@ export class References {
     }
   }
 
-  #each(
-    peer: PolicyPeer,
-    visit: <Key extends string>(kind: ReferenceCount<Key>, key: Key) => void,
-  ): void {
+  #each(peer: PolicyPeer, visit: <Key extends string>(kind: ReferenceCount<Key>, key: Key) => void): void {
     const keysOf = ({ requirements }: LabelSelector, kind: ReferenceCount<string>) => {
       for (const { key } of requirements) visit(kind, key)
     }

@@ -35,7 +35,9 @@ function isWhole(span: Span | undefined): boolean {
   return span?.first === 0 && span.last === PORT_MAX
 }
 
-function spansByProtocol(matches: readonly Exclude<PortMatch, { kind: 'named' }>[]): readonly (readonly Span[])[] {
+function spansByProtocol(
+  matches: readonly Exclude<PortMatch, { kind: 'named' }>[],
+): readonly (readonly Span[])[] {
   return CLASS_PROTOCOLS.map((protocol) => {
     const joined = joinSpans(matches.filter((match) => protocolOf(match) === protocol).map(spanOf))
     return isWhole(joined[0]) ? ALL_PORTS : joined

@@ -5,8 +5,8 @@
 // flattening.
 
 import { isDeepStrictEqual } from 'node:util'
-import { comparePolicies } from '../../model/policy-judgement.ts'
 import type { PolicyTier } from '../../model/policy.ts'
+import { comparePolicies } from '../../model/policy-judgement.ts'
 import { type KeyedContent, keyedContent } from './classes.ts'
 import { type FlattenContext, flatten, type Isolation, uniformContent } from './flatten.ts'
 import type { Identities, Identity } from './identities.ts'
@@ -42,7 +42,10 @@ function orderedRules(parts: readonly ReadyDirection[]): readonly ReadyRule[] {
 function isolationOf(parts: readonly ReadyDirection[]): Isolation | undefined {
   const isolating = parts.flatMap(({ isolation }) => isolation ?? [])
   if (isolating.length === 0) return undefined
-  const rule = isolating.reduce((lowest, isolation) => Math.min(lowest, isolation.rule), Number.POSITIVE_INFINITY)
+  const rule = isolating.reduce(
+    (lowest, isolation) => Math.min(lowest, isolation.rule),
+    Number.POSITIVE_INFINITY,
+  )
   return { rule, keepsExisting: isolating.every(({ keepsExisting }) => keepsExisting) }
 }
 

@@ -16,7 +16,11 @@ export interface RowChanges {
   readonly delete: PeerKey[]
 }
 
-function takeDefaults({ defaults: [outside, pod, node] }: SetDirectionPlan, classes: Classes, now: number): Defaults {
+function takeDefaults(
+  { defaults: [outside, pod, node] }: SetDirectionPlan,
+  classes: Classes,
+  now: number,
+): Defaults {
   return [classes.take(outside, now), classes.take(pod, now), classes.take(node, now)]
 }
 

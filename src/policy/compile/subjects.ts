@@ -92,14 +92,20 @@ export class Subjects {
   }
 
   #asPod(pod: PolicyPod): Subjectable {
-    return { kind: 'pod', pod, labels: podLabels(pod), namespaceLabels: this.#objects.namespaceLabels(pod.namespace) }
+    return {
+      kind: 'pod',
+      pod,
+      labels: podLabels(pod),
+      namespaceLabels: this.#objects.namespaceLabels(pod.namespace),
+    }
   }
 
   #place(kind: Subject['kind'], id: string, whom: Subjectable): void {
     const subject = this.#subjects.get(id) ?? { kind, id, whom, policies: new Set() }
     subject.whom = whom
     subject.policies.clear()
-    for (const ready of this.#policies.values()) if (selects(ready.policy, whom)) subject.policies.add(ready.id)
+    for (const ready of this.#policies.values())
+      if (selects(ready.policy, whom)) subject.policies.add(ready.id)
     this.#subjects.set(id, subject)
     this.#dirty.add(id)
   }

@@ -10,13 +10,19 @@ import { judge } from '../../../../src/policy/evaluate.ts'
 import { aimProbes, type Probe } from '../../../policy/arbitrary/probes.ts'
 import { randomWorlds } from '../../../policy/arbitrary/worlds.ts'
 import { changedWorld, changesBetween, merged } from '../../../policy/changing-world.ts'
-import { compiled, compilerOptions, judgementOf, ownAddresses, unjudgedCause } from '../../../policy/compiled.ts'
+import {
+  compiled,
+  compilerOptions,
+  judgementOf,
+  ownAddresses,
+  unjudgedCause,
+} from '../../../policy/compiled.ts'
 import { agree, checkAgainstOracle } from '../../../policy/oracle.ts'
 import { Random } from '../../../policy/random.ts'
 
 t.test('rows compiled from nothing decide as the evaluator does', async (t) => {
-  const { cases, sets } = checkAgainstOracle(compiled, { sets: 600, packetsPerSet: 50, seed: 21 })
-  t.ok(cases >= 30_000, `${cases} packets of ${sets} worlds`)
+  const { cases, sets } = checkAgainstOracle(compiled, { sets: 2000, packetsPerSet: 50, seed: 21 })
+  t.ok(cases >= 100_000, `${cases} packets of ${sets} worlds`)
 })
 
 const PROBES = 25
@@ -98,7 +104,9 @@ t.test('rows after any changes are those compiled from nothing', async (t) => {
     t.same(fed.tables.sizes(), fresh.tables.sizes(), `pair ${index}: nothing is left over`)
     t.same(fed.compiler.size(), fresh.compiler.size(), `pair ${index}: nor in the compiler`)
     fed.apply({
-      policies: new Map([...fed.world.policies].map(({ kind, key, part }) => [`${kind} ${key} ${part}`, undefined])),
+      policies: new Map(
+        [...fed.world.policies].map(({ kind, key, part }) => [`${kind} ${key} ${part}`, undefined]),
+      ),
       pods: new Map(fed.world.pods.map(({ key }) => [key, undefined])),
       nodes: new Map(fed.world.nodes.map(({ name }) => [name, undefined])),
       apiServers: [],
@@ -148,36 +156,45 @@ function isOneEnd(change: WorldChange): boolean {
   return !change.namespaces
 }
 
-t.test('while a change is written, each packet is judged as before or as after, and no verdict outlives it', async (t) => {
-  for (const [index, { from, to }] of worldPairs(41, 60).entries()) {
-    const random = new Random(index)
-    const fed = new Fed(from)
-    for (const change of changesBetween(from, to, random).filter(isOneEnd)) {
-      const probes = [
-        ...aimProbes(fed.world, random, PROBES),
-        ...aimProbes(changedWorld(fed.world, change), random, PROBES),
-      ]
-      const before = probes.map((probe) => fed.decide(probe))
-      const seen: { readonly probe: number; readonly decision: Decision }[] = []
-      const look = () => {
-        for (const [probe, asked] of probes.entries()) {
-          const decision = fed.decide(asked)
-          if (decision) seen.push({ probe, decision })
+t.test(
+  'while a change is written, each packet is judged as before or as after, and no verdict outlives it',
+  async (t) => {
+    for (const [index, { from, to }] of worldPairs(41, 60).entries()) {
+      const random = new Random(index)
+      const fed = new Fed(from)
+      for (const change of changesBetween(from, to, random).filter(isOneEnd)) {
+        const probes = [
+          ...aimProbes(fed.world, random, PROBES),
+          ...aimProbes(changedWorld(fed.world, change), random, PROBES),
+        ]
+        const before = probes.map((probe) => fed.decide(probe))
+        const seen: { readonly probe: number; readonly decision: Decision }[] = []
+        const look = () => {
+          for (const [probe, asked] of probes.entries()) {
+            const decision = fed.decide(asked)
+            if (decision) seen.push({ probe, decision })
+          }
+        }
+        look()
+        fed.apply(change, look)
+        const after = probes.map((probe) => fed.decide(probe))
+        for (const { probe, decision } of seen) {
+          const ends = [before[probe], after[probe]]
+          const isOfAnEnd = ends.some(
+            (end) => end && end.isAllowed === decision.isAllowed && end.rule === decision.rule,
+          )
+          if (!isOfAnEnd && ends.every((end) => end !== undefined))
+            throw new Error(
+              `pair ${index} of seed 41: ${JSON.stringify({ change: [...Object.values(change)], probe: probes[probe], ends, decision })}`,
+            )
+          const end = after[probe]
+          if (end && end.epoch === decision.epoch && end.isAllowed !== decision.isAllowed)
+            throw new Error(
+              `pair ${index} of seed 41: a verdict outlives the change: ${JSON.stringify({ probe: probes[probe], end, decision })}`,
+            )
         }
       }
-      look()
-      fed.apply(change, look)
-      const after = probes.map((probe) => fed.decide(probe))
-      for (const { probe, decision } of seen) {
-        const ends = [before[probe], after[probe]]
-        const isOfAnEnd = ends.some((end) => end && end.isAllowed === decision.isAllowed && end.rule === decision.rule)
-        if (!isOfAnEnd && ends.every((end) => end !== undefined))
-          throw new Error(`pair ${index} of seed 41: ${JSON.stringify({ change: [...Object.values(change)], probe: probes[probe], ends, decision })}`)
-        const end = after[probe]
-        if (end && end.epoch === decision.epoch && end.isAllowed !== decision.isAllowed)
-          throw new Error(`pair ${index} of seed 41: a verdict outlives the change: ${JSON.stringify({ probe: probes[probe], end, decision })}`)
-      }
     }
-  }
-  t.pass('in every case')
-})
+    t.pass('in every case')
+  },
+)

@@ -24,10 +24,17 @@ import type { PolicyChange, PolicyWrite } from '../../../../src/policy/compile/r
 export const EVERYTHING: LabelSelector = { requirements: [] }
 
 export function equals(labels: Readonly<Record<string, string>>): LabelSelector {
-  return { requirements: Object.entries(labels).map(([key, value]) => ({ key, operator: 'In', values: [value] })) }
+  return {
+    requirements: Object.entries(labels).map(([key, value]) => ({ key, operator: 'In', values: [value] })),
+  }
 }
 
-export function pod(name: string, address: string, labels: Record<string, string>, more: Partial<PolicyPod> = {}): PolicyPod {
+export function pod(
+  name: string,
+  address: string,
+  labels: Record<string, string>,
+  more: Partial<PolicyPod> = {},
+): PolicyPod {
   return {
     key: `shop/${name}`,
     namespace: 'shop',
@@ -56,12 +63,20 @@ export const network = (prefix: string, except: readonly string[] = []): PolicyP
 })
 
 export function allow(peers: PolicyRule['peers'], port?: number): PolicyRule {
-  const ports = port === undefined ? 'any' : [{ kind: 'ports' as const, protocol: 'tcp' as const, first: port, last: port }]
+  const ports =
+    port === undefined
+      ? 'any'
+      : [{ kind: 'ports' as const, protocol: 'tcp' as const, first: port, last: port }]
   return { action: 'allow', path: 'spec.ingress[0]', peers, ports }
 }
 
 /** A policy for the ingress of some pods. */
-export function policy(name: string, subject: Record<string, string>, rules: readonly PolicyRule[], more: Partial<Policy> = {}): Policy {
+export function policy(
+  name: string,
+  subject: Record<string, string>,
+  rules: readonly PolicyRule[],
+  more: Partial<Policy> = {},
+): Policy {
   return {
     kind: 'NetworkPolicy',
     key: `shop/${name}`,
@@ -114,7 +129,13 @@ export class Bed {
     return writes
   }
 
-  decide(source: string, destination: string, port = 80, more: Partial<PolicyPacket> = {}, direction: PolicyDirection = 'ingress'): Decision | undefined {
+  decide(
+    source: string,
+    destination: string,
+    port = 80,
+    more: Partial<PolicyPacket> = {},
+    direction: PolicyDirection = 'ingress',
+  ): Decision | undefined {
     const packet: PolicyPacket = {
       source,
       destination,

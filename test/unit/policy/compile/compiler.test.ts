@@ -10,7 +10,19 @@ import {
   IDENTITY_WORLD_IPV6,
 } from '../../../../src/policy/compile/identity-numbers.ts'
 import { RULE_NO_ROOM } from '../../../../src/policy/compile/rows.ts'
-import { allow, Bed, EVERYTHING, equals, network, pod, pods, policy, putPods, putPolicies, rows } from './bed.ts'
+import {
+  allow,
+  Bed,
+  EVERYTHING,
+  equals,
+  network,
+  pod,
+  pods,
+  policy,
+  putPods,
+  putPolicies,
+  rows,
+} from './bed.ts'
 
 const web = (name: string, address: string, more = {}) => pod(name, address, { app: 'web', hash: name }, more)
 
@@ -41,14 +53,17 @@ t.test('what no rule refers to any more tells apart for a while longer', async (
   t.equal(bed.identity('10.0.0.1'), bed.identity('10.0.0.2'))
 })
 
-t.test('configured keys tell apart from the start, and excluded ones only where a rule refers to them', async (t) => {
-  const bed = new Bed({ labels: { include: [/./], exclude: [/^hash$/] } })
-  bed.apply(putPods(web('a', '10.0.0.1'), web('b', '10.0.0.2'), pod('c', '10.0.0.3', { app: 'db' })))
-  t.equal(bed.identity('10.0.0.1'), bed.identity('10.0.0.2'))
-  t.not(bed.identity('10.0.0.1'), bed.identity('10.0.0.3'))
-  bed.apply(putPolicies(policy('p', { app: 'web' }, [allow([pods({ hash: 'a' })])])))
-  t.equal(bed.decide('10.0.0.2', '10.0.0.1')?.isAllowed, false)
-})
+t.test(
+  'configured keys tell apart from the start, and excluded ones only where a rule refers to them',
+  async (t) => {
+    const bed = new Bed({ labels: { include: [/./], exclude: [/^hash$/] } })
+    bed.apply(putPods(web('a', '10.0.0.1'), web('b', '10.0.0.2'), pod('c', '10.0.0.3', { app: 'db' })))
+    t.equal(bed.identity('10.0.0.1'), bed.identity('10.0.0.2'))
+    t.not(bed.identity('10.0.0.1'), bed.identity('10.0.0.3'))
+    bed.apply(putPolicies(policy('p', { app: 'web' }, [allow([pods({ hash: 'a' })])])))
+    t.equal(bed.decide('10.0.0.2', '10.0.0.1')?.isAllowed, false)
+  },
+)
 
 t.test('reserved numbers are as in Cilium, and prefixes have bit 24', async (t) => {
   const bed = new Bed()
@@ -84,22 +99,27 @@ t.test('a prefix in a prefix knows both', async (t) => {
   t.strictSame(ports('204.0.0.1'), [false, false])
 })
 
-t.test('pods that no policy distinguishes share a set; rows grow with identities, not with pods', async (t) => {
-  const bed = new Bed()
-  const many = Array.from({ length: 40 }, (_, index) => web(`w${index}`, `10.0.1.${index}`))
-  bed.apply({
-    ...putPods(...many, pod('db', '10.0.0.9', { app: 'db' })),
-    ...putPolicies(policy('p', { app: 'web' }, [allow([pods({ app: 'db' })])])),
-  })
-  const { sets, rows: count } = bed.compiler.size()
-  t.equal(sets, 2, 'one for web, one for who has no policy')
-  bed.apply(putPods(...Array.from({ length: 40 }, (_, index) => web(`x${index}`, `10.0.2.${index}`))))
-  t.strictSame([bed.compiler.size().sets, bed.compiler.size().rows], [sets, count])
-})
+t.test(
+  'pods that no policy distinguishes share a set; rows grow with identities, not with pods',
+  async (t) => {
+    const bed = new Bed()
+    const many = Array.from({ length: 40 }, (_, index) => web(`w${index}`, `10.0.1.${index}`))
+    bed.apply({
+      ...putPods(...many, pod('db', '10.0.0.9', { app: 'db' })),
+      ...putPolicies(policy('p', { app: 'web' }, [allow([pods({ app: 'db' })])])),
+    })
+    const { sets, rows: count } = bed.compiler.size()
+    t.equal(sets, 2, 'one for web, one for who has no policy')
+    bed.apply(putPods(...Array.from({ length: 40 }, (_, index) => web(`x${index}`, `10.0.2.${index}`))))
+    t.strictSame([bed.compiler.size().sets, bed.compiler.size().rows], [sets, count])
+  },
+)
 
 t.test('a peer whose class is the default gets no row, and everyone of a scope is a default', async (t) => {
   const bed = new Bed()
-  const others = Array.from({ length: 30 }, (_, index) => pod(`o${index}`, `10.0.3.${index}`, { app: `o${index}` }))
+  const others = Array.from({ length: 30 }, (_, index) =>
+    pod(`o${index}`, `10.0.3.${index}`, { app: `o${index}` }),
+  )
   const everyPod = { kind: 'pods', namespaces: EVERYTHING, pods: EVERYTHING } as const
   bed.apply({
     ...putPods(web('a', '10.0.0.1'), ...others),
@@ -117,7 +137,11 @@ t.test('a peer whose class is the default gets no row, and everyone of a scope i
 t.test('an epoch moves only if something of that set changed', async (t) => {
   const bed = new Bed()
   bed.apply({
-    ...putPods(web('a', '10.0.0.1'), pod('db', '10.0.0.2', { app: 'db' }), pod('c', '10.0.0.3', { app: 'client' })),
+    ...putPods(
+      web('a', '10.0.0.1'),
+      pod('db', '10.0.0.2', { app: 'db' }),
+      pod('c', '10.0.0.3', { app: 'client' }),
+    ),
     ...putPolicies(
       policy('web', { app: 'web' }, [allow([pods({ app: 'client' })])]),
       policy('db', { app: 'db' }, [allow([pods({ app: 'web' })])]),
@@ -129,7 +153,9 @@ t.test('an epoch moves only if something of that set changed', async (t) => {
   const [webAfter = 0, dbAfter, clientAfter] = epochs()
   t.ok(webAfter > webBefore)
   t.strictSame([dbAfter, clientAfter], [dbBefore, clientBefore])
-  bed.apply(putPolicies(policy('web', { app: 'web' }, [allow([pods({ app: 'client' })], 80)], { uid: 'other' })))
+  bed.apply(
+    putPolicies(policy('web', { app: 'web' }, [allow([pods({ app: 'client' })], 80)], { uid: 'other' })),
+  )
   t.equal(epochs()[0], webAfter, 'the same again')
 })
 
@@ -179,7 +205,9 @@ t.test('an audited policy lets pass and tells what it would have done', async (t
   const bed = new Bed()
   bed.apply({
     ...putPods(web('a', '10.0.0.1')),
-    ...putPolicies(policy('web', { app: 'web' }, [allow([network('203.0.113.0/24')], 80)], { isAudit: true })),
+    ...putPolicies(
+      policy('web', { app: 'web' }, [allow([network('203.0.113.0/24')], 80)], { isAudit: true }),
+    ),
   })
   const passed = bed.decide('203.0.113.1', '10.0.0.1', 443)
   t.equal(passed?.isAllowed, true)
@@ -204,10 +232,16 @@ t.test('one policy of many touches what it must', async (t) => {
   const apps = Array.from({ length: 50 }, (_, index) => `app-${index}`)
   bed.apply({
     ...putPods(...apps.map((app, index) => pod(app, `10.0.4.${index}`, { app }))),
-    ...putPolicies(...apps.map((app, index) => policy(app, { app }, [allow([pods({ app: apps[index - 1] ?? '' })], 80)]))),
+    ...putPolicies(
+      ...apps.map((app, index) => policy(app, { app }, [allow([pods({ app: apps[index - 1] ?? '' })], 80)])),
+    ),
   })
-  const change = bed.apply(putPolicies(policy('app-7', { app: 'app-7' }, [allow([pods({ app: 'app-6' })], 81)])))
-  const touched = (['classes', 'peers', 'sets', 'identities', 'subjects'] as const).map((table) => rows(change, table))
+  const change = bed.apply(
+    putPolicies(policy('app-7', { app: 'app-7' }, [allow([pods({ app: 'app-6' })], 81)])),
+  )
+  const touched = (['classes', 'peers', 'sets', 'identities', 'subjects'] as const).map((table) =>
+    rows(change, table),
+  )
   t.strictSame(touched, [2, 1, 1, 0, 0], 'a class for another, one row, one epoch')
   t.match(equals({}), EVERYTHING)
 })

@@ -5,18 +5,23 @@ import t from 'tap'
 import type { Address, Prefix } from '../../../../src/model/address.ts'
 import { NumberPool } from '../../../../src/policy/compile/number-pool.ts'
 import { PrefixIndex, placeOfAddress, placeOfPrefix } from '../../../../src/policy/compile/prefix-index.ts'
-import { RuleIds, type RuleName } from '../../../../src/policy/compile/rule-ids.ts'
 import { FIRST_RULE, RULE_OWN_NODE } from '../../../../src/policy/compile/rows.ts'
+import { RuleIds, type RuleName } from '../../../../src/policy/compile/rule-ids.ts'
 import { rulePorts, spansFor } from '../../../../src/policy/compile/rule-ports.ts'
 import { cutSpans, joinSpans, type Span } from '../../../../src/policy/compile/spans.ts'
 
 const SMALL = 40
 
 const spansArbitrary = fc
-  .array(fc.tuple(fc.nat({ max: SMALL }), fc.nat({ max: 6 })).map(([first, more]) => ({ first, last: first + more })))
+  .array(
+    fc
+      .tuple(fc.nat({ max: SMALL }), fc.nat({ max: 6 }))
+      .map(([first, more]) => ({ first, last: first + more })),
+  )
   .map((spans) => ({ spans, joined: joinSpans(spans) }))
 
-const has = (spans: readonly Span[], port: number) => spans.some(({ first, last }) => port >= first && port <= last)
+const has = (spans: readonly Span[], port: number) =>
+  spans.some(({ first, last }) => port >= first && port <= last)
 const isAscending = (spans: readonly Span[]) =>
   spans.every(({ first, last }, index) => first <= last && first > (spans[index - 1]?.last ?? -1))
 
@@ -67,7 +72,11 @@ t.test('a rule has the ports of each protocol, and names read as the ports of on
 t.test('a number given back rests before it is taken again', async (t) => {
   const pool = new NumberPool({ first: 5, last: 7 }, 100)
   pool.keepForeign([6, 99])
-  t.strictSame([pool.take(0), pool.take(0), pool.take(0)], [5, 7, undefined], 'but for one that an earlier agent uses')
+  t.strictSame(
+    [pool.take(0), pool.take(0), pool.take(0)],
+    [5, 7, undefined],
+    'but for one that an earlier agent uses',
+  )
   pool.give(7, 10)
   pool.give(5, 20)
   t.equal(pool.take(109), undefined)
