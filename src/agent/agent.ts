@@ -12,6 +12,7 @@ import { type Logger, pino } from 'pino'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
 import { NetworkView } from '../datapath/network-view.ts'
+import type { LackingRule } from '../kube/access.ts'
 import { EventRecorder } from '../kube/events.ts'
 import { parseAddress } from '../model/address.ts'
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
@@ -107,6 +108,7 @@ export interface Parts {
   readonly surroundings: Surroundings
   readonly monitoring: Monitoring
   readonly sessions: () => Sessions
+  readonly lackingRules: () => readonly LackingRule[]
   /** Called once, when every source has synced. */
   readonly begin: () => void
   readonly close: () => Promise<void>
@@ -197,6 +199,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     surroundings,
     monitoring,
     sessions: () => late.sessions,
+    lackingRules: () => ground.client.lacking(),
     begin: () => begin(ground, late, { plan, surroundings, monitoring, routes, bfd }),
     close: () => closeAll(ground, late, early),
   }

@@ -19,6 +19,7 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     isMember: sources.nodes.get(config.nodeName) !== undefined,
     allocatesAddresses: parts.allocator()?.isLeader ?? false,
     sources: sources.describe(),
+    lackingRules: parts.lackingRules(),
     uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({
       name,
       ifindex,

@@ -38,6 +38,7 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
     formatDefaultRoutes(status, width),
     formatPrograms(status, width),
     formatSources(status, width),
+    formatLackingRules(status),
     formatFills(status),
     formatLacks(status, width),
     formatNeighbours(status, width),
@@ -166,6 +167,15 @@ function formatSources({ sources }: AgentStatus, width: number): string {
     lastError ?? '',
   ])
   return formatTable(['WATCHED', 'PHASE', 'OBJECTS', 'LAST ERROR'], rows, { width, flexible: PROSE })
+}
+
+/** What the API server refuses to this agent, as the rules that would mend it. */
+function formatLackingRules({ lackingRules }: AgentStatus): string {
+  if (lackingRules.length === 0) return ''
+  const rows = lackingRules.map(({ rule, where, sinceMs }) => [rule, where, new Date(sinceMs).toISOString()])
+  const table = formatTable(['ROLES LACK THE RULE', 'WHERE', 'REFUSED SINCE'], rows)
+  return `${table}
+Mend: add them to the agent's roles; manifests/base/rbac.yaml has all that are needed.`
 }
 
 function formatFills({ fills, flows }: AgentStatus): string {

@@ -4,6 +4,7 @@
 // by list-watch.ts.
 
 import type { IncomingMessage } from 'node:http'
+import { type Access, isRefusedByRoles, type LackingRule, LackingRules, ruleFor } from './access.ts'
 import { codeOfStatus, isKubeError, KubeError } from './errors.ts'
 import type { ApiList, ApiObject, DeleteOptions, Resource } from './objects.ts'
 import { createTransport, type HttpRequest, readBody, type TransportOptions } from './transport.ts'
@@ -83,10 +84,15 @@ export interface KubeClient {
   discover(group: string, version: string, signal?: AbortSignal): Promise<readonly string[]>
   /** The server the next request goes to. */
   currentServer(): string
+  /** What this client's roles do not grant, though it was asked for. */
+  lacking(): readonly LackingRule[]
   close(): void
 }
 
 const REQUEST_TIMEOUT_MS = 30_000
+
+/** Refusals of who was let in: there is no such object, it was changed, it exists, it is not valid. */
+const JUDGED_STATUSES: ReadonlySet<number> = new Set([400, 404, 409, 410, 422])
 
 const PATCH_TYPES: Readonly<Record<PatchKind, string>> = {
   json: 'application/json-patch+json',
@@ -110,6 +116,7 @@ class HttpKubeClient implements KubeClient {
   readonly #servers: readonly URL[]
   readonly #transport: ReturnType<typeof createTransport>
   readonly #timeoutMs: number
+  readonly #lacking = new LackingRules()
   #current = 0
 
   constructor(servers: readonly URL[], options: KubeClientOptions) {
@@ -119,7 +126,8 @@ class HttpKubeClient implements KubeClient {
   }
 
   get<T extends ApiObject>(resource: Resource<T>, path: ObjectPath, signal?: AbortSignal): Promise<T> {
-    return this.#json<T>({ method: 'GET', path: pathOf(resource, path), signal })
+    const access = { verb: 'get', resource, ...path } as const
+    return this.#json<T>(access, { method: 'GET', path: pathOf(resource, path), signal })
   }
 
   list<T extends ApiObject>(
@@ -127,7 +135,8 @@ class HttpKubeClient implements KubeClient {
     query: ListQuery = {},
     signal?: AbortSignal,
   ): Promise<ApiList<T>> {
-    return this.#json<ApiList<T>>({ method: 'GET', path: collectionPath(resource, query), signal })
+    const path = collectionPath(resource, query)
+    return this.#json<ApiList<T>>(selecting('list', resource, query), { method: 'GET', path, signal })
   }
 
   async listPage<T extends ApiObject>(
@@ -136,13 +145,18 @@ class HttpKubeClient implements KubeClient {
     signal?: AbortSignal,
   ): Promise<{ readonly list: ApiList<T>; readonly bytes: number }> {
     const path = collectionPath(resource, query)
-    const { value, bytes } = await this.#sized<ApiList<T>>({ method: 'GET', path, signal })
+    const access = selecting('list', resource, query)
+    const { value, bytes } = await this.#sized<ApiList<T>>(access, { method: 'GET', path, signal })
     return { list: value, bytes }
   }
 
   create<T extends ApiObject>(resource: Resource<T>, object: T, signal?: AbortSignal): Promise<T> {
-    const path = pathOf(resource, { namespace: object.metadata.namespace })
-    return this.#json<T>({ method: 'POST', path, body: JSON.stringify(object), signal })
+    const { namespace } = object.metadata
+    const request = { method: 'POST', path: pathOf(resource, { namespace }), signal } as const
+    return this.#json<T>(
+      { verb: 'create', resource, namespace },
+      { ...request, body: JSON.stringify(object) },
+    )
   }
 
   update<T extends ApiObject>(
@@ -151,12 +165,10 @@ class HttpKubeClient implements KubeClient {
     subresource?: ObjectPath['subresource'],
     signal?: AbortSignal,
   ): Promise<T> {
-    const path = pathOf(resource, {
-      namespace: object.metadata.namespace,
-      name: object.metadata.name,
-      subresource,
-    })
-    return this.#json<T>({ method: 'PUT', path, body: JSON.stringify(object), signal })
+    const { namespace, name } = object.metadata
+    const path = { namespace, name, subresource }
+    const request = { method: 'PUT', path: pathOf(resource, path), signal } as const
+    return this.#json<T>({ verb: 'update', resource, ...path }, { ...request, body: JSON.stringify(object) })
   }
 
   patch<T extends ApiObject>(
@@ -169,17 +181,21 @@ class HttpKubeClient implements KubeClient {
       fieldManager: options.fieldManager,
       force: options.force === true ? 'true' : undefined,
     })
-    return this.#json<T>({
-      method: 'PATCH',
-      path: pathOf(resource, path) + query,
-      body: JSON.stringify(patch),
-      contentType: PATCH_TYPES[options.kind],
-      signal: options.signal,
-    })
+    return this.#json<T>(
+      { verb: 'patch', resource, ...path },
+      {
+        method: 'PATCH',
+        path: pathOf(resource, path) + query,
+        body: JSON.stringify(patch),
+        contentType: PATCH_TYPES[options.kind],
+        signal: options.signal,
+      },
+    )
   }
 
   post(resource: Resource, path: ObjectPath, body: unknown, signal?: AbortSignal): Promise<unknown> {
-    return this.#json({ method: 'POST', path: pathOf(resource, path), body: JSON.stringify(body), signal })
+    const request = { method: 'POST', path: pathOf(resource, path), signal } as const
+    return this.#json({ verb: 'create', resource, ...path }, { ...request, body: JSON.stringify(body) })
   }
 
   async delete(
@@ -192,7 +208,8 @@ class HttpKubeClient implements KubeClient {
       options === undefined
         ? undefined
         : JSON.stringify({ kind: 'DeleteOptions', apiVersion: 'v1', ...options })
-    await this.#json<unknown>({ method: 'DELETE', path: pathOf(resource, path), body, signal })
+    const request = { method: 'DELETE', path: pathOf(resource, path), body, signal } as const
+    await this.#json<unknown>({ verb: 'delete', resource, ...path }, request)
   }
 
   async watch(resource: Resource, query: WatchQuery, signal: AbortSignal): Promise<IncomingMessage> {
@@ -204,19 +221,18 @@ class HttpKubeClient implements KubeClient {
       allowWatchBookmarks: 'true',
       timeoutSeconds: String(query.timeoutSeconds),
     })
+    const access = selecting('watch', resource, query)
     const response = await this.#send({ method: 'GET', path, idleTimeoutMs: 0, signal })
-    if (response.statusCode !== 200) throw await statusError(`watch ${path}`, response)
+    if (response.statusCode !== 200) throw await this.#refusal(`watch ${path}`, response, access)
+    this.#lacking.granted(access)
     return response
   }
 
   async discover(group: string, version: string, signal?: AbortSignal): Promise<readonly string[]> {
     const path = `/apis/${group}/${version}`
     try {
-      const { resources } = await this.#json<{ resources?: { name: string }[] }>({
-        method: 'GET',
-        path,
-        signal,
-      })
+      const request = { method: 'GET', path, signal } as const
+      const { resources } = await this.#json<{ resources?: { name: string }[] }>(undefined, request)
       return (resources ?? []).map(({ name }) => name)
     } catch (error) {
       if (isKubeError(error, 'not-found')) return []
@@ -228,19 +244,28 @@ class HttpKubeClient implements KubeClient {
     return this.#server().origin
   }
 
+  lacking(): readonly LackingRule[] {
+    return this.#lacking.list()
+  }
+
   close(): void {
     this.#transport.close()
   }
 
-  async #json<T>(request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<T> {
-    return (await this.#sized<T>(request)).value
+  /** @param access undefined: of what no role need speak */
+  async #json<T>(access: Access | undefined, request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<T> {
+    return (await this.#sized<T>(access, request)).value
   }
 
-  async #sized<T>(request: Omit<HttpRequest, 'idleTimeoutMs'>): Promise<{ value: T; bytes: number }> {
+  async #sized<T>(
+    access: Access | undefined,
+    request: Omit<HttpRequest, 'idleTimeoutMs'>,
+  ): Promise<{ value: T; bytes: number }> {
     const what = `${request.method} ${request.path}`
     const response = await this.#send({ ...request, idleTimeoutMs: this.#timeoutMs })
     const status = response.statusCode ?? 0
-    if (status < 200 || status > 299) throw await statusError(what, response)
+    if (status < 200 || status > 299) throw await this.#refusal(what, response, access)
+    if (access) this.#lacking.granted(access)
     const text = await readBody(response, what)
     try {
       return { value: JSON.parse(text) as T, bytes: text.length }
@@ -251,6 +276,14 @@ class HttpKubeClient implements KubeClient {
         { status, cause: error },
       )
     }
+  }
+
+  async #refusal(what: string, response: IncomingMessage, access?: Access): Promise<KubeError> {
+    const error = await statusError(what, response, access)
+    if (!access) return error
+    if (isRefusedByRoles(error.message)) this.#lacking.refused(access, error.message)
+    else if (error.status !== undefined && JUDGED_STATUSES.has(error.status)) this.#lacking.granted(access)
+    return error
   }
 
   /** Tries each server at most once; what it returns may still be an error status. */
@@ -293,7 +326,13 @@ function isGatewayTrouble(status: number | undefined): boolean {
   return status === 502 || status === 503 || status === 504
 }
 
-async function statusError(what: string, response: IncomingMessage): Promise<KubeError> {
+/** One object by its name is granted where a rule names it. */
+function selecting(verb: 'list' | 'watch', resource: Resource, query: ListQuery): Access {
+  const { namespace, fieldSelector = '' } = query
+  return { verb, resource, namespace, name: /^metadata\.name=([^,]+)$/.exec(fieldSelector)?.[1] }
+}
+
+async function statusError(what: string, response: IncomingMessage, access?: Access): Promise<KubeError> {
   const status = response.statusCode ?? 0
   const text = await readBody(response, what).catch(() => '')
   let reason: string | undefined
@@ -306,7 +345,9 @@ async function statusError(what: string, response: IncomingMessage): Promise<Kub
     // Not a Status object (a proxy's page, or nothing): the raw text serves.
   }
   const retryAfter = Number(response.headers['retry-after'])
-  return new KubeError(codeOfStatus(status, reason), `${what}: ${status} ${reason ?? ''} ${message}`.trim(), {
+  const lacking = access && isRefusedByRoles(message) ? `; its roles lack the rule ${ruleFor(access)}` : ''
+  const told = `${what}: ${status} ${reason ?? ''} ${message}`.trim() + lacking
+  return new KubeError(codeOfStatus(status, reason), told, {
     status,
     ...(reason === undefined ? {} : { reason }),
     ...(Number.isFinite(retryAfter) ? { retryAfterSeconds: retryAfter } : {}),

@@ -5,7 +5,7 @@
 // as a node-local proxy to the API would give: those sockets are made inside by a short visit, and made anew when a node's
 // namespace was.
 //
-// Order: certificates, tokens, server, listeners, then the files that clients wait for, then controllers. On SIGTERM controllers
+// Order: certificates, tokens, server, the agents' roles, listeners, then the files that clients wait for, then controllers. On SIGTERM controllers
 // stop, the snapshot is written, the server closes; pods run on, and the next control process adopts them.
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,6 +15,7 @@ import { createKubeClient, type KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
 import { SERVICE_CIDRS } from '../kube/objects.ts'
 import { listenTcpIn } from '../sys/libc/sockets.ts'
+import { AGENT_USER, grantAgentAccess } from './agent-access.ts'
 import { ensureCertificates, ensureToken } from './apiserver/certificates.ts'
 import { renderKubeconfig } from './apiserver/kubeconfig.ts'
 import { type ApiServer, createApiServer } from './apiserver/server.ts'
@@ -59,6 +60,7 @@ export async function startControl(rack: Rack, log: (message: string) => void): 
     podLogs: podLogProvider(rack.name),
     log,
   })
+  await grantAgentAccess(server)
   const listeners = await listenEverywhere(server, rack, log)
   const url = `https://${ADDRESS}:${rack.apiPort}`
   writeIfChanged(apiCaFile(rack.name), certificates.ca, 0o644)
@@ -124,14 +126,12 @@ function admin(token: string) {
   return { token, user: { name: 'kubernetes-admin', uid: 'kubernetes-admin', groups: ['system:masters'] } }
 }
 
-/** Each node's agent has a token and a name of its own, so that logs and managed fields tell them apart. */
+/** Each node's agent has a token of its own, of the one ServiceAccount, as its pod would have. */
 async function nodeTokens(rack: Rack) {
   return Promise.all(
     rack.plan.nodes.map(async ({ name }) => {
       mkdirSync(hostDirectory(rack.name, name), { recursive: true })
-      const token = await ensureToken(nodeTokenFile(rack.name, name))
-      const user = { name: `system:node:${name}`, uid: name, groups: ['system:nodes', 'system:masters'] }
-      return { token, user }
+      return { token: await ensureToken(nodeTokenFile(rack.name, name)), user: AGENT_USER }
     }),
   )
 }

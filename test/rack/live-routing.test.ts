@@ -238,6 +238,23 @@ t.test('peers follow the labels of the Node; the other session does not notice',
   t.equal(await establishments(), before)
 })
 
+/** As manifests/ say: each Secret with a password is named in a Role. */
+async function grantSecret(name: string): Promise<void> {
+  const patch = [{ op: 'add', path: '/rules/0/resourceNames/-', value: name }]
+  await bed.kubectl(
+    ...[
+      'patch',
+      'role',
+      'weir-bgp-passwords',
+      '-n',
+      'kube-system',
+      '--type=json',
+      '-p',
+      JSON.stringify(patch),
+    ],
+  )
+}
+
 t.test('a password from a Secret, and its change', async (t) => {
   const frrAsn = String(toFrr?.torAsn)
   const setPassword = (text: string) =>
@@ -251,6 +268,7 @@ t.test('a password from a Secret, and its change', async (t) => {
   const [frr, bird] = peers
   await setPassword('first')
   await bed.until('no path without the password', async () => (await seenByFrr()) === undefined)
+  await grantSecret('tor-password')
   await bed.apply(secret('first'))
   writeFile({
     announce: announce('65101:101'),
@@ -431,6 +449,7 @@ t.test("Cilium's kinds are followed, live", async (t) => {
       (await condition('ciliumbgpclusterconfigs', 'fabric', 'MissingPeerConfigs')) === 'False' &&
       (await condition('ciliumbgppeerconfigs', 'tor', 'MissingAuthSecret')) === 'False',
   )
+  await grantSecret('not-there')
   await bed.patch('ciliumbgppeerconfigs', 'tor', { spec: { authSecretRef: 'not-there' } })
   await bed.until(
     'the missing Secret to be told of',

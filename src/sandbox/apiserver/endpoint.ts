@@ -20,7 +20,7 @@ import type { Lister } from './lister.ts'
 import { applyJsonPatch, applyMergePatch } from './patch.ts'
 import { apiVersionOf, type KindRegistry } from './registry.ts'
 import type { ApiRequest, ApiResponse, ResourcePath } from './request.ts'
-import { response } from './request.ts'
+import { isTrue, response } from './request.ts'
 import type { SchemaTools } from './schema-tools.ts'
 import type { Section } from './sections.ts'
 import type { Storage } from './storage.ts'
@@ -375,5 +375,3 @@ export class ResourceEndpoint {
 }
 
 const success: Status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
-
-const isTrue = (text: string | null): boolean => text === 'true' || text === '1'

@@ -2,6 +2,7 @@
 // the wording Kubernetes clients and people know, because kubectl prints them unchanged and scripts match them.
 
 import type { FieldError, KindDefinition } from './kind.ts'
+import type { Attributes } from './request-attributes.ts'
 
 export type StatusReason =
   | 'BadRequest'
@@ -203,6 +204,24 @@ export const forbidden = (kind: Named, name: string, why: string, causes?: Statu
     ...resourceDetails(kind, name),
     ...(causes ? { causes } : {}),
   })
+
+/** Refused by the roles of the user. @param reason what is wrong with them, beside what they lack; may be empty */
+export const forbiddenAccess = (userName: string, attributes: Attributes, reason: string): StatusError => {
+  const { verb, path, resource } = attributes
+  const why = (what: string) => `User "${userName}" cannot ${verb} ${what}${reason && `: ${reason}`}`
+  if (resource === undefined)
+    return new StatusError(403, 'Forbidden', `forbidden: ${why(`path "${path}"`)}`, {})
+  const { group, plural, subresource, namespace, name = '' } = resource
+  const what = subresource === undefined ? plural : `${plural}/${subresource}`
+  const where = namespace === undefined ? 'at the cluster scope' : `in the namespace "${namespace}"`
+  const named = name === '' ? '' : ` "${name}"`
+  const text = why(`resource "${what}" in API group "${group}" ${where}`)
+  return new StatusError(403, 'Forbidden', `${qualifiedResource(resource)}${named} is forbidden: ${text}`, {
+    ...(name === '' ? {} : { name }),
+    ...(group === '' ? {} : { group }),
+    kind: plural,
+  })
+}
 
 export const pageNotFound = (): StatusError =>
   new StatusError(404, 'NotFound', 'the server could not find the requested resource', {})

@@ -1,4 +1,4 @@
-// The sockets: HTTPS with bearer tokens in front of the request handler. Reads a request whole (bounded), writes its answer or its
+// The sockets: HTTPS with bearer tokens or client certificates in front of the request handler. Reads a request whole (bounded), writes its answer or its
 // stream, and lets many listeners share one handler: by host and port, or by a listening descriptor made elsewhere (another network
 // namespace).
 
@@ -7,8 +7,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
 import { bodyTooLarge, internalError, StatusError, unauthorized } from './errors.ts'
 import { type ApiRequest, type ApiResponse, jsonResponse, type LineSink, type User } from './request.ts'
+import { certificateUser } from './users.ts'
 import { maxBufferedBytes } from './watch-stream.ts'
 
 /** The real server's limit (etcd's 1.5 MB for an object, twice that for a request). */
@@ -49,11 +51,17 @@ export class HttpFront {
   #listeners = new Set<OpenListener>()
   #streams = new Set<() => void>()
 
-  constructor(handler: Handler, tls: { key: string; cert: string }, tokens: readonly TokenEntry[]) {
+  constructor(
+    handler: Handler,
+    { key, cert, ca }: { key: string; cert: string; ca?: string },
+    tokens: readonly TokenEntry[],
+  ) {
     this.#handler = handler
     this.#tokens = tokens
+    // Nobody needs a certificate; of one that is shown `certificateUser` judges.
+    const forClients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: false }
     this.#server = createHttpsServer(
-      { key: tls.key, cert: tls.cert, minVersion: 'TLSv1.2' },
+      { key, cert, minVersion: 'TLSv1.2', ...forClients },
       (incoming, outgoing) => {
         void this.#serve(incoming, outgoing)
       },
@@ -164,7 +172,7 @@ export class HttpFront {
     const headers: Record<string, string | undefined> = {}
     for (const [name, value] of Object.entries(incoming.headers))
       headers[name] = Array.isArray(value) ? value.join(',') : value
-    const user = this.#authenticate(headers['authorization'])
+    const user = this.#authenticate(headers['authorization']) ?? certificateUser(incoming.socket as TLSSocket)
     const path = url.pathname
     if (!user && !publicPaths.has(path)) {
       incoming.resume()

@@ -95,3 +95,5 @@ export const textResponse = (status: number, text: string): ApiResponse =>
 /** `/api/v1`, `/apis/apps/v1` */
 export const pathOfGroupVersion = (group: string, version: string): string =>
   group === '' ? `/api/${version}` : `/apis/${group}/${version}`
+
+export const isTrue = (text: string | null): boolean => text === 'true' || text === '1'

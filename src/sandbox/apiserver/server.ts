@@ -3,12 +3,13 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { review } from './access-reviews.ts'
+import { Authorizer } from './authorizer.ts'
 import { withCrdRules } from './custom-kinds.ts'
 import { CustomResourceController, crdResource } from './custom-resources.ts'
 import { ObjectDeleter } from './deleter.ts'
 import { discover } from './discovery.ts'
 import { type PodLogProvider, ResourceEndpoint } from './endpoint.ts'
-import { pageNotFound } from './errors.ts'
+import { pageNotFound, unauthorized } from './errors.ts'
 import { GarbageCollector } from './garbage-collector.ts'
 import {
   errorResponse,
@@ -38,6 +39,7 @@ import { applyDefaults, findUnknownFields, pruneUnknown, validateObject } from '
 import type { Definitions, SchemaTools } from './schema-tools.ts'
 import { restoreSnapshot, saveSnapshot } from './snapshot.ts'
 import { resourceKey, Storage } from './storage.ts'
+import { effectiveUser } from './users.ts'
 import { Watcher } from './watcher.ts'
 import { ObjectWriter } from './writer.ts'
 
@@ -46,7 +48,8 @@ export interface ApiServerOptions {
   readonly kinds?: readonly KindDefinition[]
   readonly definitions?: Definitions
   readonly tools?: SchemaTools
-  readonly tls: { key: string; cert: string }
+  /** With `ca`, whoever shows a certificate that it has signed is the user that the certificate names. */
+  readonly tls: { key: string; cert: string; ca?: string }
   readonly tokens: readonly TokenEntry[]
   readonly clusterIpRanges?: readonly string[]
   readonly nodePortRange?: { first: number; last: number }
@@ -124,7 +127,7 @@ export const createApiServer = async (options: ApiServerOptions): Promise<ApiSer
     nowMs,
     podLogs: options.podLogs,
   })
-  const handler = observed(makeHandler(registry, endpoint), options.observe)
+  const handler = observed(makeHandler(registry, endpoint, new Authorizer(storage)), options.observe)
   const restored =
     options.snapshotFile !== undefined && (await restoreSnapshot(storage, options.snapshotFile))
   const namespaces = new NamespaceController(storage, registry, writer, deleter)
@@ -180,13 +183,17 @@ const withServerRules = (kind: KindDefinition): KindDefinition => {
   return resource === crdResource ? withCrdRules(kind) : kind
 }
 
-const makeHandler = (registry: KindRegistry, endpoint: ResourceEndpoint): Handler => {
+/** The way of a request: public paths, who asks and may he, then what was asked for. */
+const makeHandler = (registry: KindRegistry, endpoint: ResourceEndpoint, authorizer: Authorizer): Handler => {
   const openApi = new OpenApi(registry)
   return async (request: ApiRequest): Promise<ApiResponse> => {
     const path = request.path.length > 1 ? request.path.replace(/\/$/, '') : request.path
     if (path === '/version') return jsonResponse(200, versionInfo)
     if (healthPaths.has(path) || healthPaths.has(`/${path.split('/')[1]}`)) return textResponse(200, 'ok')
-    const reviewed = await review(request)
+    if (request.user === undefined) throw unauthorized()
+    const user = effectiveUser(request, request.user, authorizer)
+    authorizer.assertRequest(user, { ...request, path })
+    const reviewed = await review({ ...request, path }, user, authorizer)
     if (reviewed) return reviewed
     const resource = parseResourcePath(path)
     if (resource) return endpoint.handle(request, resource)

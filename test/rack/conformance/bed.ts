@@ -21,6 +21,8 @@ export interface BedOptions {
   /** Nodes that speak one family alone, by name. */
   readonly singleFamily?: Readonly<Record<string, 'ipv4' | 'ipv6'>>
   readonly mtu?: { readonly fabric: number }
+  /** Uplinks without addresses. */
+  readonly unnumbered?: boolean
 }
 
 /** What waits for an answer; everything in a rack is near. */
@@ -63,10 +65,22 @@ export class Bed {
     return bed
   }
 
+  /** Agents run with the roles of manifests/: a test in which they lacked a rule fails here. */
   async down(): Promise<void> {
+    const lacking = await Promise.all(this.rack.plan.nodes.map(({ name }) => this.#lackingRules(name)))
     const probers = await Promise.allSettled(this.#probers.values())
     for (const one of probers) if (one.status === 'fulfilled') one.value.close()
     await downRack(this.rack.name)
+    const rules = new Set(lacking.flat())
+    if (rules.size > 0) throw new Error(`the roles in manifests/ lack ${[...rules].join(', ')}`)
+  }
+
+  /** None of an agent that does not run. */
+  async #lackingRules(node: string): Promise<string[]> {
+    const none = { lackingRules: [] }
+    type Status = { readonly lackingRules: readonly { readonly rule: string }[] }
+    const { lackingRules } = await this.agent<Status>(node, '/v1/status').catch((): Status => none)
+    return lackingRules.map(({ rule }) => rule)
   }
 
   /** Standard output; throws with what kubectl said when it fails. */

@@ -1,4 +1,4 @@
-// The rack's API server, and allocators at it as agents run them.
+// The rack's API server, and allocators at it as agents run them, with the roles that manifests/ gives them.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,6 +17,7 @@ import { toService } from '../../../src/kube/to-model.ts'
 import type { Node, Service } from '../../../src/model/service.ts'
 import type { AddressPool } from '../../../src/routing/address-pools.ts'
 import type { FilePool } from '../../../src/routing/sources/file.ts'
+import { AGENT_USER, grantAgentAccess } from '../../../src/sandbox/agent-access.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
 import { equalRows } from '../../../src/tables/equal-rows.ts'
 import { Table } from '../../../src/tables/table.ts'
@@ -24,17 +25,25 @@ import { fileRouting } from '../routing/sources/rows.ts'
 import { removeCertificates, startServer, token } from '../sandbox/apiserver/test-server.ts'
 
 const WAIT_MS = 15_000
+const AGENT_TOKEN = 'agent-token'
 
 export async function startBed() {
-  const server = await startServer({ kinds: builtinKinds })
+  const admin = { name: 'admin', uid: '1', groups: ['system:masters'] }
+  const tokens = [
+    { token, user: admin },
+    { token: AGENT_TOKEN, user: AGENT_USER },
+  ]
+  const server = await startServer({ kinds: builtinKinds, tokens })
+  await grantAgentAccess(server.server)
   const directory = mkdtempSync(join(tmpdir(), 'weir-addresses-'))
-  const [caFile, tokenFile] = [join(directory, 'ca.crt'), join(directory, 'token')]
+  const caFile = join(directory, 'ca.crt')
   writeFileSync(caFile, server.ca)
-  writeFileSync(tokenFile, token)
-  const makeClient = () =>
-    createKubeClient({ servers: [`https://127.0.0.1:${server.port}`], caFile, tokenFile })
-  const client = makeClient()
-  await server.send('POST', '/api/v1/namespaces', { metadata: { name: 'kube-system' } })
+  const makeClient = (ownToken = AGENT_TOKEN) => {
+    const tokenFile = join(directory, ownToken)
+    writeFileSync(tokenFile, ownToken)
+    return createKubeClient({ servers: [`https://127.0.0.1:${server.port}`], caFile, tokenFile })
+  }
+  const client = makeClient(token)
 
   const get = (name: string): Promise<ServiceObject> => client.get(SERVICES, { namespace: 'default', name })
 

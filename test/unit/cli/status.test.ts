@@ -20,6 +20,14 @@ const STATUS: AgentStatus = {
   isMember: true,
   allocatesAddresses: false,
   sources: { services: { phase: 'watching', rows: 3, lastError: undefined } } as never,
+  lackingRules: [
+    {
+      rule: '{ apiGroups: [""], resources: [services/status], verbs: [patch] }',
+      where: 'ClusterRole',
+      message: 'services "web" is forbidden: …',
+      sinceMs: 0,
+    },
+  ],
   uplinks: [
     {
       name: 'eth0',
@@ -126,6 +134,10 @@ const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   ],
   ['a source that is not followed', /^cilium +CiliumBGPClusterConfig fabric \(not followed\)$/m],
   ['what of the routing is not followed', /^routing\.peers\[1\] +routing\.peers\[0\] is named 'tor' too$/m],
+  [
+    'which rules the roles lack',
+    /^\{ apiGroups: \[""\], resources: \[services\/status\], verbs: \[patch\] \} +ClusterRole +1970-/m,
+  ],
   ['what the kernel lacks, and what is done', /^tcx +6\.6 +classifiers of clsact$/m],
 ]
 
@@ -152,6 +164,7 @@ t.test('status leaves out what there is nothing to say of', async (t) => {
   const text = formatStatus({
     ...STATUS,
     features: [],
+    lackingRules: [],
     defaultRoutes: [],
     configuration: {
       file: { file: '/etc/weir/agent.yaml', takenAtMs: 0, refused: undefined, waitForRestart: [] },
@@ -163,5 +176,5 @@ t.test('status leaves out what there is nothing to say of', async (t) => {
   })
   t.match(text, /^Flows +not counted yet$/m)
   t.match(text, /every feature that is asked for/)
-  t.notMatch(text, /refused|ALSO HERE|SETTING|CONFIGURATION|DEFAULT ROUTE/)
+  t.notMatch(text, /refused|ALSO HERE|SETTING|CONFIGURATION|DEFAULT ROUTE|ROLES LACK/)
 })

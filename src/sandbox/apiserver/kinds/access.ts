@@ -1,4 +1,4 @@
-// rbac.authorization.k8s.io: stored and shown, so that manifests apply; this server does not enforce it.
+// rbac.authorization.k8s.io: what `../authorizer.ts` decides by.
 
 import type { FieldError, KindDefinition, KubeObject } from '../kind.ts'
 import { ageColumn, createdAtColumn, defineKind, textColumn, wideColumn } from './define.ts'
