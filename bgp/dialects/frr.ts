@@ -109,7 +109,8 @@ export function readFrrSessions(json: string, peers: readonly Peer[]): SessionSt
   const answer = JSON.parse(json) as Record<string, { peers?: Record<string, FrrPeer> }>
   const rows = { ...answer['ipv4Unicast']?.peers, ...answer['ipv6Unicast']?.peers }
   return peers.map((peer) => {
-    const row = rows[peer.address]
+    // An unnumbered one is listed by its interface.
+    const row = rows[peer.interface ?? peer.address]
     return sessionOf(peer, row?.state ?? 'not configured', row?.pfxRcd ?? 0)
   })
 }

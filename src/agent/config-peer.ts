@@ -78,8 +78,11 @@ const gracefulRestart = z
     ...(longLivedSeconds === undefined ? {} : { longLivedSeconds }),
   }))
 
+/** Three times 300 ms are 900, and routers need up to 100 more to act on it: a dead link would not be left within a second. */
+const BFD_INTERVAL_DEFAULT_MS = 250
+
 const bfd = z.strictObject({
-  intervalMs: z.number().int().min(10).max(60_000).default(300),
+  intervalMs: z.number().int().min(10).max(60_000).default(BFD_INTERVAL_DEFAULT_MS),
   multiplier: z.number().int().min(2).max(255).default(3),
 })
 

@@ -5,9 +5,10 @@
 //   spine ── tor1, tor2 ── node1 … nodeN        one link from each node to each ToR, one from each ToR to the spine
 //   spine ── client1, client2                   outside clients, one subnet each
 //
-// Point-to-point links are /31 (RFC 3021) and /127 (RFC 6164): the end nearer the spine has the even address.
+// Point-to-point links are /31 (RFC 3021) and /127 (RFC 6164): the end nearer the spine has the even address. Where uplinks are
+// unnumbered, links between nodes and ToRs have none: their ends have MACs of the plan, and link-local addresses that follow from them.
 
-import { formatNetwork, type Network, nthAddress, nthSubnet } from './ip-arithmetic.ts'
+import { formatAddress, formatNetwork, type Network, nthAddress, nthSubnet } from './ip-arithmetic.ts'
 import { linkInterface } from './names.ts'
 
 /** One value per family. */
@@ -84,6 +85,8 @@ export interface LinkEnd {
   readonly interface: string
   /** With prefix length, as `ip address add` takes it. */
   readonly address: Pair<string>
+  /** Of an unnumbered link. */
+  readonly mac?: string
 }
 
 /** A cable. `upper` is the end nearer the spine. */
@@ -92,6 +95,7 @@ export interface LinkPlan {
   readonly lower: LinkEnd
   readonly mtu: number
   readonly kind: 'node-tor' | 'tor-spine' | 'client-spine'
+  /** Of the addresses that its ends are given; none of an unnumbered link. */
   readonly families: readonly Family[]
 }
 
@@ -100,6 +104,8 @@ export interface AddressPlan {
   readonly nodeAsnMode: NodeAsnMode
   /** Nodes of one family, by name; the others speak both. */
   readonly singleFamily: Readonly<Record<string, Family>>
+  /** Uplinks without addresses: one session over link-local addresses carries both families (RFC 8950). */
+  readonly isUnnumbered: boolean
   /** Sections of the agents' configuration file that go over what the plan makes: `services`, `datapath`, … */
   readonly agent: Readonly<Record<string, unknown>>
   readonly spine: RouterPlan
@@ -153,6 +159,7 @@ export function makeAddressPlan(
   planBases: PlanBases = DEFAULT_BASES,
   agent: AddressPlan['agent'] = {},
   singleFamily: AddressPlan['singleFamily'] = {},
+  isUnnumbered = false,
 ): AddressPlan {
   const tors = [
     { name: 'tor1', asn: planBases.asns.tor1, routerId: nth(planBases.loopbacks.ipv4, 251) },
@@ -165,6 +172,7 @@ export function makeAddressPlan(
     nodeAsnMode,
     agent,
     singleFamily,
+    isUnnumbered,
     spine: { name: 'spine', asn: planBases.asns.spine, routerId: nth(planBases.loopbacks.ipv4, 250) },
     tors,
     nodes,
@@ -172,7 +180,12 @@ export function makeAddressPlan(
     links: [
       ...tors.map((tor, index) => torSpineLink(planBases, tor, index)),
       ...clients.map((client) => clientLink(planBases, client)),
-      ...nodes.flatMap((node) => node.uplinks.map((uplink) => nodeLink(planBases, node, uplink))),
+      ...nodes.flatMap((node) =>
+        node.uplinks.map((uplink, tor) => {
+          const link = nodeLink(planBases, node, uplink)
+          return isUnnumbered ? withoutAddresses(link, node.index, tor + 1) : link
+        }),
+      ),
     ],
   }
 }
@@ -229,6 +242,28 @@ function nodeLink(planBases: PlanBases, node: NodePlan, uplink: UplinkPlan): Lin
     kind: 'node-tor',
     families: node.families,
   }
+}
+
+/** The planned addresses stay planned. */
+function withoutAddresses(link: LinkPlan, node: number, tor: number): LinkPlan {
+  const mac = (end: number): string => `02:00:00:${[end, tor, node].map(hexByte).join(':')}`
+  return {
+    ...link,
+    families: [],
+    upper: { ...link.upper, mac: mac(1) },
+    lower: { ...link.lower, mac: mac(0) },
+  }
+}
+
+function hexByte(value: number): string {
+  return value.toString(16).padStart(2, '0')
+}
+
+/** What the kernel makes of a MAC: the universal bit turned and two bytes put in the middle (RFC 4291, appendix A). */
+export function linkLocalOf(mac: string): string {
+  const [first = 0, ...rest] = mac.split(':').map((part) => Number.parseInt(part, 16))
+  const bytes = [first ^ 2, ...rest.slice(0, 2), 0xff, 0xfe, ...rest.slice(2)]
+  return formatAddress('ipv6', (0xfe80n << 112n) | BigInt(`0x${bytes.map(hexByte).join('')}`))
 }
 
 function torSpineLink(planBases: PlanBases, tor: RouterPlan, index: number): LinkPlan {

@@ -173,6 +173,8 @@ async function configureHost(plan: AddressPlan, host: Host, hasAgents: boolean):
   await ipBatch(host.namespace, [
     'link set lo up',
     ...ends.flatMap((end) => [
+      // Before it is up: the link-local address is made then.
+      ...(end.mac === undefined ? [] : [`link set ${end.interface} address ${end.mac}`]),
       ...end.families.map((family) => addressLine(end.address[family], end.interface)),
       `link set ${end.interface} mtu ${end.mtu} up`,
     ]),

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
-import type { NodePlan } from './address-plan.ts'
+import type { NodePlan, UplinkPlan } from './address-plan.ts'
 import { demand, type Host } from './host.ts'
 import { formatNetwork } from './ip-arithmetic.ts'
 import { apiCaFile, nodeBpffs, nodeTokenFile } from './names.ts'
@@ -133,18 +133,22 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
       loopbacks: families.map((family) => `${node.loopback[family]}/${family === 'ipv4' ? 32 : 128}`),
       podCidrs: families.map((family) => node.podCidr[family]),
       uplinks: { defaultRoute: 'manage' },
-      peers: node.uplinks.flatMap((uplink) =>
-        families.map((family) => ({
-          address: uplink.peer[family],
-          asn: uplink.torAsn,
-          localAddress: uplink.local[family],
-          family,
-          bfd: true,
-        })),
-      ),
+      peers: node.uplinks.flatMap((uplink) => peersOf(node, uplink, rack.plan.isUnnumbered)),
     },
     pools: [{ name: 'default', prefixes: [formatNetwork(pools.ipv4), formatNetwork(pools.ipv6)] }],
   }
+}
+
+function peersOf({ families }: NodePlan, uplink: UplinkPlan, isUnnumbered: boolean): readonly object[] {
+  const { tor, torAsn: asn, interface: device, peer, local } = uplink
+  if (isUnnumbered) return [{ name: tor, interface: device, asn, bfd: true }]
+  return families.map((family) => ({
+    address: peer[family],
+    asn,
+    localAddress: local[family],
+    family,
+    bfd: true,
+  }))
 }
 
 /** Writes gobgpd's boot file as on any node: by `weir speaker`, from the agent's configuration. True if it changed. */

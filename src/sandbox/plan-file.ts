@@ -6,6 +6,7 @@
 //   pools: { ipv4: 198.51.100.0/24 }
 //   asns: { tor1: 65011 }
 //   singleFamily: { node2: ipv4, node3: ipv6 }
+//   unnumbered: true
 //   agent: { services: { forwarding: snat } }
 
 import { parse as parseYaml } from 'yaml'
@@ -79,6 +80,8 @@ const schema = z.strictObject({
   mtu: z.strictObject({ fabric: mtu.optional(), edge: mtu.optional() }).optional(),
   /** Nodes that speak one family alone, by name. */
   singleFamily: z.record(z.string().regex(/^node\d+$/), z.enum(['ipv4', 'ipv6'])).optional(),
+  /** Nodes' uplinks have no addresses. */
+  unnumbered: z.boolean().optional(),
   /** Checked by the agent itself, which refuses to start with what it does not know. */
   agent: z.record(z.string(), z.unknown()).optional(),
 })
@@ -139,12 +142,19 @@ export function planFromDocument(
     mtu: { ...DEFAULT_BASES.mtu, ...dropUndefined(given.mtu ?? {}) },
   }
   checkBases(bases, source)
+  if (given.unnumbered && Object.keys(given.singleFamily ?? {}).length > 0)
+    throw new RackError(
+      'bad-plan',
+      `${source}: unnumbered and singleFamily do not go together`,
+      'a session over link-local addresses carries both families: leave one of the two out',
+    )
   return makeAddressPlan(
     given.nodes ?? NODES_DEFAULT,
     given.nodeAsn ?? 'per-node',
     bases,
     given.agent,
     given.singleFamily,
+    given.unnumbered,
   )
 }
 
@@ -161,6 +171,7 @@ export function planDocument(plan: AddressPlan): Record<string, unknown> {
     asns: plan.bases.asns,
     mtu: plan.bases.mtu,
     ...(Object.keys(plan.singleFamily).length > 0 ? { singleFamily: plan.singleFamily } : {}),
+    ...(plan.isUnnumbered ? { unnumbered: true } : {}),
     ...(Object.keys(plan.agent).length > 0 ? { agent: plan.agent } : {}),
   }
 }

@@ -18,7 +18,14 @@ import type {
   RouterModel,
   SessionState,
 } from '../../bgp/dialects/model.ts'
-import { type AddressPlan, type LinkEnd, type LinkPlan, NODES_MAX, type RouterPlan } from './address-plan.ts'
+import {
+  type AddressPlan,
+  type LinkEnd,
+  type LinkPlan,
+  linkLocalOf,
+  NODES_MAX,
+  type RouterPlan,
+} from './address-plan.ts'
 import { type FrrDaemon, frrCommand, frrOwner, isFrrReady } from './frr.ts'
 import { type Host, runIn } from './host.ts'
 import { formatNetwork, type Network } from './ip-arithmetic.ts'
@@ -35,7 +42,7 @@ const FABRIC_PREFIXES_MAX = 10_000
 const NODE_PREFIXES_MAX = 1000
 const READY_MS = 10_000
 /** Towards nodes alone: routers wait for each other's processes, and two busy cores keep those waiting. */
-const BFD = { intervalMs: 300, multiplier: 3 } as const
+const BFD = { intervalMs: 250, multiplier: 3 } as const
 
 export interface RouterSession extends SessionState {
   readonly router: string
@@ -133,6 +140,7 @@ function torModel(plan: AddressPlan, tor: RouterPlan): RouterModel {
         // gobgpd on the nodes does not listen.
         passive: true,
         bfd: BFD,
+        carries: plan.isUnnumbered ? ['ipv4', 'ipv6'] : undefined,
       },
       fabricGroup(
         plan,
@@ -188,10 +196,13 @@ function peersAbove(plan: AddressPlan, link: LinkPlan): Peer[] {
 function peersOf(plan: AddressPlan, { families }: LinkPlan, remote: LinkEnd, local: LinkEnd): Peer[] {
   const speaker = [plan.spine, ...plan.tors, ...plan.nodes].find((one) => one.name === remote.host)
   if (!speaker) throw new Error(`${remote.host} does not speak BGP`)
+  const [name, asn] = [remote.host, speaker.asn]
+  if (remote.mac !== undefined)
+    return [{ name, asn, address: linkLocalOf(remote.mac), localAddress: '', interface: local.interface }]
   const plain = (address: string): string => address.split('/')[0] ?? ''
   return families.map((family) => ({
-    name: remote.host,
-    asn: speaker.asn,
+    name,
+    asn,
     address: plain(remote.address[family]),
     localAddress: plain(local.address[family]),
   }))

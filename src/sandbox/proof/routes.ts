@@ -1,6 +1,6 @@
 // Claims about routing, read from the routers: sessions by vtysh and birdc, and the kernel tables of both ToRs.
 
-import type { NodePlan } from '../address-plan.ts'
+import type { AddressPlan } from '../address-plan.ts'
 import { runIn } from '../host.ts'
 import { routerBfdSessions, routerNames, routerSessions } from '../routers.ts'
 import { waitUntil } from '../wait.ts'
@@ -18,7 +18,7 @@ export async function proveSessions({ rack }: ProofContext): Promise<Finding> {
   const perRouter = await Promise.all(routerNames(rack.plan).map((name) => routerSessions(rack, name)))
   const sessions = perRouter.flat()
   const established = sessions.filter((session) => session.state === 'Established')
-  const expected = expectedSessions(rack.plan.nodes)
+  const expected = expectedSessions(rack.plan)
   return {
     claim: 'all BGP sessions are Established, as the routers say',
     holds: established.length === expected && sessions.length === expected,
@@ -31,15 +31,14 @@ export async function proveSessions({ rack }: ProofContext): Promise<Finding> {
 
 /** Nodes keep them up in the kernel: see bpf/lib/bfd.h. */
 export async function proveBfd({ rack }: ProofContext): Promise<Finding> {
-  const { tors, nodes } = rack.plan
   const perRouter = await Promise.all(
-    tors.map(async ({ name }) =>
+    rack.plan.tors.map(async ({ name }) =>
       (await routerBfdSessions(rack, name)).map((session) => ({ router: name, ...session })),
     ),
   )
   const sessions = perRouter.flat()
   const up = sessions.filter(({ isUp }) => isUp)
-  const expected = tors.length * nodes.reduce((sum, { families }) => sum + families.length, 0)
+  const expected = sessionsOfNodes(rack.plan)
   return {
     claim: 'every node is watched by BFD, as both ToRs say',
     holds: up.length === expected,
@@ -51,10 +50,14 @@ export async function proveBfd({ rack }: ProofContext): Promise<Finding> {
 }
 
 /** Two ToRs to each node and to the spine, once per family; the sessions among routers are told by both ends. */
-function expectedSessions(nodes: readonly NodePlan[]): number {
-  const tors = 2
-  const spoken = nodes.reduce((sum, { families }) => sum + families.length, 0)
-  return tors * spoken + 2 * tors * 2
+function expectedSessions(plan: AddressPlan): number {
+  return sessionsOfNodes(plan) + 2 * plan.tors.length * 2
+}
+
+/** One session carries both families over link-local addresses. */
+function sessionsOfNodes({ nodes, tors, isUnnumbered }: AddressPlan): number {
+  const ofNode = ({ families }: AddressPlan['nodes'][number]) => (isUnnumbered ? 1 : families.length)
+  return tors.length * nodes.reduce((sum, node) => sum + ofNode(node), 0)
 }
 
 /** Next hops that a router's kernel has for an address. */

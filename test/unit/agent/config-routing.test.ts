@@ -65,7 +65,7 @@ t.test('a peer', async (t) => {
       ', gracefulRestart: { longLivedSeconds: 3600 }',
       { gracefulRestart: { restartSeconds: 60, longLivedSeconds: 3600 } },
     ],
-    [', bfd: true', { bfd: { intervalMs: 300, multiplier: 3 } }],
+    [', bfd: true', { bfd: { intervalMs: 250, multiplier: 3 } }],
     [', bfd: { intervalMs: 100 }', { bfd: { intervalMs: 100, multiplier: 3 } }],
     [', bfd: false', {}],
     [

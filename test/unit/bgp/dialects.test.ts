@@ -143,6 +143,11 @@ t.test("FRR's summary is read, a peer it does not list included", (t) => {
     { peer: 'node1', address: '10.0.0.1', family: 'ipv4', state: 'Established', prefixesAccepted: 3 },
     { peer: 'node1', address: 'fd00::1', family: 'ipv6', state: 'not configured', prefixesAccepted: 0 },
   ])
+  const unnumbered = { ...peer, address: 'fe80::1', interface: 'to-node1' }
+  const ofInterface = { ipv6Unicast: { peers: { 'to-node1': { state: 'Established', pfxRcd: 4 } } } }
+  t.match(readFrrSessions(JSON.stringify(ofInterface), [unnumbered]), [
+    { address: 'fe80::1', family: 'ipv6', state: 'Established', prefixesAccepted: 4 },
+  ])
   t.end()
 })
 

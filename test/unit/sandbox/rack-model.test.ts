@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { nearMatches } from '../../../src/model/near-matches.ts'
-import { hostNames, makeAddressPlan, NODES_MAX } from '../../../src/sandbox/address-plan.ts'
+import { hostNames, linkLocalOf, makeAddressPlan, NODES_MAX } from '../../../src/sandbox/address-plan.ts'
 import {
   formatAddress,
   formatNetwork,
@@ -171,6 +171,19 @@ t.test('a plan file overrides what it names and keeps the rest', (t) => {
   t.end()
 })
 
+t.test('unnumbered uplinks have MACs of their own, and link-local addresses by them', (t) => {
+  t.equal(linkLocalOf('02:00:00:01:02:40'), 'fe80::ff:fe01:240')
+  t.equal(linkLocalOf('52:54:00:12:34:56'), 'fe80::5054:ff:fe12:3456')
+  const plan = planFromDocument({ nodes: NODES_MAX, unnumbered: true }, 'test')
+  const links = plan.links.filter(({ kind }) => kind === 'node-tor')
+  t.ok(links.every(({ families }) => families.length === 0))
+  const macs = links.flatMap(({ upper, lower }) => [upper.mac, lower.mac])
+  t.equal(new Set(macs).size, 4 * NODES_MAX)
+  t.ok(plan.links.filter((link) => !links.includes(link)).every(({ upper }) => upper.mac === undefined))
+  t.same(planFromDocument(planDocument(plan), 'state'), plan)
+  t.end()
+})
+
 t.test('a wrong plan names the key and the nearest known one', (t) => {
   for (const [text, message] of [
     ['nodez: 3', /nodez: unknown key \(did you mean 'nodes'\?\)/],
@@ -183,6 +196,7 @@ t.test('a wrong plan names the key and the nearest known one', (t) => {
     ['asns: { tor1: 65002 }', /asns collide/],
     ['asns: { spine: 65101 }', /asns collide/],
     ['mtu: { fabric: 900 }', /mtu\.fabric/],
+    ['{ unnumbered: true, singleFamily: { node1: ipv4 } }', /unnumbered and singleFamily do not go together/],
     ['a: [', /not valid YAML/],
     ['just text', /plan\.yaml is refused/],
   ] as const) {
