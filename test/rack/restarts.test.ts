@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
 import { FibWatch } from '../../bench/routing/fib-watch.ts'
+import type { NodePlan } from '../../src/sandbox/address-plan.ts'
 import { gobgpdBelow, startAgent, startGobgpd } from '../../src/sandbox/nodes.ts'
 import { findProcess, stopProcess } from '../../src/sandbox/process.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
@@ -83,8 +84,8 @@ async function replaceAgent(): Promise<void> {
   )
 }
 
-/** No router changes a single route while `work` is done. */
-async function unseen(t: Test, work: () => Promise<void>): Promise<void> {
+/** What routers' kernel tables change while `work` is done, and shortly after. */
+async function changesDuring(work: () => Promise<void>): Promise<ReadonlyMap<string, readonly string[]>> {
   const changes = new Map<string, string[]>(ROUTERS.map((router) => [router, []]))
   const watches = await Promise.all(
     ROUTERS.map((router) =>
@@ -98,7 +99,13 @@ async function unseen(t: Test, work: () => Promise<void>): Promise<void> {
   await work()
   await sleep(SETTLE_MS)
   for (const watch of watches) watch.close()
-  for (const [router, seen] of changes) t.same(seen, [], `${router}'s kernel table did not change`)
+  return changes
+}
+
+/** No router changes a single route while `work` is done. */
+async function unseen(t: Test, work: () => Promise<void>): Promise<void> {
+  for (const [router, seen] of await changesDuring(work))
+    t.same(seen, [], `${router}'s kernel table did not change`)
 }
 
 await bed.until('the VIPs in both ToRs, by both nodes', async () =>
@@ -168,6 +175,16 @@ t.test("gobgpd's container is told to stop on a node that is not drained: no rou
   })
 })
 
+/** But for what the IPv4 session of this node carried: its own networks, and it as one of a VIP's next hops. */
+function otherThanOf({ loopback, podCidr }: NodePlan, changes: readonly string[]): string[] {
+  const own = [`${loopback.ipv4}/32`, podCidr.ipv4]
+  return changes.filter((change) => {
+    const [kind, destination = ''] = change.split(' ')
+    const isVip = kind === 'set' && vips.some((vip) => destination === `${vip}/32`)
+    return !isVip && !own.includes(destination)
+  })
+}
+
 t.test(
   'a changed timer, and a changed password, end the session that they are of, and no other',
   async (t) => {
@@ -178,13 +195,17 @@ t.test(
     const change = async (what: string, key: string, value: unknown, atRouter: () => Promise<string>) => {
       const before = await sessions()
       if (first) first[key] = value
-      t.equal(await atRouter(), '', 'the router takes it')
-      writeFileSync(file, stringify(config))
-      await bed.until(
-        `${what}: another session`,
-        async () => (await sessions()).get(changed) !== before.get(changed),
-      )
-      await untilUp()
+      const seen = await changesDuring(async () => {
+        t.equal(await atRouter(), '', 'the router takes it')
+        writeFileSync(file, stringify(config))
+        await bed.until(
+          `${what}: another session`,
+          async () => (await sessions()).get(changed) !== before.get(changed),
+        )
+        await untilUp()
+      })
+      t.same(seen.get(BIRD), [], `${what}: the other ToR changes nothing`)
+      t.same(otherThanOf(node, seen.get(FRR) ?? []), [], `${what}: nor does FRR of other sessions' routes`)
       const after = await sessions()
       t.same(
         [...before].filter(([address, state]) => after.get(address) !== state).map(([address]) => address),
