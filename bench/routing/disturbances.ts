@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { askAgent, tellAgent } from '../../src/cli/ask-agent.ts'
-import { blackholeLink, findLink, healLink } from '../../src/sandbox/links.ts'
+import type { LinkPlan } from '../../src/sandbox/address-plan.ts'
+import { blackholeLink, findLink, healLink, linkName } from '../../src/sandbox/links.ts'
 import type { LoadReport } from '../../src/sandbox/load.ts'
 import { agentSocket } from '../../src/sandbox/nodes.ts'
 import { waitUntil } from '../../src/sandbox/wait.ts'
@@ -10,9 +11,15 @@ import type { Effort } from '../frame/figure.ts'
 import { NODES, RackBed } from './rack-bed.ts'
 
 const NODE = 'node1'
-const LINKS = ['node1:to-tor1', 'node1:to-tor2'] as const
+/** Of different nodes and ToRs: while the first of a pair recovers, which takes gobgpd some ten seconds, the second is as it was. */
+const LINK_PAIRS = [
+  ['node1:to-tor1', 'node2:to-tor2'],
+  ['node1:to-tor2', 'node2:to-tor1'],
+] as const
 const BLACKHOLE_RATE = 500
-const BLACKHOLE_SECONDS = 3.5
+const BLACKHOLE_SECONDS = 3
+/** Of the end of a run, in which nothing may be lost: else it was not seen how long that lasts. */
+const BLACKHOLE_OVER_MS = 400
 /** A request that is not answered by then met the dead link: everything in a rack is near, and a lost SYN is sent again after a second. */
 const PATIENCE_MS = 250
 const KILL_RATE = 1_000
@@ -29,8 +36,8 @@ const DRAINED_MS = 40_000
 const SENT_SHARE_MIN = 0.9
 
 export interface DisturbanceTimes {
-  /** Milliseconds from the first request that the dead link lost to the last. */
-  readonly blackhole: number[]
+  /** Milliseconds to the last request that the dead link lost: from the fault, and from the first that it lost. */
+  readonly blackhole: { readonly fromFault: number[]; readonly fromFirst: number[] }
   /** Milliseconds from the wish to kernels without the node. */
   readonly marked: number[]
   /** … to a node whose VIPs are withdrawn. */
@@ -53,7 +60,7 @@ export async function measureDisturbances(
   const bed = await RackBed.up(vips, defer)
   say(`  a rack of ${NODES} nodes with ${vips} VIPs is up`)
   const times: DisturbanceTimes = {
-    blackhole: [],
+    blackhole: { fromFault: [], fromFirst: [] },
     marked: [],
     drained: [],
     undrained: [],
@@ -76,8 +83,14 @@ export async function measureDisturbances(
     times.undrained.push(undrainedMs)
   }
   say(`  drained ${repetitions} times`)
-  for (let index = 0; index < repetitions; index += 1)
-    times.blackhole.push(await blackhole(bed, LINKS[index % LINKS.length] ?? LINKS[0]))
+  for (let index = 0; index < repetitions; index += 1) {
+    const pair = LINK_PAIRS[(index >> 1) % LINK_PAIRS.length] ?? LINK_PAIRS[0]
+    const link = findLink(bed.rack.plan, pair[index % 2] ?? pair[0])
+    await bed.sessionsUp(index % 2 === 0 ? undefined : link.upper.host)
+    const { fromFaultMs, fromFirstMs } = await blackhole(bed, link)
+    times.blackhole.fromFault.push(fromFaultMs)
+    times.blackhole.fromFirst.push(fromFirstMs)
+  }
   say(`  ${repetitions} links blackholed`)
   return times
 }
@@ -143,18 +156,26 @@ async function drainAndBack(
   return { markedMs, drainedMs, undrainedMs }
 }
 
-async function blackhole(bed: RackBed, name: string): Promise<number> {
-  await bed.sessionsUp()
-  const link = findLink(bed.rack.plan, name)
+async function blackhole(
+  bed: RackBed,
+  link: LinkPlan,
+): Promise<{ fromFaultMs: number; fromFirstMs: number }> {
   const loading = bed.load(BLACKHOLE_RATE, BLACKHOLE_SECONDS, PATIENCE_MS)
   await sleep(BEGIN_MS)
   try {
+    // The program that makes the fault has to start first, so this is a little early.
+    const faultMs = Date.now()
     await blackholeLink(link, bed.rack.host)
     const report = await loading
     checkSent(report, BLACKHOLE_RATE * BLACKHOLE_SECONDS)
     const met = report.failures.map(({ atMs }) => atMs)
+    const name = linkName(link.lower)
     if (met.length === 0) throw new Error(`no request met the dead link ${name}: nothing went over it`)
-    return Math.max(...met) - Math.min(...met)
+    const lastMs = Math.max(...met)
+    const endMs = report.beganMs + BLACKHOLE_SECONDS * 1000
+    if (lastMs > endMs - BLACKHOLE_OVER_MS)
+      throw new Error(`requests were lost until ${endMs - lastMs} ms before the end of the run: ${name}`)
+    return { fromFaultMs: lastMs - faultMs, fromFirstMs: lastMs - Math.min(...met) }
   } finally {
     await Promise.allSettled([loading])
     await healLink(link, bed.rack.host)

@@ -81,11 +81,11 @@ export class RackBed {
     return times.toSorted((a, b) => (a < b ? 1 : -1))[0] ?? 0n
   }
 
-  async sessionsUp(): Promise<void> {
-    await waitUntil('every BGP session of the rack', SETTLED_MS, async () => {
-      const all = await Promise.all(
-        routerNames(this.rack.plan).map((name) => routerSessions(this.rack, name)),
-      )
+  /** Of one router, or of all. */
+  async sessionsUp(router?: string): Promise<void> {
+    const routers = router === undefined ? routerNames(this.rack.plan) : [router]
+    await waitUntil(`every BGP session of ${routers.join(', ')}`, SETTLED_MS, async () => {
+      const all = await Promise.all(routers.map((name) => routerSessions(this.rack, name)))
       return all
         .flat()
         .every(({ state, prefixesAccepted }) => state === 'Established' && prefixesAccepted > 0)
