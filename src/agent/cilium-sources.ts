@@ -165,7 +165,7 @@ export class CiliumSources {
 
   #kindsThatAre(wanted: Readability): string[] {
     return [...this.#followed].flatMap(([plural, { readability }]) =>
-      readability === wanted ? [`${plural}.${GROUP}`] : [],
+      readability === wanted ? [nameOf({ plural })] : [],
     )
   }
 
@@ -212,8 +212,16 @@ function* keysOf(table: Table<unknown>): Generator<string> {
 
 const SOURCE = 'routing.sources.cilium'
 
+/** As CRDs are named. */
+function nameOf({ plural }: Pick<Resource, 'plural'>): string {
+  return `${plural}.${GROUP}`
+}
+
+/** Without these there are no sessions. Pools and overrides are for who wants them, and their absence alone is no problem. */
+const NEEDED = [BGP_CLUSTER_CONFIGS, BGP_PEER_CONFIGS, BGP_ADVERTISEMENTS].map(nameOf)
+
 function absentProblem(kinds: readonly string[]): RoutingProblem[] {
-  if (kinds.length === 0) return []
+  if (!kinds.some((kind) => NEEDED.includes(kind))) return []
   const what = kinds.length === 1 ? 'kind' : 'kinds'
   const why =
     `the cluster has no ${what} ${kinds.join(', ')}: nothing of that is followed. ` +

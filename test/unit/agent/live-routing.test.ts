@@ -119,7 +119,7 @@ t.test(
     t.ok(asked('/apis/cilium.io/v2/') <= 7, 'the kinds themselves are not asked for again and again')
     t.ok(server.requests.filter(({ url }) => url === '/apis/cilium.io/v2').length >= 3)
 
-    let there = KINDS.slice(1)
+    let there = KINDS.slice(1, 3)
     const missing = server.intercept
     server.intercept = (request, response) => {
       const [path = ''] = request.url?.split('?') ?? []
@@ -129,11 +129,15 @@ t.test(
       return true
     }
     await until(
-      'all but one',
-      () => whys()[0]?.includes('no kind ciliumbgpclusterconfigs.cilium.io:') === true,
+      'two of them',
+      () => whys()[0]?.includes('no kinds ciliumbgpclusterconfigs.cilium.io, ciliumloadbalancer') === true,
     )
+    there = KINDS.slice(0, 3)
+    await until('all that sessions need', () => whys().length === 0)
+    // Nobody has to have pools and overrides. They are noticed all the same.
+    const before = asked('/apis/cilium.io/v2/ciliumloadbalancerippools')
     there = KINDS
-    await until('all of them', () => whys().length === 0)
+    await until('pools', () => asked('/apis/cilium.io/v2/ciliumloadbalancerippools') > before)
     t.equal(logged.filter((line) => line.includes("Cilium's kinds can be read now")).length, 1)
   },
 )
