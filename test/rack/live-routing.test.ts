@@ -370,14 +370,20 @@ function crd(kind: string): Record<string, unknown> {
   }
 }
 
-t.test("Cilium's kinds are followed, live", async (t) => {
+t.test("Cilium's kinds are missed, noticed and followed, live", async (t) => {
   const kinds = [
     'CiliumBGPClusterConfig',
     'CiliumBGPPeerConfig',
     'CiliumBGPAdvertisement',
     'CiliumBGPNodeConfigOverride',
   ]
+  writeFile({ sources: { cilium: { enabled: true } } })
+  const lacking = async () =>
+    (await configuration()).problems.filter(({ why }) => why.startsWith('the cluster has no kind'))
+  await bed.until('the kinds to be missed', async () => (await lacking()).length === 1)
+  t.match(await lacking(), [{ why: /ciliumbgpclusterconfigs.cilium.io, .*Mend: install Cilium's CRDs/ }])
   await bed.apply(...kinds.map(crd))
+  await bed.until('them to be noticed', async () => (await lacking()).length === 0)
   const object = (kind: string, name: string, spec: object, labels = {}) => ({
     apiVersion: 'cilium.io/v2',
     kind,

@@ -284,6 +284,7 @@ t.test('all nodes by one range, as printed', async (t) => {
         dialect === 'bird' ? bed.birdRoute(INDEX, prefix) === '' : bed.frrPaths(prefix) === 0
       await until('its routes', () => !refusing('203.0.113.7/32') && !refusing('fd00:255::1/128'))
       for (const prefix of REFUSED) t.ok(refusing(prefix), prefix)
+      if (dialect === 'frr') bed.applyFrr()
     })
 })
 
@@ -328,4 +329,5 @@ t.test('an unnumbered session carries both families, as printed', async (t) => {
   // FRR waits for the node's router advertisements, which its agent sends: here its parser alone judges.
   await bed.startFrr(unnumbered(bed, 'frr'))
   t.match(bed.vtysh('-c', 'show running-config'), /neighbor to-node interface v6only/)
+  bed.applyFrr()
 })
