@@ -11,13 +11,10 @@ import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { Sessions } from '../datapath/live-uplinks.ts'
-import { NetworkView } from '../datapath/network-view.ts'
+import type { NetworkView } from '../datapath/network-view.ts'
 import type { LackingRule } from '../kube/access.ts'
-import { EventRecorder } from '../kube/events.ts'
 import { parseAddress } from '../model/address.ts'
 import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
-import { Netlink } from '../sys/node-netlink/netlink.ts'
-import { Nftables } from '../sys/node-netlink/nftables.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
@@ -27,34 +24,30 @@ import { startBfd } from './bfd-start.ts'
 import { bgpMetrics } from './bgp-view.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import { CiliumStatus } from './cilium-status.ts'
-import type { AgentConfig } from './config.ts'
 import { loadOrLastGood } from './config-file.ts'
 import type { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
 import { followDrops } from './follow-drops.ts'
-import { kubeClient } from './kube-client.ts'
-import { ConfigInForce, LiveRouting } from './live-routing.ts'
+import { type Ground, openGround } from './ground.ts'
+import { ConfigInForce, type LiveRouting } from './live-routing.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
 import { processReadings } from './metrics/readings.ts'
 import { agentReadings } from './metrics-view.ts'
 import { Monitoring } from './monitoring.ts'
-import { openDatapath, tunnelAddresses } from './open-datapath.ts'
-import { knowOwnNode } from './own-node.ts'
+import { tunnelAddresses } from './open-datapath.ts'
 import { planContext } from './plan-context.ts'
 import { RefusalConditions } from './refusal-conditions.ts'
 import type { Routing } from './routing.ts'
 import { makeRouting, type RoutingParts } from './routing-parts.ts'
 import { servedFamilies } from './served-families.ts'
 import { ServiceLoop } from './service-loop.ts'
-import { followSources, type Sources } from './sources.ts'
+import type { Sources } from './sources.ts'
 import { startAllocator } from './start-allocator.ts'
 import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
 import { Uplinks } from './uplinks.ts'
-
-const COMPONENT = 'weir'
 
 export interface Agent {
   /** Resolves once the kernel holds what the API server said. */
@@ -128,12 +121,13 @@ interface Late {
   sessions: Sessions
 }
 
-type Ground = Awaited<ReturnType<typeof openGround>>
-
 async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
   const { config } = inForce
   const late: Late = { sessions: new Map() }
-  const ground = await openGround(inForce, log, late)
+  const ground = await openGround(inForce, log, {
+    ways: () => late.uplinks?.ways ?? [],
+    onNetwork: () => networkChanged(late),
+  })
   const { datapath, network, sources, live } = ground
   const surroundings = makeSurroundings(ground, late)
   late.surroundings = surroundings
@@ -144,17 +138,52 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     served,
     onSessions: (up) => takeSessions(late, up),
   })
-  const { routing } = routes
-  const { bfd, sender } = startBfd({
-    ...{ log, datapath, network, netlink: ground.netlink },
+  const { bfd, sender } = joinBfd(ground, late, routes.routing)
+  followRouting(live, routes.routing, late)
+  const uplinks = joinUplinks(ground, late, routes.routing, bfd)
+  const plan = planContext(config, sources.nodes, () => live.sources.pools)
+  const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
+  const { ring, ...watching } = watchDatapath(ground, late)
+  const early = { ...watching, ring, surroundings, monitoring, routes, bfd, sender, uplinks }
+  return {
+    datapath,
+    network,
+    sources,
+    inForce,
+    live,
+    ...routes,
+    bfd,
+    uplinks,
+    loop: () => late.loop,
+    allocator: () => late.allocator,
+    masquerade: () => late.masquerade,
+    sockets: () => late.sockets,
+    ...watching,
+    surroundings,
+    monitoring,
+    sessions: () => late.sessions,
+    lackingRules: () => ground.client.lacking(),
+    begin: () => begin(ground, late, { plan, surroundings, monitoring, routes, bfd }),
+    close: () => closeAll(ground, late, early),
+  }
+}
+
+function joinBfd(ground: Ground, late: Late, routing: Routing): ReturnType<typeof startBfd> {
+  const { log, datapath, network, netlink } = ground
+  const joined = startBfd({
+    ...{ log, datapath, network, netlink },
     wanted: () => ({ peers: routing.peers, areAll: routing.isKnown && late.loop !== undefined }),
     bgpSessions: () => late.sessions,
     onChange: () => uplinksChanged(late),
   })
-  late.bfd = bfd
-  followRouting(live, routing, late)
+  late.bfd = joined.bfd
+  return joined
+}
+
+function joinUplinks(ground: Ground, late: Late, routing: Routing, bfd: Bfd): Uplinks {
+  const { config, log, network, netlink, sources } = ground
   const uplinks = new Uplinks({
-    ...{ config, log, network, routing: () => routing, netlink: ground.netlink },
+    ...{ config, log, network, routing: () => routing, netlink },
     areAll: () => late.loop !== undefined,
     sessions: () => knownSessions(late, bfd),
     isWayUp: (way) => bfd.isGatewayUp(way),
@@ -162,8 +191,11 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     onWays: () => late.loop?.networkChanged(),
   })
   late.uplinks = uplinks
-  const plan = planContext(config, sources.nodes, () => live.sources.pools)
-  const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
+  return uplinks
+}
+
+/** That programs stay where they are, that tables have room, and what is dropped. */
+function watchDatapath({ log, datapath, network }: Ground, late: Late) {
   const upkeep = new Upkeep({
     log,
     present: () => new Set(network.devices().map(({ ifindex }) => ifindex)),
@@ -178,53 +210,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     refusedFlows: () => datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
     nowMs: Date.now,
   })
-  const { drops, ring } = followDrops(datapath, log)
-  const early = { ring, upkeep, capacity, surroundings, monitoring, routes, bfd, sender, uplinks }
-  return {
-    datapath,
-    network,
-    sources,
-    inForce,
-    live,
-    ...routes,
-    bfd,
-    uplinks,
-    loop: () => late.loop,
-    allocator: () => late.allocator,
-    masquerade: () => late.masquerade,
-    sockets: () => late.sockets,
-    upkeep,
-    capacity,
-    drops,
-    surroundings,
-    monitoring,
-    sessions: () => late.sessions,
-    lackingRules: () => ground.client.lacking(),
-    begin: () => begin(ground, late, { plan, surroundings, monitoring, routes, bfd }),
-    close: () => closeAll(ground, late, early),
-  }
-}
-
-/** The kernel, the network and the API server as they are found; nothing is written yet but the programs' adoption. */
-async function openGround(inForce: ConfigInForce, log: Logger, late: Late) {
-  const { config } = inForce
-  const client = kubeClient(config)
-  await knowOwnNode(config, client, log)
-  const netlink = new Netlink()
-  const datapath = await openDatapath(config, netlink, log)
-  log.info('datapath loaded; pinned state adopted')
-  const network = await openNetwork(config, netlink, log, late)
-  const events = new EventRecorder({
-    client,
-    component: COMPONENT,
-    host: config.nodeName,
-    onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
-  })
-  const startDelayMs = Math.random() * config.kubernetes.startSpreadSeconds * 1000
-  const sources = followSources({ client, nodeName: config.nodeName, log, startDelayMs })
-  const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
-  const nftables = new Nftables()
-  return { config, log, netlink, nftables, datapath, network, client, events, sources, live }
+  return { upkeep, capacity, ...followDrops(datapath, log) }
 }
 
 function makeSurroundings(ground: Ground, late: Late): Surroundings {
@@ -277,6 +263,12 @@ function takeSessions(late: Late, established: ReadonlyMap<string, boolean>): vo
     }),
   )
   uplinksChanged(late)
+}
+
+function networkChanged(late: Late): void {
+  uplinksChanged(late)
+  late.surroundings?.networkChanged()
+  late.bfd?.networkChanged()
 }
 
 function uplinksChanged({ loop, uplinks }: Late): void {
@@ -373,27 +365,4 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   ground.nftables.close()
   ground.netlink.close()
   ground.datapath.close()
-}
-
-async function openNetwork(
-  config: AgentConfig,
-  netlink: Netlink,
-  log: Logger,
-  late: Late,
-): Promise<NetworkView> {
-  const network = new NetworkView({
-    netlink,
-    uplinkNames: config.datapath.uplinks,
-    ways: () => late.uplinks?.ways ?? [],
-    onChange: () => {
-      uplinksChanged(late)
-      late.surroundings?.networkChanged()
-      late.bfd?.networkChanged()
-    },
-    onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
-  })
-  await network.start()
-  for (const name of network.missingUplinks())
-    log.warn({ uplink: name }, 'there is no such interface yet; check datapath.uplinks')
-  return network
 }
