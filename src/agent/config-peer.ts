@@ -35,17 +35,31 @@ const peerAsn = z.union([asn, z.literal('external'), z.literal('internal')], {
 
 const secretName = z.string().regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'is no name of an object')
 
+/** Told to a password in clear, too, which must not be said again where a log keeps it. */
+const ofPlace = (message: string) => ({
+  error: ({ code }: { readonly code?: string }) => (code === 'invalid_type' ? message : undefined),
+})
+
 const password = z
-  .strictObject({
-    file: z.string().startsWith('/').optional(),
-    secret: z
-      .strictObject({
-        namespace: secretName.default('kube-system'),
-        name: secretName,
-        key: z.string().min(1).default('password'),
-      })
-      .optional(),
-  })
+  .strictObject(
+    {
+      file: z.string().startsWith('/', 'is no absolute path, as /run/secrets/tor1').optional(),
+      secret: z
+        .strictObject(
+          {
+            namespace: secretName.default('kube-system'),
+            name: secretName,
+            key: z.string().min(1).default('password'),
+          },
+          ofPlace('names a Secret: write secret: { name: tor-password }'),
+        )
+        .optional(),
+    },
+    ofPlace(
+      'says where the password lies, and is never the password itself: ' +
+        'write password: { file: /run/secrets/tor1 }, or password: { secret: { name: tor-password } }',
+    ),
+  )
   .transform(({ file, secret }, context) => {
     if (file !== undefined && secret === undefined) return { kind: 'file' as const, path: file }
     if (secret !== undefined && file === undefined) return { kind: 'secret' as const, ...secret }

@@ -270,7 +270,9 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     const mend = RETIRED_KEYS[[...issue.path, key].join('.')]
     if (mend !== undefined) return `'${key}' is no more: ${mend}`
     const near = nearKey(key)
-    return near ? `unknown key '${key}' (did you mean '${near}'?)` : `unknown key '${key}'`
+    // In braces, a password in clear is a key.
+    const name = issue.path.includes('password') ? '' : ` '${key}'`
+    return near ? `unknown key${name} (did you mean '${near}'?)` : `unknown key${name}`
   })
   return `${where}: ${hints.join(', ')}`
 }

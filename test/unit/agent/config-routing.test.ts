@@ -26,6 +26,15 @@ function read(text: string, more: object = {}) {
   return parseConfig(JSON.stringify({ ...BASE, ...more, routing }), 'agent.yaml')
 }
 
+function refusalOf(text: string): string {
+  try {
+    read(text)
+  } catch (error) {
+    return (error as Error).message
+  }
+  return ''
+}
+
 const peersOf = (text: string) => nodeRouting(read(text)).peers
 const peer = (text: string) => peersOf(`peers: [ { address: 10.254.1.0, asn: 65001${text} } ]`)[0]
 
@@ -171,6 +180,16 @@ listen: true
   t.equal(routing.gates.damping, undefined)
 })
 
+t.test('a password in clear is refused, and said nowhere', async (t) => {
+  const at = (text: string) => `peers: [ { address: 10.254.1.0, asn: 65001, password: ${text} } ]`
+  const texts = ['hunter22', '"hunter22"', '{ file: hunter22 }', '{ secret: hunter22 }', '{ hunter22 }', '[hunter22]']
+  for (const text of [...texts, '{ text: hunter22 }', '{ secret: { name: Hunter22 } }']) {
+    const refusal = refusalOf(at(text))
+    t.match(refusal, /routing\.peers\[0\]\.password/, text)
+    t.notMatch(refusal, /hunter22/i)
+  }
+})
+
 t.test('what no router could take is refused, with the path of the key', async (t) => {
   const at = (text: string) => `peers: [ { address: 10.254.1.0, asn: 65001${text} } ]`
   const cases: [string, RegExp][] = [
@@ -198,8 +217,12 @@ t.test('what no router could take is refused, with the path of the key', async (
     [at(', localAddress: "fd00::1"'), /routing\.peers\[0\]\.localAddress: is of another family/],
     [at(', localAddress: 10.254.1.0'), /routing\.peers\[0\]\.localAddress: is the peer's own address/],
     [at(', password: {}'), /routing\.peers\[0\]\.password: needs file or secret/],
-    [at(', password: { file: tor }'), /routing\.peers\[0\]\.password\.file/],
-    [at(', password: secret'), /routing\.peers\[0\]\.password/],
+    [at(', password: { file: tor }'), /routing\.peers\[0\]\.password\.file: is no absolute path/],
+    [
+      at(', password: secret'),
+      /routing\.peers\[0\]\.password: .* never the password itself: write password: \{ file: \S+ \}, or password: \{ secret: \{ name: /,
+    ],
+    [at(', password: { secret: tor }'), /routing\.peers\[0\]\.password\.secret: names a Secret: write secret: \{ name/],
     [
       at(', attributes: { communities: [noexport] }'),
       /attributes\.communities\[0\]: 'noexport' is no community \(did you mean 'no-export'\?\)/,
