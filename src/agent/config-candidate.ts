@@ -1,11 +1,14 @@
 // A configuration that is tried: `routing` and `pools` given over the local API instead of the file's, in force at once, and taken back by
 // itself unless confirmed in time, as on Junos. Its deadline lies in the state directory, so that an agent that dies in between still
-// keeps it. A confirmed candidate stays in force until the file itself says something new, or it is rolled back.
+// keeps it; on the clock since boot, so that whoever sets the time of day neither ends a trial nor makes it last. Of a trial that a
+// reboot cut short nobody knows how much time was left: it is rolled back. A confirmed candidate stays in force until the file itself
+// says something new, or it is rolled back.
 
 import { createHash } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { BOOT_CLOCK, type BootClock } from './boot-clock.ts'
 import { type AgentConfig, ConfigError, checkDocument, readDocument } from './config.ts'
 import { keysThatWait, writeWhole } from './config-file.ts'
 
@@ -15,11 +18,23 @@ const SOURCE = 'the candidate'
 /** Longer than anybody stays at the console, shorter than a weekend. */
 export const CONFIRM_MAX_MS = 24 * 3_600_000
 
+/** While more than this is left of a trial the clock is asked again: timers stand still while a machine is suspended. */
+const LOOK_MS = 1_000
+
+interface Deadline {
+  readonly bootId: string
+  /** Since that boot. */
+  readonly atMs: number
+}
+
 export interface Candidate {
   /** YAML, `routing` and `pools` of which count. */
   readonly text: string
+  /** By the time of day, for people. */
   readonly appliedAtMs: number
   /** Undefined: confirmed. */
+  readonly deadline?: Deadline | undefined
+  /** Of agents that went by the time of day: it counts as over. */
   readonly deadlineMs?: number | undefined
   /** Of the file's routing and pools, over which it stands. */
   readonly fileDigest: string
@@ -34,6 +49,7 @@ interface Kept {
 const candidateSchema = z.strictObject({
   text: z.string(),
   appliedAtMs: z.number(),
+  deadline: z.strictObject({ bootId: z.string(), atMs: z.number() }).optional(),
   deadlineMs: z.number().optional(),
   fileDigest: z.string(),
 })
@@ -42,7 +58,7 @@ const keptSchema = z.strictObject({ candidate: candidateSchema, before: candidat
 
 export interface CandidateStatus {
   readonly appliedAtMs: number
-  /** Undefined: it is confirmed. */
+  /** As the time of day is now; undefined: it is confirmed. */
   readonly deadlineMs: number | undefined
 }
 
@@ -52,7 +68,9 @@ export interface ConfigCandidateOptions {
   readonly file: () => { readonly config: AgentConfig; readonly text: string }
   /** Called whenever something else is in force, with the reason. */
   readonly onChange: (config: AgentConfig, why: string) => void
+  /** The time of day. */
   readonly nowMs?: () => number
+  readonly clock?: BootClock
 }
 
 export class CandidateError extends Error {
@@ -69,6 +87,8 @@ export class ConfigCandidate {
   #kept: Kept | undefined
   #config: AgentConfig | undefined
   #timer: NodeJS.Timeout | undefined
+  /** How the last one ended, for whoever comes too late. */
+  #ending = 'none was applied since the agent started'
 
   /** Goes on with what an agent before had been given; too late to be confirmed, it is gone. */
   constructor(options: ConfigCandidateOptions) {
@@ -86,7 +106,8 @@ export class ConfigCandidate {
 
   get status(): CandidateStatus | undefined {
     if (this.#kept === undefined) return undefined
-    const { appliedAtMs, deadlineMs } = this.#kept.candidate
+    const { appliedAtMs, deadline } = this.#kept.candidate
+    const deadlineMs = deadline && this.#nowMs() + deadline.atMs - this.#clock.nowMs()
     return { appliedAtMs, deadlineMs }
   }
 
@@ -111,18 +132,14 @@ export class ConfigCandidate {
   /** @param confirmWithinMs undefined: it stays without being confirmed */
   apply(text: string, confirmWithinMs: number | undefined): AgentConfig {
     const config = this.check(text)
-    const nowMs = this.#nowMs()
     const candidate: Candidate = {
       text,
-      appliedAtMs: nowMs,
-      ...(confirmWithinMs === undefined
-        ? {}
-        : { deadlineMs: nowMs + Math.min(confirmWithinMs, CONFIRM_MAX_MS) }),
+      appliedAtMs: this.#nowMs(),
+      ...(confirmWithinMs === undefined ? {} : { deadline: this.#deadlineIn(confirmWithinMs) }),
       fileDigest: digestOf(this.#options.file().config),
     }
     // Over an unconfirmed one: what was in force before that is what it comes back to.
-    const standing =
-      this.#kept?.candidate.deadlineMs === undefined ? this.#kept?.candidate : this.#kept.before
+    const standing = this.#kept?.candidate.deadline === undefined ? this.#kept?.candidate : this.#kept.before
     this.#keep({ candidate, ...(standing === undefined ? {} : { before: standing }) }, config, 'applied')
     return config
   }
@@ -130,12 +147,18 @@ export class ConfigCandidate {
   /** Throws CandidateError where there is nothing to confirm. */
   confirm(): void {
     const kept = this.#kept
-    if (kept?.candidate.deadlineMs === undefined)
+    if (kept === undefined)
       throw new CandidateError(
         'NOTHING_PENDING',
-        'nothing waits to be confirmed: it was confirmed, rolled back, or never applied',
+        `nothing waits to be confirmed: ${this.#ending}. Mend: try it (again) with 'weir bgp apply -f FILE --confirm 60s'`,
       )
-    const { deadlineMs: _, ...candidate } = kept.candidate
+    if (kept.candidate.deadline === undefined)
+      throw new CandidateError(
+        'NOTHING_PENDING',
+        "nothing waits to be confirmed: what was applied is confirmed and in force. Mend: write it to the agent's file, too; " +
+          "'weir bgp rollback' takes it back",
+      )
+    const { deadline: _, ...candidate } = kept.candidate
     const confirmed = { candidate, ...(kept.before === undefined ? {} : { before: kept.before }) }
     this.#write(confirmed)
     this.#kept = confirmed
@@ -146,7 +169,12 @@ export class ConfigCandidate {
   rollback(why = 'rolled back'): void {
     const kept = this.#kept
     if (kept === undefined)
-      throw new CandidateError('NOTHING_PENDING', 'the file is in force: there is nothing to roll back to')
+      throw new CandidateError(
+        'NOTHING_PENDING',
+        `the agent's file is in force: there is no candidate to roll back (${this.#ending}). ` +
+          "Mend: change the file itself, or try a change with 'weir bgp apply -f FILE --confirm 60s'",
+      )
+    this.#noteEnding(why)
     this.#kept = kept.before === undefined ? undefined : { candidate: kept.before }
     this.#settle()
     this.#arm()
@@ -168,6 +196,7 @@ export class ConfigCandidate {
 
   /** The file says something new: it has the last word. */
   fileChanged(): void {
+    if (this.#kept) this.#noteEnding('the file changed')
     this.#kept = undefined
     this.#config = undefined
     this.#forgetOnDisk()
@@ -194,7 +223,7 @@ export class ConfigCandidate {
       const candidate = this.#kept?.candidate
       this.#config = undefined
       if (candidate === undefined) return
-      const isLate = candidate.deadlineMs !== undefined && candidate.deadlineMs <= this.#nowMs()
+      const isLate = this.#isLate(candidate)
       const isOfFile = candidate.fileDigest === digestOf(this.#options.file().config)
       if (!isLate && isOfFile) {
         try {
@@ -204,6 +233,7 @@ export class ConfigCandidate {
           if (!(error instanceof CandidateError)) throw error
         }
       }
+      this.#noteEnding(isLate ? 'not confirmed in time' : 'it does not fit the file any more')
       const { before } = this.#kept ?? {}
       this.#kept = before === undefined ? undefined : { candidate: before }
       if (this.#kept === undefined) this.#forgetOnDisk()
@@ -213,9 +243,27 @@ export class ConfigCandidate {
   #arm(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const deadlineMs = this.#kept?.candidate.deadlineMs
-    if (deadlineMs === undefined) return
-    this.#timer = setTimeout(() => this.#rollbackLate(), Math.max(0, deadlineMs - this.#nowMs()))
+    const deadline = this.#kept?.candidate.deadline
+    if (deadline === undefined) return
+    const leftMs = Math.max(0, deadline.atMs - this.#clock.nowMs())
+    this.#timer =
+      leftMs > LOOK_MS
+        ? setTimeout(() => this.#arm(), LOOK_MS)
+        : setTimeout(() => this.#rollbackLate(), leftMs)
+  }
+
+  #deadlineIn(ms: number): Deadline {
+    return { bootId: this.#clock.bootId(), atMs: this.#clock.nowMs() + Math.min(ms, CONFIRM_MAX_MS) }
+  }
+
+  /** Of another boot, too: how much time was left then is not known. */
+  #isLate({ deadline, deadlineMs }: Candidate): boolean {
+    if (deadline === undefined) return deadlineMs !== undefined
+    return deadline.bootId !== this.#clock.bootId() || deadline.atMs <= this.#clock.nowMs()
+  }
+
+  #noteEnding(why: string): void {
+    this.#ending = `the last one ended at ${new Date(this.#nowMs()).toISOString().slice(0, 19)}Z: ${why}`
   }
 
   #read(): Kept | undefined {
@@ -241,6 +289,10 @@ export class ConfigCandidate {
 
   #nowMs(): number {
     return (this.#options.nowMs ?? Date.now)()
+  }
+
+  get #clock(): BootClock {
+    return this.#options.clock ?? BOOT_CLOCK
   }
 }
 

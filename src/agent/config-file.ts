@@ -137,6 +137,11 @@ export class ConfigFile {
     return this.#goodText
   }
 
+  /** Whether its `routing` is another one than at the start. */
+  get hasOtherRouting(): boolean {
+    return !equalRows(this.#started.routing, this.#current.routing)
+  }
+
   get status(): ConfigFileStatus {
     return this.#status
   }

@@ -117,6 +117,8 @@ export interface LiveRoutingOptions {
 export interface LiveRoutingStatus extends RoutingSourcesStatus {
   readonly file: ConfigFileStatus
   readonly candidate: CandidateStatus | undefined
+  /** What of the routing in force only a restart can take, where the file did not bring it. */
+  readonly waitForRestart: readonly { readonly by: 'candidate' | 'objects'; readonly keys: readonly string[] }[]
 }
 
 export class LiveRouting {
@@ -214,18 +216,29 @@ export class LiveRouting {
 
   status(): LiveRoutingStatus {
     const { file, candidate } = this.#inForce
-    const { current } = this.sources
-    const isMoved = current !== undefined && tunnelEnds(current.loopbacks) !== this.#tunnelEnds
-    const waitForRestart = [
-      ...file.status.waitForRestart,
-      ...(isMoved ? ['routing.loopbacks (where tunnels end)'] : []),
-      ...(current ? this.daemonKeys(current).map((key) => `${key} (of gobgpd)`) : []),
-    ]
+    const waiting = this.#restartKeys(this.sources.current)
+    const ofFile =
+      waiting.length > 0 && file.hasOtherRouting
+        ? this.#restartKeys(this.sources.plan(file.current).routing).filter((key) => waiting.includes(key))
+        : []
+    const keys = waiting.filter((key) => !ofFile.includes(key))
+    const by = candidate.status === undefined ? 'objects' : 'candidate'
     return {
       ...this.sources.status(),
-      file: { ...file.status, waitForRestart },
+      file: { ...file.status, waitForRestart: [...file.status.waitForRestart, ...ofFile] },
       candidate: candidate.status,
+      waitForRestart: keys.length === 0 ? [] : [{ by, keys }],
     }
+  }
+
+  /** What of a routing tunnels and gobgpd took at their start. */
+  #restartKeys(routing: NodeRouting | undefined): readonly string[] {
+    if (routing === undefined) return []
+    const isMoved = tunnelEnds(routing.loopbacks) !== this.#tunnelEnds
+    return [
+      ...(isMoved ? ['routing.loopbacks (where tunnels end)'] : []),
+      ...this.daemonKeys(routing).map((key) => `${key} (of gobgpd)`),
+    ]
   }
 
   /** Keys that gobgpd takes at its start alone, and that are others than then. */

@@ -70,9 +70,14 @@ function formatAgent(
     .join('\n')
 }
 
+const WAITING: Readonly<Record<AgentStatus['configuration']['waitForRestart'][number]['by'], string>> = {
+  candidate: 'candidate',
+  objects: 'routing (not by the file)',
+}
+
 /** Only what somebody should look at: a refusal, what waits for a restart, a trial, what is not followed. */
 function formatConfiguration({ configuration }: AgentStatus, width: number): string {
-  const { file, candidate, problems, sources } = configuration
+  const { file, candidate, problems, sources, waitForRestart = [] } = configuration
   const rows: string[][] = []
   if (file.refused)
     rows.push([
@@ -88,6 +93,8 @@ function formatConfiguration({ configuration }: AgentStatus, width: number): str
         ? "applied and confirmed: it stands over the file's routing until that changes, or 'weir bgp rollback'"
         : `on trial until ${new Date(candidate.deadlineMs).toISOString()}: 'weir bgp confirm' keeps it`,
     ])
+  for (const { by, keys } of waitForRestart)
+    rows.push([WAITING[by], `waits for a restart of the agent and of gobgpd: ${keys.join(', ')}`])
   for (const { source, state, detail } of sources) if (state === 'unused') rows.push([source, detail])
   for (const { source, why } of problems) rows.push([source, why])
   return rows.length === 0 ? '' : formatTable(['CONFIGURATION', 'WHAT'], rows, { width, flexible: PROSE })

@@ -1,6 +1,6 @@
 // A configuration on trial: confirmed, rolled back by hand or by itself, across restarts of the agent.
 
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t from 'tap'
@@ -19,7 +19,7 @@ pools: [ { name: default, prefixes: [203.0.113.0/24] } ]
 function bed(t: { teardown: (run: () => void) => void }) {
   const stateDirectory = mkdtempSync(join(tmpdir(), 'weir-candidate-'))
   t.teardown(() => rmSync(stateDirectory, { recursive: true, force: true }))
-  const state = { text: fileText(65_101), nowMs: 1_000_000 }
+  const state = { text: fileText(65_101), nowMs: 1_000_000, bootMs: 50_000, bootId: 'this-boot' }
   const said: string[] = []
   const opened: ConfigCandidate[] = []
   t.teardown(() => {
@@ -31,11 +31,16 @@ function bed(t: { teardown: (run: () => void) => void }) {
       file: () => ({ config: parseConfig(state.text, 'agent.yaml'), text: state.text }),
       onChange: (config, why) => said.push(`${config.routing.asn} ${why}`),
       nowMs: () => state.nowMs,
+      clock: { bootId: () => state.bootId, nowMs: () => state.bootMs },
     })
     opened.push(one)
     return one
   }
-  return { state, said, open, stateFile: join(stateDirectory, 'routing-candidate.json') }
+  const pass = (ms: number) => {
+    state.nowMs += ms
+    state.bootMs += ms
+  }
+  return { state, said, open, pass, stateFile: join(stateDirectory, 'routing-candidate.json') }
 }
 
 const routing = (asn: number) => `routing: { asn: ${asn} }`
@@ -84,9 +89,9 @@ t.test('confirmed: it stays, also for the next agent, until the file says someth
 })
 
 t.test('an agent that starts in between keeps the deadline', async (t) => {
-  const { state, said, open, stateFile } = bed(t)
+  const { said, open, pass, stateFile } = bed(t)
   open().apply(routing(65_102), 60_000)
-  state.nowMs += 59_950
+  pass(59_950)
   const next = open()
   t.equal(next.config.routing.asn, 65_102)
   t.equal(next.status?.deadlineMs, 1_060_000)
@@ -97,11 +102,72 @@ t.test('an agent that starts in between keeps the deadline', async (t) => {
 })
 
 t.test('an agent that starts too late starts with what was before', async (t) => {
-  const { state, open, stateFile } = bed(t)
+  const { open, pass, stateFile } = bed(t)
   open().apply(routing(65_102), 60_000)
-  state.nowMs += 60_001
+  pass(60_001)
   t.equal(open().config.routing.asn, 65_101)
   t.notOk(existsSync(stateFile))
+})
+
+t.test('whoever sets the clock neither ends a trial nor makes it last', async (t) => {
+  const { state, open, pass } = bed(t)
+  const store = open()
+  store.apply(routing(65_102), 60_000)
+  state.nowMs += 86_400_000
+  t.equal(open().config.routing.asn, 65_102, 'set forward')
+  t.equal(store.status?.deadlineMs, 1_000_000 + 86_400_000 + 60_000, 'shown by the new time of day')
+  state.nowMs -= 2 * 86_400_000
+  pass(30_000)
+  t.equal(open().config.routing.asn, 65_102, 'set back')
+  t.equal(store.status?.deadlineMs, state.nowMs + 30_000)
+  pass(30_000)
+  t.equal(open().config.routing.asn, 65_101, 'a minute is a minute')
+})
+
+t.test('a reboot ends a trial, for nobody knows how long it took; what was confirmed stays', async (t) => {
+  const { state, open } = bed(t)
+  const store = open()
+  store.apply(routing(65_102), undefined)
+  store.apply(routing(65_103), 60_000)
+  state.bootId = 'another-boot'
+  state.bootMs = 10
+  const next = open()
+  t.equal(next.config.routing.asn, 65_102)
+  t.equal(open().config.routing.asn, 65_102, 'and the next one agrees')
+})
+
+t.test('a trial of an agent that went by the time of day is over', async (t) => {
+  const { open, stateFile } = bed(t)
+  open().apply(routing(65_102), 60_000)
+  const { candidate } = JSON.parse(readFileSync(stateFile, 'utf8')) as { candidate: { deadline?: object } }
+  const { deadline: _, ...rest } = candidate
+  writeFileSync(stateFile, JSON.stringify({ candidate: { ...rest, deadlineMs: 9_000_000_000_000 } }))
+  t.equal(open().config.routing.asn, 65_101)
+})
+
+t.test('a trial that outlasts many looks at the clock ends all the same', async (t) => {
+  const { state, open } = bed(t)
+  const store = open()
+  store.apply(routing(65_102), 10_000)
+  state.bootMs += 9_900
+  await new Promise((resolve) => setTimeout(resolve, 1_400))
+  t.equal(store.config.routing.asn, 65_101, 'as after a machine was suspended: timers alone would wait for nine more seconds')
+})
+
+t.test('where nothing is pending, what became of it is told, and what to do next', async (t) => {
+  const { said, open } = bed(t)
+  const store = open()
+  t.throws(() => store.confirm(), { message: /none was applied.* Mend: try it .*weir bgp apply -f FILE --confirm/ })
+  t.throws(() => store.rollback(), {
+    message: /agent's file is in force.* Mend: change the file itself, or try a change with 'weir bgp apply/,
+  })
+  store.apply(routing(65_102), 30)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(said.length, 2)
+  t.throws(() => store.confirm(), { message: /the last one ended at 1970-\S+Z: not confirmed in time.* Mend: try it \(again\)/ })
+  t.throws(() => store.rollback(), { message: /not confirmed in time.* Mend: / })
+  store.apply(routing(65_102), undefined)
+  t.throws(() => store.confirm(), { message: /confirmed and in force\. Mend: write it to the agent's file.*weir bgp rollback/ })
 })
 
 t.test(

@@ -229,6 +229,21 @@ t.test('what is refused, and what waits, is an Event and in the status', async (
   ])
 })
 
+t.test('what waits for a restart is told of whoever brought it', async (t) => {
+  const { write, nodes, live, told, inForce } = await bed(t)
+  nodes.set('node1', node(1))
+  await until('the node', () => told.length === 1)
+  const loopbacks = 'routing.loopbacks (where tunnels end)'
+  const waiting = () => [live.status().file.waitForRestart, live.status().waitForRestart]
+  inForce.candidate.apply('routing: { asn: 65101, loopbacks: [10.255.0.9/32], routerId: 10.255.0.1 }', 60_000)
+  t.strictSame(waiting(), [[], [{ by: 'candidate', keys: [loopbacks] }]], 'a candidate is not the file')
+  inForce.candidate.rollback()
+  t.strictSame(waiting(), [[], []])
+  write('asn: 65101, loopbacks: [10.255.0.9/32], routerId: 10.255.0.1')
+  await until('the file', () => told.at(-1)?.loopbacks[0] === '10.255.0.9/32')
+  t.strictSame(waiting(), [[loopbacks], []])
+})
+
 t.test('Secrets of peers are followed as peers come and go', async (t) => {
   const { write, server, live } = await bed(t)
   const asked = () => server.requests.some(({ url }) => url.includes('/namespaces/default/secrets'))

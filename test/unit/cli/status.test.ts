@@ -102,6 +102,7 @@ const STATUS: AgentStatus = {
       waitForRestart: ['logLevel'],
     },
     candidate: { appliedAtMs: 0, deadlineMs: 60_000 },
+    waitForRestart: [{ by: 'candidate', keys: ['routing.loopbacks (where tunnels end)'] }],
     sources: [{ source: 'cilium', state: 'unused', detail: 'CiliumBGPClusterConfig fabric (not followed)' }],
     problems: [{ source: 'routing.peers[1]', why: "routing.peers[0] is named 'tor' too" }],
   },
@@ -131,6 +132,10 @@ const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   [
     'a routing on trial',
     /^candidate +on trial until 1970-01-01T00:01:00\.000Z: 'weir bgp confirm' keeps it$/m,
+  ],
+  [
+    'what of a candidate waits, as the candidate’s own',
+    /^candidate +waits for a restart of the agent and of gobgpd: routing\.loopbacks \(where tunnels end\)$/m,
   ],
   ['a source that is not followed', /^cilium +CiliumBGPClusterConfig fabric \(not followed\)$/m],
   ['what of the routing is not followed', /^routing\.peers\[1\] +routing\.peers\[0\] is named 'tor' too$/m],
@@ -169,6 +174,7 @@ t.test('status leaves out what there is nothing to say of', async (t) => {
     configuration: {
       file: { file: '/etc/weir/agent.yaml', takenAtMs: 0, refused: undefined, waitForRestart: [] },
       candidate: undefined,
+      waitForRestart: [],
       sources: [],
       problems: [],
     },

@@ -11,6 +11,7 @@ function values(status: LiveRoutingStatus): Record<string, unknown> {
 const GOOD: LiveRoutingStatus = {
   file: { file: '/etc/weir/agent.yaml', takenAtMs: 0, refused: undefined, waitForRestart: [] },
   candidate: undefined,
+  waitForRestart: [],
   sources: [],
   problems: [],
 }
@@ -26,6 +27,7 @@ t.test('as it stands', async (t) => {
     values({
       file: { ...GOOD.file, refused: { atMs: 0, message: 'no' }, waitForRestart: ['logLevel', 'datapath'] },
       candidate: { appliedAtMs: 0, deadlineMs: 1 },
+      waitForRestart: [{ by: 'candidate', keys: ['routing.loopbacks'] }],
       sources: [],
       problems: [{ source: 'routing.peers[0]', why: 'is ours' }],
     }),

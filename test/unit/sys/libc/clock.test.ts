@@ -1,9 +1,9 @@
-// The kernel's tick, against the kernel's own configuration where this machine shows it.
+// The kernel's clocks, against what the kernel itself shows of them.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import t from 'tap'
-import { kernelHertz, threadCpuNs } from '../../../../src/sys/libc/clock.ts'
+import { kernelHertz, sinceBootMs, threadCpuNs } from '../../../../src/sys/libc/clock.ts'
 
 const configuration = `/boot/config-${release()}`
 
@@ -25,4 +25,12 @@ t.test('a thread uses CPU time while it works, and none while it sleeps', async 
   t.ok(worked > begun, `${worked - begun} ns`)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
   t.ok(threadCpuNs() - worked < 25e6)
+})
+
+t.test('the time since boot is what /proc/uptime tells', async (t) => {
+  const uptimeMs = () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
+  const before = uptimeMs()
+  const told = sinceBootMs()
+  // It has hundredths, rounded down.
+  t.ok(told >= before && told <= uptimeMs() + 10, `${before} ${told}`)
 })
