@@ -2,7 +2,12 @@
 // and in no order: whoever shows it sorts (model/prefix-order.ts), for ten thousand prefixes would hold the agent up.
 
 import type { Family } from '../model/address.ts'
-import type { AnnouncementRow, AnnouncementSource, RefusedAnnouncement } from '../model/announcement.ts'
+import {
+  type AnnouncementRow,
+  type AnnouncementSource,
+  REFUSAL_MENDS,
+  type RefusedAnnouncement,
+} from '../model/announcement.ts'
 import { NO_ATTRIBUTES, type NodeRouting, type PeerExport, type RouteAttributes } from '../model/routing.ts'
 import type { SpeakerStatus } from '../speaker/speaker.ts'
 import type { ReceivedRoute, SpeakerTables } from '../speaker/tables.ts'
@@ -19,6 +24,8 @@ export interface RouteRow {
   readonly why: string
   /** Why it is not as it should be. */
   readonly problem: string | undefined
+  /** What would let out what is refused. */
+  readonly mend?: string
 }
 
 export interface RoutesView {
@@ -59,8 +66,9 @@ function announced(
   return { ...base, status: status.kind, sinceMs: undefined, problem }
 }
 
-function refused({ announcement, reason }: RefusedAnnouncement, routing: NodeRouting): RouteRow {
-  return { ...baseOf(announcement, routing), status: 'refused', sinceMs: undefined, problem: reason }
+function refused({ announcement, reason, code }: RefusedAnnouncement, routing: NodeRouting): RouteRow {
+  const base = baseOf(announcement, routing)
+  return { ...base, status: 'refused', sinceMs: undefined, problem: reason, mend: REFUSAL_MENDS[code] }
 }
 
 function baseOf(

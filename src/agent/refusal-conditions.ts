@@ -7,9 +7,8 @@ import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
 import { SERVICES } from '../kube/objects.ts'
 import { REFUSAL_CONDITION } from '../kube/service-announcing.ts'
-import type { RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
+import { REFUSAL_MENDS, type RefusalCode, type RefusedAnnouncement } from '../model/announcement.ts'
 import type { AddressCondition, ObjectKey, Service } from '../model/service.ts'
-import { REFUSAL_MENDS } from './report-refusals.ts'
 
 const LOOK_MS = 5_000
 /** At a look; the rest follows at the next ones. */

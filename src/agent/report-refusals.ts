@@ -2,25 +2,13 @@
 
 import type { Logger } from 'pino'
 import type { EventRecorder } from '../kube/events.ts'
-import type { RefusedAnnouncement } from '../model/announcement.ts'
+import { REFUSAL_MENDS, type RefusedAnnouncement } from '../model/announcement.ts'
 import type { VipView } from '../routing/vip-plans.ts'
 import { serviceObject } from './report-problems.ts'
 
 export interface RefusalReporter {
   readonly events: Pick<EventRecorder, 'record'>
   readonly log: Pick<Logger, 'warn'>
-}
-
-export const REFUSAL_MENDS: Readonly<Record<RefusedAnnouncement['code'], string>> = {
-  malformed: 'this is a fault of Weir; please report it',
-  'outside-allowed': 'add its network to a pool or to routing.serviceNetworks, or take the address away',
-  'wrong-length': 'announce single addresses of pools, and pod networks as a whole',
-  'default-route': 'no default route is ever announced',
-  'too-many': 'raise routing.maxAnnouncements here and the maximum at the routers, or need fewer addresses',
-  twice: 'take it away from one of them',
-  'bad-community': 'mend the rule or the annotation that asks for it',
-  'bad-attribute': 'mend the rule or the annotation that asks for it',
-  'bad-annotation': 'write the annotation as it is meant, or take it away',
 }
 
 export class RefusalReports {

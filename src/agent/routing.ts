@@ -26,6 +26,8 @@ import { mergeStatus, type RoutingStatus, whyPrefix } from './why-view.ts'
 
 /** Services, or VIPs, worked on at a stretch: some milliseconds. */
 const SLICE = 500
+/** After another routing: a Service whose pool went with it has been given another address by then. */
+const REPORT_SETTLE_MS = 2_000
 /** KEP-1143: the Node takes no part in load balancing from outside. */
 const EXCLUDE_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers'
 
@@ -48,6 +50,10 @@ export class Routing implements DrainedRouting {
   readonly #pacer: ChangePacer
   readonly #plans: VipPlans
   readonly #reports: RefusalReports
+  /** Whose wishes the guard has judged and nobody has been told of, and from when on that may be told. */
+  readonly #unreported = new Map<string, number>()
+  /** Before that, what is refused may be a wish of the routing before. */
+  #quietUntilMs = 0
   readonly #served = new Map<ObjectKey, ServedService>()
   /** Undefined: not known yet, and nothing is told. */
   #routing: NodeRouting | undefined
@@ -91,10 +97,11 @@ export class Routing implements DrainedRouting {
     this.#routing = routing
     this.#poolOf = poolFinder(pools)
     this.#named = namedKinds(routing)
+    const refusedBefore = [...this.#guard.refusals.keys()]
     for (const prefix of this.#guard.setLimits(limits))
       this.#pacer.offer(prefix, this.#guard.accepted.get(prefix), false)
-    for (const [asker, refusal] of this.#guard.refusals)
-      this.#reports.refused(asker, refusal, this.#plans.view(asker as Address))
+    if (this.#hasBegun) this.#quietUntilMs = this.#nowMs() + REPORT_SETTLE_MS
+    this.#toReport([...refusedBefore, ...this.#guard.refusals.keys()])
     this.#pacer.setRate(routing.limits.changesPerSecond, this.#nowMs())
     this.#options.speaker.setRouting(routing, this.#allowed)
     // Which kinds of addresses matter may be others.
@@ -203,19 +210,38 @@ export class Routing implements DrainedRouting {
    */
   #ask(changes: Askers, canWait: ReadonlySet<string>): void {
     const touched = this.#guard.apply(changes)
-    for (const asker of changes.keys())
-      this.#reports.refused(asker, this.#guard.refusalOf(asker), this.#plans.view(asker as Address))
+    this.#toReport(changes.keys())
     for (const prefix of touched) {
       const mayWait = canWait.has(prefix) || canWait.has(vipOf(prefix))
       this.#pacer.offer(prefix, this.#guard.accepted.get(prefix), mayWait)
     }
   }
 
+  #toReport(askers: Iterable<string>): void {
+    const fromMs = Math.max(this.#nowMs(), this.#quietUntilMs)
+    for (const asker of askers) this.#unreported.set(asker, fromMs)
+  }
+
+  /** @returns when there is more to report */
+  #report(): number | undefined {
+    const nowMs = this.#nowMs()
+    let nextMs: number | undefined
+    for (const [asker, fromMs] of this.#unreported) {
+      if (fromMs > nowMs) {
+        nextMs = Math.min(fromMs, nextMs ?? fromMs)
+        continue
+      }
+      this.#unreported.delete(asker)
+      this.#reports.refused(asker, this.#guard.refusalOf(asker), this.#plans.view(asker as Address))
+    }
+    return nextMs
+  }
+
   #tell(plannedDueMs: number | undefined): void {
     const { released, nextDueMs } = this.#pacer.take(this.#nowMs())
     this.#pacer.begin()
     this.#options.speaker.changeDesired(released)
-    const dues = [plannedDueMs, nextDueMs].filter((ms) => ms !== undefined)
+    const dues = [plannedDueMs, nextDueMs, this.#report()].filter((ms) => ms !== undefined)
     if (dues.length === 0 || this.#isClosed) return
     const inMs = Math.max(1, Math.min(...dues) - this.#nowMs())
     this.#timer = setTimeout(() => this.#updateSoon(), inMs)

@@ -119,17 +119,18 @@ export function formatRoutes(
 
 /** Below the table, for thousands may have one in common. */
 function formatProblems(routes: readonly RouteRow[], width: number): string {
-  const said = routes.flatMap(({ prefix, problem }) =>
-    problem === undefined ? [] : [[prefix, problem] as const],
-  )
+  const said = routes.flatMap((route) => {
+    const problem = problemOf(route)
+    return problem === undefined ? [] : [[route.prefix, problem] as const]
+  })
   const lines = sentences(said).map((text) => wrapText(text, width, '  '))
   return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`
 }
 
 function routeRows(route: RouteRow, nowMs: number, isWide: boolean): string[][] {
-  const { prefix, status, sinceMs, source, exports, why, problem } = route
+  const { prefix, status, sinceMs, source, exports } = route
   const since = sinceMs === undefined ? '' : ago(sinceMs, nowMs)
-  const reason = isWide && problem !== undefined ? `${problem} (${why})` : why
+  const reason = isWide ? wideReason(route) : route.why
   const row = (to: string, attributes: string) => [prefix, status, since, source, to, attributes, reason]
   if (!isWide || exports.length < 2)
     return [row(exports.map(peersOf).join('; ') || 'nobody', joined(exports))]
@@ -137,6 +138,16 @@ function routeRows(route: RouteRow, nowMs: number, isWide: boolean): string[][] 
     const cells = row(peersOf(one), formatAttributes(one.attributes))
     return index === 0 ? cells : cells.map((cell, column) => (column === 4 || column === 5 ? cell : ''))
   })
+}
+
+/** With what would mend it. */
+function problemOf({ problem, mend }: RouteRow): string | undefined {
+  return problem === undefined || mend === undefined ? problem : `${problem}. Mend: ${mend}`
+}
+
+function wideReason(route: RouteRow): string {
+  const problem = problemOf(route)
+  return problem === undefined ? route.why : `${route.why}: ${problem}`
 }
 
 /** Without names: to whoever there is. */

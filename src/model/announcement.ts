@@ -44,6 +44,18 @@ export type RefusalCode =
   | 'bad-attribute'
   | 'bad-annotation'
 
+export const REFUSAL_MENDS: Readonly<Record<RefusalCode, string>> = {
+  malformed: 'this is a fault of Weir; please report it',
+  'outside-allowed': 'add its network to a pool or to routing.serviceNetworks, or take the address away',
+  'wrong-length': 'announce single addresses of pools, and pod networks as a whole',
+  'default-route': 'no default route is ever announced',
+  'too-many': 'raise routing.maxAnnouncements here and the maximum at the routers, or need fewer addresses',
+  twice: 'take it away from one of them',
+  'bad-community': 'mend the rule or the annotation that asks for it',
+  'bad-attribute': 'mend the rule or the annotation that asks for it',
+  'bad-annotation': 'write the annotation as it is meant, or take it away',
+}
+
 /** An announcement that the guard kept in; shown on the object that asked for it. */
 export interface RefusedAnnouncement {
   readonly announcement: Announcement

@@ -2,7 +2,7 @@
 // would open those that are shut. Pure; it repeats the planner's questions and asks them one by one.
 
 import type { Family, Prefix } from '../model/address.ts'
-import type { AnnouncementRow, RefusedAnnouncement } from '../model/announcement.ts'
+import { type AnnouncementRow, REFUSAL_MENDS, type RefusedAnnouncement } from '../model/announcement.ts'
 import { showCommunity } from '../model/communities.ts'
 import type { AnnounceKind, DrainMark, PeerExport, RouteAttributes } from '../model/routing.ts'
 import { type ExportSubject, type RuleMismatch, ruleMismatch } from './exports.ts'
@@ -200,10 +200,10 @@ function guardCheck(facts: WhyFacts): WhyCheck[] {
   const { refusal } = facts
   if (!refusal && isUnasked(facts)) return []
   if (!refusal) return [{ check: 'guard', isOpen: true, detail: 'nothing is held against it' }]
-  const mend = 'pools and routing.serviceNetworks say what may leave, and limits how much'
+  const { reason, code } = refusal
   // The annotation's own line says how to mend it.
-  const isOfAnnotation = refusal.code === 'bad-annotation'
-  return [{ check: 'guard', isOpen: false, detail: refusal.reason, ...(isOfAnnotation ? {} : { mend }) }]
+  const mend = code === 'bad-annotation' ? {} : { mend: REFUSAL_MENDS[code] }
+  return [{ check: 'guard', isOpen: false, detail: reason, ...mend }]
 }
 
 function isUnasked({ own, facts }: WhyFacts): boolean {

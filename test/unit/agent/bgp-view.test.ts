@@ -152,6 +152,7 @@ t.test('routes: as they stand, in the order of their numbers', async (t) => {
       ['2001:db8::1/128', 'error', 'no next hop'],
     ],
   )
+  t.match(routes[0]?.mend, /add its network to a pool/)
   t.strictSame(
     routes[3]?.exports,
     [{ peers: ['tor1'], attributes: attributes() }],

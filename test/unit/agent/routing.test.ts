@@ -107,6 +107,11 @@ class Bed {
     await this.routing.update(new Map())
   }
 
+  async wait(ms: number): Promise<void> {
+    this.nowMs += ms
+    await this.settle()
+  }
+
   get prefixes(): string[] {
     return [...(this.told ?? new Map()).keys()].sort()
   }
@@ -151,11 +156,49 @@ t.test('another routing: rules, kinds and pools, without a restart', async (t) =
   bed.routing.setRouting({ ...clusterIps, serviceNetworks: [] }, [POOL])
   await bed.settle()
   t.same(bed.prefixes, ['10.255.0.1/32'], 'the guard was narrowed')
+  await bed.wait(2_000)
   t.ok(bed.events.includes('s2 AnnouncementRefused'), 'and its Service told')
   bed.routing.setRouting(ROUTING, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
   await bed.settle()
   t.same(bed.prefixes, [...OWN, '203.0.113.2/32'])
   t.same(bed.allowed, [...OWN.reverse(), '203.0.113.2/31'])
+})
+
+t.test('a routing that is taken back leaves no word of what it asked for', async (t) => {
+  const bed = new Bed(t)
+  bed.routing.setRouting(ROUTING, [POOL])
+  const other = { name: 'other', prefixes: [cidr('198.51.100.0/24')] }
+  await bed.serve(served(1), served(2))
+  bed.routing.setRouting(
+    { ...ROUTING, rules: [...ROUTING.rules, rule({ kinds: ['cluster-ip'] })], serviceNetworks: [cidr('10.96.0.0/16')] },
+    [POOL, other],
+  )
+  await bed.serve(served(2, { loadBalancerIps: [address('198.51.100.2')] }))
+  await bed.wait(10_000)
+  t.ok(bed.prefixes.includes('10.96.0.1/32') && bed.prefixes.includes('198.51.100.2/32'))
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.settle()
+  t.same(bed.prefixes, [...OWN, '203.0.113.1/32'].sort(), 'it leaves at once')
+  await bed.serve(served(2))
+  await bed.wait(10_000)
+  t.same(bed.prefixes, [...OWN, '203.0.113.1/32', '203.0.113.2/32'].sort())
+  t.same(bed.events, [], 'a rolled-back trial is no fault of any Service')
+})
+
+t.test('an address that stays outside every pool is told of in the end', async (t) => {
+  const bed = new Bed(t)
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.serve(served(1), served(2))
+  bed.routing.setRouting(ROUTING, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
+  await bed.settle()
+  t.same(bed.events, [])
+  await bed.wait(2_000)
+  t.same(bed.events, ['s1 AnnouncementRefused'])
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.wait(2_000)
+  bed.routing.setRouting(ROUTING, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
+  await bed.wait(2_000)
+  t.same(bed.events, ['s1 AnnouncementRefused', 's1 AnnouncementRefused'], 'and again where it is so again')
 })
 
 t.test('a routing that would allow everything is refused, and the one before stays', async (t) => {

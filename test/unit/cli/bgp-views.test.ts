@@ -257,6 +257,7 @@ t.test('routes', async (t) => {
     sinceMs: undefined,
     exports: [],
     problem: 'outside every pool',
+    mend: 'add its network to a pool',
   })
   const view = { routes: [refused, route()], draining: undefined }
   t.equal(
@@ -265,7 +266,7 @@ t.test('routes', async (t) => {
 8.8.8.8/32      refused         service  nobody                                  Service shop/web has 2 usable endpoints
 203.0.113.7/32  announced  60s  service  tor1; tor2, tor3  med 5; no attributes  Service shop/web has 2 usable endpoints
 
-8.8.8.8/32: outside every pool
+8.8.8.8/32: outside every pool. Mend: add its network to a pool
 `,
   )
   const many = Array.from({ length: 9 }, (_, index) =>

@@ -88,7 +88,7 @@ t.test('what holds it back, and what would mend it', async (t) => {
         },
       },
       /it is one too many/,
-      /limits/,
+      /raise routing\.maxAnnouncements/,
     ],
   ]
   for (const [name, given, summary, mend] of rows) {
