@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { EventRecorder } from '../kube/events.ts'
 import { readTcpFacts } from '../speaker/authentication.ts'
 import { kernelRoutes } from '../speaker/kernel-routes.ts'
-import { readLinks } from '../speaker/links.ts'
+import { readLinks, readNeighbourAges } from '../speaker/links.ts'
 import type { PasswordReader } from '../speaker/passwords.ts'
 import type { SpeakerProblem } from '../speaker/problems.ts'
 import { createSpeaker, type Speaker, type SpeakerOptions } from '../speaker/speaker.ts'
@@ -35,6 +35,7 @@ export function makeSpeaker(parts: SpeakerParts): Speaker {
     readLinks: () => readLinks(netlink),
     kernelRoutes: kernelRoutes(netlink),
     readTcp: () => readTcpFacts(),
+    readNeighbours: () => readNeighbourAges(netlink),
     // The recorder says the same thing again only after a while.
     onProblems: (problems) => {
       for (const { code, text } of problems) events.record(node, 'Warning', reasonOf(code), text)

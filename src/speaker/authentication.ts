@@ -1,7 +1,10 @@
 // Why a session with, or against, a password does not come up. gobgpd says nothing of it, nor does TCP: a segment whose MD5 signature
 // (RFC 2385) is wrong, missing or unexpected is dropped, and a SYN simply stays unanswered. What can be seen is
-//   - the kernel's counters of dropped segments, for the whole network namespace;
-//   - our own sockets in SYN_SENT towards the peer: a router without a session for us would refuse, not keep silent.
+//   - the kernel's counters of dropped segments, for the whole network namespace; a gobgpd that only dials drops none of a router's
+//     signed SYNs, for nobody listens, and the router's own counters are out of our sight;
+//   - our own sockets in SYN_SENT towards the peer: a router without a session for us would refuse, not keep silent;
+//   - whether the router answers ARP or neighbour discovery all the same: then it is neither off nor cut off.
+// So of a router that wants a password which this peer has not there is never proof, and it is told as likely.
 
 import { readFileSync } from 'node:fs'
 import { type Address, formatAddress } from '../model/address.ts'
@@ -74,44 +77,79 @@ function addressFromHex(hex: string): Address {
   return formatAddress(bytes)
 }
 
-export interface SilentPeer {
-  readonly address: string
-  readonly port: number
+export interface DownPeer {
   readonly hasPassword: boolean
   /** Of our password. */
   readonly hasBlank?: boolean
+  /** Our SYN stays unanswered. */
+  readonly isSilent: boolean
+  /** Known to be on the link: it was heard since the session went down. */
+  readonly isThere: boolean
 }
+
+export interface Diagnosis {
+  /** With what was counted, for whoever looks now. */
+  readonly text: string
+  /** In words that stay the same while the counters grow; undefined: too little is known to bother anybody with it. */
+  readonly problem: { readonly code: 'authentication-failing' | 'peer-silent'; readonly text: string } | undefined
+  readonly mend: string
+}
+
+const SAME_PASSWORD = 'give both sides the same password'
+
+/** A segment of each kind, and what it shows. */
+const DROPPED = {
+  failure: { hasPassword: true, cause: 'the router has another password', how: 'with a wrong signature' },
+  notFound: { hasPassword: true, cause: 'the router has no password', how: 'without a signature' },
+  unexpected: {
+    hasPassword: false,
+    cause: 'the router has a password and this peer has none',
+    how: 'with a signature',
+  },
+} as const satisfies Readonly<Record<keyof Md5Counters, object>>
 
 /**
  * What the counters' growth and the unanswered SYN say of a peer whose session is down; undefined: nothing. The counters are the
  * namespace's, so the sentence says "perhaps" where several sessions are down.
  */
 export function diagnose(
-  peer: SilentPeer,
-  ...seen: [before: Md5Counters, now: TcpFacts, isOnlyOne: boolean]
-): string | undefined {
-  const text = whySilent(peer, ...seen)
-  if (text === undefined || !peer.hasBlank) return text
-  return `${text}; ours holds a blank, and FRR for one takes a password of one word alone`
+  peer: DownPeer,
+  ...seen: [grown: Md5Counters, isOnlyOne: boolean]
+): Diagnosis | undefined {
+  const found = whyDown(peer, ...seen)
+  if (found === undefined || !peer.hasBlank) return found
+  const more = (text: string) =>
+    `${text}; ours holds a blank, and FRR for one takes a password of one word alone`
+  const { problem } = found
+  return { ...found, text: more(found.text), problem: problem && { ...problem, text: more(problem.text) } }
 }
 
-function whySilent(
-  peer: SilentPeer,
-  before: Md5Counters,
-  now: TcpFacts,
-  isOnlyOne: boolean,
-): string | undefined {
-  const grew = (key: keyof Md5Counters) => now.md5[key] - before[key]
-  const perhaps = isOnlyOne ? '' : 'perhaps '
-  const segments = (count: number) => `${count} ${count === 1 ? 'segment' : 'segments'}`
-  if (peer.hasPassword && grew('failure') > 0)
-    return `${perhaps}the router has another password: the kernel dropped ${segments(grew('failure'))} with a wrong signature`
-  if (peer.hasPassword && grew('notFound') > 0)
-    return `${perhaps}the router has no password: the kernel dropped ${segments(grew('notFound'))} without a signature`
-  if (!peer.hasPassword && grew('unexpected') > 0)
-    return `${perhaps}the router has a password and this peer has none: the kernel dropped ${segments(grew('unexpected'))} with a signature`
-  if (!now.unanswered.has(`${peer.address} ${peer.port}`)) return undefined
-  return peer.hasPassword
-    ? 'the router does not answer our signed SYN: it has another password or none, or a filter drops it'
-    : undefined
+function whyDown(peer: DownPeer, grown: Md5Counters, isOnlyOne: boolean): Diagnosis | undefined {
+  const kinds = ['failure', 'notFound', 'unexpected'] as const
+  const kind = kinds.find((one) => DROPPED[one].hasPassword === peer.hasPassword && grown[one] > 0)
+  if (kind === undefined) return peer.isSilent ? ofSilence(peer) : undefined
+  const { how } = DROPPED[kind]
+  const cause = `${isOnlyOne ? '' : 'perhaps '}${DROPPED[kind].cause}`
+  const count = `${grown[kind]} ${grown[kind] === 1 ? 'segment' : 'segments'}`
+  return {
+    text: `${cause}: the kernel dropped ${count} ${how}`,
+    problem: { code: 'authentication-failing', text: `${cause}: the kernel drops segments ${how}` },
+    mend: SAME_PASSWORD,
+  }
+}
+
+function ofSilence({ hasPassword, isThere }: DownPeer): Diagnosis {
+  const what = hasPassword ? 'our signed SYN' : 'our SYN'
+  const likely = hasPassword ? 'it has another password or none' : 'it wants a password, and this peer has none'
+  if (!isThere)
+    return {
+      text: `the router does not answer ${what}: it is off or cut off, or ${likely}, or a filter drops it`,
+      problem: undefined,
+      mend: "see whether it answers a ping; if so, compare both sides' passwords, TTL security and filters of the port",
+    }
+  const text = `the router is on the link and does not answer ${what}: likely ${likely}; else a filter or TTL security there drops it`
+  if (hasPassword) return { text, problem: { code: 'authentication-failing', text }, mend: SAME_PASSWORD }
+  const mend =
+    "if the router has a password for this node, name it as the peer's password (file or secret), or take it away there"
+  return { text, problem: { code: 'peer-silent', text }, mend }
 }

@@ -74,6 +74,22 @@ export async function readLinks(netlink: Netlink): Promise<LinkView> {
   }
 }
 
+/** Entries that say nothing of the neighbour itself, or that it is gone. */
+const UNPROVEN: ReadonlySet<string> = new Set(['failed', 'incomplete', 'permanent', 'noarp', 'none'])
+
+/** By address: how long ago a neighbour last proved to be there. */
+export async function readNeighbourAges(netlink: Netlink): Promise<ReadonlyMap<string, number>> {
+  const rows = await netlink.neighbours.list()
+  return new Map(
+    rows.flatMap(({ address, state, confirmedMs }) => {
+      const known = parseAddress(address)
+      return known === undefined || confirmedMs === undefined || UNPROVEN.has(state)
+        ? []
+        : [[known, confirmedMs] as const]
+    }),
+  )
+}
+
 interface KnownNeighbour {
   readonly address: Address
   readonly isRouter: boolean

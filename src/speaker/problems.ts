@@ -10,6 +10,7 @@ export type ProblemCode =
   | 'no-next-hop'
   | 'ambiguous-peer'
   | 'authentication-failing'
+  | 'peer-silent'
   | 'advertised-differs'
   | 'too-many-classes'
   | 'imports-limit'

@@ -58,7 +58,8 @@ function sessionStatus(
         `${name} tells more than ${TOLD_MAX} routes, which cost gobgpd memory though none is taken beyond imports. ` +
         'Mend: have the router announce to nodes only what they import, or nothing',
     })
-  const lastError = status.lastError ?? diagnosis ?? watch.ending(status.address)
+  // How the last one ended explains less than why there is none now.
+  const lastError = diagnosis ?? status.lastError ?? watch.ending(status.address)
   return {
     ...status,
     name,

@@ -37,6 +37,8 @@ export interface SpeakerOptions {
   readonly kernelRoutes?: KernelRoutes
   /** Without it nothing is said about passwords that do not match. */
   readonly readTcp?: () => TcpFacts
+  /** By address, how long ago a neighbour proved to be there. Without it a router that keeps silent may as well be off. */
+  readonly readNeighbours?: () => Promise<ReadonlyMap<string, number>>
   /** Told when a session comes up or goes, by the peer's address; empty when gobgpd itself is away and nothing is known. */
   readonly onSessions?: (established: ReadonlyMap<string, boolean>) => void
   /** Told when the list of problems is another one. */

@@ -99,6 +99,8 @@ class GobgpSpeaker {
   #fulfilled = -1
   #isClosed = false
   #toldProblems = '[]'
+  /** What gobgpd was last seen to be told in full; while it is another routing, what is known of peers is of one that is gone. */
+  #routingInForce: NodeRouting | undefined
   #countedAtMs = 0
   readonly #losses = new Losses()
   #countProblems: readonly SpeakerProblem[] = []
@@ -124,6 +126,7 @@ class GobgpSpeaker {
       onLost: () => this.#noteLoss(),
       onLooked: () => this.#tellProblems(),
       ...(options.readTcp ? { readTcp: options.readTcp } : {}),
+      ...(options.readNeighbours ? { readNeighbours: options.readNeighbours } : {}),
     })
     if (options.kernelRoutes)
       this.#learning = new Learning({
@@ -149,6 +152,7 @@ class GobgpSpeaker {
 
   setRouting(routing: NodeRouting, allowed: readonly AllowedPrefix[]): void {
     this.#configured = { routing, allowed }
+    this.#countProblems = []
     // What it keeps in from now on has to be looked for in gobgpd, which withdraws nothing when policy narrows.
     const { announcementsMax } = routing.limits
     for (const prefix of this.#guard.setLimits({ allowed, announcementsMax })) this.#changed.add(prefix)
@@ -239,14 +243,18 @@ class GobgpSpeaker {
     return reason === undefined ? { kind: 'pending' } : { kind: 'error', reason }
   }
 
-  #problems(): SpeakerProblem[] {
+  /** Whatever the routing is. */
+  #daemonProblems(): SpeakerProblem[] {
     const failing: SpeakerProblem[] = []
     // A gobgpd that restarts is back long before.
     if (this.#failingSinceMs !== undefined && this.#nowMs() - this.#failingSinceMs >= FAILING_MS)
       failing.push({ code: 'round-failed', object: 'routing.gobgp', text: this.#error ?? '' })
+    return [...failing, ...this.#losses.problems(this.#nowMs())]
+  }
+
+  #problems(): SpeakerProblem[] {
     return [
-      ...failing,
-      ...this.#losses.problems(this.#nowMs()),
+      ...this.#daemonProblems(),
       ...this.#mirror.problems(),
       ...(this.#learning?.problems() ?? []),
       ...this.#sessions.problems(),
@@ -272,6 +280,7 @@ class GobgpSpeaker {
     this.#fulfilled = wishes
     this.#error = undefined
     this.#failingSinceMs = undefined
+    if (isFull) this.#routingInForce = configured.routing
     if (isFull) await this.#compareCounts()
     this.#tellProblems()
   }
@@ -353,7 +362,9 @@ class GobgpSpeaker {
   }
 
   #tellProblems(): void {
-    const problems = [...this.#problems(), ...this.#countProblems]
+    const isInForce = this.#configured?.routing === this.#routingInForce
+    const problems = isInForce ? [...this.#problems(), ...this.#countProblems] : this.#daemonProblems()
+    if (!isInForce && problems.length === 0) return
     const text = JSON.stringify(problems)
     if (text === this.#toldProblems) return
     this.#toldProblems = text

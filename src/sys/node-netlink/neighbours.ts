@@ -20,9 +20,12 @@ const RTM_GETNEIGH = 30
 
 const NDA_DST = 1
 const NDA_LLADDR = 2
+const NDA_CACHEINFO = 3
 const NDA_IFINDEX = 8
 const NTF_USE = 0x01
 const NTF_ROUTER = 0x80
+/** Userspace is told times in hundredths of a second, whatever the kernel's tick is. */
+const MS_PER_CLOCK = 10
 
 const neighbourStates = {
   none: 0,
@@ -47,6 +50,8 @@ export interface Neighbour {
   readonly mac: string | undefined
   readonly state: NeighbourState | `${number}`
   readonly isRouter: boolean
+  /** How long ago it last proved to be there, by an answer or by TCP that got on. */
+  readonly confirmedMs: number | undefined
 }
 
 export interface NeighbourKey {
@@ -160,6 +165,8 @@ export function decodeNeighbour({ body }: Message): Neighbour | undefined {
   const address = attributes.bytes(NDA_DST)
   if (family === undefined || address === undefined) return undefined
   const mac = attributes.bytes(NDA_LLADDR)
+  // struct nda_cacheinfo begins with the time since it was confirmed.
+  const confirmed = attributes.bytes(NDA_CACHEINFO)?.readUInt32LE(0)
   return {
     family,
     index: body.readInt32LE(4),
@@ -167,6 +174,7 @@ export function decodeNeighbour({ body }: Message): Neighbour | undefined {
     mac: mac?.length === 6 ? decodeMac(mac) : undefined,
     state: nameOf(neighbourStates, body.readUInt16LE(8)),
     isRouter: (body.readUInt8(10) & NTF_ROUTER) !== 0,
+    confirmedMs: confirmed === undefined ? undefined : confirmed * MS_PER_CLOCK,
   }
 }
 

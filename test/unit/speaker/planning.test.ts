@@ -244,23 +244,33 @@ t.test('what the kernel says of passwords', async (t) => {
   t.match(parseUnanswered(tcp6), [/^2001:db8::.* 179$/])
 
   const none: Md5Counters = { failure: 0, notFound: 0, unexpected: 0 }
-  const peer = { address: '10.254.1.0', port: 179, hasPassword: true }
-  const silent = new Set(['10.254.1.0 179'])
+  const peer = { hasPassword: true, isSilent: true, isThere: true }
+  const open = { ...peer, hasPassword: false }
+  const unknown = { isThere: false }
+  const AUTHENTICATION = 'authentication-failing'
   const cases = [
-    [peer, { ...none, failure: 3 }, silent, /another password: the kernel dropped 3 segments with a wrong/],
-    [peer, { ...none, notFound: 1 }, silent, /router has no password: the kernel dropped 1 segment without/],
-    [{ ...peer, hasPassword: false }, { ...none, unexpected: 2 }, silent, /this peer has none/],
-    [peer, none, silent, /does not answer our signed SYN/],
-    [{ ...peer, hasPassword: false }, none, silent, undefined],
-    [peer, none, new Set<string>(), undefined],
+    [peer, { ...none, failure: 3 }, /another password: the kernel dropped 3 segments with a wrong/, AUTHENTICATION],
+    [peer, { ...none, notFound: 1 }, /router has no password: the kernel dropped 1 segment without/, AUTHENTICATION],
+    [open, { ...none, unexpected: 2 }, /router has a password and this peer has none: the kernel/, AUTHENTICATION],
+    [peer, none, /does not answer our signed SYN: likely it has another password or none/, AUTHENTICATION],
+    [{ ...peer, ...unknown }, none, /does not answer our signed SYN: it is off or cut off/, undefined],
+    [open, none, /does not answer our SYN: likely it wants a password, and this peer has none/, 'peer-silent'],
+    [{ ...open, ...unknown }, none, /does not answer our SYN: it is off or cut off, or it wants a pass/, undefined],
+    [{ ...peer, isSilent: false }, none, undefined, undefined],
+    [{ ...open, isSilent: false }, { ...none, failure: 3, notFound: 1 }, undefined, undefined],
   ] as const
-  for (const [who, md5, unanswered, expected] of cases) {
-    const said = diagnose(who, none, { md5, unanswered }, true)
+  for (const [who, grown, expected, code] of cases) {
+    const said = diagnose(who, grown, true)
     if (expected === undefined) t.equal(said, undefined)
-    else t.match(said, expected)
+    else t.match(said?.text, expected)
+    t.equal(said?.problem?.code, code)
+    if (said) t.ok(said.mend.length > 0)
   }
-  t.match(diagnose(peer, none, { md5: { ...none, failure: 1 }, unanswered: silent }, false), /^perhaps /)
+  t.match(diagnose(peer, { ...none, failure: 1 }, false)?.text, /^perhaps /)
   const blank = { ...peer, hasBlank: true }
-  t.match(diagnose(blank, none, { md5: none, unanswered: silent }, true), /; ours holds a blank, and FRR/)
-  t.equal(diagnose(blank, none, { md5: none, unanswered: new Set() }, true), undefined)
+  t.match(diagnose(blank, none, true), {
+    text: /; ours holds a blank, and FRR/,
+    problem: { text: /; ours holds a blank, and FRR/ },
+  })
+  t.equal(diagnose({ ...blank, isSilent: false }, none, true), undefined)
 })

@@ -8,7 +8,7 @@ import t from 'tap'
 import type { Address } from '../../../src/model/address.ts'
 import type { BgpPeer, PasswordSource } from '../../../src/model/routing.ts'
 import { readTcpFacts } from '../../../src/speaker/authentication.ts'
-import { type LinkView, NO_LINKS, readLinks } from '../../../src/speaker/links.ts'
+import { type LinkView, NO_LINKS, readLinks, readNeighbourAges } from '../../../src/speaker/links.ts'
 import type { Speaker } from '../../../src/speaker/speaker.ts'
 import { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
 import { link, oneSession, routerAsn, until } from '../bgp/bed.ts'
@@ -143,11 +143,14 @@ t.test('with BIRD and FRR', async (t) => {
   const supervisor = bed.startSupervisor(bed.node)
   const netlink = new Netlink({ namespacePath: `/run/netns/${bed.node}` })
   t.teardown(() => netlink.close())
+  const events: string[] = []
   let links: () => Promise<LinkView> = () => readLinks(netlink)
   const speaker = bed.speak({
     readLinks: () => links(),
     // The processes' namespace is not the test's.
     readTcp: () => readTcpFacts(`/proc/${supervisor.pid}`),
+    readNeighbours: () => readNeighbourAges(netlink),
+    onProblems: (problems) => events.push(...problems.map(({ code }) => code)),
   })
   const password = (text: string) => ({ password: { kind: 'inline', text } as const })
   const both = { families: ['ipv4', 'ipv6'] as const }
@@ -184,10 +187,26 @@ t.test('with BIRD and FRR', async (t) => {
       /another password/,
     )
     t.equal(await since('tor2'), before)
+    t.ok(events.includes('authentication-failing'))
+    events.length = 0
     speaker.setRouting(routingOf([peer(BIRD, password('right')), peer(FRR)]), allowed)
     await untilUp(speaker, 2)
     t.equal(await told(), undefined)
     t.equal(await since('tor2'), before)
+    await sleep(3_000)
+    t.same(events, [], 'and nothing more is said of the password that is no more')
+  })
+
+  await t.test('a router that wants a password where this peer has none', async (t) => {
+    const before = await since('tor2')
+    speaker.setRouting(routingOf([peer(BIRD), peer(FRR)]), allowed)
+    const why = async () => (await speaker.status()).sessions.find(({ name }) => name === 'tor1')?.lastError
+    await until('it is told', async () => /wants a password/.test((await why()) ?? ''), 25_000)
+    t.match(await why(), /does not answer our SYN: .*it wants a password, and this peer has none.*Mend: /)
+    t.match((await speaker.status()).problems, [{ code: 'peer-silent', object: 'routing.peers tor1' }])
+    t.equal(await since('tor2'), before)
+    speaker.setRouting(routingOf([peer(BIRD, password('right')), peer(FRR)]), allowed)
+    await untilUp(speaker, 2)
   })
 
   await t.test('counts of what is wanted and what is out agree', async (t) => {
