@@ -37,6 +37,7 @@ import { processReadings } from './metrics/readings.ts'
 import { agentReadings } from './metrics-view.ts'
 import { Monitoring } from './monitoring.ts'
 import { tunnelAddresses } from './open-datapath.ts'
+import { PeerLinks } from './peer-links.ts'
 import { planContext } from './plan-context.ts'
 import { RefusalConditions } from './refusal-conditions.ts'
 import type { Routing } from './routing.ts'
@@ -89,6 +90,7 @@ export interface Parts {
   readonly routing: Routing
   readonly drain: RoutingParts['drain']
   readonly drainRequests: RoutingParts['drainRequests']
+  readonly peerLinks: PeerLinks
   readonly bfd: Bfd
   readonly uplinks: Uplinks
   readonly loop: () => ServiceLoop | undefined
@@ -152,6 +154,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     inForce,
     live,
     ...routes,
+    peerLinks: new PeerLinks(ground),
     bfd,
     uplinks,
     loop: () => late.loop,

@@ -7,6 +7,8 @@ import type { SessionStatus } from '../speaker/session-status.ts'
 import type { SpeakerStatus } from '../speaker/speaker.ts'
 import type { DaemonFacts } from '../speaker/tables.ts'
 import type { BfdView } from './bfd-view.ts'
+import { nearestCause } from './peer-cause.ts'
+import type { PeerLink } from './peer-links.ts'
 
 export interface PeerFamily {
   readonly family: Family
@@ -36,6 +38,8 @@ export interface PeerView {
   readonly taken: number
   /** Undefined: not asked for. */
   readonly bfd: { readonly state: string; readonly detail: string | undefined } | undefined
+  /** What keeps it down nearer than BGP: its link, or BFD. */
+  readonly cause: string | undefined
   readonly lastError: string | undefined
   readonly routerId: string
   readonly negotiatedHoldSeconds: number
@@ -84,7 +88,10 @@ export interface PeersFacts {
   readonly status: Pick<SpeakerStatus, 'connected' | 'sessions' | 'problems' | 'error'>
   readonly daemon: DaemonFacts | undefined
   readonly bfd: readonly BfdView[]
+  /** By the peer's name. */
+  readonly links: ReadonlyMap<string, PeerLink>
   readonly drain: DrainWords | undefined
+  readonly nowMs: number
 }
 
 export function describePeers(facts: PeersFacts): PeersView {
@@ -112,8 +119,10 @@ export function describePeers(facts: PeersFacts): PeersView {
 
 function fromSession(session: SessionStatus, peer: BgpPeer | undefined, facts: PeersFacts): PeerView {
   const { sinceMs } = session
+  const isDown = session.session !== 'established' && sinceMs !== 0
   return {
     ...ofConfiguration(peer, facts),
+    cause: causeOf(peer, isDown ? sinceMs : undefined, facts),
     name: session.name,
     address: session.address,
     asn: session.asn === 0 ? (peer?.asn ?? 0) : session.asn,
@@ -138,6 +147,7 @@ function missing(peer: BgpPeer, facts: PeersFacts): PeerView {
   const away = status.connected ? undefined : (status.error ?? 'gobgpd does not answer')
   return {
     ...ofConfiguration(peer, facts),
+    cause: causeOf(peer, undefined, facts),
     name: peer.name,
     address: remote.kind === 'address' ? remote.address : remote.interface,
     asn: peer.asn,
@@ -164,6 +174,7 @@ const OF_SESSION: ReadonlySet<ProblemCode> = new Set([
   'password-unreadable',
   'ambiguous-peer',
   'authentication-failing',
+  'peer-silent',
   'not-for-guests',
   'owned-by-host',
 ])
@@ -178,6 +189,21 @@ function problemOf(
   counts: (code: ProblemCode) => boolean,
 ): string | undefined {
   return status.problems.find(({ object, code }) => object === peer?.source && counts(code))?.text
+}
+
+function causeOf(
+  peer: BgpPeer | undefined,
+  downSinceMs: number | undefined,
+  { links, bfd, nowMs }: PeersFacts,
+): string | undefined {
+  if (!peer) return undefined
+  return nearestCause({
+    link: links.get(peer.name),
+    bfd: bfd.find((view) => view.peer === peer.name),
+    downSinceMs,
+    holdSeconds: peer.timers.holdSeconds,
+    nowMs,
+  })
 }
 
 function ofConfiguration(peer: BgpPeer | undefined, { routing, bfd }: PeersFacts) {

@@ -20,6 +20,7 @@ import { type LocalHandler, RequestError } from './local-api.ts'
 import { type BgpFacts, bgpReadings } from './metrics/bgp-readings.ts'
 import { type RouterSideFacts, reachedFrom } from './router-side-view.ts'
 import { withoutPasswords } from './routing-view.ts'
+import type { RoutingStatus } from './why-view.ts'
 
 export function bgpHandlers({ nodeName }: AgentConfig, parts: Parts): Record<string, LocalHandler> {
   return {
@@ -57,9 +58,38 @@ async function peers(node: string, parts: Parts): Promise<PeersView> {
 }
 
 async function lookAtPeers(node: string, routing: NodeRouting, parts: Parts) {
-  const [status, daemon] = await Promise.all([parts.routing.status(), parts.routing.tables.daemon()])
+  const [status, daemon, links] = await Promise.all([
+    parts.routing.status(),
+    parts.routing.tables.daemon(),
+    parts.peerLinks.look(routing.peers),
+  ])
   const bfd = parts.bfd.describe()
-  return { status, view: describePeers({ node, routing, status, daemon, bfd, drain: parts.drain.view() }) }
+  const drain = parts.drain.view()
+  const view = describePeers({ node, routing, status, daemon, bfd, links, drain, nowMs: Date.now() })
+  return { status, view }
+}
+
+interface SessionInBrief {
+  readonly peer: string
+  readonly address: string
+  readonly state: PeersView['peers'][number]['state']
+  /** Why it is not established. */
+  readonly why: string | undefined
+}
+
+/** @returns no sessions where no source has said anything yet */
+export async function routingInBrief(
+  node: string,
+  parts: Parts,
+): Promise<{ readonly status: RoutingStatus; readonly sessions: readonly SessionInBrief[] }> {
+  const routing = parts.live.sources.current
+  if (!routing) return { status: await parts.routing.status(), sessions: [] }
+  const { status, view } = await lookAtPeers(node, routing, parts)
+  const sessions = view.peers.map(({ name, address, state, cause, lastError }): SessionInBrief => {
+    const why = state === 'established' ? undefined : (cause ?? lastError)
+    return { peer: name, address, state, why }
+  })
+  return { status, sessions }
 }
 
 async function routes(parts: Parts): Promise<RoutesView> {

@@ -3,6 +3,7 @@
 
 import { rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { VERSION_HEADER, weirVersion } from './version.ts'
 
 const NOWHERE = { pathname: '', searchParams: new URLSearchParams() }
 
@@ -30,7 +31,9 @@ export async function serveLocalApi(
   socketPath: string,
   handlers: Readonly<Record<string, LocalHandler>>,
 ): Promise<Server> {
+  const version = weirVersion()
   const server = createServer((request, response) => {
+    response.setHeader(VERSION_HEADER, version)
     // What is no URL (`//`) is no path either.
     const { pathname: path, searchParams } = URL.parse(request.url ?? '/', 'http://agent') ?? NOWHERE
     const key = request.method === 'GET' ? path : `${request.method} ${path}`

@@ -4,15 +4,17 @@ import { type KernelFeature, kernelFeatures } from '../datapath/kernel-features.
 import { isNearlyFull, tableBytes } from '../datapath/map-fill.ts'
 import { FAMILIES } from '../model/address.ts'
 import type { Parts } from './agent.ts'
+import { routingInBrief } from './bgp-view.ts'
 import type { AgentConfig } from './config.ts'
 import { anonymousMemoryBytes } from './metrics/readings.ts'
 
 export type AgentStatus = Awaited<ReturnType<typeof describeStatus>>
 
 export async function describeStatus(config: AgentConfig, parts: Parts) {
-  const { datapath, network, sources, routing, live } = parts
+  const { datapath, network, sources, live } = parts
   const { uplinks, gateways, pods } = network.facts()
   const memory = datapath.memory()
+  const routing = await routingInBrief(config.nodeName, parts)
   return {
     node: config.nodeName,
     synced: parts.loop() !== undefined,
@@ -61,7 +63,8 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     neighbours: parts.surroundings.neighbours,
     masquerade: parts.masquerade()?.status,
     configuration: live.status(),
-    routing: await routing.status(),
+    routing: routing.status,
+    sessions: routing.sessions,
     drain: parts.drain.view(),
   }
 }

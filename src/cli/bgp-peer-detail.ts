@@ -17,6 +17,7 @@ export function formatPeerDetail(peer: PeerView, nowMs: number, width: number): 
     ...capabilityFields(peer),
     ...messageFields(peer),
     ['BFD', bfdText(peer)],
+    ...(peer.cause === undefined ? [] : [['What is wrong', peer.cause] as const]),
     ['Last error', lastErrorText(peer)],
   ]
   return `${wrapText(headText(peer), width, '  ')}\n${formatFields(fields, width, '  ')}`

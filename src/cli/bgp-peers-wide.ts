@@ -51,7 +51,7 @@ function wideRows(peer: PeerView, nowMs: number): string[][] {
       counts === undefined ? '' : advertisedText(counts, peer.state === 'established'),
       of(peer.bfd?.state ?? ''),
       ...wideCells(peer).map(of),
-      of(peer.lastError ?? bfdError(peer)),
+      of(peer.cause ?? peer.lastError ?? bfdError(peer)),
     ]
   })
 }

@@ -3,6 +3,7 @@
 import type { PeerFamily, PeersView, PeerView } from '../agent/bgp-peers-view.ts'
 import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import type { Action } from './actions.ts'
+import { peersAnswer } from './answers.ts'
 import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import { advertisedText, bfdError, upDown } from './bgp-peer-cells.ts'
 import { formatPeerDetail } from './bgp-peer-detail.ts'
@@ -33,7 +34,7 @@ export const PEERS_ACTION: Action<PeersOptions> = {
 }
 
 async function runPeers(values: PeersOptions, names: readonly string[]): Promise<number> {
-  const view = choosePeers(await askAgent<PeersView>(values, '/v1/bgp/peers'), names)
+  const view = choosePeers(await askAgent<PeersView>(values, '/v1/bgp/peers', peersAnswer), names)
   const nowMs = Date.now()
   const isDetailed = values.detail === true || names.length > 0
   printAnswer(
@@ -151,10 +152,21 @@ function causesOf({ peers, problems, gobgpd }: PeersView): string[] {
   const isNews = (text: string) =>
     text !== '' && text !== gobgpd.error && !problems.some((problem) => problem.text.includes(text))
   const said = peers.flatMap((peer) =>
-    [endingOf(peer), bfdError(peer)].filter(isNews).map((text) => [peer.name, text] as const),
+    causeTexts(peer, problems)
+      .filter(isNews)
+      .map((text) => [peer.name, text] as const),
   )
   return sentences(said).map((sentence) => `peer ${sentence}`)
 }
+
+/** The nearest alone, and where that is a problem, with what was counted of it, the problem. */
+function causeTexts(peer: PeerView, problems: PeersView['problems']): string[] {
+  if (peer.cause !== undefined) return [peer.cause]
+  const isProblem = problems.some(({ code, object }) => object === peer.source && OF_SILENCE.has(code))
+  return [isProblem ? '' : endingOf(peer), bfdError(peer)]
+}
+
+const OF_SILENCE: ReadonlySet<string> = new Set(['authentication-failing', 'peer-silent'])
 
 /** Of a session that is up, how the one before it ended is history: its paragraph tells. */
 function endingOf({ state, lastError = '' }: PeerView): string {

@@ -11,6 +11,7 @@ import { inPrefixOrder } from '../model/prefix-order.ts'
 import type { PeerExport } from '../model/routing.ts'
 import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import type { Action } from './actions.ts'
+import { routesAnswer } from './answers.ts'
 import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import { formatAttributes } from './bgp-attributes.ts'
 import { didYouMean, UsageError } from './options.ts'
@@ -54,7 +55,7 @@ export const ROUTE_ACTIONS: Readonly<Record<string, Action<AgentOptions>>> = {
 }
 
 async function runRoutes(values: AgentOptions, filters: readonly string[]): Promise<number> {
-  const view = await askAgent<RoutesView>(values, '/v1/bgp/routes')
+  const view = await askAgent<RoutesView>(values, '/v1/bgp/routes', routesAnswer)
   const isWhole = filters.length === 0
   const chosen = isWhole ? view.routes : chooseRoutes(view.routes, filters)
   const shown = { ...view, routes: inPrefixOrder(chosen) }

@@ -1,6 +1,6 @@
 // The command line: finds the noun, loads only that noun's file, and turns its errors into one clear line.
 
-import { readFileSync } from 'node:fs'
+import { weirVersion } from '../agent/version.ts'
 import { didYouMean, UsageError } from './options.ts'
 
 export interface Command {
@@ -64,7 +64,7 @@ function usage(): string {
 export async function main(args: readonly string[]): Promise<number> {
   const [noun, ...rest] = args
   if (noun === '--version' || noun === '-V' || noun === 'version') {
-    process.stdout.write(`weir ${version()} on Node ${process.version}\n`)
+    process.stdout.write(`weir ${weirVersion()} on Node ${process.version}\n`)
     return 0
   }
   if (noun === undefined || noun === '--help' || noun === '-h' || noun === 'help') {
@@ -84,11 +84,6 @@ export async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`weir ${noun}: ${describeError(error)}\n`)
     return error instanceof UsageError ? 2 : 1
   }
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 
 function describeError(error: unknown): string {

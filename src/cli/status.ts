@@ -2,6 +2,7 @@
 
 import type { AgentStatus } from '../agent/status-view.ts'
 import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { statusAnswer } from './answers.ts'
 import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { parseOptions, UsageError } from './options.ts'
@@ -25,7 +26,7 @@ export const statusCommand: Command = {
     }
     if (positionals.length > 0)
       throw new UsageError(`'${positionals[0]}' is one word too many. Mend: 'weir status --help' tells more`)
-    printAnswer(values, await askAgent<AgentStatus>(values, '/v1/status'), formatStatus)
+    printAnswer(values, await askAgent<AgentStatus>(values, '/v1/status', statusAnswer), formatStatus)
     return 0
   },
 }
@@ -36,6 +37,7 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
     formatConfiguration(status, width),
     formatUplinks(status, width),
     formatDefaultRoutes(status, width),
+    formatSessions(status, width),
     formatPrograms(status, width),
     formatSources(status, width),
     formatLackingRules(status),
@@ -48,12 +50,10 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
 }
 
 /** Columns that hold sentences. */
-const PROSE = ['WHAT', 'PROBLEM', 'NEXT HOPS', 'GATEWAYS', 'WHERE', 'LAST ERROR', 'INSTEAD', 'MEND']
+const PROSE = ['WHAT', 'PROBLEM', 'NEXT HOPS', 'GATEWAYS', 'WHERE', 'LAST ERROR', 'INSTEAD', 'MEND', 'WHY']
 
-function formatAgent(
-  { node, synced, allocatesAddresses, pods, flows, memory, drain }: AgentStatus,
-  width: number,
-): string {
+function formatAgent(status: AgentStatus, width: number): string {
+  const { node, synced, allocatesAddresses, pods, flows, memory, drain, sessions = [] } = status
   const state = synced
     ? 'the kernel holds what the API server says'
     : 'waiting for the first word of an API server'
@@ -61,6 +61,7 @@ function formatAgent(
     `Node     ${node}`,
     `State    ${state}`,
     ...(drain.phase === 'active' ? [] : [`Drain    ${drain.phase}: ${drain.message}`]),
+    ...(sessions.length === 0 ? [] : [`Routers  ${established(sessions)} of ${sessions.length} sessions established`]),
     `Pods     ${pods.length} on this node`,
     `Flows    ${flows.byState === undefined ? 'not counted yet' : formatFlowStates(flows.byState)}`,
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,
@@ -131,6 +132,19 @@ function formatDefaultRoutes({ defaultRoutes }: AgentStatus, width: number): str
   return formatTable(['DEFAULT ROUTE', 'WHOSE', 'NEXT HOPS', 'PROBLEM'], rows, { width, flexible: PROSE })
 }
 
+function established(sessions: AgentStatus['sessions']): number {
+  return sessions.filter(({ state }) => state === 'established').length
+}
+
+/** Only those that are down; `weir bgp peers` has all. */
+function formatSessions({ sessions = [] }: AgentStatus, width: number): string {
+  const rows = sessions
+    .filter(({ state }) => state !== 'established')
+    .map(({ peer, address, state, why }) => [peer, address, state, why ?? ''])
+  if (rows.length === 0) return ''
+  return formatTable(['ROUTER', 'ADDRESS', 'SESSION', 'WHY'], rows, { width, flexible: PROSE })
+}
+
 function formatUplinks({ uplinks }: AgentStatus, width: number): string {
   if (uplinks.length === 0) return 'No uplinks: none of datapath.uplinks is a device of this node.'
   const rows = uplinks.map(({ name, isUp, hook, mtu, gateways, problem, reason }) => [
@@ -177,7 +191,7 @@ function formatSources({ sources }: AgentStatus, width: number): string {
 }
 
 /** What the API server refuses to this agent, as the rules that would mend it. */
-function formatLackingRules({ lackingRules }: AgentStatus): string {
+function formatLackingRules({ lackingRules = [] }: AgentStatus): string {
   if (lackingRules.length === 0) return ''
   const rows = lackingRules.map(({ rule, where, sinceMs }) => [rule, where, new Date(sinceMs).toISOString()])
   const table = formatTable(['ROLES LACK THE RULE', 'WHERE', 'REFUSED SINCE'], rows)

@@ -112,6 +112,14 @@ export class NetworkView {
     return new Map([...this.#links].map(([index, { name }]) => [index, name]))
   }
 
+  /** Undefined: there is no such link. */
+  linkState(name: string): 'up' | 'no-carrier' | 'down' | undefined {
+    const link = [...this.#links.values()].find((one) => one.name === name)
+    if (!link) return undefined
+    if (!link.isUp) return 'down'
+    return link.hasCarrier ? 'up' : 'no-carrier'
+  }
+
   /** Names from the configuration that no link has. */
   missingUplinks(): string[] {
     const present = new Set([...this.#links.values()].map((link) => link.name))

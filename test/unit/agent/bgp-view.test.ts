@@ -21,7 +21,9 @@ function facts(change: Partial<PeersFacts> = {}): PeersFacts {
     status: { connected: true, sessions: [sessionOf('tor1', '10.0.0.0')], problems: [], error: undefined },
     daemon: { apiVersion: 3, collectors: [] },
     bfd: [],
+    links: new Map(),
     drain: undefined,
+    nowMs: 2_000,
     ...change,
   }
 }
@@ -98,6 +100,17 @@ t.test(
     t.match(missing.peers, [{ state: 'missing', lastError: 'tor1: no-next-hop' }], 'it is why there is none')
   },
 )
+
+t.test('a cut cable is nearer than the hold timer that ran out', async (t) => {
+  const lastError = 'ended at 1970-01-01T00:00:01Z: hold timer expired'
+  const sessions = [sessionOf('tor1', '10.0.0.0', { session: 'active', lastError })]
+  const status = { connected: true, sessions, problems: [], error: undefined }
+  const links = new Map([['tor1', { device: 'to-tor1', state: 'no-carrier' as const }]])
+  t.match(describePeers(facts({ status, links })).peers, [{ cause: /^no carrier on to-tor1/, lastError }])
+  t.equal(describePeers(facts({ status })).peers[0]?.cause, undefined)
+  const nobody = { ...status, sessions: [] }
+  t.match(describePeers(facts({ status: nobody, links })).peers, [{ state: 'missing', cause: /^no carrier/ }])
+})
 
 t.test('a session that nobody here asked for is shown, too', async (t) => {
   const sessions = [sessionOf('10.9.9.9', '10.9.9.9'), sessionOf('tor1', '10.0.0.0')]

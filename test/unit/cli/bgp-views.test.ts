@@ -1,76 +1,19 @@
 // What `weir bgp peers|routes|advertised|received` print.
 
 import t from 'tap'
-import type { PeersView, PeerView } from '../../../src/agent/bgp-peers-view.ts'
 import { choosePeers, formatPeerDetails, formatPeers, formatWidePeers } from '../../../src/cli/bgp-peers.ts'
 import { chooseRoutes, formatAdvertised, formatReceived, formatRoutes } from '../../../src/cli/bgp-routes.ts'
 import { formatWhy } from '../../../src/cli/bgp-why.ts'
 import type { Prefix } from '../../../src/model/address.ts'
 import { attributes } from '../speaker/bed.ts'
-
-const NOW = 1_000_000_000
-
-const peer = (name: string, change: Partial<PeerView> = {}): PeerView => ({
-  name,
-  source: `routing.peers[0]`,
-  address: '10.0.0.0',
-  asn: 65001,
-  localAsn: 65101,
-  state: 'established',
-  isAdminDown: false,
-  sinceMs: NOW - 300_000,
-  flaps: 1,
-  families: [{ family: 'ipv4', received: 1, accepted: 0, advertised: 4, wanted: 4 }],
-  taken: 0,
-  bfd: { state: 'up', detail: undefined },
-  lastError: undefined,
-  routerId: '10.0.0.9',
-  negotiatedHoldSeconds: 9,
-  capabilities: { local: [], remote: ['multi-protocol ipv4', 'graceful-restart'] },
-  messages: undefined,
-  settings: {
-    port: 179,
-    families: ['ipv4'],
-    timers: { holdSeconds: 9, keepaliveSeconds: 3, connectRetrySeconds: 5 },
-    hasPassword: true,
-    ttlSecurityMin: 255,
-    gracefulRestart: { restartSeconds: 60 },
-    bfd: undefined,
-  },
-  ...change,
-})
-
-const VIEW: PeersView = {
-  node: 'node1',
-  asn: 65101,
-  routerId: '10.255.0.1',
-  gobgpd: { isConnected: true, apiVersion: 3, error: undefined },
-  drain: undefined,
-  peers: [
-    peer('tor1', {
-      families: [
-        { family: 'ipv4', received: 1, accepted: 0, advertised: 4, wanted: 4 },
-        { family: 'ipv6', received: 0, accepted: 0, advertised: 2, wanted: 3 },
-      ],
-    }),
-    peer('tor2', {
-      address: '10.0.0.2',
-      state: 'active',
-      sinceMs: undefined,
-      bfd: { state: 'down', detail: 'nothing was heard for the detection time' },
-      lastError: 'the router has another password: the kernel dropped 8 segments with a wrong signature',
-    }),
-  ],
-  collectors: [{ address: '192.0.2.1', port: 11019, upSinceMs: undefined }],
-  problems: [],
-}
+import { NOW, PEERS, peer, route } from './answers.ts'
 
 const HEAD =
   "Node node1, AS 65101, router id 10.255.0.1; gobgpd's interface version 3; 1 of 2 sessions established"
 
 t.test('peers: a line each, and why one is down below, as wide as a page', async (t) => {
   t.equal(
-    formatPeers(VIEW, NOW),
+    formatPeers(PEERS, NOW),
     `${HEAD}
 
 PEER  ADDRESS   ASN    STATE        UP/DOWN  IPV4 IN/ACC/OUT  IPV6 IN/ACC/OUT  BFD
@@ -94,11 +37,11 @@ t.test('peers: nothing is wider than its page, however long names and causes are
     address,
     state: 'active',
     asn: 4_200_000_000,
-    families: VIEW.peers[0]?.families ?? [],
+    families: PEERS.peers[0]?.families ?? [],
     lastError,
   })
   const problems = [{ code: 'told-too-much' as const, object: 'routing.peers[1]', text: lastError }]
-  const view = { ...VIEW, peers: [...VIEW.peers, long], problems }
+  const view = { ...PEERS, peers: [...PEERS.peers, long], problems }
   for (const width of [120, 110])
     for (const text of [formatPeers(view, NOW, width), formatPeerDetails(view, NOW, width)])
       t.strictSame(
@@ -109,7 +52,7 @@ t.test('peers: nothing is wider than its page, however long names and causes are
 
 t.test('peers: what several have in common is said once, and what a problem says not again', async (t) => {
   const down = { state: 'missing' as const, bfd: undefined, lastError: 'gobgpd has not been told of it yet' }
-  const text = formatPeers({ ...VIEW, peers: [peer('tor1', down), peer('tor2', down)] }, NOW)
+  const text = formatPeers({ ...PEERS, peers: [peer('tor1', down), peer('tor2', down)] }, NOW)
   t.match(text, /\n\npeer tor1, tor2: gobgpd has not been told of it yet\n$/)
   const lastError = 'the router has another password'
   const problems = [
@@ -119,9 +62,26 @@ t.test('peers: what several have in common is said once, and what a problem says
       text: `tor1: ${lastError}. Mend: give both sides the same password`,
     },
   ]
-  const wrong = formatPeers({ ...VIEW, problems, peers: [peer('tor1', { ...down, lastError })] }, NOW)
+  const wrong = formatPeers({ ...PEERS, problems, peers: [peer('tor1', { ...down, lastError })] }, NOW)
   t.equal(wrong.split(lastError).length, 2, wrong)
   t.match(wrong, /\npeer tor1: the router has another password. Mend: give both sides the same password\n$/)
+})
+
+t.test('peers: the nearest cause stands for the last error', async (t) => {
+  const lastError = 'ended at 2026-01-01T00:00:00Z: hold timer expired'
+  const cause = 'no carrier on to-tor1. Mend: look'
+  const bfd = { state: 'down', detail: 'nothing was heard for the detection time' }
+  const peers = [peer('tor1', { state: 'idle', cause, lastError, bfd })]
+  const view = { ...PEERS, peers, collectors: [] }
+  t.match(formatPeers(view, NOW), /\n\npeer tor1: no carrier on to-tor1\. Mend: look\n$/)
+  t.match(formatWidePeers(view, NOW), / no carrier on to-tor1\. Mend: look\n/)
+  t.match(formatPeerDetails(view, NOW), /What is wrong +no carrier .*\n +Last error +ended at/)
+  const counted = 'the router has another password: the kernel dropped 8 segments'
+  const problems = [
+    { code: 'authentication-failing' as const, object: 'routing.peers[0]', text: 'tor1: the router has another' },
+  ]
+  const text = formatPeers({ ...view, problems, peers: [peer('tor1', { state: 'idle', lastError: counted })] }, NOW)
+  t.match(text, /\n\npeer tor1: the router has another\n$/, 'once, as the problem says it')
 })
 
 t.test('peers: an IPv6 name keeps its colons, and what the first line says is not said again', async (t) => {
@@ -133,23 +93,23 @@ t.test('peers: an IPv6 name keeps its colons, and what the first line says is no
     bfd: { state: 'down', detail: 'silence' },
     lastError: error,
   })
-  const text = formatPeers({ ...VIEW, collectors: [], gobgpd, problems, peers: [silent] }, NOW)
+  const text = formatPeers({ ...PEERS, collectors: [], gobgpd, problems, peers: [silent] }, NOW)
   t.match(text, /\npeer fd00:: : BFD: silence\n$/)
   t.equal(text.split(error).length, 2, text)
 })
 
 t.test('peers: without any, what to look at; named by their addresses, one column', async (t) => {
   t.match(
-    formatPeers({ ...VIEW, peers: [], collectors: [] }, NOW),
+    formatPeers({ ...PEERS, peers: [], collectors: [] }, NOW),
     /\nNo sessions configured: .*weir status/s,
   )
-  const text = formatPeers({ ...VIEW, peers: [peer('10.0.0.0')] }, NOW)
+  const text = formatPeers({ ...PEERS, peers: [peer('10.0.0.0')] }, NOW)
   t.match(text, /\nPEER +ASN +STATE/)
   t.match(text, /\n10\.0\.0\.0 +65001 +established/)
 })
 
 t.test('peers, wide: every column, a row for each family', async (t) => {
-  const [, header = '', first = '', second = ''] = formatWidePeers(VIEW, NOW)
+  const [, header = '', first = '', second = ''] = formatWidePeers(PEERS, NOW)
     .split('\n')
     .filter((line) => line !== '')
   t.match(
@@ -178,7 +138,7 @@ t.test('a peer in a paragraph', async (t) => {
     lastError: 'hold timer expired',
   })
   t.equal(
-    formatPeerDetails({ ...VIEW, peers: [shown] }, NOW),
+    formatPeerDetails({ ...PEERS, peers: [shown] }, NOW),
     `Node node1, AS 65101, router id 10.255.0.1; gobgpd's interface version 3; 1 of 1 sessions established
 
 Peer tor1 (10.0.0.0), AS 65001, local AS 65101, external
@@ -199,11 +159,11 @@ Peer tor1 (10.0.0.0), AS 65001, local AS 65101, external
   Last error            hold timer expired (before the session of now, which is up since 1970-01-12T13:41:40Z)
 `,
   )
-  const down = formatPeerDetails(choosePeers(VIEW, ['tor2']), NOW)
+  const down = formatPeerDetails(choosePeers(PEERS, ['tor2']), NOW)
   t.match(down, /State +active; it was never established; it fell once\n/)
   t.match(down, /BFD +down: nothing was heard for the detection time\n +Last error +the router has another/)
   const stranger = peer('10.9.9.9', { source: undefined, settings: undefined, bfd: undefined, flaps: 0 })
-  const text = formatPeerDetails({ ...VIEW, peers: [stranger] }, NOW)
+  const text = formatPeerDetails({ ...PEERS, peers: [stranger] }, NOW)
   t.match(text, /Configured by +not this agent/)
   t.notMatch(text, /Timers|Transport/)
 })
@@ -211,13 +171,13 @@ Peer tor1 (10.0.0.0), AS 65001, local AS 65101, external
 t.test('a drain, and a gobgpd that is away, are said first', async (t) => {
   const drain = { phase: 'waiting', message: 'traffic goes on' }
   const gobgpd = { isConnected: false, apiVersion: undefined, error: 'ECONNREFUSED' }
-  const text = formatPeers({ ...VIEW, drain, gobgpd }, NOW)
+  const text = formatPeers({ ...PEERS, drain, gobgpd }, NOW)
   t.match(text, /^Node node1, .*; gobgpd does not answer: ECONNREFUSED; .*\nDrain waiting: traffic goes on\n/)
 })
 
 t.test('by name or address; a mistake is met with what was meant', async (t) => {
   t.strictSame(
-    choosePeers(VIEW, ['10.0.0.2']).peers.map(({ name }) => name),
+    choosePeers(PEERS, ['10.0.0.2']).peers.map(({ name }) => name),
     ['tor2'],
   )
   const problems = [
@@ -225,29 +185,14 @@ t.test('by name or address; a mistake is met with what was meant', async (t) => 
     { code: 'told-too-much' as const, object: 'gobgpd', text: 'is slow' },
   ]
   t.strictSame(
-    choosePeers({ ...VIEW, problems }, ['tor2']).problems.map(({ text }) => text),
+    choosePeers({ ...PEERS, problems }, ['tor2']).problems.map(({ text }) => text),
     ['is slow'],
     'what is wrong with others is not asked for',
   )
-  t.throws(() => choosePeers(VIEW, ['tro1']), {
+  t.throws(() => choosePeers(PEERS, ['tro1']), {
     code: 'bad-usage',
     message: /no such peer 'tro1'. Mend: did you mean tor1/,
   })
-})
-
-const route = (change = {}) => ({
-  prefix: '203.0.113.7/32',
-  family: 'ipv4' as const,
-  source: 'service' as const,
-  status: 'announced' as const,
-  sinceMs: NOW - 60_000,
-  exports: [
-    { peers: ['tor1'], attributes: attributes({ med: 5 }) },
-    { peers: ['tor2', 'tor3'], attributes: attributes() },
-  ],
-  why: 'Service shop/web has 2 usable endpoints',
-  problem: undefined,
-  ...change,
 })
 
 t.test('routes', async (t) => {
