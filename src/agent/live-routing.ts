@@ -118,7 +118,10 @@ export interface LiveRoutingStatus extends RoutingSourcesStatus {
   readonly file: ConfigFileStatus
   readonly candidate: CandidateStatus | undefined
   /** What of the routing in force only a restart can take, where the file did not bring it. */
-  readonly waitForRestart: readonly { readonly by: 'candidate' | 'objects'; readonly keys: readonly string[] }[]
+  readonly waitForRestart: readonly {
+    readonly by: 'candidate' | 'objects'
+    readonly keys: readonly string[]
+  }[]
 }
 
 export class LiveRouting {

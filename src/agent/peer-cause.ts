@@ -42,7 +42,8 @@ function ofBfd({ bfd, downSinceMs, holdSeconds, nowMs }: CauseFacts): string | u
   if (bfd.diagnostic === undefined || bfd.remote.state === 'admin-down' || bfd.stateMs === undefined)
     return undefined
   const sinceMs = nowMs - bfd.stateMs
-  if (downSinceMs !== undefined && downSinceMs - sinceMs > holdSeconds * MS_PER_SECOND + DOUBT_MS) return undefined
+  if (downSinceMs !== undefined && downSinceMs - sinceMs > holdSeconds * MS_PER_SECOND + DOUBT_MS)
+    return undefined
   const since = new Date(sinceMs).toISOString().slice(0, 19)
   return `BFD is down since ${since}Z: ${bfd.diagnostic}. Mend: see whether the router and the way to it are alive`
 }

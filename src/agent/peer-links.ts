@@ -51,6 +51,8 @@ export class PeerLinks {
       return [[name, device] as const]
     })
     this.#devices = devices
-    return new Map(found.map(([name, device]) => [name, { device, state: network.linkState(device) ?? 'gone' }]))
+    return new Map(
+      found.map(([name, device]) => [name, { device, state: network.linkState(device) ?? 'gone' }]),
+    )
   }
 }

@@ -66,9 +66,7 @@ export const statusAnswer = z.looseObject({
   configuration,
   uplinks: z.array(uplink),
   defaultRoutes: z.array(defaultRoute),
-  programs: z.array(
-    z.looseObject({ hook: text, program: text, programId: count, device: text.optional() }),
-  ),
+  programs: z.array(z.looseObject({ hook: text, program: text, programId: count, device: text.optional() })),
   sources: z.record(text, z.looseObject({ phase: text, rows: count, lastError: text.optional() })),
   lackingRules: z.array(z.looseObject({ rule: text, where: text, sinceMs: count })).optional(),
   fills: z.array(fill),
@@ -86,9 +84,7 @@ const peerSettings = z.looseObject({
   hasPassword: flag,
   multihopTtl: count.optional(),
   ttlSecurityMin: count.optional(),
-  gracefulRestart: z
-    .looseObject({ restartSeconds: count, longLivedSeconds: count.optional() })
-    .optional(),
+  gracefulRestart: z.looseObject({ restartSeconds: count, longLivedSeconds: count.optional() }).optional(),
   bfd: z.looseObject({ intervalMs: count, multiplier: count }).optional(),
 })
 

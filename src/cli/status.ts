@@ -61,7 +61,9 @@ function formatAgent(status: AgentStatus, width: number): string {
     `Node     ${node}`,
     `State    ${state}`,
     ...(drain.phase === 'active' ? [] : [`Drain    ${drain.phase}: ${drain.message}`]),
-    ...(sessions.length === 0 ? [] : [`Routers  ${established(sessions)} of ${sessions.length} sessions established`]),
+    ...(sessions.length === 0
+      ? []
+      : [`Routers  ${established(sessions)} of ${sessions.length} sessions established`]),
     `Pods     ${pods.length} on this node`,
     `Flows    ${flows.byState === undefined ? 'not counted yet' : formatFlowStates(flows.byState)}`,
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,

@@ -91,7 +91,9 @@ export interface Diagnosis {
   /** With what was counted, for whoever looks now. */
   readonly text: string
   /** In words that stay the same while the counters grow; undefined: too little is known to bother anybody with it. */
-  readonly problem: { readonly code: 'authentication-failing' | 'peer-silent'; readonly text: string } | undefined
+  readonly problem:
+    | { readonly code: 'authentication-failing' | 'peer-silent'; readonly text: string }
+    | undefined
   readonly mend: string
 }
 
@@ -140,7 +142,9 @@ function whyDown(peer: DownPeer, grown: Md5Counters, isOnlyOne: boolean): Diagno
 
 function ofSilence({ hasPassword, isThere }: DownPeer): Diagnosis {
   const what = hasPassword ? 'our signed SYN' : 'our SYN'
-  const likely = hasPassword ? 'it has another password or none' : 'it wants a password, and this peer has none'
+  const likely = hasPassword
+    ? 'it has another password or none'
+    : 'it wants a password, and this peer has none'
   if (!isThere)
     return {
       text: `the router does not answer ${what}: it is off or cut off, or ${likely}, or a filter drops it`,

@@ -210,12 +210,12 @@ export class SessionWatch {
   #judge(planned: PlannedPeer, facts: TcpFacts, isOnlyOne: boolean): void {
     const { address, peer, settings } = planned
     const now = this.#options.nowMs()
-    const down = this.#down.get(address) ?? { sinceMs: now, before: undefined, silentLooks: 0 }
+    const down: Down = this.#down.get(address) ?? { sinceMs: now, before: undefined, silentLooks: 0 }
     this.#down.set(address, down)
-    down.before ??= facts.md5
+    const before = down.before ?? facts.md5
+    down.before = before
     down.silentLooks = facts.unanswered.has(socketOf(planned)) ? down.silentLooks + 1 : 0
     if (now - down.sinceMs < SUSPECT_MS) return
-    const { before } = down
     const grown = {
       failure: facts.md5.failure - before.failure,
       notFound: facts.md5.notFound - before.notFound,

@@ -1,17 +1,19 @@
 // `weir bgp` on a node of a rack, held against what its routers say: sessions and counts, routes, each router's table, why a VIP is and is
-// no longer announced, a password that differs, the routers' side as the agent gives it, and the metrics of all that.
+// no longer announced, a password that differs, or that the router alone has, a cut and a silent cable, the routers' side as the agent gives
+// it, and the metrics of all that.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { parse, stringify } from 'yaml'
 import type { PeersView } from '../../src/agent/bgp-peers-view.ts'
 import type { AdvertisedView, ReceivedRow, RoutesView } from '../../src/agent/bgp-routes-view.ts'
+import { blackholeLink, cutLink, findLink, healLink } from '../../src/sandbox/links.ts'
 import { agentSocket, WEIR } from '../../src/sandbox/nodes.ts'
 import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
 
-t.setTimeout(200_000)
+t.setTimeout(290_000)
 const FRR = 'tor1'
 const BIRD = 'tor2'
 const METRICS = '127.0.0.1:10249'
@@ -170,4 +172,53 @@ t.test('a password that differs is said where routers say nothing', async (t) =>
   t.notMatch(JSON.stringify(await peers()), /not-the-routers/)
   t.equal(await metric('weir_bgp_peer_up', `address="${frr}"`), 0)
   t.equal((await peers()).peers.filter(({ state }) => state === 'established').length, 3, 'the others stay')
+})
+
+/** What `weir status` says of the sessions that are down. */
+async function whyDown(): Promise<string[]> {
+  const argv = [process.execPath, WEIR, 'status', '-o', 'json', '--socket', agentSocket(host)]
+  const { stdout } = await bed.run(node?.name ?? '', argv)
+  const { sessions } = JSON.parse(stdout) as { sessions: { peer: string; why?: string }[] }
+  return sessions.flatMap(({ peer, why }) => (why === undefined ? [] : [`${peer}: ${why}`]))
+}
+
+t.test('a password that the router alone has is told as likely', async (t) => {
+  const file = `${host.directory}/agent.yaml`
+  const config = parse(readFileSync(file, 'utf8')) as { routing: { peers: object[] } }
+  for (const peer of config.routing.peers) Reflect.deleteProperty(peer, 'password')
+  const neighbour = [
+    'configure terminal',
+    `router bgp ${toFrr?.torAsn}`,
+    `neighbor ${own.frr} password its-own`,
+  ]
+  const argv = ['vtysh', ...neighbour.flatMap((command) => ['-c', command])]
+  await bed.run(FRR, routerCommand(bed.rack.host(FRR), argv))
+  writeFileSync(file, stringify(config))
+  const why = async () => (await peers()).peers.find(({ address }) => address === frr)?.lastError ?? ''
+  await bed.until('it is said', async () => /our SYN: .*it wants a password/.test(await why()), 60_000)
+  t.match(await why(), /Mend: /)
+  t.match(await whyDown(), [new RegExp(`^${frr}: .*it wants a password, and this peer has none`)])
+})
+
+t.test('a cut cable, and a silent one, are told as that', async (t) => {
+  const cable = findLink(bed.rack.plan, `${node.name}:to-tor1`)
+  const v6 = async () => (await peers()).peers.find(({ address }) => address === toFrr?.peer.ipv6)
+  const isUp = async () => {
+    const { state, bfd, cause } = (await v6()) ?? {}
+    return state === 'established' && bfd?.state === 'up' && cause === undefined
+  }
+  await bed.until('a session', isUp)
+  await cutLink(cable, bed.rack.host)
+  await bed.until('the cut', async () => /^no carrier on to-tor1/.test((await v6())?.cause ?? ''))
+  t.match((await weir('peers')).stdout, /no carrier on to-tor1\. Mend: look at the cable/)
+  await healLink(cable, bed.rack.host)
+  await bed.until('the session again', isUp, 60_000)
+  await blackholeLink(cable, bed.rack.host)
+  await bed.until('BFD', async () =>
+    /^BFD is down since \S+Z: nothing was heard/.test((await v6())?.cause ?? ''),
+  )
+  await bed.until('the end of the session', async () => (await v6())?.state !== 'established', 30_000)
+  t.ok((await whyDown()).some((text) => /BFD is down since \S+Z: nothing was heard/.test(text)))
+  await healLink(cable, bed.rack.host)
+  await bed.until('the session again', isUp, 60_000)
 })

@@ -159,6 +159,8 @@ async function expectEvent(t: Test, reason: string, message: RegExp): Promise<vo
 
 t.test('a change of the file reaches both routers, and no session notices', async (t) => {
   writeFile({ announce: announce('65101:100', { med: 7 }) })
+  // Its peers have no BFD: routers take its end for a loss, and sessions begin anew, this once.
+  await bed.until('BFD to be over', async () => (await bed.agent<unknown[]>('node1', '/v1/bfd')).length === 0)
   await bothSee('65101:100')
   const before = await establishments()
   writeFile({ announce: announce('65101:101') })

@@ -151,23 +151,33 @@ t.test('a trial that outlasts many looks at the clock ends all the same', async 
   store.apply(routing(65_102), 10_000)
   state.bootMs += 9_900
   await new Promise((resolve) => setTimeout(resolve, 1_400))
-  t.equal(store.config.routing.asn, 65_101, 'as after a machine was suspended: timers alone would wait for nine more seconds')
+  t.equal(
+    store.config.routing.asn,
+    65_101,
+    'as after a machine was suspended: timers alone would wait for nine more seconds',
+  )
 })
 
 t.test('where nothing is pending, what became of it is told, and what to do next', async (t) => {
   const { said, open } = bed(t)
   const store = open()
-  t.throws(() => store.confirm(), { message: /none was applied.* Mend: try it .*weir bgp apply -f FILE --confirm/ })
+  t.throws(() => store.confirm(), {
+    message: /none was applied.* Mend: try it .*weir bgp apply -f FILE --confirm/,
+  })
   t.throws(() => store.rollback(), {
     message: /agent's file is in force.* Mend: change the file itself, or try a change with 'weir bgp apply/,
   })
   store.apply(routing(65_102), 30)
   await new Promise((resolve) => setTimeout(resolve, 100))
   t.equal(said.length, 2)
-  t.throws(() => store.confirm(), { message: /the last one ended at 1970-\S+Z: not confirmed in time.* Mend: try it \(again\)/ })
+  t.throws(() => store.confirm(), {
+    message: /the last one ended at 1970-\S+Z: not confirmed in time.* Mend: try it \(again\)/,
+  })
   t.throws(() => store.rollback(), { message: /not confirmed in time.* Mend: / })
   store.apply(routing(65_102), undefined)
-  t.throws(() => store.confirm(), { message: /confirmed and in force\. Mend: write it to the agent's file.*weir bgp rollback/ })
+  t.throws(() => store.confirm(), {
+    message: /confirmed and in force\. Mend: write it to the agent's file.*weir bgp rollback/,
+  })
 })
 
 t.test(

@@ -182,7 +182,14 @@ listen: true
 
 t.test('a password in clear is refused, and said nowhere', async (t) => {
   const at = (text: string) => `peers: [ { address: 10.254.1.0, asn: 65001, password: ${text} } ]`
-  const texts = ['hunter22', '"hunter22"', '{ file: hunter22 }', '{ secret: hunter22 }', '{ hunter22 }', '[hunter22]']
+  const texts = [
+    'hunter22',
+    '"hunter22"',
+    '{ file: hunter22 }',
+    '{ secret: hunter22 }',
+    '{ hunter22 }',
+    '[hunter22]',
+  ]
   for (const text of [...texts, '{ text: hunter22 }', '{ secret: { name: Hunter22 } }']) {
     const refusal = refusalOf(at(text))
     t.match(refusal, /routing\.peers\[0\]\.password/, text)
@@ -222,7 +229,10 @@ t.test('what no router could take is refused, with the path of the key', async (
       at(', password: secret'),
       /routing\.peers\[0\]\.password: .* never the password itself: write password: \{ file: \S+ \}, or password: \{ secret: \{ name: /,
     ],
-    [at(', password: { secret: tor }'), /routing\.peers\[0\]\.password\.secret: names a Secret: write secret: \{ name/],
+    [
+      at(', password: { secret: tor }'),
+      /routing\.peers\[0\]\.password\.secret: names a Secret: write secret: \{ name/,
+    ],
     [
       at(', attributes: { communities: [noexport] }'),
       /attributes\.communities\[0\]: 'noexport' is no community \(did you mean 'no-export'\?\)/,

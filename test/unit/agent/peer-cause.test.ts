@@ -52,7 +52,11 @@ t.test('the link before BFD, BFD before BGP', async (t) => {
   const cases: [string, Partial<CauseFacts>, RegExp | undefined][] = [
     ['all is well below BGP', {}, undefined],
     ['a link nobody knows', { link: undefined }, undefined],
-    ['a cut cable', { link: { device: 'to-tor1', state: 'no-carrier' }, bfd: bfd() }, /^no carrier on to-tor1\. Mend: /],
+    [
+      'a cut cable',
+      { link: { device: 'to-tor1', state: 'no-carrier' }, bfd: bfd() },
+      /^no carrier on to-tor1\. Mend: /,
+    ],
     ['a link switched off', { link: { device: 'to-tor1', state: 'down' } }, /Mend: ip link set to-tor1 up/],
     ['a link that went', { link: { device: 'to-tor1', state: 'gone' } }, /no link to-tor1 any more/],
     ['BFD lost it', { bfd: bfd() }, silent],
@@ -60,7 +64,11 @@ t.test('the link before BFD, BFD before BGP', async (t) => {
     ['BFD is up', { bfd: bfd({ state: 'up' }) }, undefined],
     ['BFD never was up: the router may not have it', { bfd: bfd({ ups: 0 }) }, undefined],
     ['a router that begins anew', { bfd: bfd({ diagnostic: undefined }) }, undefined],
-    ['a router that switched it off', { bfd: bfd({ remote: { ...remote, state: 'admin-down' } }) }, undefined],
+    [
+      'a router that switched it off',
+      { bfd: bfd({ remote: { ...remote, state: 'admin-down' } }) },
+      undefined,
+    ],
     ['long before BGP ended', { bfd: bfd({ stateMs: 60_000 }) }, undefined],
     ['no place for BFD', { bfd: { peer: 'tor1', state: 'unplaced', problem: 'nowhere' } }, undefined],
   ]

@@ -170,7 +170,11 @@ t.test('a routing that is taken back leaves no word of what it asked for', async
   const other = { name: 'other', prefixes: [cidr('198.51.100.0/24')] }
   await bed.serve(served(1), served(2))
   bed.routing.setRouting(
-    { ...ROUTING, rules: [...ROUTING.rules, rule({ kinds: ['cluster-ip'] })], serviceNetworks: [cidr('10.96.0.0/16')] },
+    {
+      ...ROUTING,
+      rules: [...ROUTING.rules, rule({ kinds: ['cluster-ip'] })],
+      serviceNetworks: [cidr('10.96.0.0/16')],
+    },
     [POOL, other],
   )
   await bed.serve(served(2, { loadBalancerIps: [address('198.51.100.2')] }))
@@ -187,16 +191,17 @@ t.test('a routing that is taken back leaves no word of what it asked for', async
 
 t.test('an address that stays outside every pool is told of in the end', async (t) => {
   const bed = new Bed(t)
-  bed.routing.setRouting(ROUTING, [POOL])
+  const anywhere = { ...ROUTING, rules: [rule({ kinds: ['load-balancer-ip'] })] }
+  bed.routing.setRouting(anywhere, [POOL])
   await bed.serve(served(1), served(2))
-  bed.routing.setRouting(ROUTING, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
+  bed.routing.setRouting(anywhere, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
   await bed.settle()
   t.same(bed.events, [])
   await bed.wait(2_000)
   t.same(bed.events, ['s1 AnnouncementRefused'])
-  bed.routing.setRouting(ROUTING, [POOL])
+  bed.routing.setRouting(anywhere, [POOL])
   await bed.wait(2_000)
-  bed.routing.setRouting(ROUTING, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
+  bed.routing.setRouting(anywhere, [{ ...POOL, prefixes: [cidr('203.0.113.2/31')] }])
   await bed.wait(2_000)
   t.same(bed.events, ['s1 AnnouncementRefused', 's1 AnnouncementRefused'], 'and again where it is so again')
 })

@@ -78,9 +78,16 @@ t.test('peers: the nearest cause stands for the last error', async (t) => {
   t.match(formatPeerDetails(view, NOW), /What is wrong +no carrier .*\n +Last error +ended at/)
   const counted = 'the router has another password: the kernel dropped 8 segments'
   const problems = [
-    { code: 'authentication-failing' as const, object: 'routing.peers[0]', text: 'tor1: the router has another' },
+    {
+      code: 'authentication-failing' as const,
+      object: 'routing.peers[0]',
+      text: 'tor1: the router has another',
+    },
   ]
-  const text = formatPeers({ ...view, problems, peers: [peer('tor1', { state: 'idle', lastError: counted })] }, NOW)
+  const text = formatPeers(
+    { ...view, problems, peers: [peer('tor1', { state: 'idle', lastError: counted })] },
+    NOW,
+  )
   t.match(text, /\n\npeer tor1: the router has another\n$/, 'once, as the problem says it')
 })
 

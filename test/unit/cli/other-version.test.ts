@@ -50,7 +50,8 @@ t.test('an agent that answers otherwise, or not at all', async (t) => {
   t.teardown(() => server.close().closeAllConnections())
   await t.rejects(askAgent({ socket }, '/v1/bgp/peers', peersAnswer), {
     code: 'OTHER_VERSION',
-    message: /^the agent is older or newer than this command \(both .*\): it answers otherwise at 'peers'\. Mend/,
+    message:
+      /^the agent is older or newer than this command \(both .*\): it answers otherwise at 'peers'\. Mend/,
   })
   await t.rejects(askAgent({ socket }, '/v1/bgp/routes?x=1', routesAnswer), {
     code: 'OTHER_VERSION',
@@ -65,7 +66,8 @@ t.test('which of two versions is the older', async (t) => {
     ['1.2.3', '1.2.3', 'the agent is older or newer than this command (both call themselves 1.2.3): x'],
     [undefined, '1.2.3', 'the agent is older than this command (1.2.3): x'],
   ] as const
-  for (const [agent, own, expected] of cases) t.ok(otherVersion(agent, own, 'x').startsWith(expected), expected)
+  for (const [agent, own, expected] of cases)
+    t.ok(otherVersion(agent, own, 'x').startsWith(expected), expected)
 })
 
 /** The answer as it comes, and copies that lack one field each, however deep. */
@@ -92,15 +94,29 @@ const FULL_STATUS = {
 const COUNTS = { total: 2, open: 1, update: 0, keepalive: 1, notification: 0, refresh: 0 }
 const FULL_PEERS = {
   ...PEERS,
-  peers: [...PEERS.peers, peer('tor3', { cause: 'no carrier', messages: { sent: COUNTS, received: COUNTS } })],
+  peers: [
+    ...PEERS.peers,
+    peer('tor3', { cause: 'no carrier', messages: { sent: COUNTS, received: COUNTS } }),
+  ],
   drain: { phase: 'waiting', message: 'traffic goes on' },
   problems: [{ code: 'peer-silent', object: 'routing.peers[0]', text: 'tor1 is silent' }],
 }
 
 const PAGES = [
   ['status', FULL_STATUS, statusAnswer, (answer: never) => formatStatus(answer)],
-  ['peers', FULL_PEERS, peersAnswer, (answer: never) => [formatPeers, formatWidePeers, formatPeerDetails].map((page) => page(answer, 0)).join()],
-  ['routes', ROUTES, routesAnswer, (answer: never) => formatRoutes(answer, 0) + formatRoutes(answer, 0, { isWide: true })],
+  [
+    'peers',
+    FULL_PEERS,
+    peersAnswer,
+    (answer: never) =>
+      [formatPeers, formatWidePeers, formatPeerDetails].map((page) => page(answer, 0)).join(),
+  ],
+  [
+    'routes',
+    ROUTES,
+    routesAnswer,
+    (answer: never) => formatRoutes(answer, 0) + formatRoutes(answer, 0, { isWide: true }),
+  ],
 ] as const
 
 for (const [name, answer, schema, format] of PAGES)

@@ -1,4 +1,4 @@
-// Which pods' devices socket buffers may skip, read from a real kernel.
+// Which pods' devices socket buffers may skip, and how links are, read from a real kernel.
 
 import { execFileSync } from 'node:child_process'
 import t, { type Test } from 'tap'
@@ -64,4 +64,44 @@ t.test('a device whose other end is in the same namespace is not skipped', async
   const { until, problems } = await watchPod(t, false)
   await until(false)
   t.same(problems, [])
+})
+
+t.test('how a link is', async (t) => {
+  const here = makeNamespace(t)
+  const there = makeNamespace(t)
+  const { netlink } = here
+  await netlink.links.create({
+    kind: 'veth',
+    name: 'near',
+    isUp: true,
+    peer: { name: 'far', namespacePath: there.path },
+  })
+  await there.netlink.links.change('far', { isUp: true })
+  let changed = () => {}
+  const view = new NetworkView({
+    netlink,
+    uplinkNames: [],
+    onChange: () => changed(),
+    onProblem: (action, error) => t.fail(`${action}: ${error}`),
+  })
+  await view.start()
+  t.teardown(() => view.close())
+  const becomes = async (state: ReturnType<typeof view.linkState>) => {
+    const deadline = Date.now() + DEADLINE_MS
+    while (view.linkState('near') !== state) {
+      if (Date.now() > deadline) throw new Error(`is ${view.linkState('near')}, not ${state}`)
+      await new Promise<void>((resolve) => {
+        changed = resolve
+        setTimeout(resolve, 100)
+      })
+    }
+    t.pass(`${state}`)
+  }
+  await becomes('up')
+  await there.netlink.links.change('far', { isUp: false })
+  await becomes('no-carrier')
+  await netlink.links.change('near', { isUp: false })
+  await becomes('down')
+  await netlink.links.delete('near')
+  await becomes(undefined)
 })

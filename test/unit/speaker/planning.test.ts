@@ -249,13 +249,38 @@ t.test('what the kernel says of passwords', async (t) => {
   const unknown = { isThere: false }
   const AUTHENTICATION = 'authentication-failing'
   const cases = [
-    [peer, { ...none, failure: 3 }, /another password: the kernel dropped 3 segments with a wrong/, AUTHENTICATION],
-    [peer, { ...none, notFound: 1 }, /router has no password: the kernel dropped 1 segment without/, AUTHENTICATION],
-    [open, { ...none, unexpected: 2 }, /router has a password and this peer has none: the kernel/, AUTHENTICATION],
+    [
+      peer,
+      { ...none, failure: 3 },
+      /another password: the kernel dropped 3 segments with a wrong/,
+      AUTHENTICATION,
+    ],
+    [
+      peer,
+      { ...none, notFound: 1 },
+      /router has no password: the kernel dropped 1 segment without/,
+      AUTHENTICATION,
+    ],
+    [
+      open,
+      { ...none, unexpected: 2 },
+      /router has a password and this peer has none: the kernel/,
+      AUTHENTICATION,
+    ],
     [peer, none, /does not answer our signed SYN: likely it has another password or none/, AUTHENTICATION],
     [{ ...peer, ...unknown }, none, /does not answer our signed SYN: it is off or cut off/, undefined],
-    [open, none, /does not answer our SYN: likely it wants a password, and this peer has none/, 'peer-silent'],
-    [{ ...open, ...unknown }, none, /does not answer our SYN: it is off or cut off, or it wants a pass/, undefined],
+    [
+      open,
+      none,
+      /does not answer our SYN: likely it wants a password, and this peer has none/,
+      'peer-silent',
+    ],
+    [
+      { ...open, ...unknown },
+      none,
+      /does not answer our SYN: it is off or cut off, or it wants a pass/,
+      undefined,
+    ],
     [{ ...peer, isSilent: false }, none, undefined, undefined],
     [{ ...open, isSilent: false }, { ...none, failure: 3, notFound: 1 }, undefined, undefined],
   ] as const

@@ -28,7 +28,10 @@ function watched(t: { teardown: (run: () => unknown) => void }) {
     },
     onLost: () => {},
     onLooked: () => {},
-    readTcp: () => ({ md5: kernel.md5, unanswered: new Set(kernel.silent.map((address) => `${address} 179`)) }),
+    readTcp: () => ({
+      md5: kernel.md5,
+      unanswered: new Set(kernel.silent.map((address) => `${address} 179`)),
+    }),
     readNeighbours: async () => kernel.ages,
   })
   t.teardown(() => watch.close())
@@ -88,7 +91,8 @@ t.test('a router that keeps silent may want a password, and that is all that is 
   t.same(watch.problems(), [], 'a router that is off is no matter of passwords')
   kernel.ages = new Map([[ROUTER, 500]])
   await pass(5)
-  const likely = /on the link and does not answer our SYN: likely it wants a password, and this peer has none; else a filter/
+  const likely =
+    /on the link and does not answer our SYN: likely it wants a password, and this peer has none; else a filter/
   t.match(watch.diagnosis(ROUTER), likely)
   t.match(watch.problems(), [{ code: 'peer-silent', object: `routing.peers ${ROUTER}`, text: likely }])
   t.match(watch.problems()[0]?.text, /Mend: if the router has a password for this node, name it/)
@@ -124,7 +128,10 @@ t.test('an Event says the same while the counters grow', async (t) => {
   kernel.md5 = { ...NO_SEGMENTS, failure: 3 }
   await pass(1)
   const [before] = watch.problems()
-  t.match(before, { code: 'authentication-failing', text: /another password.*Mend: give both sides the same/ })
+  t.match(before, {
+    code: 'authentication-failing',
+    text: /another password.*Mend: give both sides the same/,
+  })
   t.match(watch.diagnosis(ROUTER), /dropped 3 segments/)
   kernel.md5 = { ...NO_SEGMENTS, failure: 9 }
   await pass(1)

@@ -27,6 +27,8 @@ const FACTS: BgpFacts = {
     },
     daemon: { apiVersion: 3, collectors: [] },
     bfd: [],
+    links: new Map(),
+    nowMs: 61_000,
     drain: { phase: 'waiting', message: '' },
   }),
   routes: [
