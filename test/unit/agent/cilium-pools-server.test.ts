@@ -45,8 +45,9 @@ async function untilConditions(name: string, expected: string): Promise<string> 
 t.test('pools come and go while the agent runs', async (t) => {
   const agent = await bed.startCiliumAgent('node1', new Table<Node>({ name: 'nodes' }))
   t.teardown(() => agent.close())
-  await bed.create('web')
+  // The older is served first, and of one second the first by name.
   await bed.create('gold', {}, { selector: { app: 'gold' } })
+  await bed.create('web')
   await bed.change('gold', { metadata: { labels: { tier: 'gold' } } })
   t.equal(await bed.show('web'), '-', 'no pool yet')
   await createPool('blue', { blocks: [{ cidr: '198.51.100.0/30' }], allowFirstLastIPs: 'No' })
