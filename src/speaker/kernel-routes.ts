@@ -5,6 +5,7 @@ import type { Prefix } from '../model/address.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import type { Route, RouteSpec } from '../sys/node-netlink/routes.ts'
 import type { LearnedRoute } from './learned-routes.ts'
+import { isLinkLocal } from './links.ts'
 
 /** RTPROT numbers from 128 on are free by convention but for the routing daemons' (186 to 192 are FRR's). */
 export const WEIR_ROUTE_PROTOCOL = 157
@@ -27,7 +28,7 @@ export function kernelRoutes(netlink: Netlink): KernelRoutes {
   return {
     list: async () => {
       const routes = await netlink.routes.list({ table: MAIN_TABLE, protocol: WEIR_ROUTE_PROTOCOL })
-      return new Map(routes.map((route) => [route.destination as Prefix, contentOfKernel(route)]))
+      return new Map(routes.map((route) => [route.destination as Prefix, contentOf(route)]))
     },
     add: (route) => netlink.routes.add(specOf(route)),
     replace: (route) => netlink.routes.replace(specOf(route)),
@@ -59,17 +60,13 @@ function specOf({ prefix, nextHops }: LearnedRoute): RouteSpec {
   }
 }
 
-/** Gateways alone: the kernel adds the index of the link by itself. */
-function contentOf({ nextHops }: LearnedRoute): string {
+/**
+ * A link-local gateway is another one on another link, so its link is part of it. Of the others the kernel finds the link by itself
+ * and adds it, which is no difference.
+ */
+function contentOf({ nextHops }: Pick<LearnedRoute, 'nextHops'> | Pick<Route, 'nextHops'>): string {
   return nextHops
-    .map(({ gateway }) => gateway)
-    .sort()
-    .join(' ')
-}
-
-function contentOfKernel({ nextHops }: Route): string {
-  return nextHops
-    .map(({ gateway }) => gateway ?? '')
+    .map(({ gateway = '', index }) => (isLinkLocal(gateway) ? `${gateway}%${index}` : gateway))
     .sort()
     .join(' ')
 }
@@ -77,7 +74,7 @@ function contentOfKernel({ nextHops }: Route): string {
 /** Whether nothing is wanted that is not held already: fewer next hops, and no other. */
 function isPart(wanted: string, held: string): boolean {
   const known = new Set(held.split(' '))
-  return wanted.split(' ').every((gateway) => known.has(gateway))
+  return wanted.split(' ').every((hop) => known.has(hop))
 }
 
 export interface RouteFailure {
