@@ -57,6 +57,9 @@ export class Routing implements DrainedRouting {
   readonly #served = new Map<ObjectKey, ServedService>()
   /** Undefined: not known yet, and nothing is told. */
   #routing: NodeRouting | undefined
+  /** Counts routings and pools as they come; and which the speaker has. It gets them together with what was planned under them. */
+  #edition = 0
+  #toldEdition = 0
   #allowed: readonly AllowedPrefix[] = []
   #named: NamedKinds = new Set()
   #poolOf: VipContext['poolOf'] = () => undefined
@@ -81,7 +84,10 @@ export class Routing implements DrainedRouting {
     this.#reports = new RefusalReports(options)
   }
 
-  /** What this node should do from now on. What may no longer leave is withdrawn before anything else is told. */
+  /**
+   * What this node should do from now on. The speaker hears of it with the plan made under it, as one change: a peer that is new, or
+   * bears another's name now, must get nothing that was planned for others. What may no longer leave does not wait for its turn.
+   */
   setRouting(routing: NodeRouting, pools: readonly AddressPool[]): void {
     let limits: GuardLimits
     try {
@@ -95,6 +101,7 @@ export class Routing implements DrainedRouting {
     this.#problem = undefined
     this.#allowed = limits.allowed
     this.#routing = routing
+    this.#edition += 1
     this.#poolOf = poolFinder(pools)
     this.#named = namedKinds(routing)
     const refusedBefore = [...this.#guard.refusals.keys()]
@@ -103,14 +110,13 @@ export class Routing implements DrainedRouting {
     if (this.#hasBegun) this.#quietUntilMs = this.#nowMs() + REPORT_SETTLE_MS
     this.#toReport([...refusedBefore, ...this.#guard.refusals.keys()])
     this.#pacer.setRate(routing.limits.changesPerSecond, this.#nowMs())
-    this.#options.speaker.setRouting(routing, this.#allowed)
     // Which kinds of addresses matter may be others.
     if (this.#hasBegun) this.#updateSoon(new Map(this.#served))
   }
 
   /** They are read again, and sessions whose password differs start anew. */
   passwordsChanged(): void {
-    if (this.#routing) this.#options.speaker.setRouting(this.#routing, this.#allowed)
+    this.#options.speaker.passwordsChanged()
   }
 
   /** What would be announced under another routing. Throws AllowedError. */
@@ -183,6 +189,7 @@ export class Routing implements DrainedRouting {
       if (count % SLICE === 0) await setImmediate()
     }
     if (this.#isClosed || this.#routing === undefined) return
+    const edition = this.#edition
     this.#plans.setContext(this.#context())
     let own = this.#ownChanges(this.#routing)
     for (;;) {
@@ -196,6 +203,8 @@ export class Routing implements DrainedRouting {
         return
       }
       await setImmediate()
+      // Another has come meanwhile, whose own update follows and plans the rest.
+      if (edition !== this.#edition) return
     }
   }
 
@@ -238,9 +247,13 @@ export class Routing implements DrainedRouting {
   }
 
   #tell(plannedDueMs: number | undefined): void {
+    const isNew = this.#edition !== this.#toldEdition
+    if (isNew) this.#pacer.narrow()
     const { released, nextDueMs } = this.#pacer.take(this.#nowMs())
     this.#pacer.begin()
-    this.#options.speaker.changeDesired(released)
+    if (isNew && this.#routing) this.#options.speaker.setRouting(this.#routing, this.#allowed, released)
+    else this.#options.speaker.changeDesired(released)
+    this.#toldEdition = this.#edition
     const dues = [plannedDueMs, nextDueMs, this.#report()].filter((ms) => ms !== undefined)
     if (dues.length === 0 || this.#isClosed) return
     const inMs = Math.max(1, Math.min(...dues) - this.#nowMs())

@@ -28,6 +28,11 @@ export const NO_ATTRIBUTES: RouteAttributes = { communities: [], largeCommunitie
 export interface PeerExport {
   /** Names of peers, sorted. */
   readonly peers: readonly string[]
+  /**
+   * Their sessions (sessionOf), in the same order. Whoever sends goes by these: a name that moves to another router does not take along
+   * what was meant for the one before. Undefined: the peers that bear the names now.
+   */
+  readonly sessions?: readonly string[]
   readonly attributes: RouteAttributes
 }
 
@@ -92,6 +97,11 @@ export interface BgpPeer {
   readonly reflectorClient?: { readonly clusterId: string }
   /** Undefined: nothing is imported. */
   readonly imports?: ImportRules
+}
+
+/** What makes a session the same one, whatever its peer is called: the address, or `%` and the interface. */
+export function sessionOf({ remote }: Pick<BgpPeer, 'remote'>): string {
+  return remote.kind === 'address' ? remote.address : `%${remote.interface}`
 }
 
 export type AnnounceKind = 'loopback' | 'pod-cidr' | 'cluster-ip' | 'external-ip' | 'load-balancer-ip'

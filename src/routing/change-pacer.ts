@@ -2,12 +2,14 @@
 // every Service, reaches the routers at a rate they were promised. Pure, with the time as a parameter.
 //
 //   - A withdrawal of what this node cannot serve any more never waits; it takes its token all the same.
+//   - Nor does what another configuration takes from a peer: what its rules forbid is not told again when its session starts anew.
 //   - Everything else waits its turn when there is no token: first come, first served; a newer wish for a prefix takes its place.
 //   - What is there when the agent starts is no change: nothing waits before `begin`.
 //   - A wish that is what routers have already costs nothing: another reason for the same route, or back again before its turn.
 
 import type { Prefix } from '../model/address.ts'
 import type { Announcement } from '../model/announcement.ts'
+import type { PeerExport } from '../model/routing.ts'
 import { exportsKey } from './exports.ts'
 
 /** A burst may use up what this many seconds bring. */
@@ -66,6 +68,8 @@ export class ChangePacer {
   /** @param canWait a withdrawal that is not for want of anything to serve; announcements always can */
   offer(prefix: Prefix, wanted: Announcement | undefined, canWait: boolean): void {
     const told = this.#told.get(prefix)
+    // The newest wish counts alone: a withdrawal may have been taken back before anybody was told of it.
+    this.#urgent.delete(prefix)
     if (sameRoute(told, wanted)) {
       this.#waiting.delete(prefix)
       if (wanted && told?.why !== wanted.why) this.#urgent.set(prefix, wanted)
@@ -73,6 +77,18 @@ export class ChangePacer {
       this.#waiting.delete(prefix)
       this.#urgent.set(prefix, undefined)
     } else this.#waiting.set(prefix, wanted)
+  }
+
+  /** Another configuration: of what waits, that which takes a prefix from somebody waits no longer; what it gives waits on. */
+  narrow(): void {
+    for (const [prefix, wanted] of this.#waiting) {
+      const told = this.#told.get(prefix)
+      if (told === undefined) continue
+      const left = wanted && withoutOthers(told, wanted)
+      if (left === told) continue
+      this.#urgent.set(prefix, left)
+      if (wanted === undefined) this.#waiting.delete(prefix)
+    }
   }
 
   /** From now on changes take their turn. */
@@ -113,6 +129,26 @@ export class ChangePacer {
     this.#filledMs = nowMs
     this.#tokens = Math.min(this.#perSecond * BURST_SECONDS, this.#tokens + seconds * this.#perSecond)
   }
+}
+
+/** What was told, without those sessions to which nothing of it is to go any more; undefined: none is left. */
+function withoutOthers(told: Announcement, wanted: Announcement): Announcement | undefined {
+  const stays = new Set(wanted.exports?.flatMap(({ sessions = [] }) => sessions))
+  // Exports that name no session are for everybody there is.
+  const isForAll = ({ exports }: Announcement) => exports?.every(({ sessions }) => sessions) !== true
+  if (isForAll(wanted)) return told
+  if (isForAll(told)) return wanted
+  const exports = told.exports?.map((one) => keptOf(one, stays)) ?? []
+  if (exports.every((one, index) => one === told.exports?.[index])) return told
+  const left = exports.filter(({ peers }) => peers.length > 0)
+  return left.length > 0 ? { ...told, exports: left } : undefined
+}
+
+function keptOf(one: PeerExport, stays: ReadonlySet<string>): PeerExport {
+  const { sessions = [], peers } = one
+  if (sessions.every((session) => stays.has(session))) return one
+  const isKept = (_: string, index: number) => stays.has(sessions[index] ?? '')
+  return { ...one, peers: peers.filter(isKept), sessions: sessions.filter(isKept) }
 }
 
 /** For routers: whatever the reason. */

@@ -17,6 +17,7 @@ import {
   type NodeRouting,
   type PeerExport,
   type RouteAttributes,
+  sessionOf,
 } from '../model/routing.ts'
 import type { Service } from '../model/service.ts'
 
@@ -50,7 +51,7 @@ export function exportsOf(
     for (const [peer, attributes] of subjectExports(routing, subject))
       all.set(peer, joinAttributes(all.get(peer), attributes))
   }
-  return groupByAttributes(all)
+  return groupByAttributes(all, routing.peers)
 }
 
 /** In their order. */
@@ -149,7 +150,7 @@ function intern(exports: readonly PeerExport[]): readonly PeerExport[] {
 }
 
 /** In the order of the peers' names, so that equal exports are equal as text. */
-function groupByAttributes(all: PeerAttributes): readonly PeerExport[] {
+function groupByAttributes(all: PeerAttributes, peers: readonly BgpPeer[]): readonly PeerExport[] {
   const groups = new Map<string, { peers: string[]; attributes: RouteAttributes }>()
   for (const name of [...all.keys()].sort()) {
     const attributes = all.get(name) ?? NO_ATTRIBUTES
@@ -158,7 +159,15 @@ function groupByAttributes(all: PeerAttributes): readonly PeerExport[] {
     groups.set(text, group)
     if (name !== ALL_PEERS) group.peers.push(name)
   }
-  return intern([...groups.values()])
+  return intern([...groups.values()].map((group) => withSessions(group, peers)))
+}
+
+function withSessions(group: PeerExport, peers: readonly BgpPeer[]): PeerExport {
+  if (group.peers.length === 0) return group
+  const sessions = group.peers
+    .flatMap((name) => peers.find((peer) => peer.name === name) ?? [])
+    .map(sessionOf)
+  return { ...group, sessions }
 }
 
 /** Equal for equal attributes only. */
@@ -170,5 +179,10 @@ export function attributesKey(attributes: RouteAttributes): string {
 /** Equal for equal exports only. */
 export function exportsKey(exports: readonly PeerExport[] | undefined): string {
   if (!exports) return ''
-  return exports.map(({ peers, attributes }) => `${peers.join(',')}>${attributesKey(attributes)}`).join(';')
+  return exports
+    .map(
+      ({ peers, sessions = [], attributes }) =>
+        `${peers.join(',')}@${sessions.join(',')}>${attributesKey(attributes)}`,
+    )
+    .join(';')
 }

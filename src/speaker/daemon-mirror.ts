@@ -5,10 +5,10 @@ import { setImmediate } from 'node:timers/promises'
 import { type GobgpClient, GobgpError, type Path, type Peer } from '../../bgp/client/gobgp-grpc-client.ts'
 import { type Family, familyOf, type Prefix } from '../model/address.ts'
 import type { AllowedPrefix, Announcement } from '../model/announcement.ts'
-import type { BgpPeer, DrainMark, NodeRouting } from '../model/routing.ts'
+import { type BgpPeer, type DrainMark, type NodeRouting, sessionOf } from '../model/routing.ts'
 import { ensurePolicy, narrowPolicy } from './apply-policy.ts'
 import { ensureBmp } from './bmp.ts'
-import { CLASSES_MAX, type ExportClass, ExportClassifier } from './export-classes.ts'
+import { CLASSES_MAX, type ExportClass, ExportClassifier, type PeerAddresses } from './export-classes.ts'
 import { checkDaemon, type DaemonHost, guestPeers, mayAnnounce, otherAsn } from './hosts.ts'
 import type { LinkView, NeighbourInUse } from './links.ts'
 import type { PasswordReader } from './passwords.ts'
@@ -191,18 +191,19 @@ export class DaemonMirror {
     if (present.length === 0) this.#isRestarting = true
     if (host === 'kube-router') {
       const guests = guestPeers(present, daemon, wanted.routing, links)
-      const isSamePeers = this.#setPeers([], guests.policy, guests.addresses)
+      const sessions = new Map(guests.policy.map(({ address }) => [address, address]))
+      const isSamePeers = this.#setPeers([], guests.policy, guests.addresses, sessions)
       return { present, asn, refusedBefore: [...guests.problems], isSamePeers }
     }
     const { readPassword } = this.#options
     this.#noteDown(present)
     const inUse = (name: string) => this.#neighbourInUse(present, name)
     const plan = await planPeers({ ...wanted.routing, asn }, { links, readPassword, inUse })
-    const addresses = new Map(plan.peers.map(({ peer, policy }) => [peer.name, policy.address]))
     const isSamePeers = this.#setPeers(
       plan.peers,
       plan.peers.map(({ policy }) => policy),
-      addresses,
+      new Map(plan.peers.map(({ peer, policy }) => [peer.name, policy.address])),
+      new Map(plan.peers.map(({ peer, policy }) => [sessionOf(peer), policy.address])),
     )
     const refusedBefore = [...otherAsn(daemon, wanted.routing), ...plan.problems]
     return { present, asn, refusedBefore, isSamePeers }
@@ -224,17 +225,18 @@ export class DaemonMirror {
     return { address, isAlive: since === undefined || this.#options.nowMs() - since < GIVE_UP_MS }
   }
 
-  /** @returns whether names lead to the same addresses as before, and so announcements to the same classes */
+  /** @returns whether names and sessions lead to the same addresses as before, and so announcements to the same classes */
   #setPeers(
     peers: readonly PlannedPeer[],
     policyPeers: readonly PolicyPeer[],
-    addresses: ReadonlyMap<string, string>,
+    byName: PeerAddresses,
+    bySession: PeerAddresses,
   ): boolean {
     this.#peers = peers
     this.#policyPeers = policyPeers
-    const text = JSON.stringify([...addresses])
+    const text = JSON.stringify([[...byName], [...bySession]])
     const isSame = text === this.#addressesText
-    if (!isSame) this.#classifier = new ExportClassifier(addresses, this.#options.host === 'own')
+    if (!isSame) this.#classifier = new ExportClassifier(byName, this.#options.host === 'own', bySession)
     this.#addressesText = text
     return isSame
   }

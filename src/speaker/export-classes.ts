@@ -49,7 +49,7 @@ export interface ClassifiedPath {
   readonly class: ExportClass
 }
 
-/** The peers of the moment: by name, the address that gobgpd knows them by. */
+/** The peers of the moment: by name or by session, the address that gobgpd knows them by. */
 export type PeerAddresses = ReadonlyMap<string, string>
 
 export function isMarker(largeCommunity: string): boolean {
@@ -62,7 +62,8 @@ export function markerOf(largeCommunities: readonly string[] | undefined): strin
 
 /** Announcements → paths and their classes. Good for as long as the peers' addresses stay as they are. */
 export class ExportClassifier {
-  readonly #addresses: PeerAddresses
+  readonly #byName: PeerAddresses
+  readonly #bySession: PeerAddresses
   readonly #everyAddress: ReadonlySet<string>
   /** Whether all peers there are, and only they, are ours to decide about. */
   readonly #mayNameAll: boolean
@@ -70,9 +71,11 @@ export class ExportClassifier {
   /** The planner gives equal exports as the same object where it can. */
   readonly #known = new WeakMap<readonly PeerExport[], Shape | undefined>()
 
-  constructor(addresses: PeerAddresses, mayNameAll: boolean) {
-    this.#addresses = addresses
-    this.#everyAddress = new Set(addresses.values())
+  /** @param bySession for exports that name sessions; one that is in none of them is nobody's */
+  constructor(byName: PeerAddresses, mayNameAll: boolean, bySession: PeerAddresses = new Map()) {
+    this.#byName = byName
+    this.#bySession = bySession
+    this.#everyAddress = new Set(byName.values())
     this.#mayNameAll = mayNameAll
   }
 
@@ -98,7 +101,7 @@ export class ExportClassifier {
       return this.#build(peers.length > 0 ? [{ peers, attributes }] : [])
     }
     if (this.#known.has(exports)) return this.#known.get(exports)
-    const resolved = exports.map(({ peers, attributes }) => ({ peers: this.#resolve(peers), attributes }))
+    const resolved = exports.map((one) => ({ peers: this.#resolve(one), attributes: one.attributes }))
     const shape = this.#build(resolved.filter(({ peers }) => peers.length > 0))
     this.#known.set(exports, shape)
     return shape
@@ -129,9 +132,12 @@ export class ExportClassifier {
    * All of them together are 'all', so that a peer that comes later changes no class. Nobody is named where the configuration has no
    * peers: then all of a host's are meant, and none in a gobgpd of our own, which has none.
    */
-  #resolve(names: readonly string[]): readonly string[] | 'all' {
+  #resolve({ peers: names, sessions }: PeerExport): readonly string[] | 'all' {
     if (names.length === 0 && !this.#mayNameAll) return [...this.#everyAddress].sort()
-    const addresses = new Set(names.flatMap((name) => this.#addresses.get(name) ?? []))
+    const found = sessions
+      ? sessions.flatMap((session) => this.#bySession.get(session) ?? [])
+      : names.flatMap((name) => this.#byName.get(name) ?? [])
+    const addresses = new Set(found)
     if (this.#mayNameAll && addresses.size > 0 && addresses.size === this.#everyAddress.size) return 'all'
     return [...addresses].sort()
   }

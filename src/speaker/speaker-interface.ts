@@ -1,5 +1,6 @@
 // What the speaker takes and tells.
 
+import type { GobgpClient } from '../../bgp/client/gobgp-grpc-client.ts'
 import type {
   AllowedPrefix,
   Announcement,
@@ -41,6 +42,8 @@ export interface SpeakerOptions {
   readonly readNeighbours?: () => Promise<ReadonlyMap<string, number>>
   /** Told when a session comes up or goes, by the peer's address; empty when gobgpd itself is away and nothing is known. */
   readonly onSessions?: (established: ReadonlyMap<string, boolean>) => void
+  /** Another way to gobgpd, for tests. */
+  readonly openClient?: () => GobgpClient
   /** Told when the list of problems is another one. */
   readonly onProblems?: (problems: readonly SpeakerProblem[]) => void
 }
@@ -56,17 +59,24 @@ export interface SpeakerStatus {
 }
 
 export interface Speaker {
-  /** What the node should do, and what it may announce; takes the place of what was given before, sessions that stay the same stay up. */
-  setRouting: (routing: NodeRouting, allowed: readonly AllowedPrefix[]) => void
+  /**
+   * What the node should do, and what it may announce; takes the place of what was given before, sessions that stay the same stay up.
+   * @param changes what is announced under it, as for changeDesired: both come into force as one, so that no peer gets under the new
+   *   routing what was planned under the old
+   */
+  setRouting: (
+    routing: NodeRouting,
+    allowed: readonly AllowedPrefix[],
+    changes?: ReadonlyMap<string, Announcement | undefined>,
+  ) => void
+  /** Passwords are read again, and sessions whose password differs start anew. */
+  passwordsChanged: () => void
   /** The mark on everything that is announced; undefined: none. */
   setDrain: (mark: DrainMark | undefined) => void
   /** The full set; replaces the one before. */
   setDesired: (announcements: readonly Announcement[]) => void
-  /**
-   * Changes the set: what each asker wants now, or undefined.
-   * @param isMore more is on its way, and nothing is sent before it is here
-   */
-  changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>, isMore?: boolean) => void
+  /** Changes the set: what each asker wants now, or undefined. */
+  changeDesired: (changes: ReadonlyMap<string, Announcement | undefined>) => void
   /** Whether gobgpd has been told everything that was asked for so far, and is there. */
   readonly isInForce: boolean
   /** Asks gobgpd for the sessions when it can be asked. */

@@ -50,10 +50,11 @@ export type { Speaker, SpeakerOptions, SpeakerStatus } from './speaker-interface
 export function createSpeaker(options: SpeakerOptions): Speaker {
   const speaker = new GobgpSpeaker(options)
   return {
-    setRouting: (routing, allowed) => speaker.setRouting(routing, allowed),
+    setRouting: (routing, allowed, changes) => speaker.setRouting(routing, allowed, changes),
+    passwordsChanged: () => speaker.passwordsChanged(),
     setDrain: (mark) => speaker.setDrain(mark),
     setDesired: (announcements) => speaker.setDesired(announcements),
-    changeDesired: (changes, isMore) => speaker.changeDesired(changes, isMore),
+    changeDesired: (changes) => speaker.changeDesired(changes),
     get isInForce() {
       return speaker.isInForce
     },
@@ -62,6 +63,8 @@ export function createSpeaker(options: SpeakerOptions): Speaker {
     close: () => speaker.close(),
   }
 }
+
+type Changes = ReadonlyMap<string, Announcement | undefined>
 
 interface Configured {
   readonly routing: NodeRouting
@@ -109,7 +112,7 @@ class GobgpSpeaker {
     this.#options = options
     this.#host = options.host ?? 'own'
     this.#nowMs = options.nowMs ?? Date.now
-    this.#client = openGobgpClient({ target: options.gobgpSocket })
+    this.#client = options.openClient?.() ?? openGobgpClient({ target: options.gobgpSocket })
     this.#mirror = new DaemonMirror({
       client: this.#client,
       target: options.gobgpSocket,
@@ -150,12 +153,24 @@ class GobgpSpeaker {
     this.#unresolvedTimer.unref()
   }
 
-  setRouting(routing: NodeRouting, allowed: readonly AllowedPrefix[]): void {
+  setRouting(routing: NodeRouting, allowed: readonly AllowedPrefix[], changes?: Changes): void {
     this.#configured = { routing, allowed }
     this.#countProblems = []
     // What it keeps in from now on has to be looked for in gobgpd, which withdraws nothing when policy narrows.
     const { announcementsMax } = routing.limits
     for (const prefix of this.#guard.setLimits({ allowed, announcementsMax })) this.#changed.add(prefix)
+    if (changes) {
+      for (const prefix of this.#guard.apply(changes)) this.#changed.add(prefix)
+      this.#isTold = true
+    }
+    this.#lookAtAll()
+  }
+
+  passwordsChanged(): void {
+    this.#lookAtAll()
+  }
+
+  #lookAtAll(): void {
     this.#fullAtMs = undefined
     this.#wishes += 1
     this.#rounds.request()
@@ -177,9 +192,9 @@ class GobgpSpeaker {
     this.changeDesired(changes)
   }
 
-  changeDesired(changes: ReadonlyMap<string, Announcement | undefined>, isMore = false): void {
+  changeDesired(changes: Changes): void {
     for (const prefix of this.#guard.apply(changes)) this.#changed.add(prefix)
-    if (isMore || (this.#isTold && this.#changed.size === 0)) return
+    if (this.#isTold && this.#changed.size === 0) return
     this.#isTold = true
     this.#wishes += 1
     this.#rounds.request()

@@ -52,26 +52,32 @@ class Bed {
   /** How often it was told something. */
   times = 0
   allowed: readonly string[] = []
+  /** What it held as soon as it had each routing. */
+  readonly withRouting: string[][] = []
   nowMs = 0
   families: ReadonlySet<Family> = new Set(FAMILIES)
   readonly events: string[] = []
   readonly routing: Routing
 
   constructor(t: Test) {
+    const changeDesired: Speaker['changeDesired'] = (changes) => {
+      this.told ??= new Map()
+      this.times += 1
+      for (const [asker, row] of changes) {
+        if (row) this.told.set(asker, row)
+        else this.told.delete(asker)
+      }
+    }
     const speaker: Speaker = {
-      setRouting: (_, allowed) => {
+      setRouting: (_, allowed, changes = new Map()) => {
         this.allowed = allowed.map(({ prefix }) => prefix)
+        changeDesired(changes)
+        this.withRouting.push(this.prefixes)
       },
+      passwordsChanged: () => {},
       setDrain: () => {},
       setDesired: () => {},
-      changeDesired: (changes) => {
-        this.told ??= new Map()
-        this.times += 1
-        for (const [asker, row] of changes) {
-          if (row) this.told.set(asker, row)
-          else this.told.delete(asker)
-        }
-      },
+      changeDesired,
       isInForce: true,
       tables: { received: async () => [], advertised: async () => [], daemon: async () => undefined },
       status: async () => ({
@@ -295,6 +301,29 @@ t.test(
     )
     t.same(carried('203.0.113.2/32'), ['65535:65281'], 'mended')
     t.ok(bed.prefixes.includes('203.0.113.3/32'))
+  },
+)
+
+t.test(
+  'another routing comes to the speaker with the plan made under it, however many updates are under way',
+  async (t) => {
+    const bed = new Bed(t)
+    bed.routing.setRouting(ROUTING, [POOL])
+    await bed.serve(...Array.from({ length: 200 }, (_, index) => served(index + 1)))
+    const { times } = bed
+    // 600 of them are planned in slices; the routing changes in the middle.
+    const many = Array.from({ length: 600 }, (_, index) =>
+      served(index % 200, { key: objectKey('shop', `m${index}`) }),
+    )
+    const update = bed.serve(...many)
+    await Promise.resolve()
+    bed.routing.setRouting({ ...ROUTING, rules: [rule({ kinds: ['loopback'], peers: ['tor2'] })] }, [POOL])
+    await update
+    await bed.settle()
+    t.same(bed.prefixes, ['10.255.0.1/32'])
+    t.ok(bed.times - times <= 3)
+    t.same(bed.withRouting.at(-1), ['10.255.0.1/32'], 'not for a moment more')
+    t.equal(bed.withRouting.length, 2)
   },
 )
 

@@ -99,3 +99,41 @@ t.test('what is told of Services is counted along', async (t) => {
   t.equal(pacer.toldOfServices, 2)
   t.equal([...pacer.told.values()].filter(({ source }) => source === 'service').length, 2)
 })
+
+t.test('a withdrawal that is taken back before anybody was told of it', async (t) => {
+  const pacer = pacerWith(1)
+  pacer.offer(prefixOf(0), undefined, false)
+  pacer.offer(prefixOf(0), row(0), true)
+  t.equal(pacer.take(0).released.size, 0)
+  t.ok(pacer.told.has(prefixOf(0)))
+})
+
+t.test('what another configuration takes from a peer does not wait, what it gives does', async (t) => {
+  const to = (index: number, sessions: readonly string[], med?: number): Announcement => ({
+    ...row(index),
+    exports: [{ peers: sessions, sessions, attributes: attributes(med === undefined ? {} : { med }) }],
+  })
+  const pacer = new ChangePacer(1, 0)
+  for (let index = 0; index < 4; index += 1) pacer.offer(prefixOf(index), to(index, ['a', 'b']), true)
+  pacer.take(0)
+  pacer.begin()
+  for (let index = 100; index < 120; index += 1) pacer.offer(prefixOf(index), to(index, ['a']), true)
+  pacer.take(0)
+  pacer.offer(prefixOf(0), undefined, true)
+  pacer.offer(prefixOf(1), to(1, ['b', 'c'], 9), true)
+  pacer.offer(prefixOf(2), to(2, ['c']), true)
+  pacer.offer(prefixOf(3), to(3, ['a', 'b', 'c']), true)
+  t.equal(pacer.take(0).released.size, 0, 'all of it waits')
+  pacer.narrow()
+  const { released } = pacer.take(0)
+  const sees = [...released].map(([prefix, wanted]) => [
+    prefix,
+    wanted?.exports?.map(({ sessions, attributes: { med } }) => [sessions, med]),
+  ])
+  t.same(sees, [
+    [prefixOf(0), undefined],
+    [prefixOf(1), [[['b'], undefined]]],
+    [prefixOf(2), undefined],
+  ])
+  t.equal(pacer.waiting.size, 13, 'ten that were waiting, and what three of these give')
+})

@@ -1,6 +1,7 @@
 // Rules of announcing → who is told with which attributes.
 
 import t from 'tap'
+import { address } from '../../../src/model/address.ts'
 import type { BgpPeer, PeerExport } from '../../../src/model/routing.ts'
 import { type ExportSubject, exportsKey, exportsOf } from '../../../src/routing/exports.ts'
 import { announcing, attributes, peer, RULES, rule, vipFact } from './beds.ts'
@@ -172,4 +173,15 @@ t.test('equal exports are the same object', async (t) => {
   const [first, second] = [subject(), subject({ vip: '203.0.113.8' })].map((one) => exportsOf(RULES, [one]))
   t.equal(first, second)
   t.not(exportsKey(first), exportsKey([]))
+})
+
+t.test('an export is for sessions: a name that moves to another router is another export', async (t) => {
+  const at = (name: string, text: string) =>
+    peer(name, { remote: { kind: 'address', address: address(text) } })
+  const link = peer('link', { remote: { kind: 'interface', interface: 'eth1' } })
+  const [first] = exportsOf({ ...RULES, peers: [at('tor1', '198.51.100.1'), link] }, [subject()])
+  t.same(first?.peers, ['link', 'tor1'])
+  t.same(first?.sessions, ['%eth1', '198.51.100.1'])
+  const moved = exportsOf({ ...RULES, peers: [at('tor1', '198.51.100.2'), link] }, [subject()])
+  t.not(exportsKey(first && [first]), exportsKey(moved))
 })

@@ -126,3 +126,21 @@ t.test('in a gobgpd of somebody else there is no "all"', async (t) => {
   t.same(guest.classify(announcement(VIP))?.class.exports[0]?.peers, ['10.0.0.1', '10.0.0.2', 'fd00::3'])
   t.equal(new ExportClassifier(new Map(), false).classify(announcement(VIP)), undefined)
 })
+
+t.test('who is meant is told by sessions, whatever the names are now', async (t) => {
+  const of = (sessions: readonly string[]): PeerExport => ({ ...to('a'), sessions })
+  const moved = new Map([
+    ['a', '10.0.0.9'],
+    ['b', '10.0.0.1'],
+  ])
+  const bySession = new Map([
+    ['10.0.0.9', '10.0.0.9'],
+    ['%eth1', '10.0.0.1'],
+  ])
+  const classifier = new ExportClassifier(moved, true, bySession)
+  const peersOf = (sessions: readonly string[]) =>
+    classifier.classify(exported(VIP, [of(sessions)]))?.class.exports.map(({ peers }) => peers)
+  t.same(peersOf(['%eth1']), [['10.0.0.1']])
+  t.equal(peersOf(['10.0.0.1']), undefined, 'the session of before is none any more')
+  t.same(peersOf(['%eth1', '10.0.0.9']), ['all'])
+})

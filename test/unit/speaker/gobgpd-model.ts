@@ -92,6 +92,9 @@ export class GobgpdModel {
         }),
       resetPeer: () => step('resetPeer', () => this.#resend()),
       listBmp: async () => [],
+      watchPeers: (_: unknown, signal: AbortSignal) =>
+        new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve())),
+      close: () => {},
     }
     return calls as unknown as GobgpClient
   }

@@ -8,6 +8,7 @@ import type { DrainMark, NodeRouting, PeerExport } from '../../../src/model/rout
 import { DaemonMirror, type Wanted } from '../../../src/speaker/daemon-mirror.ts'
 import { NO_LINKS } from '../../../src/speaker/links.ts'
 import { attributes, exported, peerOf, routingOf } from './bed.ts'
+import { type Dice, dice } from './dice.ts'
 import { describe, GobgpdModel } from './gobgpd-model.ts'
 
 const RUNS = 100
@@ -18,21 +19,6 @@ const ALLOWED = [
   { prefix: '203.0.113.0/24' as Prefix, family: 'ipv4' as const, lengthMin: 32, lengthMax: 32 },
   { prefix: '2001:db8:113::/112' as Prefix, family: 'ipv6' as const, lengthMin: 128, lengthMax: 128 },
 ]
-
-/** Marsaglia's xorshift: the same run for the same seed. */
-function dice(seed: number) {
-  let state = seed * 2_654_435_761 + 1
-  const next = () => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) / 2 ** 32
-  }
-  const below = (count: number) => Math.floor(next() * count)
-  return { below, chance: (share: number) => next() < share }
-}
-
-type Dice = ReturnType<typeof dice>
 
 function randomRouting({ below, chance }: Dice): NodeRouting {
   const names = NAMES.filter(() => chance(0.7))
