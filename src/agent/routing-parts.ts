@@ -16,6 +16,7 @@ import type { LiveRouting } from './live-routing.ts'
 import { makeSpeaker } from './make-speaker.ts'
 import { NodeDrain } from './node-drain.ts'
 import { Routing } from './routing.ts'
+import { VipMemoryFile } from './vip-memory-file.ts'
 
 export interface RoutingPartsOptions {
   readonly config: AgentConfig
@@ -48,7 +49,8 @@ export function makeRouting(options: RoutingPartsOptions): RoutingParts {
     mode: config.routing.mode,
     readPassword: passwordReader((namespace, name, key) => live.secrets.read(namespace, name, key)),
   })
-  const routing = new Routing({ speaker, log, events, node, served })
+  const memory = new VipMemoryFile({ stateDirectory: config.stateDirectory, log, nowMs: Date.now })
+  const routing = new Routing({ speaker, log, events, node, served, memory })
   const { current, pools } = live.sources
   if (current) routing.setRouting(current, pools)
   const drain = new NodeDrain({

@@ -22,6 +22,7 @@ import { previewAnnouncements } from './preview.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
 import type { ServedService } from './service-loop.ts'
 import { type NamedKinds, namedKinds, vipFacts } from './vip-facts.ts'
+import type { VipMemoryFile } from './vip-memory-file.ts'
 import { mergeStatus, type RoutingStatus, whyPrefix } from './why-view.ts'
 
 /** Services, or VIPs, worked on at a stretch: some milliseconds. */
@@ -39,6 +40,8 @@ export interface RoutingOptions extends RefusalReporter {
   /** This node's own object. */
   readonly node: () => Node | undefined
   readonly nowMs?: () => number
+  /** What agents tell each other of flapping VIPs; without it each begins anew. */
+  readonly memory?: Pick<VipMemoryFile, 'read' | 'keep' | 'close'>
 }
 
 type Askers = ReadonlyMap<string, Announcement | undefined>
@@ -60,6 +63,8 @@ export class Routing implements DrainedRouting {
   /** Counts routings and pools as they come; and which the speaker has. It gets them together with what was planned under them. */
   #edition = 0
   #toldEdition = 0
+  /** Of what is remembered of VIPs. */
+  #keptEdition = 0
   #allowed: readonly AllowedPrefix[] = []
   #named: NamedKinds = new Set()
   #poolOf: VipContext['poolOf'] = () => undefined
@@ -80,7 +85,7 @@ export class Routing implements DrainedRouting {
     this.#options = options
     this.#nowMs = options.nowMs ?? Date.now
     this.#pacer = new ChangePacer(1, this.#nowMs())
-    this.#plans = new VipPlans(this.#context())
+    this.#plans = new VipPlans(this.#context(), options.memory?.read())
     this.#reports = new RefusalReports(options)
   }
 
@@ -254,10 +259,18 @@ export class Routing implements DrainedRouting {
     if (isNew && this.#routing) this.#options.speaker.setRouting(this.#routing, this.#allowed, released)
     else this.#options.speaker.changeDesired(released)
     this.#toldEdition = this.#edition
+    this.#keepMemory()
     const dues = [plannedDueMs, nextDueMs, this.#report()].filter((ms) => ms !== undefined)
     if (dues.length === 0 || this.#isClosed) return
     const inMs = Math.max(1, Math.min(...dues) - this.#nowMs())
     this.#timer = setTimeout(() => this.#updateSoon(), inMs)
+  }
+
+  #keepMemory(): void {
+    const { memoryEdition } = this.#plans
+    if (memoryEdition === this.#keptEdition) return
+    this.#keptEdition = memoryEdition
+    this.#options.memory?.keep(() => this.#plans.memories(this.#nowMs()))
   }
 
   #context(): VipContext {
@@ -340,6 +353,7 @@ export class Routing implements DrainedRouting {
     this.#isClosed = true
     await this.#updating
     clearTimeout(this.#timer)
+    this.#options.memory?.close()
     await this.#options.speaker.close()
   }
 }

@@ -25,6 +25,7 @@ import { deleteTable } from './nft.ts'
 import { NODE_FILE } from './own-node.ts'
 import { servicePaths } from './service-paths.ts'
 import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
+import { VIP_MEMORY_FILE } from './vip-memory-file.ts'
 
 /** What routers need to take the withdrawals in, before nobody answers here. */
 const WITHDRAWN_MS = 2000
@@ -38,6 +39,7 @@ const STATE_FILES = [
   NODE_FILE,
   ROUTING_FILE,
   CILIUM_FILE,
+  VIP_MEMORY_FILE,
 ]
 
 export class UninstallError extends Error {

@@ -8,6 +8,7 @@ import type { ObjectKey } from '../model/service.ts'
 import { exportsKey } from './exports.ts'
 import { NO_MEMORY, planVip, type VipContext, type VipMemory } from './plan-announcements.ts'
 import { isByWish, type ShutGate, type VipFact } from './vip-gates.ts'
+import { isWorthKeeping, type VipMemories } from './vip-memory.ts'
 
 interface VipState {
   readonly facts: Map<ObjectKey, VipFact>
@@ -42,10 +43,32 @@ export class VipPlans {
   /** VIPs that time changes, and when. */
   readonly #due = new Map<Address, number>()
   readonly #dirty = new Set<Address>()
+  /** What an agent before remembered of VIPs that are not here yet. */
+  readonly #remembered: Map<Address, VipMemory>
+  /** VIPs of which the next agent must know. */
+  readonly #memorable = new Set<Address>()
+  #memoryEdition = 0
   #context: VipContext
 
-  constructor(context: VipContext) {
+  constructor(context: VipContext, remembered: VipMemories = new Map()) {
     this.#context = context
+    this.#remembered = new Map(remembered)
+  }
+
+  /** Another one whenever `memories` may be others. */
+  get memoryEdition(): number {
+    return this.#memoryEdition
+  }
+
+  /** What the next agent must know. */
+  memories(nowMs: number): VipMemories {
+    const { damping } = this.#context.gates
+    const own = [...this.#memorable].flatMap((vip) => {
+      const state = this.#vips.get(vip)
+      return state ? [[vip, state.memory] as const] : []
+    })
+    const all = [...this.#remembered, ...own]
+    return new Map(all.filter(([, memory]) => isWorthKeeping(memory, damping, nowMs)))
   }
 
   /** @param facts every VIP this Service has now, each once; none: it has gone */
@@ -132,13 +155,23 @@ export class VipPlans {
     state.announcement = plan.announcement
     state.shut = plan.shut
     if (state.facts.size === 0) this.#vips.delete(vip)
+    this.#noteMemory(vip, state, nowMs)
     return { before, after: state }
+  }
+
+  #noteMemory(vip: Address, { facts, memory }: VipState, nowMs: number): void {
+    const isMemorable = facts.size > 0 && isWorthKeeping(memory, this.#context.gates.damping, nowMs)
+    if (isMemorable || this.#memorable.has(vip)) this.#memoryEdition += 1
+    if (isMemorable) this.#memorable.add(vip)
+    else this.#memorable.delete(vip)
   }
 
   #stateOf(vip: Address): VipState {
     const known = this.#vips.get(vip)
     if (known) return known
-    const made: VipState = { facts: new Map(), memory: NO_MEMORY, announcement: undefined, shut: [] }
+    const memory = this.#remembered.get(vip) ?? NO_MEMORY
+    this.#remembered.delete(vip)
+    const made: VipState = { facts: new Map(), memory, announcement: undefined, shut: [] }
     this.#vips.set(vip, made)
     return made
   }
