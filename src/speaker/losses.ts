@@ -1,28 +1,65 @@
 // How often gobgpd went away of late. Once is a restart, of which routers see nothing; again and again is a fault: each time sessions end,
 // and a router that still waits for the end of one restart lets go of the routes at the next.
+//
+// A router that sends what gobgpd cannot read ends it for all of them, and again as soon as its session is back. gobgpd dies without
+// naming it; but its session is then the last that came up, each time, and a moment before.
 
 import type { SpeakerProblem } from './problems.ts'
 
 const WITHIN_MS = 600_000
 /** An upgrade is one, with its settling two. */
 const LOSSES_MAX = 2
+/** Routers send their table at once; others come up by chance that close before a death, but not each time. */
+const SPOKE_WITHIN_MS = 2_000
+
+/** The peer whose session came up last before a loss. */
+export interface LastUp {
+  readonly address: string
+  readonly atMs: number
+}
+
+interface Loss {
+  readonly atMs: number
+  /** Undefined: none came up just before. */
+  readonly suspect: string | undefined
+}
+
+type Describe = (address: string) => { readonly name: string; readonly source: string }
 
 export class Losses {
-  #atMs: number[] = []
+  #losses: Loss[] = []
 
-  note(nowMs: number): void {
-    this.#atMs = [...this.#recent(nowMs), nowMs]
+  note(nowMs: number, lastUp?: LastUp): void {
+    const isSuspect = lastUp !== undefined && nowMs - lastUp.atMs <= SPOKE_WITHIN_MS
+    this.#losses = [...this.#recent(nowMs), { atMs: nowMs, suspect: isSuspect ? lastUp.address : undefined }]
   }
 
-  problems(nowMs: number): SpeakerProblem[] {
-    if (this.#recent(nowMs).length <= LOSSES_MAX) return []
+  problems(nowMs: number, describe: Describe): SpeakerProblem[] {
+    const recent = this.#recent(nowMs)
+    if (recent.length <= LOSSES_MAX) return []
+    const suspect = suspectOf(recent)
+    const what = `gobgpd went away more than ${LOSSES_MAX} times within ten minutes`
+    if (suspect === undefined) {
+      const text =
+        `${what}; a router that sends what it cannot read ends it. ` +
+        "Mend: look for 'panic' in gobgpd's log, and take the peer that spoke last out of routing.peers"
+      return [{ code: 'gobgpd-dies', object: 'routing.gobgp', text }]
+    }
+    const { name, source } = describe(suspect)
     const text =
-      `gobgpd went away more than ${LOSSES_MAX} times within ten minutes; a router that sends what it cannot read ends it. ` +
-      "Mend: look for 'panic' in gobgpd's log, and take the peer that spoke last out of routing.peers"
-    return [{ code: 'gobgpd-dies', object: 'routing.gobgp', text }]
+      `${what}, the last ${LOSSES_MAX + 1} times a moment after the session with ${name} (${suspect}) had come up: ` +
+      `it probably sends what gobgpd cannot read. Mend: take it out of ${source} until its software is mended; 'panic' in gobgpd's log says more`
+    return [{ code: 'gobgpd-dies', object: source, text }]
   }
 
-  #recent(nowMs: number): number[] {
-    return this.#atMs.filter((atMs) => nowMs - atMs < WITHIN_MS)
+  #recent(nowMs: number): Loss[] {
+    return this.#losses.filter(({ atMs }) => nowMs - atMs < WITHIN_MS)
   }
+}
+
+/** Always the same of late. */
+function suspectOf(losses: readonly Loss[]): string | undefined {
+  const late = losses.slice(-LOSSES_MAX - 1)
+  const [first] = late
+  return late.every(({ suspect }) => suspect === first?.suspect) ? first?.suspect : undefined
 }

@@ -6,6 +6,7 @@
 
 import type { GobgpClient, PeerEvent } from '../../bgp/client/gobgp-grpc-client.ts'
 import { type Diagnosis, diagnose, type Md5Counters, type TcpFacts } from './authentication.ts'
+import type { LastUp } from './losses.ts'
 import type { PlannedPeer } from './peer-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
 
@@ -28,7 +29,8 @@ export interface SessionWatchOptions {
   readonly log: { info: (details: object, message: string) => void }
   readonly nowMs: () => number
   readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
-  readonly onLost: () => void
+  /** gobgpd is away. */
+  readonly onLost: (lastUp: LastUp | undefined) => void
   /** Sessions that are down were looked at. */
   readonly onLooked: () => void
   readonly readTcp?: () => TcpFacts
@@ -53,6 +55,7 @@ export class SessionWatch {
   readonly #ended = new Map<string, { readonly atMs: number; readonly reason: string | undefined }>()
   /** How often each fell since we watch. */
   readonly #falls = new Map<string, number>()
+  #lastUp: LastUp | undefined
   #expected: readonly PlannedPeer[] = []
   readonly #down = new Map<string, Down>()
   /** Sessions that were up until their settings were changed here. */
@@ -76,7 +79,9 @@ export class SessionWatch {
         this.#established.clear()
         this.#since.clear()
         this.#options.onSessions(this.#established)
-        this.#options.onLost()
+        const lastUp = this.#lastUp
+        this.#lastUp = undefined
+        this.#options.onLost(lastUp)
       })
   }
 
@@ -183,6 +188,7 @@ export class SessionWatch {
     else if (!this.#since.has(address)) this.#since.set(address, this.#options.nowMs())
     if (this.#established.get(address) === isEstablished) return
     if (this.#established.get(address)) this.#noteFall(address, reason)
+    if (isEstablished && kind === 'changed') this.#lastUp = { address, atMs: this.#options.nowMs() }
     this.#established.set(address, isEstablished)
     this.#options.onSessions(this.#established)
   }

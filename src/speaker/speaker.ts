@@ -22,7 +22,7 @@ import { DaemonMirror, type Wanted } from './daemon-mirror.ts'
 import type { DaemonHost } from './hosts.ts'
 import { Learning, learningPeers } from './learning.ts'
 import { NO_LINKS } from './links.ts'
-import { Losses } from './losses.ts'
+import { type LastUp, Losses } from './losses.ts'
 import { passwordReader } from './passwords.ts'
 import type { SpeakerProblem } from './problems.ts'
 import { describeSessions, type SessionStatus } from './session-status.ts'
@@ -126,7 +126,7 @@ class GobgpSpeaker {
       log: options.log,
       nowMs: this.#nowMs,
       onSessions: (established) => options.onSessions?.(established),
-      onLost: () => this.#noteLoss(),
+      onLost: (lastUp) => this.#noteLoss(lastUp),
       onLooked: () => this.#tellProblems(),
       ...(options.readTcp ? { readTcp: options.readTcp } : {}),
       ...(options.readNeighbours ? { readNeighbours: options.readNeighbours } : {}),
@@ -264,7 +264,8 @@ class GobgpSpeaker {
     // A gobgpd that restarts is back long before.
     if (this.#failingSinceMs !== undefined && this.#nowMs() - this.#failingSinceMs >= FAILING_MS)
       failing.push({ code: 'round-failed', object: 'routing.gobgp', text: this.#error ?? '' })
-    return [...failing, ...this.#losses.problems(this.#nowMs())]
+    const losses = this.#losses.problems(this.#nowMs(), (address) => this.#mirror.describe(address))
+    return [...failing, ...losses]
   }
 
   #problems(): SpeakerProblem[] {
@@ -357,13 +358,13 @@ class GobgpSpeaker {
     }
   }
 
-  #noteLoss(): void {
+  #noteLoss(lastUp: LastUp | undefined): void {
     this.#fulfilled = -1
     this.#mirror.forget()
     this.#announcedSince.clear()
     this.#learning?.noteLoss()
     if (this.#isClosed) return
-    this.#losses.note(this.#nowMs())
+    this.#losses.note(this.#nowMs(), lastUp)
     this.#options.log.warn({}, 'gobgpd went away; replaying when it is back')
     this.#rounds.requestIn(0)
   }

@@ -301,3 +301,22 @@ t.test('what kills gobgpd takes no route from honest routers, and is said when i
   const dies = (await problems()).filter(({ code }) => code === 'gobgpd-dies')
   t.match(dies, [{ object: 'routing.gobgp', text: /more than 2 times/ }])
 })
+
+t.test('the router that kills it each time it is back is named', async (t) => {
+  const address = '10.66.4.9'
+  const { raw, peer: bad } = hostile(t, address)
+  speaker.setRouting(routingOf([peer(BIRD), peer(FRR), bad]), allowed)
+  for (let times = 0; times < 3; times += 1) {
+    await until('the hostile session', () => raw.isUp, 30_000)
+    const gobgpd = childOf(supervisor.pid)
+    raw.send(FATAL[0]?.bytes({ asn: HOSTILE_ASN, address, prefix: '10.200.1.0/24' }) ?? Buffer.alloc(0))
+    await until('another gobgpd', () => ![undefined, gobgpd].includes(childOf(supervisor.pid)), 20_000)
+  }
+  await until('it is said', async () =>
+    (await problems()).some(({ code, object }) => code === 'gobgpd-dies' && object === bad.source),
+  )
+  const dies = (await problems()).filter(({ code }) => code === 'gobgpd-dies')
+  t.match(dies, [{ object: bad.source, text: /had come up: it probably sends.*Mend: take it out/ }])
+  speaker.setRouting(routingOf([peer(BIRD), peer(FRR)]), allowed)
+  await untilUp(speaker, 2)
+})
