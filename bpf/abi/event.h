@@ -16,7 +16,7 @@ enum verdict_reason {
 	REASON_REPLY = 4,    /* source turned back into the frontend's, sent past the host stack */
 	REASON_SOCKET = 5,   /* translated at connect() or sendmsg() */
 	REASON_NOT_OURS = 6, /* passed on untouched */
-	REASON_PASSED_TO_STACK = 7,  /* translated, delivery left to the host's routing */
+	REASON_PASSED_TO_STACK = 7,  /* translated, the rest left to the host's routing */
 	REASON_ECHO = 8,	     /* ping answered */
 	REASON_TO_REMOTE_SNAT = 9,   /* masqueraded, to the backend's node */
 	REASON_SNAT_REPLY = 10,	     /* back to the client of a masqueraded flow */
@@ -24,6 +24,11 @@ enum verdict_reason {
 	REASON_ICMP_RELAYED = 12,    /* an ICMP error brought to the end that it is for */
 	REASON_SECOND_CHOICE = 13,   /* no state here: passed on to the choice before a change */
 	REASON_BFD = 14,	     /* taken by a BFD session, answered when due */
+	REASON_TO_HOST =
+	    15, /* a client's, translated, to a backend that the host's routing finds */
+	/* a client's, translated, to an address of this node's own, wherever the backend is:
+	   counted apart from what announced addresses bring */
+	REASON_OF_NODE = 16,
 	/* refused: the client learns at once */
 	REASON_NO_ENDPOINT = 32,
 	REASON_NO_SUCH_PORT = 33,

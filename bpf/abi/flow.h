@@ -56,6 +56,7 @@ enum flow_flags {
 	FLOW_IS_UDP = 2,	  /* idle times differ, and an IPv6 key does not tell */
 	FLOW_IS_SERVER = 4,	  /* POD: the peer began it */
 	FLOW_FROM_HOST = 8,	  /* POD: and the peer is this node itself */
+	FLOW_OF_NODE = 16,	  /* the client's half: its frontend is FRONTEND_OF_NODE */
 };
 
 /*

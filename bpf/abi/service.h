@@ -64,6 +64,7 @@ enum frontend_flags {
 	FRONTEND_SOURCE_RANGES = 64,
 	/* a loopback address: sockets alone, never a packet */
 	FRONTEND_SOCKET_ONLY = 128,
+	FRONTEND_OF_NODE = 256, /* this node's own address: NodePort, hostPort */
 };
 
 struct frontend {

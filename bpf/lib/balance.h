@@ -130,10 +130,12 @@ static __always_inline int begin_flow(ctx_t *ctx, struct packet *packet, struct 
 	if (reason != REASON_UNSPECIFIED)
 		return drop(packet, reason);
 	learn_first(scratch, packet);
+	packet->is_of_node = choice->is_of_node;
 	if (choice->kind != FLOW_TO_REMOTE_SNAT)
 		return deliver_family(ctx, packet, choice->backend_id, family);
 	masquerade_as(scratch, backend, choice->snat_port, family);
-	return route_out_family(ctx, packet, REASON_TO_REMOTE_SNAT, family);
+	return route_out_family(ctx, packet, reason_of_client(packet, REASON_TO_REMOTE_SNAT),
+				family);
 }
 
 /* scratch->id is the packet's flow, and knows it not, or no longer. */
@@ -157,6 +159,7 @@ static __always_inline int judge_new(ctx_t *ctx, struct packet *packet, struct s
 		return drop(packet, REASON_SOURCE_RANGE);
 	choice->frontend_id = frontend->frontend_id;
 	choice->is_drawn = is_drawn(packet, frontend);
+	choice->is_of_node = is_of_node(frontend);
 	choice->backend_id = choose_family(packet, frontend, family);
 	if (may_have_state_elsewhere(packet))
 		choice->backend_id = settle_choice(packet, frontend, choice->backend_id, family);

@@ -19,6 +19,13 @@ static __always_inline int drop(const struct packet *packet, enum verdict_reason
 	return VERDICT_DROP;
 }
 
+/* What comes to the node's own address does so whatever is announced: a drain moves the rest. */
+static __always_inline enum verdict_reason reason_of_client(const struct packet *packet,
+							    enum verdict_reason reason)
+{
+	return packet->is_of_node ? REASON_OF_NODE : reason;
+}
+
 static __always_inline int answer_too_big(ctx_t *ctx, const struct packet *packet, __u32 mtu,
 					  const int family)
 {
@@ -62,7 +69,8 @@ static __always_inline int redirect_to_pod(ctx_t *ctx, const struct packet *pack
 {
 	if (!write_way(ctx, packet, member, family))
 		return drop(packet, REASON_MALFORMED);
-	count_packet(packet, packet->is_tunnelled ? REASON_FROM_TUNNEL : REASON_TO_LOCAL);
+	count_packet(packet, packet->is_tunnelled ? REASON_FROM_TUNNEL
+						  : reason_of_client(packet, REASON_TO_LOCAL));
 	return ctx_redirect_to_pod(ctx, device, member->ifindex, family);
 }
 
@@ -90,7 +98,9 @@ static __always_inline int deliver_local(ctx_t *ctx, const struct packet *packet
 	if (!member) {
 		if (!translate_to_backend(ctx, packet, backend, 0, family))
 			return drop(packet, REASON_MALFORMED);
-		count_packet(packet, REASON_PASSED_TO_STACK);
+		count_packet(packet, packet->is_tunnelled
+					 ? REASON_PASSED_TO_STACK
+					 : reason_of_client(packet, REASON_TO_HOST));
 		return VERDICT_PASS;
 	}
 	if (packet->ttl <= 1)

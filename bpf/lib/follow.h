@@ -57,9 +57,11 @@ static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct 
 	if (!may_follow(packet, hit) || !is_reachable(backend, hit) ||
 	    !follow_forward(packet, hit, family))
 		return NOT_BOUND;
+	packet->is_of_node = !!(hit->flags & FLOW_OF_NODE);
 	if (hit->kind == FLOW_TO_REMOTE_SNAT) {
 		masquerade_as(scratch, backend, hit->snat_port, family);
-		return route_out(ctx, packet, scratch, REASON_TO_REMOTE_SNAT, family);
+		return route_out(ctx, packet, scratch,
+				 reason_of_client(packet, REASON_TO_REMOTE_SNAT), family);
 	}
 	if (node_config.enforces_policy && hit->kind == FLOW_TO_LOCAL &&
 	    !police_delivery(packet, hit))

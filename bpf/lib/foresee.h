@@ -76,6 +76,7 @@ static __always_inline void foresee(struct packet *packet, const int family)
 	choice = &scratch->choice;
 	choice->frontend_id = frontend->frontend_id;
 	choice->is_drawn = false;
+	choice->is_of_node = is_of_node(frontend);
 	choice->backend_id =
 	    range_choose(range_from_outside(frontend), tuple_hash(&packet->tuple, family));
 	backend = backend_find(choice->backend_id);

@@ -38,7 +38,8 @@ struct choice {
 	__u32 backend_id;
 	__u32 frontend_id;
 	__u16 kind;	 /* enum flow_kind of the client's half */
-	__u16 is_drawn;	 /* by lot: judged again, the packet would go elsewhere */
+	__u8 is_drawn;	 /* by lot: judged again, the packet would go elsewhere */
+	__u8 is_of_node; /* the frontend is FRONTEND_OF_NODE */
 	__u32 snat_port; /* TO_REMOTE_SNAT, network order */
 };
 

@@ -27,6 +27,11 @@ static __always_inline __u8 flow_flags_of(const struct tuple *tuple)
 	return tuple->protocol == IPPROTO_UDP ? FLOW_IS_UDP : 0;
 }
 
+static __always_inline bool is_of_node(const struct frontend *frontend)
+{
+	return frontend->flags & FRONTEND_OF_NODE;
+}
+
 static __always_inline bool has_reply_entry(__u8 kind)
 {
 	return kind == FLOW_TO_LOCAL || kind == FLOW_TO_REMOTE_PLAIN;
@@ -141,7 +146,7 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 	detail_fill(&data->detail, &packet->tuple, choice->frontend_id);
 	data->index = choice->backend_id;
 	data->kind = choice->kind;
-	data->flags = flow_flags_of(&packet->tuple);
+	data->flags = flow_flags_of(&packet->tuple) | (choice->is_of_node ? FLOW_OF_NODE : 0);
 	data->snat_port = choice->snat_port ?: mark_of(scratch->generation);
 	if (flow_record(id, data, state))
 		return REASON_UNSPECIFIED;

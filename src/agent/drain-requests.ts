@@ -102,6 +102,7 @@ function viewOf({ metadata, spec, status }: ApiNode): DrainView {
     message: condition?.message ?? 'its agent has written nothing on the Node yet',
     wantedBy: asks && spec?.unschedulable === true ? 'node' : undefined,
     packetsPerSecond: undefined,
+    nodePortPacketsPerSecond: undefined,
     vips: 0,
   }
 }

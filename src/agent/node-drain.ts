@@ -34,13 +34,20 @@ export interface DrainedRouting {
   readonly vipCount: number
 }
 
+/** Packets of clients for Services that entered by this node's uplinks, since the node came up. */
+export interface ClientPackets {
+  /** To addresses that routers lead here: a drain moves them. */
+  readonly announced: number
+  /** To ports of the node's own address, which it keeps. */
+  readonly nodePorts: number
+}
+
 export interface NodeDrainOptions {
   readonly nodeName: string
   readonly files: DrainFiles
   readonly settings: () => DrainSettings
   readonly node: () => Node | undefined
-  /** Packets of clients for Services that entered by this node's uplinks, since the node came up. */
-  readonly clientPackets: () => number
+  readonly clientPackets: () => ClientPackets
   readonly routing: DrainedRouting
   /** Writes the Node's condition; rejects when it could not be written. */
   readonly writeCondition: (condition: DrainCondition) => Promise<void>
@@ -63,14 +70,17 @@ export interface DrainView {
   readonly message: string
   /** Undefined: nobody wants it. */
   readonly wantedBy: 'node' | 'agent' | undefined
+  /** Of clients, to addresses that this node announces. */
   readonly packetsPerSecond: number | undefined
+  /** Of clients, to node ports; as last measured. */
+  readonly nodePortPacketsPerSecond: number | undefined
   readonly vips: number
 }
 
 /** Counters read at a time. */
 interface Sample {
   readonly atMs: number
-  readonly packets: number
+  readonly packets: ClientPackets
 }
 
 const EVENT_REASONS: Readonly<Record<DrainPhase, string>> = {
@@ -90,6 +100,7 @@ export class NodeDrain {
   #hasBegun = false
   #sample: Sample | undefined
   #packetsPerSecond: number | undefined
+  #nodePortPacketsPerSecond: number | undefined
   #timer: NodeJS.Timeout | undefined
   #conditionDue: DrainCondition | undefined
   #isWriting = false
@@ -137,6 +148,7 @@ export class NodeDrain {
       message: describeDrain(this.#state, facts, settings(), nowMs()),
       wantedBy: this.#isWantedLocally ? 'agent' : facts.isWanted ? 'node' : undefined,
       packetsPerSecond: facts.packetsPerSecond,
+      nodePortPacketsPerSecond: facts.nodePortPacketsPerSecond,
       vips: facts.vips,
     }
   }
@@ -175,6 +187,7 @@ export class NodeDrain {
       isTold: routing.isInForce,
       vips: routing.vipCount,
       packetsPerSecond: this.#state.phase === 'waiting' ? this.#packetsPerSecond : undefined,
+      nodePortPacketsPerSecond: this.#state.phase === 'active' ? undefined : this.#nodePortPacketsPerSecond,
     }
   }
 
@@ -182,6 +195,7 @@ export class NodeDrain {
     if (this.#state.phase !== 'waiting') {
       this.#sample = undefined
       this.#packetsPerSecond = undefined
+      if (this.#state.phase === 'active') this.#nodePortPacketsPerSecond = undefined
       return
     }
     const atMs = this.#options.nowMs()
@@ -189,7 +203,11 @@ export class NodeDrain {
     const before = this.#sample
     if (before && atMs - before.atMs < RATE_MS) return
     this.#sample = { atMs, packets }
-    if (before) this.#packetsPerSecond = ((packets - before.packets) * 1000) / (atMs - before.atMs)
+    if (!before) return
+    const perSecond = (of: keyof ClientPackets) =>
+      ((packets[of] - before.packets[of]) * 1000) / (atMs - before.atMs)
+    this.#packetsPerSecond = perSecond('announced')
+    this.#nodePortPacketsPerSecond = perSecond('nodePorts')
   }
 
   /** Before it is done: whoever comes after a crash does it again. */

@@ -14,7 +14,7 @@ import { DrainFiles } from './drain-files.ts'
 import { DrainRequests, writeDrainCondition } from './drain-requests.ts'
 import type { LiveRouting } from './live-routing.ts'
 import { makeSpeaker } from './make-speaker.ts'
-import { NodeDrain } from './node-drain.ts'
+import { type ClientPackets, NodeDrain } from './node-drain.ts'
 import { Routing } from './routing.ts'
 import { VipMemoryFile } from './vip-memory-file.ts'
 
@@ -69,11 +69,16 @@ export function makeRouting(options: RoutingPartsOptions): RoutingParts {
 }
 
 /**
- * What clients send by way of this node, wherever the backend is. What other nodes tunnel to pods here (FROM_TUNNEL) does not come because
- * of what this node announces, and goes on while the pods do.
+ * What clients send to announced addresses by way of this node, wherever the backend is. What other nodes tunnel to pods here (FROM_TUNNEL)
+ * does not come because of what this node announces, and goes on while the pods do; nor does what comes to node ports (OF_NODE), which are
+ * found under the node's own address.
  */
-const OF_CLIENTS = ['TO_LOCAL', 'TO_REMOTE', 'TO_REMOTE_SNAT']
+const TO_ANNOUNCED = ['TO_LOCAL', 'TO_HOST', 'TO_REMOTE', 'TO_REMOTE_SNAT']
 
-function clientPackets(metrics: ReturnType<Datapath['metrics']>): number {
-  return OF_CLIENTS.reduce((sum, reason) => sum + (metrics[reason]?.packets ?? 0), 0)
+function clientPackets(metrics: ReturnType<Datapath['metrics']>): ClientPackets {
+  const packets = (reason: string) => metrics[reason]?.packets ?? 0
+  return {
+    announced: TO_ANNOUNCED.reduce((sum, reason) => sum + packets(reason), 0),
+    nodePorts: packets('OF_NODE'),
+  }
 }

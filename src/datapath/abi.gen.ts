@@ -209,6 +209,7 @@ export const FlowFlags = {
   FLOW_IS_UDP: 2,
   FLOW_IS_SERVER: 4,
   FLOW_FROM_HOST: 8,
+  FLOW_OF_NODE: 16,
 } as const
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags]
 
@@ -218,6 +219,7 @@ export const FLOW_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowFla
   [2, 'FLOW_IS_UDP'],
   [4, 'FLOW_IS_SERVER'],
   [8, 'FLOW_FROM_HOST'],
+  [16, 'FLOW_OF_NODE'],
 ])
 
 export const FlowKind = {
@@ -275,6 +277,7 @@ export const FrontendFlags = {
   FRONTEND_ANY_ENDPOINT: 32,
   FRONTEND_SOURCE_RANGES: 64,
   FRONTEND_SOCKET_ONLY: 128,
+  FRONTEND_OF_NODE: 256,
 } as const
 export type FrontendFlags = (typeof FrontendFlags)[keyof typeof FrontendFlags]
 
@@ -288,6 +291,7 @@ export const FRONTEND_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof Fro
   [32, 'FRONTEND_ANY_ENDPOINT'],
   [64, 'FRONTEND_SOURCE_RANGES'],
   [128, 'FRONTEND_SOCKET_ONLY'],
+  [256, 'FRONTEND_OF_NODE'],
 ])
 
 export const MapVersion = {
@@ -509,6 +513,8 @@ export const VerdictReason = {
   REASON_ICMP_RELAYED: 12,
   REASON_SECOND_CHOICE: 13,
   REASON_BFD: 14,
+  REASON_TO_HOST: 15,
+  REASON_OF_NODE: 16,
   REASON_NO_ENDPOINT: 32,
   REASON_NO_SUCH_PORT: 33,
   REASON_NO_LOCAL_ENDPOINT: 64,
@@ -553,6 +559,8 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [12, 'REASON_ICMP_RELAYED'],
   [13, 'REASON_SECOND_CHOICE'],
   [14, 'REASON_BFD'],
+  [15, 'REASON_TO_HOST'],
+  [16, 'REASON_OF_NODE'],
   [32, 'REASON_NO_ENDPOINT'],
   [33, 'REASON_NO_SUCH_PORT'],
   [64, 'REASON_NO_LOCAL_ENDPOINT'],

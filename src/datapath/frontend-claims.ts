@@ -240,13 +240,14 @@ function isOnEveryNode({ kind }: DesiredFrontend): boolean {
 function flagsOf(port: DesiredPort, frontend: DesiredFrontend): number {
   const { FRONTEND_EXTERNAL, FRONTEND_EXTERNAL_LOCAL, FRONTEND_INTERNAL_LOCAL } = FrontendFlags
   const { FRONTEND_DSR, FRONTEND_ANY_ENDPOINT, FRONTEND_RANDOM } = FrontendFlags
-  const { FRONTEND_SOURCE_RANGES, FRONTEND_SOCKET_ONLY } = FrontendFlags
+  const { FRONTEND_SOURCE_RANGES, FRONTEND_SOCKET_ONLY, FRONTEND_OF_NODE } = FrontendFlags
   return (
     (frontend.external ? FRONTEND_EXTERNAL : 0) |
     (port.forwarding === 'dsr' && isOnEveryNode(frontend) ? FRONTEND_DSR : 0) |
     (port.isRandom ? FRONTEND_RANDOM : 0) |
     (frontend.kind === 'load-balancer' && port.sourceRanges.length > 0 ? FRONTEND_SOURCE_RANGES : 0) |
     (frontend.kind === 'loopback' ? FRONTEND_SOCKET_ONLY : 0) |
+    (isOnEveryNode(frontend) ? 0 : FRONTEND_OF_NODE) |
     (port.externalLocal ? FRONTEND_EXTERNAL_LOCAL : 0) |
     (port.internalLocal ? FRONTEND_INTERNAL_LOCAL : 0) |
     (port.anyEndpoint ? FRONTEND_ANY_ENDPOINT : 0)

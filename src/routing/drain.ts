@@ -6,7 +6,8 @@
 //
 //   marking    everything this node announces gets the graceful-shutdown community (RFC 8326), and MED or prepend for routers that
 //              ignore it; its VIPs stay, so routers move flows at leisure and lose none
-//   waiting    until the datapath has counted no client's packet for a while: routers have moved what they will
+//   waiting    until the datapath has counted no client's packet to an announced address for a while: routers have moved what they will.
+//              What comes to node ports is counted apart, and waited for by nobody: it comes to the node's own address, which stays
 //   withdrawn  VIPs leave. The node's own address and its pods' networks stay, marked: tunnelled flows end here, and the kubelet still
 //              has pods to stop
 //   drained    nothing is left to do
@@ -47,8 +48,10 @@ export interface DrainFacts {
   readonly isTold: boolean
   /** VIPs that are still announced, or wait to be withdrawn. */
   readonly vips: number
-  /** Of clients, entering this node, for Services; undefined: not measured since the phase began. */
+  /** Of clients, entering this node, for Services by an announced address; undefined: not measured since the phase began. */
   readonly packetsPerSecond: number | undefined
+  /** To its own address and node ports, as last measured. */
+  readonly nodePortPacketsPerSecond: number | undefined
 }
 
 export function stepDrain(
@@ -146,15 +149,21 @@ export function describeDrain(
         return `clients' traffic is measured; VIPs are withdrawn in ${left} at the latest`
       const traffic =
         rate < QUIET_PACKETS_PER_SECOND
-          ? `no traffic of clients for ${seconds(nowMs - (state.quietSinceMs ?? nowMs))} of ${seconds(settings.quietMs)}`
-          : `${Math.round(rate)} packets a second of clients still come here`
-      return `${traffic}; VIPs are withdrawn in ${left} at the latest`
+          ? `no traffic of clients to VIPs for ${seconds(nowMs - (state.quietSinceMs ?? nowMs))} of ${seconds(settings.quietMs)}`
+          : `${Math.round(rate)} packets a second of clients still come to VIPs here`
+      return `${traffic}${describeNodePorts(facts)}; VIPs are withdrawn in ${left} at the latest`
     }
     case 'withdrawn':
       return `${whyEnded(state)}; ${facts.vips} VIPs are still to be withdrawn`
     case 'drained':
-      return `${whyEnded(state)}; no VIP is announced any more, the node's own address and pod networks are, marked`
+      return `${whyEnded(state)}; no VIP is announced any more, the node's own address and pod networks are, marked${describeNodePorts(facts)}`
   }
+}
+
+/** Whoever waits for a quiet node must know that these do not go away. */
+function describeNodePorts({ nodePortPacketsPerSecond: rate = 0 }: DrainFacts): string {
+  if (rate < QUIET_PACKETS_PER_SECOND) return ''
+  return `; ${Math.round(rate)} packets a second come to node ports, which no drain moves`
 }
 
 function whyEnded({ ended }: DrainState): string {

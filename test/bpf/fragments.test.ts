@@ -50,7 +50,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
           sent: piece,
           verdict: XDP.PASS,
           out: left[index],
-          reason: R.REASON_PASSED_TO_STACK,
+          reason: R.REASON_TO_HOST,
         })
     })
 

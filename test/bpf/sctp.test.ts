@@ -68,7 +68,7 @@ for (const family of ['ipv4', 'ipv6'] as const) {
       const tagged = to(81, CHUNK.data)
       check(t, { ...common, name: 'tagged', sent: tagged.tagged(5), out: delivered(tagged) })
       const big = to(82, CHUNK.data).payload(8800)
-      const left = { verdict: XDP.PASS, reason: R.REASON_PASSED_TO_STACK }
+      const left = { verdict: XDP.PASS, reason: R.REASON_TO_HOST }
       check(t, { ...left, name: 'jumbo', sent: big, out: big.to(pod, TARGET_PORT + 1) })
       const unfinished = to(81, CHUNK.data).withoutChecksum()
       check(t, { ...common, name: 'left to the hardware', sent: unfinished, out: delivered(unfinished) })

@@ -61,7 +61,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
 
     t.test(`${name}: where redirection is impossible the stack delivers`, async (t) => {
       const out = to(82).to(pod, TARGET_PORT + 1)
-      check(t, { name: 'first', sent: to(82), verdict: XDP.PASS, out, reason: R.REASON_PASSED_TO_STACK })
+      check(t, { name: 'first', sent: to(82), verdict: XDP.PASS, out, reason: R.REASON_TO_HOST })
     })
 
     t.test(`${name}: a Service asks nobody, or two would answer each other for ever`, async (t) => {
@@ -186,7 +186,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
         sent: jumbo.to(vip, 82),
         verdict: XDP.PASS,
         out: passed,
-        reason: R.REASON_PASSED_TO_STACK,
+        reason: R.REASON_TO_HOST,
       }
       check(t, { name: 'jumbo through the stack', ...big })
     })

@@ -23,6 +23,7 @@ class Bed {
   isDrained = false
   isInForce = true
   packets = 0
+  nodePortPackets = 0
   nowMs = 1_000_000
   readonly events: string[] = []
   readonly conditions: DrainCondition[] = []
@@ -48,7 +49,7 @@ class Bed {
       files: this.files,
       settings: () => ({ prepend: 0, quietMs: 2000, timeoutMs: 60_000 }),
       node: () => toNode(this.object),
-      clientPackets: () => this.packets,
+      clientPackets: () => ({ announced: this.packets, nodePorts: this.nodePortPackets }),
       routing: {
         setDrain: (mark) => {
           this.mark = mark
@@ -140,6 +141,30 @@ t.test('a cordon alone, or a label alone, is no drain', async (t) => {
   }
   bed.agent.look()
   t.equal(bed.phase, 'waiting', 'with a taint it is')
+})
+
+t.test('what comes to node ports is told, and keeps no VIP here', async (t) => {
+  const bed = new Bed(t)
+  bed.ask()
+  for (let times = 0; times < 4; times += 1) {
+    bed.nodePortPackets += 100
+    bed.pass(500, 50)
+  }
+  t.equal(bed.phase, 'waiting')
+  const { message, packetsPerSecond, nodePortPacketsPerSecond } = bed.agent.view()
+  t.same([packetsPerSecond, nodePortPacketsPerSecond], [50, 200])
+  t.match(
+    message,
+    /^50 packets a second of clients still come to VIPs here; 200 packets a second come to node ports, which no drain moves; /,
+  )
+  for (let times = 0; times < 10; times += 1) {
+    bed.nodePortPackets += 100
+    bed.pass(500)
+  }
+  t.equal(bed.phase, 'drained')
+  t.match(bed.agent.view().message, /clients' traffic has gone;.* 200 packets a second come to node ports/)
+  bed.takeBack()
+  t.equal(bed.agent.view().nodePortPacketsPerSecond, undefined)
 })
 
 t.test('marked while traffic flows, withdrawn when it has gone, and back', async (t) => {

@@ -150,6 +150,7 @@ export const STATUS: AgentStatus = {
     message: '120 packets a second of clients still come here',
     wantedBy: 'node',
     packetsPerSecond: 120,
+    nodePortPacketsPerSecond: 0,
     vips: 3,
   },
   pods: [],

@@ -14,7 +14,13 @@ import {
   stepDrain,
 } from '../../../src/routing/drain.ts'
 
-const FACTS: DrainFacts = { isWanted: true, isTold: true, vips: 3, packetsPerSecond: 100 }
+const FACTS: DrainFacts = {
+  isWanted: true,
+  isTold: true,
+  vips: 3,
+  packetsPerSecond: 100,
+  nodePortPacketsPerSecond: undefined,
+}
 const QUIET = { ...FACTS, packetsPerSecond: 0 }
 const at = (phase: DrainPhase, more: Partial<DrainState> = {}): DrainState => ({
   ...ACTIVE,
@@ -82,7 +88,7 @@ t.test('what it says', async (t) => {
   )
   t.match(
     say(at('waiting', { quietSinceMs: 20_000 }), QUIET, 21_000),
-    /^no traffic of clients for 1 s of 2 s/,
+    /^no traffic of clients to VIPs for 1 s of 2 s/,
   )
   t.match(say(at('drained', { ended: 'quiet' }), { vips: 0 }, 21_000), /traffic has gone; no VIP/)
   t.match(say(at('withdrawn', { ended: 'timeout' }), {}, 21_000), /did not go away in time; 3 VIPs/)
