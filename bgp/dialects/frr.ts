@@ -140,7 +140,8 @@ function sessionLines({ name, group, family, carries, peers, ranges, timers }: S
     ...(group.multihopTtl === undefined ? [] : [of(`ebgp-multihop ${group.multihopTtl}`)]),
     ...(group.ttlSecurityHops === undefined ? [] : [of(`ttl-security hops ${group.ttlSecurityHops}`)]),
     ...(family === 'ipv6' && carries.includes('ipv4') ? [of('capability extended-nexthop')] : []),
-    // Without check-control-plane-failure, which would have FRR ignore BFD while a peer restarts: Weir's is its datapath's.
+    // Without check-control-plane-failure: it has FRR ignore the loss of BFD while a peer restarts that does not say C (RFC 5882, 4.3).
+    // Weir says it, and 8.4 keeps stale routes for the whole restart time all the same.
     ...(group.bfd ? [of('bfd'), of(`bfd profile ${group.name}`)] : []),
     ...peers.flatMap((peer) => peerLines(peer, name)),
     ...(ranges.length > 0 ? [of(`remote-as ${group.listen?.asn}`)] : []),
