@@ -26,13 +26,13 @@ struct packet {
 	__be32 fragment_id; /* IPv4's in the first two bytes */
 	__u8 tcp_flags; /* enum tcp_flag; 0 for UDP; of SCTP's first chunk what means the same */
 	__u8 ttl;
-	__u8 traffic_class; /* IPv4 TOS, IPv6 traffic class */
-	__u8 is_tunnelled;  /* enum tunnelled */
-	__u8 fragment : 4;  /* enum fragment */
+	__u8 traffic_class;  /* IPv4 TOS, IPv6 traffic class */
+	__u8 is_tunnelled;   /* enum tunnelled */
+	__u8 fragment : 4;   /* enum fragment */
 	__u8 is_of_node : 1; /* to a FRONTEND_OF_NODE */
-	__u8 parsed;	    /* enum parsed, where it was not the parser's caller who asked */
-	__u8 is_foreseen;   /* scratch->choice is for it, and its entries were asked for */
-	__u8 is_judged;	    /* policy allows what it became */
+	__u8 parsed;	     /* enum parsed, where it was not the parser's caller who asked */
+	__u8 is_foreseen;    /* scratch->choice is for it, and its entries were asked for */
+	__u8 is_judged;	     /* policy allows what it became */
 };
 
 /* Not 0: another node sent it here. */

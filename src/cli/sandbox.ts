@@ -5,7 +5,7 @@ import type { ParseArgsOptionsConfig } from 'node:util'
 import type { NodeAsnMode } from '../sandbox/address-plan.ts'
 import { downRack } from '../sandbox/down.ts'
 import { execIn, showLogs } from '../sandbox/exec.ts'
-import { blackholeLink, cutLink, findLink, healLink } from '../sandbox/links.ts'
+import { blackholeLink, cutLink, findLinks, healLink } from '../sandbox/links.ts'
 import { checkRackName, RACK_NAME_DEFAULT } from '../sandbox/names.ts'
 import { parsePlan } from '../sandbox/plan-file.ts'
 import { printedSteps } from '../sandbox/progress.ts'
@@ -26,8 +26,9 @@ const USAGE = `Usage: weir sandbox ACTION [OPTIONS]
   exec HOST -- COMMAND      run a command on a host (node1, tor1, spine, client1 …) or pod (namespace/name);
                             vtysh, birdc and gobgp speak to that host's own instance
   kubeconfig                print the path of the kubeconfig
-  break LINK                cut a cable, for example node2:to-tor1; --blackhole loses frames and keeps the carrier
-  heal LINK                 undo it
+  break LINK|HOST           cut a cable, for example node2:to-tor1, or all of a host's, for example tor1;
+                            --blackhole loses frames and keeps the carrier
+  heal LINK|HOST            undo it
   logs HOST                 logs of a node, router or 'control' (API server and controllers)
 
 Options:
@@ -195,8 +196,8 @@ async function kubeconfig({ name }: Invocation): Promise<number> {
 
 async function breakLink({ name, operands, values }: Invocation): Promise<number> {
   const rack = loadRack(name)
-  const link = findLink(rack.plan, operands[0] ?? '')
-  await (values.blackhole ? blackholeLink : cutLink)(link, rack.host)
+  const links = findLinks(rack.plan, operands[0] ?? '')
+  await Promise.all(links.map((link) => (values.blackhole ? blackholeLink : cutLink)(link, rack.host)))
   const what = values.blackhole ? 'now loses every frame, carrier stays' : 'is cut'
   const flag = name === RACK_NAME_DEFAULT ? '' : ` --name ${name}`
   process.stdout.write(`${operands[0]} ${what}. 'npx weir sandbox heal ${operands[0]}${flag}' mends it.\n`)
@@ -205,7 +206,8 @@ async function breakLink({ name, operands, values }: Invocation): Promise<number
 
 async function heal({ name, operands }: Invocation): Promise<number> {
   const rack = loadRack(name)
-  await healLink(findLink(rack.plan, operands[0] ?? ''), rack.host)
+  const links = findLinks(rack.plan, operands[0] ?? '')
+  await Promise.all(links.map((link) => healLink(link, rack.host)))
   process.stdout.write(`${operands[0]} is sound.\n`)
   return 0
 }

@@ -33,6 +33,12 @@ export function findLink(plan: AddressPlan, name: string): LinkPlan {
   throw new RackError('unknown-link', `the rack has no link '${name}'`, mend.replace(/\?$/, ''))
 }
 
+/** A link, or all of a host's: a whole router. */
+export function findLinks(plan: AddressPlan, name: string): readonly LinkPlan[] {
+  const ofHost = plan.links.filter(({ upper, lower }) => upper.host === name || lower.host === name)
+  return ofHost.length > 0 ? ofHost : [findLink(plan, name)]
+}
+
 export async function cutLink(link: LinkPlan, host: (name: string) => Host): Promise<void> {
   await healLink(link, host)
   await ipBatch(host(link.upper.host).namespace, [`link set ${link.upper.interface} down`])

@@ -41,8 +41,10 @@ const BIRD = '/usr/sbin/bird'
 const FABRIC_PREFIXES_MAX = 10_000
 const NODE_PREFIXES_MAX = 1000
 const READY_MS = 10_000
-/** Towards nodes alone: routers wait for each other's processes, and two busy cores keep those waiting. */
-const BFD = { intervalMs: 250, multiplier: 3 } as const
+/** Nodes answer in the kernel. */
+const NODE_BFD = { intervalMs: 250, multiplier: 3 } as const
+/** Routers wait for each other's processes, and two busy cores keep those waiting: more patience, but far less than the hold time. */
+const FABRIC_BFD = { intervalMs: 300, multiplier: 5 } as const
 
 export interface RouterSession extends SessionState {
   readonly router: string
@@ -139,7 +141,7 @@ function torModel(plan: AddressPlan, tor: RouterPlan): RouterModel {
         prefixesMax: NODE_PREFIXES_MAX,
         // gobgpd on the nodes does not listen.
         passive: true,
-        bfd: BFD,
+        bfd: NODE_BFD,
         carries: plan.isUnnumbered ? ['ipv4', 'ipv6'] : undefined,
       },
       fabricGroup(
@@ -153,11 +155,19 @@ function torModel(plan: AddressPlan, tor: RouterPlan): RouterModel {
 
 /**
  * Between ToRs and the spine everything the rack knows is exchanged. So a ToR that lost its cable to a node still
- * reaches it through the spine and the other ToR.
+ * reaches it through the spine and the other ToR. That a ToR is dead as a whole the fabric finds out by itself.
  */
 function fabricGroup(plan: AddressPlan, name: string, peers: readonly Peer[]): PeerGroup {
   const rules = [...nodeRules(plan), ...clientRules(plan), ...linkRules(plan)]
-  return { name, peers, accept: rules, announce: rules, prefixesMax: FABRIC_PREFIXES_MAX, passive: false }
+  return {
+    name,
+    peers,
+    accept: rules,
+    announce: rules,
+    prefixesMax: FABRIC_PREFIXES_MAX,
+    passive: false,
+    bfd: FABRIC_BFD,
+  }
 }
 
 /** What nodes may announce: their loopbacks and podCIDRs, and single addresses of the pools. */

@@ -16,6 +16,7 @@ import { nodeBpffs } from '../../src/sandbox/names.ts'
 import { gobgpdBelow, startAgent, writeAgentConfig } from '../../src/sandbox/nodes.ts'
 import { findProcess, startProcess, stopProcess, waitForEnd } from '../../src/sandbox/process.ts'
 import { askAgent } from '../../src/sandbox/proof/context.ts'
+import { spineAddresses } from '../../src/sandbox/proof/routes.ts'
 import type { Rack } from '../../src/sandbox/rack.ts'
 import { routerCommand, routerSessions } from '../../src/sandbox/routers.ts'
 import { upRack } from '../../src/sandbox/up.ts'
@@ -38,6 +39,8 @@ t.teardown(() => downRack(NAME))
 const plan: AddressPlan = makeAddressPlan(1)
 rack = await upRack({ name: NAME, plan })
 node = rack.plan.nodes[0] as NodePlan
+
+const spine = new Set(spineAddresses(plan))
 
 /** Racks of test processes that were killed: named by a pid that is no more. */
 async function removeDeadRacks(): Promise<void> {
@@ -93,8 +96,10 @@ async function seenByBird(router: string): Promise<Seen[]> {
   )
 }
 
+/** What routers have among themselves is no matter of the node. */
 async function seen(): Promise<Seen[]> {
-  return [...(await seenByFrr('tor1')), ...(await seenByBird('tor2'))]
+  const sessions = [...(await seenByFrr('tor1')), ...(await seenByBird('tor2'))]
+  return sessions.filter(({ peer }) => !spine.has(peer))
 }
 
 const isUpOn = (sessions: readonly Seen[], router: string) =>

@@ -27,6 +27,8 @@ const ANSWERS_MS = 15_000
 /** Of TCP, after half a minute without any way. */
 const PATIENCE_MS = 45_000
 const SESSIONS_MS = 60_000
+/** BFD among routers takes 1.5 s, their hold time would be 9 s. */
+const SPINE_MS = 6_000
 const PROTOCOL = '158'
 
 const bed = await Bed.up({ name: 'uplinks', nodes: NODES.length })
@@ -201,6 +203,18 @@ const FAULTS: readonly Fault[] = [
   { name: 'tor2 forwards nothing', links: linksOf('tor2'), how: blackholeLink, lost: everywhere('to-tor2') },
 ]
 
+/** A ToR that is dead at its links' other ends is left out by the fabric too, long before its sessions' hold time is over. */
+async function untilSpineLeavesOut(t: Test, name: string): Promise<void> {
+  const start = performance.now()
+  const hops = () => Promise.all(vips.map((vip) => kernelNextHops(bed, 'spine', vip)))
+  await bed.until(
+    'the spine to send everything by the other ToR',
+    async () => (await hops()).every((count) => count === 1),
+    SPINE_MS,
+  )
+  t.comment(`${name}: the spine leaves it out after ${Math.round(performance.now() - start)} ms`)
+}
+
 for (const { name, links, how, lost } of FAULTS)
   t.test(`${name}, and comes back`, async (t) => {
     await untilSound()
@@ -208,6 +222,7 @@ for (const { name, links, how, lost } of FAULTS)
     const before = await countersOf(bed.rack)
     await withRequests(t, name, async () => {
       for (const link of links) await how(link, bed.rack.host)
+      if (links.length > 1) await untilSpineLeavesOut(t, name)
       for (const [node, uplink] of lost)
         await untilRoutes(
           t,

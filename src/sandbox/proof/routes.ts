@@ -36,7 +36,8 @@ export async function proveBfd({ rack }: ProofContext): Promise<Finding> {
       (await routerBfdSessions(rack, name)).map((session) => ({ router: name, ...session })),
     ),
   )
-  const sessions = perRouter.flat()
+  const spine = new Set(spineAddresses(rack.plan))
+  const sessions = perRouter.flat().filter(({ address }) => !spine.has(address))
   const up = sessions.filter(({ isUp }) => isUp)
   const expected = sessionsOfNodes(rack.plan)
   return {
@@ -47,6 +48,13 @@ export async function proveBfd({ rack }: ProofContext): Promise<Finding> {
       .filter(({ isUp }) => !isUp)
       .map(({ router, address }) => `${router} to ${address}: down`),
   }
+}
+
+/** Routers watch each other too. */
+export function spineAddresses({ links }: AddressPlan): string[] {
+  return links
+    .filter(({ kind }) => kind === 'tor-spine')
+    .flatMap(({ upper }) => Object.values(upper.address).map((address) => address.split('/')[0] ?? ''))
 }
 
 /** Two ToRs to each node and to the spine, once per family; the sessions among routers are told by both ends. */
