@@ -2,26 +2,23 @@
 // and a router that still waits for the end of one restart lets go of the routes at the next.
 //
 // A router that sends what gobgpd cannot read ends it for all of them, and again as soon as its session is back. gobgpd dies without
-// naming it; but its session is then the last that came up, each time, and a moment before.
+// naming it; but its session has come up a moment before, each time, and hardly another's.
 
 import type { SpeakerProblem } from './problems.ts'
 
 const WITHIN_MS = 600_000
 /** An upgrade is one, with its settling two. */
 const LOSSES_MAX = 2
-/** Routers send their table at once; others come up by chance that close before a death, but not each time. */
+/** Routers send their table at once. Others come up that close before a death by chance, but not each time. */
 const SPOKE_WITHIN_MS = 2_000
 
-/** The peer whose session came up last before a loss. */
-export interface LastUp {
-  readonly address: string
-  readonly atMs: number
-}
+/** When sessions came up that were up before a loss, by address. */
+export type CameUp = ReadonlyMap<string, number>
 
 interface Loss {
   readonly atMs: number
-  /** Undefined: none came up just before. */
-  readonly suspect: string | undefined
+  /** Whose sessions had just come up. */
+  readonly suspects: readonly string[]
 }
 
 type Describe = (address: string) => { readonly name: string; readonly source: string }
@@ -29,9 +26,11 @@ type Describe = (address: string) => { readonly name: string; readonly source: s
 export class Losses {
   #losses: Loss[] = []
 
-  note(nowMs: number, lastUp?: LastUp): void {
-    const isSuspect = lastUp !== undefined && nowMs - lastUp.atMs <= SPOKE_WITHIN_MS
-    this.#losses = [...this.#recent(nowMs), { atMs: nowMs, suspect: isSuspect ? lastUp.address : undefined }]
+  note(nowMs: number, cameUp: CameUp = new Map()): void {
+    const suspects = [...cameUp].flatMap(([address, atMs]) =>
+      nowMs - atMs <= SPOKE_WITHIN_MS ? address : [],
+    )
+    this.#losses = [...this.#recent(nowMs), { atMs: nowMs, suspects }]
   }
 
   problems(nowMs: number, describe: Describe): SpeakerProblem[] {
@@ -46,6 +45,8 @@ export class Losses {
       return [{ code: 'gobgpd-dies', object: 'routing.gobgp', text }]
     }
     const { name, source } = describe(suspect)
+    // It is no peer any more.
+    if (source === suspect) return []
     const text =
       `${what}, the last ${LOSSES_MAX + 1} times a moment after the session with ${name} (${suspect}) had come up: ` +
       `it probably sends what gobgpd cannot read. Mend: take it out of ${source} until its software is mended; 'panic' in gobgpd's log says more`
@@ -57,9 +58,9 @@ export class Losses {
   }
 }
 
-/** Always the same of late. */
+/** The one that had just come up each time of late. */
 function suspectOf(losses: readonly Loss[]): string | undefined {
-  const late = losses.slice(-LOSSES_MAX - 1)
-  const [first] = late
-  return late.every(({ suspect }) => suspect === first?.suspect) ? first?.suspect : undefined
+  const [first, ...others] = losses.slice(-LOSSES_MAX - 1)
+  const always = first?.suspects.filter((one) => others.every(({ suspects }) => suspects.includes(one))) ?? []
+  return always.length === 1 ? always[0] : undefined
 }

@@ -6,7 +6,7 @@
 
 import type { GobgpClient, PeerEvent } from '../../bgp/client/gobgp-grpc-client.ts'
 import { type Diagnosis, diagnose, type Md5Counters, type TcpFacts } from './authentication.ts'
-import type { LastUp } from './losses.ts'
+import type { CameUp } from './losses.ts'
 import type { PlannedPeer } from './peer-plan.ts'
 import type { SpeakerProblem } from './problems.ts'
 
@@ -30,7 +30,7 @@ export interface SessionWatchOptions {
   readonly nowMs: () => number
   readonly onSessions: (established: ReadonlyMap<string, boolean>) => void
   /** gobgpd is away. */
-  readonly onLost: (lastUp: LastUp | undefined) => void
+  readonly onLost: (cameUp: CameUp) => void
   /** Sessions that are down were looked at. */
   readonly onLooked: () => void
   readonly readTcp?: () => TcpFacts
@@ -55,7 +55,8 @@ export class SessionWatch {
   readonly #ended = new Map<string, { readonly atMs: number; readonly reason: string | undefined }>()
   /** How often each fell since we watch. */
   readonly #falls = new Map<string, number>()
-  #lastUp: LastUp | undefined
+  /** When each session came up, of those that did since gobgpd is followed. */
+  readonly #cameUp = new Map<string, number>()
   #expected: readonly PlannedPeer[] = []
   readonly #down = new Map<string, Down>()
   /** Sessions that were up until their settings were changed here. */
@@ -79,9 +80,9 @@ export class SessionWatch {
         this.#established.clear()
         this.#since.clear()
         this.#options.onSessions(this.#established)
-        const lastUp = this.#lastUp
-        this.#lastUp = undefined
-        this.#options.onLost(lastUp)
+        const cameUp = new Map(this.#cameUp)
+        this.#cameUp.clear()
+        this.#options.onLost(cameUp)
       })
   }
 
@@ -188,7 +189,7 @@ export class SessionWatch {
     else if (!this.#since.has(address)) this.#since.set(address, this.#options.nowMs())
     if (this.#established.get(address) === isEstablished) return
     if (this.#established.get(address)) this.#noteFall(address, reason)
-    if (isEstablished && kind === 'changed') this.#lastUp = { address, atMs: this.#options.nowMs() }
+    if (isEstablished && kind === 'changed') this.#cameUp.set(address, this.#options.nowMs())
     this.#established.set(address, isEstablished)
     this.#options.onSessions(this.#established)
   }

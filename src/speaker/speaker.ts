@@ -22,7 +22,7 @@ import { DaemonMirror, type Wanted } from './daemon-mirror.ts'
 import type { DaemonHost } from './hosts.ts'
 import { Learning, learningPeers } from './learning.ts'
 import { NO_LINKS } from './links.ts'
-import { type LastUp, Losses } from './losses.ts'
+import { type CameUp, Losses } from './losses.ts'
 import { passwordReader } from './passwords.ts'
 import type { SpeakerProblem } from './problems.ts'
 import { describeSessions, type SessionStatus } from './session-status.ts'
@@ -126,7 +126,7 @@ class GobgpSpeaker {
       log: options.log,
       nowMs: this.#nowMs,
       onSessions: (established) => options.onSessions?.(established),
-      onLost: (lastUp) => this.#noteLoss(lastUp),
+      onLost: (cameUp) => this.#noteLoss(cameUp),
       onLooked: () => this.#tellProblems(),
       ...(options.readTcp ? { readTcp: options.readTcp } : {}),
       ...(options.readNeighbours ? { readNeighbours: options.readNeighbours } : {}),
@@ -358,13 +358,13 @@ class GobgpSpeaker {
     }
   }
 
-  #noteLoss(lastUp: LastUp | undefined): void {
+  #noteLoss(cameUp: CameUp): void {
     this.#fulfilled = -1
     this.#mirror.forget()
     this.#announcedSince.clear()
     this.#learning?.noteLoss()
     if (this.#isClosed) return
-    this.#losses.note(this.#nowMs(), lastUp)
+    this.#losses.note(this.#nowMs(), cameUp)
     this.#options.log.warn({}, 'gobgpd went away; replaying when it is back')
     this.#rounds.requestIn(0)
   }

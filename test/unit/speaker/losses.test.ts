@@ -27,23 +27,29 @@ t.test('gobgpd that went away', async (t) => {
 
 t.test('the router that ends it each time is named, and nobody for being up', async (t) => {
   const losses = new Losses()
-  const dies = (atMs: number, address: string | undefined, agoMs = 100) => {
-    losses.note(atMs, address === undefined ? undefined : { address, atMs: atMs - agoMs })
+  /** @param cameUp address and how long before */
+  const dies = (atMs: number, ...cameUp: [string, number][]) => {
+    losses.note(atMs, new Map(cameUp.map(([address, agoMs]) => [address, atMs - agoMs])))
     return losses.problems(atMs, describe)[0]
   }
-  dies(0, '10.0.0.1')
-  dies(MINUTE, '10.0.0.1')
-  t.match(dies(2 * MINUTE, '10.0.0.1'), {
+  const bad: [string, number] = ['10.0.0.1', 100]
+  const other: [string, number] = ['10.0.0.2', 50]
+  dies(0, bad, ['10.0.0.3', 4_000])
+  dies(MINUTE, bad, other)
+  t.match(dies(2 * MINUTE, bad), {
     object: 'routing.peers 10.0.0.1',
     text: /a moment after the session with tor at 10\.0\.0\.1 .*Mend: take it out of routing\.peers 10\.0\.0\.1/,
   })
-  t.match(
-    dies(3 * MINUTE, '10.0.0.2'),
-    { object: 'routing.gobgp', text: /the peer that spoke last/ },
-    'another',
+  t.match(dies(3 * MINUTE, other), { object: 'routing.gobgp', text: /the peer that spoke last/ }, 'another')
+  dies(4 * MINUTE, bad, other)
+  t.match(dies(5 * MINUTE, bad, other), { object: 'routing.peers 10.0.0.2' })
+  t.match(dies(6 * MINUTE, bad, other), { object: 'routing.gobgp' }, 'one of two')
+  t.match(dies(7 * MINUTE), { object: 'routing.gobgp' })
+  const gone = new Losses()
+  for (const atMs of [0, 1, 2]) gone.note(atMs, new Map([['10.0.0.1', atMs]]))
+  t.same(
+    gone.problems(3, (address) => ({ name: address, source: address })),
+    [],
+    'it has been taken out',
   )
-  dies(4 * MINUTE, '10.0.0.2')
-  t.match(dies(5 * MINUTE, '10.0.0.2'), { object: 'routing.peers 10.0.0.2' })
-  t.match(dies(6 * MINUTE, '10.0.0.2', 30_000), { object: 'routing.gobgp' }, 'it was up for long')
-  t.match(dies(7 * MINUTE, undefined), { object: 'routing.gobgp' })
 })
