@@ -35,6 +35,7 @@ const size: PolicyClusterSize = {
 }
 const changes = Number(values.changes)
 
+/** What is in use, for RssAnon holds what the collector has not given back too. */
 const heapMb = () => process.memoryUsage().heapUsed / 1e6
 
 function anonymousMb(): number {

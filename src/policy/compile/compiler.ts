@@ -194,7 +194,7 @@ export class PolicyCompiler {
     for (const identity of population.fresh) this.#peers.greet(identity)
     this.#sets.greet(population.fresh, step, now)
     this.#sets.compare(population.moves, step)
-    this.#sets.forget(population.gone, step)
+    this.#sets.forget(population.gone, step, now)
     for (const identity of population.gone) {
       this.#peers.forget(identity)
       this.#identities.remove(identity, now)

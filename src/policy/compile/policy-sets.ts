@@ -95,15 +95,15 @@ export class PolicySets {
 
   /** Rows for identities that are new; their peers know them. */
   greet(fresh: readonly Identity[], step: SetsStep, now: number): void {
-    const changes = rowChanges(step)
+    const context = this.#context(step, now)
     for (const identity of fresh)
-      for (const rows of this.#rowsConcerning(identity)) rows.greet(identity, now, changes)
+      for (const rows of this.#rowsConcerning(identity)) rows.greet(identity, context)
   }
 
-  forget(gone: readonly Identity[], step: SetsStep): void {
-    const changes = rowChanges(step)
+  forget(gone: readonly Identity[], step: SetsStep, now: number): void {
+    const context = this.#context(step, now)
     for (const identity of gone)
-      for (const rows of this.#rowsConcerning(identity)) rows.forget(identity, changes)
+      for (const rows of this.#rowsConcerning(identity)) rows.forget(identity, context)
   }
 
   /** Raises the sets by which addresses that moved are judged otherwise now. */

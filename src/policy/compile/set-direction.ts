@@ -1,8 +1,7 @@
 // One direction of one policy set: which class each peer has.
 //
-// Rules that mean everyone of a scope make the scope's default. The other rules mean their peers' members; only these are looked at, and
-// those whose rules come out as the default says get no row. Peers that match the same rules (and own the same named ports) share one
-// flattening.
+// Rules that mean everyone of a scope make the scope's default. The other rules mean their peers' members in particular; only these are
+// looked at. Peers that the same rules mean (and that own the same named ports) are one cell, and judged alike.
 
 import { isDeepStrictEqual } from 'node:util'
 import type { PolicyTier } from '../../model/policy.ts'
@@ -53,30 +52,38 @@ function isSameIsolation(a: Isolation | undefined, b: Isolation | undefined): bo
   return a?.rule === b?.rule && a?.keepsExisting === b?.keepsExisting
 }
 
-/** Whether two say the same, at the same place of the same policy. */
+function isSamePeers(a: ReadyRule['peers'], b: ReadyRule['peers']): boolean {
+  if (a === 'any' || b === 'any') return a === b
+  return a.length === b.length && a.every((peer, index) => peer === b[index])
+}
+
+/** Whether two of the same number say the same to the same peers. */
 function isSameRule(a: ReadyRule, b: ReadyRule): boolean {
-  if (a === b) return true
   return (
-    a.rule === b.rule &&
     a.action === b.action &&
     a.tier === b.tier &&
     a.priority === b.priority &&
     a.isAudit === b.isAudit &&
     a.keepsExisting === b.keepsExisting &&
-    isDeepStrictEqual(a.ports, b.ports) &&
-    (a.peers === b.peers ||
-      (a.peers !== 'any' &&
-        b.peers !== 'any' &&
-        a.peers.length === b.peers.length &&
-        a.peers.every((peer, index) => peer === b.peers[index])))
+    isDeepStrictEqual(a.ports, b.ports)
   )
 }
 
+function scopesOf({ peers }: ReadyRule): ReadonlySet<Scope> {
+  return new Set(peers === 'any' ? SCOPES : peers.flatMap((peer) => peer.everyone))
+}
+
+/** Peers whose members a rule means in particular: those that mean everyone of a scope are in the defaults. */
+export function particularPeers(rule: ReadyRule): readonly Peer[] {
+  if (rule.peers === 'any' || scopesOf(rule).size === SCOPES.length) return []
+  return [...new Set(rule.peers)].filter(({ everyone }) => everyone.length === 0)
+}
+
 /** Ascending, each once. */
-function sortedPlaces(places: readonly number[]): readonly number[] {
-  if (places.length < 2) return places
-  const sorted = places.toSorted((a, b) => a - b)
-  return sorted.some((place, index) => place === sorted[index + 1]) ? [...new Set(sorted)] : sorted
+function ascending(numbers: readonly number[]): readonly number[] {
+  if (numbers.length < 2) return numbers
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return sorted.some((number, index) => number === sorted[index + 1]) ? [...new Set(sorted)] : sorted
 }
 
 export interface DirectionSubject {
@@ -88,18 +95,42 @@ export interface DirectionSubject {
   readonly failSafe: readonly (readonly Span[])[] | undefined
 }
 
+/** Peers that the same rules mean in particular. */
+export interface CellTraits {
+  readonly scope: Scope
+  /** Numbers, ascending. */
+  readonly rules: readonly RuleId[]
+  /** Of whom no policy is asked: the own node, but for egress of pods. */
+  readonly isExempt: boolean
+  readonly namedPorts: NamedPorts
+  /** Of egress; of ingress the names of ports are the subject's. */
+  readonly namedPortsKey: string
+}
+
+/** What makes a plan another than the one before it. */
+export interface PlanDelta {
+  readonly removed: ReadonlySet<RuleId>
+  readonly added: readonly ReadyRule[]
+  /** They mean the same peers, and say something else. */
+  readonly changed: ReadonlySet<RuleId>
+  /** What holds for everyone changed. */
+  readonly isOtherFrame: boolean
+  /** Who is looked at in particular changed, apart from rules' peers. */
+  readonly isOtherNaming: boolean
+}
+
 export class SetDirectionPlan {
   readonly parts: readonly ReadyDirection[]
   readonly #isIngress: boolean
   readonly subject: DirectionSubject
   readonly #rules: readonly ReadyRule[]
+  readonly #places = new Map<RuleId, number>()
   readonly #context: Omit<FlattenContext, 'namedPorts'>
   /** Places in the rules of those that mean everyone of a scope. */
   readonly #everyone: Readonly<Record<Scope, readonly number[]>>
-  readonly #byPeer = new Map<Peer, number[]>()
+  readonly #byPeer = new Map<Peer, RuleId[]>()
   /** Scopes where even a peer that no rule means in particular is judged by the names of its ports. */
   readonly #namedScopes: ReadonlySet<Scope>
-  readonly #known = new Map<string, KeyedContent>()
   readonly defaults: readonly [KeyedContent, KeyedContent, KeyedContent]
 
   constructor(parts: readonly ReadyDirection[], isIngress: boolean, subject: DirectionSubject) {
@@ -115,11 +146,19 @@ export class SetDirectionPlan {
       failSafe: parts.length > 0 ? subject.failSafe : undefined,
     }
     const everyone: Record<Scope, number[]> = { outside: [], pod: [], node: [] }
-    for (const [place, { peers }] of this.#rules.entries()) this.#placeRule(place, peers, everyone)
+    for (const [place, rule] of this.#rules.entries()) {
+      this.#places.set(rule.rule, place)
+      for (const scope of scopesOf(rule)) everyone[scope].push(place)
+      for (const peer of particularPeers(rule)) {
+        const known = this.#byPeer.get(peer)
+        if (known) known.push(rule.rule)
+        else this.#byPeer.set(peer, [rule.rule])
+      }
+    }
     this.#everyone = everyone
     const isNamed = (place: number) => (this.#rules[place]?.ports.named.length ?? 0) > 0
     this.#namedScopes = new Set(isIngress ? [] : SCOPES.filter((scope) => everyone[scope].some(isNamed)))
-    const [outside, pod, node] = SCOPES.map((scope) => this.#contentFor(scope, everyone[scope], [], ''))
+    const [outside, pod, node] = SCOPES.map((scope) => this.#flatten(everyone[scope], []))
     if (!outside || !pod || !node) throw new Error('a set has a default for every scope')
     this.defaults = [outside, pod, node]
   }
@@ -129,139 +168,122 @@ export class SetDirectionPlan {
     return this.#byPeer.keys()
   }
 
-  /**
-   * What makes this plan another than one before, of the same set.
-   * @returns peers whose members may be judged otherwise; undefined: anyone may
-   */
-  changedPeers(before: SetDirectionPlan): ReadonlySet<Peer> | undefined {
-    const isOtherFrame =
-      this.parts.length === 0 ||
-      before.parts.length === 0 ||
-      this.subject.namedPortsKey !== before.subject.namedPortsKey ||
-      !isSameIsolation(this.#context.isolation, before.#context.isolation) ||
-      !isSameIsolation(this.#context.wouldIsolate, before.#context.wouldIsolate)
-    if (isOtherFrame) return undefined
-    const [older, newer] = [before.parts, this.parts].map((parts) => new Set(parts))
-    const changed = [
-      ...before.parts.filter((part) => !newer?.has(part)),
-      ...this.parts.filter((part) => !older?.has(part)),
-    ]
-    const byNumber = new Map<RuleId, ReadyRule[]>()
-    for (const rule of changed.flatMap(({ rules }) => rules))
-      byNumber.set(rule.rule, [...(byNumber.get(rule.rule) ?? []), rule])
-    const peers = new Set<Peer>()
-    for (const [one, other] of byNumber.values()) {
-      if (one && other && isSameRule(one, other)) continue
-      for (const rule of [one, other]) {
-        if (rule?.peers === 'any') return undefined
-        for (const peer of rule?.peers ?? []) {
-          if (peer.everyone.length > 0) return undefined
-          peers.add(peer)
-        }
-      }
+  delta(before: SetDirectionPlan): PlanDelta {
+    const [older, newer] = [new Set(before.parts), new Set(this.parts)]
+    const rulesOf = (parts: readonly ReadyDirection[], others: ReadonlySet<ReadyDirection>) =>
+      new Map(
+        parts
+          .filter((part) => !others.has(part))
+          .flatMap(({ rules }) => rules.map((rule) => [rule.rule, rule])),
+      )
+    const [gone, come] = [rulesOf(before.parts, newer), rulesOf(this.parts, older)]
+    const removed = new Set<RuleId>()
+    const changed = new Set<RuleId>()
+    const added: ReadyRule[] = []
+    let isOtherFrame = this.#isOtherFrame(before)
+    const note = (rule: ReadyRule) => {
+      if (scopesOf(rule).size > 0) isOtherFrame = true
     }
-    return peers
+    for (const [id, rule] of gone) {
+      const next = come.get(id)
+      const isStaying = next !== undefined && isSamePeers(rule.peers, next.peers)
+      if (isStaying && isSameRule(rule, next)) continue
+      note(rule)
+      if (isStaying) changed.add(id)
+      else removed.add(id)
+    }
+    for (const [id, rule] of come) {
+      const last = gone.get(id)
+      if (last && isSamePeers(last.peers, rule.peers)) continue
+      note(rule)
+      added.push(rule)
+    }
+    const isOtherNaming = SCOPES.some(
+      (scope) => this.#namedScopes.has(scope) !== before.#namedScopes.has(scope),
+    )
+    return { removed, added, changed, isOtherFrame, isOtherNaming }
   }
 
-  /** What a peer gets; the default's own content where it gets no row for sure. */
-  contentOf(identity: Identity): KeyedContent {
-    const places: number[] = []
-    for (const peer of identity.peers) {
-      const found = this.#byPeer.get(peer)
-      if (found) places.push(...found)
-    }
-    return this.#contentFrom(identity, places)
+  /** Numbers of the rules that mean a peer in particular. */
+  rulesFor(identity: Identity): readonly RuleId[] {
+    const rules: RuleId[] = []
+    for (const peer of identity.peers) rules.push(...(this.#byPeer.get(peer) ?? []))
+    return rules
   }
 
-  /** Contents of all that may differ from the default. */
-  contents(identities: Identities): ReadonlyMap<Identity, KeyedContent> {
-    const places = new Map<Identity, number[]>()
+  /** All that rules mean in particular, and who is looked at without. */
+  particular(identities: Identities): ReadonlyMap<Identity, readonly RuleId[]> {
+    const rules = new Map<Identity, RuleId[]>()
     for (const [peer, found] of this.#byPeer)
       for (const identity of peer.members) {
-        const known = places.get(identity)
+        const known = rules.get(identity)
         if (known) known.push(...found)
-        else places.set(identity, [...found])
+        else rules.set(identity, [...found])
       }
     if (this.#namedScopes.size > 0)
-      for (const identity of identities.named) if (!places.has(identity)) places.set(identity, [])
-    for (const identity of identities.ownNode) if (!places.has(identity)) places.set(identity, [])
-    const contents = new Map<Identity, KeyedContent>()
-    for (const [identity, found] of places) contents.set(identity, this.#contentFrom(identity, found))
-    return contents
+      for (const identity of identities.named) if (!rules.has(identity)) rules.set(identity, [])
+    for (const identity of identities.ownNode) if (!rules.has(identity)) rules.set(identity, [])
+    return rules
+  }
+
+  /** @returns undefined for who is judged by the default */
+  traitsFor(identity: Identity, rules: readonly RuleId[]): CellTraits | undefined {
+    const { scope, isOwnNode, namedPorts, namedPortsKey } = identity
+    const isExempt = isOwnNode && (this.#isIngress || this.subject.kind === 'node')
+    const portsKey = this.#isIngress ? '' : namedPortsKey
+    const isNamed = portsKey !== '' && this.#namedScopes.has(scope)
+    if (rules.length === 0 && !isExempt && !isNamed) return undefined
+    return { scope, rules: ascending(rules), isExempt, namedPorts, namedPortsKey: portsKey }
+  }
+
+  contentFor({ scope, rules, isExempt, namedPorts }: CellTraits): KeyedContent {
+    // The kubelet's probes arrive at the node's pods whatever policy says; and the node may speak to itself.
+    if (isExempt) return this.subject.kind === 'node' ? SELF : OWN_NODE
+    const particular = rules.flatMap((rule) => this.#places.get(rule) ?? [])
+    return this.#flatten(ascending([...this.#everyone[scope], ...particular]), namedPorts)
   }
 
   /** What judges a pod that a Service led back to itself: no policy of the normal tier. */
   hairpinContent(identity: Identity): KeyedContent {
     if (this.#rules.every(({ tier }) => tier === 'normal')) return OPEN
-    const places = [...this.#everyone[identity.scope]]
-    for (const peer of identity.peers) places.push(...(this.#byPeer.get(peer) ?? []))
-    const rules = this.#rulesAt(places).filter(({ tier }) => tier !== 'normal')
+    const particular = this.rulesFor(identity).flatMap((rule) => this.#places.get(rule) ?? [])
+    const places = ascending([...this.#everyone[identity.scope], ...particular])
+    const rules = places.flatMap((place) => this.#rules[place] ?? []).filter(({ tier }) => tier !== 'normal')
     const context = { isolation: undefined, wouldIsolate: undefined, failSafe: undefined }
     const namedPorts = this.#isIngress ? this.subject.namedPorts : identity.namedPorts
     return keyedContent(flatten(rules, { ...context, namedPorts }))
   }
 
-  #placeRule(place: number, peers: ReadyRule['peers'], everyone: Record<Scope, number[]>): void {
-    const scopes = new Set(peers === 'any' ? SCOPES : peers.flatMap((peer) => peer.everyone))
-    for (const scope of scopes) everyone[scope].push(place)
-    if (peers === 'any' || scopes.size === SCOPES.length) return
-    for (const peer of new Set(peers)) {
-      if (peer.everyone.length > 0) continue
-      const places = this.#byPeer.get(peer)
-      if (places) places.push(place)
-      else this.#byPeer.set(peer, [place])
-    }
+  #isOtherFrame(before: SetDirectionPlan): boolean {
+    return (
+      this.parts.length === 0 ||
+      before.parts.length === 0 ||
+      this.subject.namedPortsKey !== before.subject.namedPortsKey ||
+      !isSameIsolation(this.#context.isolation, before.#context.isolation) ||
+      !isSameIsolation(this.#context.wouldIsolate, before.#context.wouldIsolate)
+    )
   }
 
   /** Without those that are never asked, for one before them decides all that is left. */
-  #asked(ascending: readonly number[]): readonly number[] {
+  #asked(places: readonly number[]): readonly ReadyRule[] {
+    const asked: ReadyRule[] = []
     let passing: PolicyTier | undefined
-    for (const [index, place] of ascending.entries()) {
+    for (const place of places) {
       const rule = this.#rules[place]
       if (!rule) continue
+      asked.push(rule)
       const { tier, action } = rule
       if (action === 'pass') passing = tier
       if (rule.isAudit || rule.ports !== ANY_PORT) continue
       // What a rule before it passed on is left to the lower tiers. At a fail-safe port not every deny counts.
-      if (action === 'allow' || (action === 'deny' && !this.#context.failSafe)) {
-        if (passing !== tier) return ascending.slice(0, index + 1)
-      }
+      const isClosing = action === 'allow' || (action === 'deny' && !this.#context.failSafe)
+      if (isClosing && passing !== tier) break
     }
-    return ascending
+    return asked
   }
 
-  #rulesAt(places: readonly number[]): readonly ReadyRule[] {
-    return sortedPlaces(places).flatMap((place) => this.#rules[place] ?? [])
-  }
-
-  #contentFrom(identity: Identity, places: readonly number[]): KeyedContent {
-    const { scope } = identity
-    if (identity.isOwnNode) {
-      // The kubelet's probes arrive at the node's pods whatever policy says; and the node may speak to itself.
-      if (this.subject.kind === 'node') return SELF
-      if (this.#isIngress) return OWN_NODE
-    }
-    const isNamed = !this.#isIngress && identity.namedPortsKey !== ''
-    if (places.length === 0 && !(isNamed && this.#namedScopes.has(scope)))
-      return this.defaults[SCOPES.indexOf(scope)] ?? this.defaults[0]
-    const all = [...this.#everyone[scope], ...places]
-    return this.#contentFor(scope, all, identity.namedPorts, isNamed ? identity.namedPortsKey : '')
-  }
-
-  #contentFor(
-    scope: Scope,
-    places: readonly number[],
-    peerPorts: NamedPorts,
-    peerPortsKey: string,
-  ): KeyedContent {
-    const ascending = this.#asked(sortedPlaces(places))
-    const key = `${ascending.join()} ${peerPortsKey}`
-    const known = this.#known.get(key)
-    if (known) return known
-    const rules = ascending.flatMap((place) => this.#rules[place] ?? [])
-    const namedPorts = this.#isIngress ? this.subject.namedPorts : scope === 'pod' ? peerPorts : []
-    const made = keyedContent(flatten(rules, { ...this.#context, namedPorts }))
-    this.#known.set(key, made)
-    return made
+  #flatten(places: readonly number[], peerPorts: NamedPorts): KeyedContent {
+    const namedPorts = this.#isIngress ? this.subject.namedPorts : peerPorts
+    return keyedContent(flatten(this.#asked(places), { ...this.#context, namedPorts }))
   }
 }

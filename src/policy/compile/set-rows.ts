@@ -1,11 +1,11 @@
 // One direction of one set as it stands in the kernel: its defaults and its rows, and how they change. A class is counted once for every
-// default and row.
+// default and cell.
 
 import type { PolicyDirection } from '../../model/policy.ts'
 import type { Classes, PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
-import type { Peer } from './peers.ts'
 import { type PeerKey, type PeerRow, SCOPES, type SetDirection, type SetId } from './rows.ts'
+import { type Cell, type CellChanges, Cells, newCellChanges } from './set-cells.ts'
 import type { SetDirectionPlan } from './set-direction.ts'
 
 type Defaults = readonly [PolicyClass, PolicyClass, PolicyClass]
@@ -16,6 +16,19 @@ export interface RowChanges {
   readonly delete: PeerKey[]
 }
 
+export interface SetContext {
+  readonly classes: Classes
+  readonly identities: Identities
+  readonly now: number
+  readonly changes: RowChanges
+}
+
+/** Whether any verdict may be another now, and whether defaults are. */
+export interface SetChange {
+  readonly isChanged: boolean
+  readonly isOtherDefault: boolean
+}
+
 function takeDefaults(
   { defaults: [outside, pod, node] }: SetDirectionPlan,
   classes: Classes,
@@ -24,26 +37,28 @@ function takeDefaults(
   return [classes.take(outside, now), classes.take(pod, now), classes.take(node, now)]
 }
 
+function defaultIn(defaults: Defaults, { scope }: Identity): PolicyClass {
+  return defaults[SCOPES.indexOf(scope)] ?? defaults[0]
+}
+
 export class SetDirectionRows {
   readonly set: SetId
   readonly direction: PolicyDirection
   readonly #classes: Classes
+  readonly #cells = new Cells()
   #plan: SetDirectionPlan
   #defaults: Defaults
-  #rows = new Map<Identity, PolicyClass>()
 
   /** A new one, all of whose rows are put. */
-  constructor(
-    { set, direction }: Omit<PeerKey, 'identity'>,
-    plan: SetDirectionPlan,
-    { classes, identities, now, changes }: SetContext,
-  ) {
+  constructor({ set, direction }: Omit<PeerKey, 'identity'>, plan: SetDirectionPlan, context: SetContext) {
     this.set = set
     this.direction = direction
-    this.#classes = classes
+    this.#classes = context.classes
     this.#plan = plan
-    this.#defaults = takeDefaults(plan, classes, now)
-    for (const identity of this.#fill(identities, now).keys()) this.#put(identity, changes)
+    this.#defaults = takeDefaults(plan, context.classes, context.now)
+    const cellChanges = newCellChanges()
+    this.#cells.placeAll(plan, context.identities, cellChanges)
+    this.#follow(cellChanges, this.#defaults, context)
   }
 
   get plan(): SetDirectionPlan {
@@ -51,7 +66,12 @@ export class SetDirectionRows {
   }
 
   get size(): number {
-    return this.#rows.size
+    let rows = 0
+    for (const { members, unit } of this.#cells.values()) {
+      const [any] = members
+      if (any && unit !== defaultIn(this.#defaults, any)) rows += members.size
+    }
+    return rows
   }
 
   setDirection(): SetDirection {
@@ -60,139 +80,111 @@ export class SetDirectionRows {
   }
 
   classOf(identity: Identity): PolicyClass {
-    return this.#rows.get(identity) ?? this.#defaultOf(identity)
+    return this.#cells.of(identity)?.unit ?? defaultIn(this.#defaults, identity)
   }
 
   /**
    * Other rules, or other members of their peers.
-   * @param isRegrouped members of peers changed that both plans have
+   * @param isRegrouped peers that both plans have mean others now
    */
   replan(plan: SetDirectionPlan, isRegrouped: boolean, context: SetContext): SetChange {
-    const peers = isRegrouped ? undefined : plan.changedPeers(this.#plan)
-    if (!peers) return this.#replanAll(plan, context)
-    const { classes, now, changes } = context
+    const { classes, identities, now } = context
+    const delta = plan.delta(this.#plan)
+    const before = { defaults: this.#defaults, isOpen: this.#plan.parts.length === 0 }
     this.#plan = plan
-    let isChanged = false
-    for (const identity of membersOf(peers)) {
-      const before = this.#rows.get(identity)
-      const unit = classes.take(plan.contentOf(identity), now)
-      if (unit === before) {
-        classes.give(unit)
-        continue
-      }
-      if (before) classes.give(before)
-      if (unit !== this.#defaultOf(identity)) {
-        this.#rows.set(identity, unit)
-        this.#put(identity, changes)
-        isChanged = true
-        continue
-      }
-      classes.give(unit)
-      if (!before) continue
-      this.#rows.delete(identity)
-      changes.delete.push(this.#key(identity))
-      isChanged = true
+    const cellChanges = newCellChanges()
+    if (isRegrouped || delta.isOtherNaming) this.#cells.placeAll(plan, identities, cellChanges)
+    else {
+      for (const rule of delta.removed) this.#cells.dropRule(rule, plan, cellChanges)
+      for (const rule of delta.added) this.#cells.addRule(rule, plan, cellChanges)
     }
-    return { isChanged, isOtherDefault: false }
-  }
-
-  #replanAll(plan: SetDirectionPlan, { classes, identities, now, changes }: SetContext): SetChange {
-    const before = { rows: this.#rows, defaults: this.#defaults, isOpen: this.#plan.parts.length === 0 }
-    this.#plan = plan
-    this.#defaults = takeDefaults(plan, classes, now)
-    const rows = this.#fill(identities, now)
-    let isChanged = false
-    for (const [identity, unit] of rows) {
-      const known = before.rows.get(identity)
-      if (known === unit) continue
-      this.#put(identity, changes)
-      isChanged = true
+    this.#cells.touch(delta.changed, cellChanges)
+    const isOtherFrame = delta.isOtherFrame || isRegrouped || delta.isOtherNaming
+    if (isOtherFrame) {
+      this.#defaults = takeDefaults(plan, classes, now)
+      this.#cells.touchAll(cellChanges)
     }
-    for (const [identity, unit] of before.rows) {
-      if (!rows.has(identity)) {
-        changes.delete.push(this.#key(identity))
-        isChanged = true
-      }
-      classes.give(unit)
-    }
+    const isOtherRow = this.#follow(cellChanges, before.defaults, context)
     const isOtherDefault =
       before.isOpen !== (plan.parts.length === 0) ||
       before.defaults.some((unit, index) => unit !== this.#defaults[index])
-    for (const unit of before.defaults) classes.give(unit)
-    return { isChanged: isChanged || isOtherDefault, isOtherDefault }
+    if (isOtherFrame) for (const unit of before.defaults) classes.give(unit)
+    return { isChanged: isOtherRow || isOtherDefault, isOtherDefault }
   }
 
   /** A new identity, whose peers know it. */
-  greet(identity: Identity, now: number, changes: RowChanges): void {
-    if (this.#fillOne(identity, now)) this.#put(identity, changes)
+  greet(identity: Identity, context: SetContext): void {
+    const traits = this.#plan.traitsFor(identity, this.#plan.rulesFor(identity))
+    if (!traits) return
+    const cellChanges = newCellChanges()
+    this.#cells.place(identity, traits, cellChanges)
+    this.#follow(cellChanges, this.#defaults, context)
   }
 
   /** An identity that nobody carries any more. */
-  forget(identity: Identity, changes: RowChanges): void {
-    const unit = this.#rows.get(identity)
-    if (!unit) return
-    this.#rows.delete(identity)
-    this.#classes.give(unit)
-    changes.delete.push(this.#key(identity))
+  forget(identity: Identity, context: SetContext): void {
+    const cellChanges = newCellChanges()
+    this.#cells.place(identity, undefined, cellChanges)
+    this.#follow(cellChanges, this.#defaults, context)
   }
 
   /** Nobody points to the set any more. */
   close(changes: RowChanges): void {
-    for (const identity of [...this.#rows.keys()]) this.forget(identity, changes)
+    for (const { members, unit } of this.#cells.values()) {
+      for (const identity of members)
+        if (unit !== defaultIn(this.#defaults, identity)) changes.delete.push(this.#key(identity))
+      if (unit) this.#classes.give(unit)
+    }
     for (const unit of this.#defaults) this.#classes.give(unit)
   }
 
-  #defaultOf({ scope }: Identity): PolicyClass {
-    return this.#defaults[SCOPES.indexOf(scope)] ?? this.#defaults[0]
+  /** Gives touched cells their classes, and writes what differs. @returns whether anything does */
+  #follow(
+    { before, touched, released }: CellChanges,
+    defaultsBefore: Defaults,
+    { classes, now, changes }: SetContext,
+  ): boolean {
+    const rowsBefore = changes.put.length + changes.delete.length
+    const isOtherDefault = defaultsBefore !== this.#defaults
+    for (const cell of touched) {
+      const known = cell.unit
+      const unit = classes.take(this.#plan.contentFor(cell.traits), now)
+      cell.unit = unit
+      if (known) classes.give(known)
+      if (unit === known && before.size === 0 && !isOtherDefault) continue
+      this.#showCell(cell, known, before, defaultsBefore, changes)
+    }
+    for (const [identity, unit] of before)
+      if (!this.#cells.of(identity))
+        this.#show(identity, unit ?? defaultIn(defaultsBefore, identity), defaultsBefore, changes)
+    for (const unit of released) classes.give(unit)
+    return changes.put.length + changes.delete.length > rowsBefore
   }
 
-  #fill(identities: Identities, now: number): ReadonlyMap<Identity, PolicyClass> {
-    this.#rows = new Map()
-    for (const [identity, content] of this.#plan.contents(identities)) {
-      const unit = this.#classes.take(content, now)
-      if (unit === this.#defaultOf(identity)) this.#classes.give(unit)
-      else this.#rows.set(identity, unit)
+  #showCell(
+    { members }: Cell,
+    known: PolicyClass | undefined,
+    before: CellChanges['before'],
+    defaultsBefore: Defaults,
+    changes: RowChanges,
+  ): void {
+    for (const identity of members) {
+      const was = before.has(identity) ? before.get(identity) : known
+      this.#show(identity, was ?? defaultIn(defaultsBefore, identity), defaultsBefore, changes)
     }
-    return this.#rows
   }
 
-  /** @returns whether it gets a row */
-  #fillOne(identity: Identity, now: number): boolean {
-    const unit = this.#classes.take(this.#plan.contentOf(identity), now)
-    if (unit === this.#defaultOf(identity)) {
-      this.#classes.give(unit)
-      return false
-    }
-    this.#rows.set(identity, unit)
-    return true
+  #show(identity: Identity, was: PolicyClass, defaultsBefore: Defaults, changes: RowChanges): void {
+    const unit = this.classOf(identity)
+    const had = was === defaultIn(defaultsBefore, identity) ? undefined : was
+    const has = unit === defaultIn(this.#defaults, identity) ? undefined : unit
+    if (has === had) return
+    if (has)
+      changes.put.push({ set: this.set, direction: this.direction, identity: identity.id, class: has.class })
+    else changes.delete.push(this.#key(identity))
   }
 
   #key(identity: Identity): PeerKey {
     return { set: this.set, direction: this.direction, identity: identity.id }
   }
-
-  #put(identity: Identity, changes: RowChanges): void {
-    const unit = this.#rows.get(identity)
-    if (unit) changes.put.push({ ...this.#key(identity), class: unit.class })
-  }
-}
-
-export interface SetContext {
-  readonly classes: Classes
-  readonly identities: Identities
-  readonly now: number
-  readonly changes: RowChanges
-}
-
-export interface SetChange {
-  readonly isChanged: boolean
-  readonly isOtherDefault: boolean
-}
-
-function membersOf(peers: ReadonlySet<Peer>): Iterable<Identity> {
-  const [only] = peers
-  if (only && peers.size === 1) return only.members
-  const members = new Set<Identity>()
-  for (const peer of peers) for (const identity of peer.members) members.add(identity)
-  return members
 }

@@ -1,0 +1,132 @@
+// Peers of one direction of a set, in cells: a cell's members are meant in particular by the same rules, so they have one class. When a
+// rule comes, goes or changes, whole cells are looked at instead of their members, and moved or renamed as a whole where they can.
+
+import type { PolicyClass } from './classes.ts'
+import type { Identities, Identity } from './identities.ts'
+import type { ReadyRule } from './policies.ts'
+import type { RuleId } from './rows.ts'
+import { type CellTraits, particularPeers, type SetDirectionPlan } from './set-direction.ts'
+
+export interface Cell {
+  traits: CellTraits
+  readonly members: Set<Identity>
+  /** What the kernel has for its members, but for those that came lately; undefined: all came lately. */
+  unit: PolicyClass | undefined
+}
+
+/** What a change does to cells, until rows follow. */
+export interface CellChanges {
+  /** Class before, of members that came from elsewhere; undefined: the default. */
+  readonly before: Map<Identity, PolicyClass | undefined>
+  /** Cells whose class is to be found anew. */
+  readonly touched: Set<Cell>
+  /** Classes of cells that are gone. */
+  readonly released: PolicyClass[]
+}
+
+export function newCellChanges(): CellChanges {
+  return { before: new Map(), touched: new Set(), released: [] }
+}
+
+function keyOf({ scope, rules, isExempt, namedPortsKey }: CellTraits): string {
+  return `${scope}${isExempt ? '!' : ''} ${rules.join()} ${namedPortsKey}`
+}
+
+export class Cells {
+  readonly #byKey = new Map<string, Cell>()
+  readonly #byIdentity = new Map<Identity, Cell>()
+
+  of(identity: Identity): Cell | undefined {
+    return this.#byIdentity.get(identity)
+  }
+
+  values(): IterableIterator<Cell> {
+    return this.#byKey.values()
+  }
+
+  /** Puts a peer where its rules say. */
+  place(identity: Identity, traits: CellTraits | undefined, changes: CellChanges): void {
+    const from = this.#byIdentity.get(identity)
+    const to = traits && this.#cell(traits)
+    if (to === from) return
+    if (!changes.before.has(identity)) changes.before.set(identity, from?.unit)
+    if (from) this.#leave(from, identity, changes)
+    if (!to) {
+      this.#byIdentity.delete(identity)
+      return
+    }
+    to.members.add(identity)
+    this.#byIdentity.set(identity, to)
+    changes.touched.add(to)
+  }
+
+  /** All of them anew. */
+  placeAll(plan: SetDirectionPlan, identities: Identities, changes: CellChanges): void {
+    const particular = plan.particular(identities)
+    for (const identity of [...this.#byIdentity.keys()])
+      if (!particular.has(identity)) this.place(identity, undefined, changes)
+    for (const [identity, rules] of particular) this.place(identity, plan.traitsFor(identity, rules), changes)
+  }
+
+  dropRule(rule: RuleId, plan: SetDirectionPlan, changes: CellChanges): void {
+    for (const cell of [...this.#byKey.values()]) {
+      if (!cell.traits.rules.includes(rule)) continue
+      const rules = cell.traits.rules.filter((other) => other !== rule)
+      this.#moveAll(cell, rules, plan, changes)
+    }
+  }
+
+  addRule(rule: ReadyRule, plan: SetDirectionPlan, changes: CellChanges): void {
+    const byCell = new Map<Cell | undefined, Set<Identity>>()
+    for (const peer of particularPeers(rule))
+      for (const identity of peer.members) {
+        const cell = this.#byIdentity.get(identity)
+        const known = byCell.get(cell)
+        if (known) known.add(identity)
+        else byCell.set(cell, new Set([identity]))
+      }
+    for (const [cell, identities] of byCell) {
+      const rules = [...(cell?.traits.rules ?? []), rule.rule]
+      if (cell && identities.size === cell.members.size) this.#moveAll(cell, rules, plan, changes)
+      else for (const identity of identities) this.place(identity, plan.traitsFor(identity, rules), changes)
+    }
+  }
+
+  touch(rules: ReadonlySet<RuleId>, changes: CellChanges): void {
+    for (const cell of this.#byKey.values())
+      if (cell.traits.rules.some((rule) => rules.has(rule))) changes.touched.add(cell)
+  }
+
+  touchAll(changes: CellChanges): void {
+    for (const cell of this.#byKey.values()) changes.touched.add(cell)
+  }
+
+  #cell(traits: CellTraits): Cell {
+    const key = keyOf(traits)
+    const known = this.#byKey.get(key)
+    if (known) return known
+    const made: Cell = { traits, members: new Set(), unit: undefined }
+    this.#byKey.set(key, made)
+    return made
+  }
+
+  #leave(cell: Cell, identity: Identity, changes: CellChanges): void {
+    cell.members.delete(identity)
+    if (cell.members.size > 0) return
+    this.#byKey.delete(keyOf(cell.traits))
+    changes.touched.delete(cell)
+    if (cell.unit) changes.released.push(cell.unit)
+  }
+
+  /** All members alike: the cell itself becomes the one they belong to, unless that is there. */
+  #moveAll(cell: Cell, rules: readonly RuleId[], plan: SetDirectionPlan, changes: CellChanges): void {
+    const [any] = cell.members
+    const traits = any && plan.traitsFor(any, rules)
+    if (traits && !this.#byKey.has(keyOf(traits))) {
+      this.#byKey.delete(keyOf(cell.traits))
+      cell.traits = traits
+      this.#byKey.set(keyOf(traits), cell)
+      changes.touched.add(cell)
+    } else for (const identity of [...cell.members]) this.place(identity, traits, changes)
+  }
+}
