@@ -28,7 +28,8 @@ A change turns the readiness of one endpoint over. Its time runs from the moment
 and encryption are in it) until another process finds the new table of slots in the pinned map; a pause before each lets the agent come to
 rest. A round is of ${FULL.changes} such changes, of which p50 and p99 are taken. All three processes share the machine's cores, so what the
 agent's main thread waited for one is told beside it. "Without giving way" is processor time of that thread between two ticks of
-a timer of 1 ms; the delay of a timer also holds what others did on the cores meanwhile. Memory is what is anonymous (RssAnon); mapped
+a timer of 1 ms; the delay of a timer also holds what the thread waited for in the kernel (attaching a program to a device: 10 to 30 ms), and
+what others did on the cores meanwhile; both are held against the same bar. Memory is what is anonymous (RssAnon); mapped
 maps are the kernel's. At rest is without any change, and with what the agent does of its own accord.`
 
 async function measure(effort: Effort): Promise<Measured> {
@@ -57,6 +58,7 @@ async function measure(effort: Effort): Promise<Measured> {
         scale: 'linear',
       },
     ],
+    repeated: `${rounds} rounds`,
     remarks,
     versions: gobgpdVersion(),
   }

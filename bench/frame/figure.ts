@@ -38,6 +38,8 @@ export interface Plot {
 export interface Measured {
   readonly figures: readonly Figure[]
   readonly plots: readonly Plot[]
+  /** '3 rounds': how often it measured, where that is not the rounds it was asked for. */
+  readonly repeated?: string
   /** Full sentences for the page: what was out of the ordinary in this run (a case left out and why, packets lost). */
   readonly remarks: readonly string[]
   /** Versions of what was measured besides kernel, processor and Node: 'nft' → '1.0.6'. */

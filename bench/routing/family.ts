@@ -51,7 +51,8 @@ async function measure(effort: Effort): Promise<Measured> {
   const lossRepetitions = effort.isQuick ? 1 : LOSS_REPETITIONS
   const times = await measureDisturbances({ vips, repetitions, lossRepetitions }, effort)
   figures.push(...disturbanceFigures(vips, times))
-  return { figures, plots: [], remarks: [], versions: gobgpdVersion() }
+  const repeated = `${repetitions} repetitions, ${lossRepetitions} of what counts lost requests`
+  return { figures, plots: [], repeated, remarks: [], versions: gobgpdVersion() }
 }
 
 /** The fewest and the most: what is between tells nothing more. */

@@ -120,23 +120,37 @@ export class Attachments {
 
   /** Throws when nothing of ours can be attached, or not where it was wanted. A foreign program is never replaced. */
   attachUplink(programs: UplinkPrograms, name: string, ifindex: number, choice: HookChoice): void {
-    if (this.#uplinks.get(ifindex)?.name === name) return
-    this.#attachTc(programs.egress, name, ifindex, 'egress')
-    this.#uplinks.set(ifindex, { name, ...this.#attachUplinkIngress(programs, name, ifindex, choice) })
+    for (const _step of this.attachingUplink(programs, name, ifindex, choice));
   }
 
-  /** The new place is taken before the old one is left. */
-  #attachUplinkIngress(
+  /** The same in steps: each makes this thread wait in the kernel for some tens of milliseconds, so others may want a turn in between. */
+  *attachingUplink(
     programs: UplinkPrograms,
     name: string,
     ifindex: number,
     choice: HookChoice,
-  ): UplinkHook {
+  ): Generator<void> {
+    if (this.#uplinks.get(ifindex)?.name === name) return
+    this.#attachTc(programs.egress, name, ifindex, 'egress')
+    yield
+    const hook = yield* this.#attachingIngress(programs, name, ifindex, choice)
+    this.#uplinks.set(ifindex, { name, ...hook })
+    yield
+  }
+
+  /** The new place is taken before the old one is left. */
+  *#attachingIngress(
+    programs: UplinkPrograms,
+    name: string,
+    ifindex: number,
+    choice: HookChoice,
+  ): Generator<void, UplinkHook> {
     const xdpPin = `xdp_${pinName(name)}`
     let reason = 'datapath.uplinkHook is tc'
     if (choice !== 'tc') {
       try {
         this.#attach(xdpPin, programs.xdp, { ifindex }, () => attachXdp(programs.xdp, ifindex, 'native'))
+        yield
         if (programs.ingressAlways) this.#attachTc(programs.ingress, name, ifindex, 'ingress')
         else this.#detachTc(name, ifindex, 'ingress')
         return { hook: 'xdp', reason: undefined }

@@ -147,16 +147,17 @@ export class Datapath {
 
   /**
    * Attaches to every uplink that is there. One that refuses is told once and tried again next time. What the kernel does for a
-   * device takes tens of milliseconds, so others get their turn behind each.
+   * device takes tens of milliseconds, so others get their turn behind each step.
    */
   async attachUplinks(uplinks: readonly Uplink[]): Promise<void> {
     this.#attachments.keepUplinks(new Set(uplinks.map((uplink) => uplink.ifindex)))
     for (const { name, ifindex } of uplinks) {
       try {
         const before = this.#attachments.uplinks.get(ifindex)
-        this.#attachments.attachUplink(this.#loaded.uplink, name, ifindex, this.#uplinkHook)
+        const { uplink } = this.#loaded
+        for (const _step of this.#attachments.attachingUplink(uplink, name, ifindex, this.#uplinkHook))
+          await setImmediate()
         const { hook, reason } = this.#attachments.uplinks.get(ifindex) ?? {}
-        if (!before) await setImmediate()
         if (hook === 'tc' && reason !== before?.reason)
           this.#log.warn({ uplink: name, reason }, 'the uplink is served at tc instead of XDP')
         this.#failedUplinks.delete(name)
