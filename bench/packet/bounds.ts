@@ -12,7 +12,7 @@ export function boundOf(of: Case): Bound | undefined {
     case 'established':
       return establishedBound(of)
     case 'reply':
-      return of.kind === 'snat' && of.flows <= FLOWS.few ? atMost(250, 200) : undefined
+      return of.kind === 'snat' && of.flows <= FLOWS.many ? atMost(250, 200) : undefined
     case 'new':
       if (of.kind === 'snat') return atMost(1000, 600)
       return of.table === 'full' ? atMost(600, 350) : atMost(475, 300)
@@ -23,10 +23,11 @@ export function boundOf(of: Case): Bound | undefined {
   }
 }
 
-/** To a pod here the bar is that of a packet that policy has judged, too. */
+/** To a pod here the bar is that of a packet that policy has judged, too. A masqueraded one's is the same however many flows there are. */
 function establishedBound({ kind, flows }: Case): Bound | undefined {
-  if (flows > FLOWS.few) return kind === 'dsr' && flows <= FLOWS.many ? atMost(260, 190) : undefined
+  if (flows > FLOWS.many) return undefined
   if (kind === 'snat') return atMost(300, 220)
+  if (flows > FLOWS.few) return atMost(260, 190)
   return kind === 'local' ? atMost(200, 130) : atMost(150, 100)
 }
 

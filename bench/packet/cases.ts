@@ -15,8 +15,8 @@ import type { Layout, Protocol } from './traffic.ts'
 export type Phase = 'established' | 'new' | 'reply' | 'foreign' | 'refused'
 
 /**
- * Policy judges packets to and from pods. The datapath has none yet, so there is nothing to switch: when it lands, `on` is a second
- * value here, the bed writes identities and a policy set for its pods, and the cases of kind `local` are made for both.
+ * Policy judges packets to and from pods where it is enforced, which it is not here. With a second value, `on`, the bed would write
+ * identities and a policy set for its pods, and the cases of kind `local` be made for both.
  */
 export type Policy = 'off'
 

@@ -4,7 +4,17 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, renameSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { BpfError, type BpfProgram, type LoadedObject, openObject } from '../../src/sys/libbpf-ts/index.ts'
+import { deleteNamespace } from '../../src/sandbox/host.ts'
+import {
+  attachXdp,
+  BpfError,
+  type BpfLink,
+  type BpfProgram,
+  type LoadedObject,
+  openObject,
+} from '../../src/sys/libbpf-ts/index.ts'
+import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { ip } from '../frame/children.ts'
 import { type PacketList, ROW_BYTES, TEMPLATE_BYTES } from './packet-list.ts'
 
 const PLAN_BYTES = TEMPLATE_BYTES + 6 * 4
@@ -33,12 +43,17 @@ export function compileBpf(source: string, object: string, flags: readonly strin
   throw new Error(`no clang found to compile ${source}. Mend: apt-get install clang-19`)
 }
 
+/** Where nothing ever arrives. */
+const NAMESPACE = `weir-t${process.pid}packet`
+const IDLE_DEVICE = { name: 'idle0', ifindex: 100 } as const
+
 /** A test run was ended early by a signal, so not all its packets were sent. */
 class Interrupted extends Error {}
 
 export class Driver {
   readonly #object: LoadedObject
   readonly #list: Uint8Array
+  readonly #place: BpfLink
   #data: Uint8Array = new Uint8Array()
 
   constructor() {
@@ -47,10 +62,13 @@ export class Driver {
     compileBpf(`${ROOT}bench/packet/driver.bpf.c`, object)
     this.#object = openObject(object).load()
     this.#list = new Uint8Array(this.#object.map('list').mmap())
+    this.#place = attachWhereNothingArrives(this.feeder('xdp'))
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    this.#place.close()
     this.#object.close()
+    await deleteNamespace(NAMESPACE)
   }
 
   /** The program that does nothing, of a hook. */
@@ -95,6 +113,17 @@ export class Driver {
     for (const [index, word] of words.entries()) plan.writeUInt32LE(word, TEMPLATE_BYTES + index * 4)
     this.#object.map('plans').update(Buffer.alloc(4), plan)
   }
+}
+
+/**
+ * For a test run of an XDP program that hangs nowhere the kernel patches its dispatcher, before and behind: tens of milliseconds of waiting, in
+ * which others take the caches, for two of measuring.
+ */
+function attachWhereNothingArrives(program: BpfProgram): BpfLink {
+  const { name, ifindex } = IDLE_DEVICE
+  ip('netns', 'add', NAMESPACE)
+  ip('-n', NAMESPACE, 'link', 'add', name, 'index', String(ifindex), 'type', 'veth', 'peer', 'name', 'idle1')
+  return withNetworkNamespace(`/run/netns/${NAMESPACE}`, () => attachXdp(program, ifindex, 'native'))
 }
 
 /** Does it again from its beginning when a signal ended a test run in it. */

@@ -1,20 +1,29 @@
 // One case once: its flows put back, a look at all of them, the timed packets, and the driver alone with the same packets.
 
-import { summarize } from '../frame/statistics.ts'
 import { type Case, FLOWS, hookOf } from './cases.ts'
 import { type Hook, untilWhole } from './driver.ts'
 import { type PacketList, reordered, scrambled } from './packet-list.ts'
 import type { Populations } from './population.ts'
 
-/** Packets of a timed run; of new flows the runs share all that there are. */
+/**
+ * A sample is the lowest of so many windows: what else runs on the machine comes in bursts, and only adds. The windows of a sample are
+ * alike: so many packets of known flows (whole turns of few flows), or equal parts of all new flows that there are.
+ */
 export interface Runs {
-  /** Of a sample's runs the median counts: what disturbs the machine comes in bursts. */
-  readonly repeats: number
-  readonly known: number
-  readonly idle: number
+  readonly known: { readonly windows: number; readonly packets: number }
+  readonly fresh: { readonly windows: number }
+  readonly idle: { readonly windows: number; readonly packets: number }
 }
-export const FULL_RUNS: Runs = { repeats: 5, known: 70_000, idle: 40_000 }
-export const QUICK_RUNS: Runs = { repeats: 3, known: 40_000, idle: 40_000 }
+export const FULL_RUNS: Runs = {
+  known: { windows: 20, packets: 4 * FLOWS.few },
+  fresh: { windows: 8 },
+  idle: { windows: 20, packets: 10_000 },
+}
+export const QUICK_RUNS: Runs = {
+  ...FULL_RUNS,
+  known: { windows: 8, packets: 4 * FLOWS.few },
+  idle: { windows: 8, packets: 10_000 },
+}
 /** Even of one flow: the program's code has to be in the caches too. */
 const WARM_PACKETS_MIN = 1000
 
@@ -50,14 +59,17 @@ export function measureOnce(prepared: Prepared, runs: Runs, meter?: Meter): numb
       driver.select(hook, program, warm)
       driver.run(hook, Math.max(warm.count, WARM_PACKETS_MIN))
     }
-    const repeated = (repeats: number, count: number) =>
-      summarize(Array.from({ length: repeats }, () => measure(hook, count))).median
+    const lowest = (windows: number, count: number) =>
+      Math.min(...Array.from({ length: windows }, () => measure(hook, count)))
     driver.select(hook, program, packets)
     // New flows go on through their list, each packet once.
-    const count = of.phase === 'new' ? Math.floor(packets.count / runs.repeats) : runs.known
-    const gross = repeated(runs.repeats, count)
+    const { windows } = runs.fresh
+    const gross =
+      of.phase === 'new'
+        ? lowest(windows, Math.floor(packets.count / windows))
+        : lowest(runs.known.windows, runs.known.packets)
     driver.select(hook, driver.idle(hook), packets)
     driver.run(hook, Math.min(packets.count, FLOWS.few))
-    return gross - repeated(runs.repeats, runs.idle)
+    return gross - lowest(runs.idle.windows, runs.idle.packets)
   })
 }

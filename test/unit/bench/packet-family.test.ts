@@ -112,6 +112,40 @@ t.test('the largest cluster is divided by the smallest', async (t) => {
   )
 })
 
+t.test(
+  'every kind of packet that has a bar is held against it at every number of flows it is for',
+  async (t) => {
+    const cases = [
+      ...knownFlows('TCP', [FLOWS.few, FLOWS.many, FLOWS.huge]),
+      ...newFlows('TCP', 'room', FLOWS.many),
+      ...newFlows('TCP', 'full', FLOWS.many),
+      ...statelessPackets(),
+    ]
+    const figures = costFigures(cases.map((of) => ({ of, services: 10, samples: [1] })))
+    const held = figures.flatMap(({ row, column, bound }) =>
+      bound ? [[row, column, bound.must, bound.aim]] : [],
+    )
+    t.strictSame(held.map((cells) => cells.join(' | ').replace(', TCP, IPv4', '')).sort(), [
+      'established, DSR to another node | 4 096 flows | 150 | 100',
+      'established, DSR to another node | 65 536 flows | 260 | 190',
+      'established, SNAT to another node | 4 096 flows | 300 | 220',
+      'established, SNAT to another node | 65 536 flows | 300 | 220',
+      'established, to a pod here | 4 096 flows | 200 | 130',
+      'established, to a pod here | 65 536 flows | 260 | 190',
+      'new, DSR to another node | table full | 600 | 350',
+      'new, DSR to another node | table with room | 475 | 300',
+      'new, DSR, admitted by source range | table with room | 475 | 300',
+      'new, SNAT to another node | table full | 1000 | 600',
+      'new, SNAT to another node | table with room | 1000 | 600',
+      'new, to a pod here | table full | 600 | 350',
+      'new, to a pod here | table with room | 475 | 300',
+      'not ours, at the uplink | each | 70 | 50',
+      'reply to SNAT, at the uplink | 4 096 flows | 250 | 200',
+      'reply to SNAT, at the uplink | 65 536 flows | 250 | 200',
+    ])
+  },
+)
+
 t.test('bars are for IPv4; what a packet looks up has none', async (t) => {
   const figures = costFigures(sampled(10, 1))
   const held = figures.filter(({ bound }) => bound)
