@@ -4,13 +4,15 @@
 //   npm run bench -- --list
 //   npm run bench -- --page                  writes RESULTS.md anew from the results that are kept
 //
-// A full run writes bench/results/<family>.json, its plots, and bench/RESULTS.md; a quick one, or one of chosen sizes, writes the same
-// under build/bench. Exit status: 1 when something could not be measured, with --strict also when a bar is not cleared.
+// A full run writes bench/results/<family>.json, its plots, and bench/RESULTS.md; a quick one, one of chosen sizes, or one of fewer rounds
+// writes the same under build/bench. Exit status: 1 when something could not be measured, with --strict also when a bar is not cleared;
+// 2 when it was called wrongly.
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { removeTestLeftovers } from '../tools/test-leftovers.ts'
 import { FAMILIES } from './families.ts'
 import type { Effort, Family } from './frame/figure.ts'
 import { gridsOf, screenText } from './frame/grid.ts'
@@ -32,20 +34,28 @@ const BUSY_LOAD = 0.5
 const here = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    quick: { type: 'boolean', default: false },
-    services: { type: 'string' },
-    rounds: { type: 'string' },
-    out: { type: 'string' },
-    strict: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
-    page: { type: 'boolean', default: false },
-  },
-})
+const OPTIONS = {
+  quick: { type: 'boolean', default: false },
+  services: { type: 'string' },
+  rounds: { type: 'string' },
+  out: { type: 'string' },
+  strict: { type: 'boolean', default: false },
+  list: { type: 'boolean', default: false },
+  page: { type: 'boolean', default: false },
+} as const satisfies ParseArgsOptionsConfig
 
 class UsageError extends Error {}
+
+/** @throws UsageError */
+function parseCommandLine() {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS })
+  } catch (error) {
+    const [what] = (error as Error).message.split('. ')
+    throw new UsageError(`${what}: there are --${Object.keys(OPTIONS).join(', --')}`)
+  }
+}
+type CommandLine = ReturnType<typeof parseCommandLine>
 
 function wholeNumber(option: string, text: string): number {
   const number = Number(text)
@@ -53,7 +63,7 @@ function wholeNumber(option: string, text: string): number {
   throw new UsageError(`--${option} ${text}: write whole numbers above 0`)
 }
 
-function chosenFamilies(): string[] {
+function chosenFamilies({ positionals }: CommandLine): string[] {
   const known = Object.keys(FAMILIES)
   const unknown = positionals.find((name) => !known.includes(name))
   if (unknown !== undefined)
@@ -61,7 +71,9 @@ function chosenFamilies(): string[] {
   return positionals.length > 0 ? known.filter((name) => positionals.includes(name)) : known
 }
 
-function chosenEffort(): Pick<Effort, 'services' | 'rounds' | 'isQuick'> {
+type ChosenEffort = Pick<Effort, 'services' | 'rounds' | 'isQuick'>
+
+function chosenEffort({ values }: CommandLine): ChosenEffort {
   const usual = values.quick ? QUICK : FULL
   const services = values.services?.split(',').map((text) => wholeNumber('services', text.trim()))
   return {
@@ -72,13 +84,13 @@ function chosenEffort(): Pick<Effort, 'services' | 'rounds' | 'isQuick'> {
 }
 
 /** The repository's page holds full runs only. */
-function outputDirectory(): string {
+function outputDirectory({ values }: CommandLine, { rounds, isQuick }: ChosenEffort): string {
   if (values.out !== undefined) return values.out
-  return values.quick || values.services !== undefined ? here('../build/bench') : here('.')
+  const isFull = !isQuick && values.services === undefined && rounds >= FULL.rounds
+  return isFull || values.page ? here('.') : here('../build/bench')
 }
 
-async function measureFamily(family: Family, undo: UndoStack): Promise<Report> {
-  const effort = chosenEffort()
+async function measureFamily(family: Family, effort: ChosenEffort, undo: UndoStack): Promise<Report> {
   const begun = Date.now()
   const loadBefore = currentLoad()
   say(`\n${family.title}`)
@@ -102,7 +114,7 @@ async function measureFamily(family: Family, undo: UndoStack): Promise<Report> {
       settings: describeSettings(),
       versions: describeVersions(),
       loadBefore,
-      effort: `${effort.rounds} rounds${effort.isQuick ? ', quick' : ''}`,
+      effort: `${measured.repeated ?? `${effort.rounds} rounds`}${effort.isQuick ? ', quick' : ''}`,
     },
   }
 }
@@ -118,17 +130,26 @@ function show(report: Report): boolean {
   return shortfalls.length === 0
 }
 
+interface Order {
+  readonly names: readonly string[]
+  readonly effort: ChosenEffort
+  readonly directory: string
+  readonly isStrict: boolean
+}
+
 /** @returns the exit status */
-async function run(names: readonly string[], directory: string): Promise<number> {
+async function run({ names, effort, directory, isStrict }: Order): Promise<number> {
   const undo = new UndoStack()
   undo.onSignals()
+  const removed = await removeTestLeftovers()
+  if (removed.length > 0) say(`removed what a killed run left: ${removed.join(', ')}`)
   let status = 0
   for (const name of names) {
     try {
       const family = await FAMILIES[name]?.()
       if (family === undefined) continue
-      const report = await measureFamily(family, undo)
-      if (!show(report) && values.strict) status = 1
+      const report = await measureFamily(family, effort, undo)
+      if (!show(report) && isStrict) status = 1
       for (const file of await keepReport(report, directory)) say(`  wrote ${file}`)
     } catch (error) {
       // The other families can still be measured, and what was kept of this one stays.
@@ -141,15 +162,24 @@ async function run(names: readonly string[], directory: string): Promise<number>
   return status
 }
 
-try {
-  const names = chosenFamilies()
-  const directory = outputDirectory()
-  mkdirSync(join(directory, 'results'), { recursive: true })
-  if (values.list) for (const name of names) say(`${name.padEnd(12)} ${(await FAMILIES[name]?.())?.title}`)
-  else {
-    if (!values.page) process.exitCode = await run(names, directory)
-    say(`wrote ${writePage(directory, Object.keys(FAMILIES))}`)
+async function main(): Promise<number> {
+  const line = parseCommandLine()
+  const names = chosenFamilies(line)
+  const effort = chosenEffort(line)
+  if (line.values.list) {
+    for (const name of names) say(`${name.padEnd(12)} ${(await FAMILIES[name]?.())?.title}`)
+    return 0
   }
+  const directory = outputDirectory(line, effort)
+  mkdirSync(join(directory, 'results'), { recursive: true })
+  const isStrict = line.values.strict
+  const status = line.values.page ? 0 : await run({ names, effort, directory, isStrict })
+  say(`wrote ${writePage(directory, Object.keys(FAMILIES))}`)
+  return status
+}
+
+try {
+  process.exitCode = await main()
 } catch (error) {
   if (!(error instanceof UsageError)) throw error
   process.stderr.write(`weir: ${error.message}\n`)

@@ -44,7 +44,9 @@ export function describeSettings(): string {
 /** Of Weir itself, Node and the compiler of the programs. */
 export function describeVersions(): Record<string, string> {
   const commit = output('git', ['-C', root, 'rev-parse', '--short=10', 'HEAD'])
-  const changed = output('git', ['-C', root, 'status', '--porcelain', '--', 'bpf', 'src', 'bench/*.ts'])
+  // Not what the families before this one wrote.
+  const measured = ['bpf', 'src', 'bench/*.ts', 'bench/*.c', 'bench/*.h']
+  const changed = output('git', ['-C', root, 'status', '--porcelain', '--', ...measured])
   const clang = /version (\S+)/.exec(output('clang-19', ['--version']))?.[1]
   return {
     Weir: commit === '' ? 'not from a repository' : `${commit}${changed === '' ? '' : ' and changes'}`,
