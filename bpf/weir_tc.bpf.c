@@ -89,9 +89,10 @@ int weir_pod_tc(ctx_t *ctx)
 {
 	struct packet packet = {.ifindex = ctx->ingress_ifindex};
 
-	/* Another network's, on the same wire: the tag would leave with what is redirected. */
+	/* Another network's, on the same wire: the tag would leave with what is redirected. But a
+	 * stack takes what is tagged with priority alone for untagged, and nobody judged it. */
 	if (ctx->vlan_present)
-		return VERDICT_PASS;
+		return node_config.enforces_policy ? VERDICT_DROP : VERDICT_PASS;
 	switch (parse_skb(ctx, &packet)) {
 	case IPV4:
 		return judge_pods_packet(ctx, &packet, IPV4);
@@ -125,6 +126,8 @@ int weir_pod_egress_tc(ctx_t *ctx)
 
 	if (!node_config.enforces_policy)
 		return TC_ACT_UNSPEC;
+	if (ctx->vlan_present)
+		return VERDICT_DROP;
 	switch (parse_skb(ctx, &packet)) {
 	case IPV4:
 		return police_delivered(ctx, &packet, IPV4);

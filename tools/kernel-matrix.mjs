@@ -20,7 +20,10 @@ const OBJECTS = [
   'weir_uplink_tc.bpf.o',
   'weir_sock.bpf.o',
   'weir_iter.bpf.o',
+  'weir_closed.bpf.o',
 ]
+/** Loaded and run with policy and without: what a constant switches off no kernel looks at. */
+const VARIANTS = ['plain', 'enforced']
 /** The oldest supported series, and the one of Debian 13. */
 const SERIES = ['6.1', '6.12']
 const PACKAGES = ['qemu-system-x86', 'libelf-dev', 'zlib1g-dev', 'libc6-dev', 'gcc', 'dpkg-dev']
@@ -82,12 +85,16 @@ function cpioMember(name, mode, content, number) {
   return Buffer.concat([header, path, pad(header.length + path.length), content, pad(content.length)])
 }
 
-function buildInitramfs() {
+function buildRunner() {
   const runner = join(work, 'runner')
-  const cases = join(work, 'cases')
   const flags = ['-O2', '-Wall', '-static', '-Ibpf']
   run('cc', [...flags, 'test/bpf/kernel_runner.c', '-o', runner, '-lbpf', '-lelf', '-lz'])
-  run(process.execPath, ['test/bpf/kernel-cases.ts', cases])
+  return runner
+}
+
+function buildInitramfs(runner, variant) {
+  const cases = join(work, `cases-${variant}`)
+  run(process.execPath, ['test/bpf/kernel-cases.ts', cases, variant])
   const files = [
     ['init', 0o100755, readFileSync(runner)],
     ['cases', 0o100644, readFileSync(cases)],
@@ -95,7 +102,7 @@ function buildInitramfs() {
     ['TRAILER!!!', 0, Buffer.alloc(0)],
   ]
   const console = cpioMember('dev', 0o040755, Buffer.alloc(0), 100)
-  const archive = join(work, 'initramfs')
+  const archive = join(work, `initramfs-${variant}`)
   writeFileSync(
     archive,
     Buffer.concat([
@@ -126,12 +133,14 @@ function bootKernel(image, initramfs) {
   return `${said}${child.stdout ?? ''}${child.stderr ?? ''}`.replaceAll('\r', '')
 }
 
-function report(series, output, seconds) {
+function report(series, variant, output, seconds) {
   const release = /KERNEL (\d\S+)/.exec(output)?.[1]
   const result = /RESULT passed (\d+) failed (\d+)/.exec(output)
   const isGood = result !== null && Number(result[1]) > 0 && result[2] === '0'
   const outcome = result ? `${result[1]} passed, ${result[2]} failed` : 'did not come to an end'
-  process.stdout.write(`${isGood ? 'ok    ' : 'not ok'} ${release ?? series}: ${outcome} (${seconds} s)\n`)
+  process.stdout.write(
+    `${isGood ? 'ok    ' : 'not ok'} ${release ?? series} ${variant}: ${outcome} (${seconds} s)\n`,
+  )
   if (isVerbose) process.stdout.write(`${output}\n`)
   else if (!isGood) {
     const lines = output.split('\n').filter((line) => !line.startsWith('ok '))
@@ -147,7 +156,8 @@ function main() {
   mkdirSync(work, { recursive: true })
   installMissingPackages(PACKAGES)
   run(process.execPath, ['tools/build.mjs'])
-  const initramfs = buildInitramfs()
+  const runner = buildRunner()
+  const archives = VARIANTS.map((variant) => [variant, buildInitramfs(runner, variant)])
   let failures = 0
   for (const series of SERIES) {
     const image = fetchKernel(series)
@@ -158,9 +168,11 @@ function main() {
       failures += 1
       continue
     }
-    const startMs = Date.now()
-    const output = bootKernel(image, initramfs)
-    if (!report(series, output, Math.round((Date.now() - startMs) / 1000))) failures += 1
+    for (const [variant, archive] of archives) {
+      const startMs = Date.now()
+      const output = bootKernel(image, archive)
+      if (!report(series, variant, output, Math.round((Date.now() - startMs) / 1000))) failures += 1
+    }
   }
   return failures
 }

@@ -53,6 +53,8 @@ enum verdict_reason {
 	REASON_BFD_REFUSED = 82,	 /* of a BFD neighbour, but not to be believed */
 	REASON_POLICY_INGRESS = 83,	 /* policy denies it at its destination */
 	REASON_POLICY_EGRESS = 84,	 /* policy denies it at its source */
+	/* not a verdict: with the audited policies in force it were the other one */
+	REASON_POLICY_AUDITED = 85,
 	/* not a verdict: drop events that found no room in the ring */
 	REASON_EVENT_LOST = 80,
 	REASON_COUNT = 96,
@@ -66,6 +68,10 @@ struct metric {
 
 enum event_kind {
 	EVENT_DROP = 1,
+	/* the audited policies would have dropped what passes, or let pass what is dropped; the
+	   reason says in which direction */
+	EVENT_WOULD_DROP = 2,
+	EVENT_WOULD_PASS = 3,
 };
 
 struct packet_event {
@@ -78,7 +84,7 @@ struct packet_event {
 	__u8 kind;    /* enum event_kind */
 	__u16 reason; /* enum verdict_reason */
 	__u32 ifindex;
-	__u32 service_id; /* 0: no Service was found; of what policy denies, the rule */
+	__u32 service_id; /* 0: no Service was found; of policy's, the rule */
 };
 
 #endif

@@ -10,7 +10,9 @@
  *
  * Pings have an entry each, by their identifier; other ICMP, and protocols without ports, are
  * judged packet by packet. Errors go with the flow that they quote. Neighbour discovery and
- * multicast listeners' reports are the link's business and always pass.
+ * multicast listeners' reports are the link's business and always pass. What hides its ports
+ * (behind IPv6's extension headers, in later fragments of a datagram whose first was not seen)
+ * passes where everything is allowed alone.
  *
  * A TCP segment in the middle of a connection that has no entry does not tell who began. What comes
  * to the pod is taken for the client's. What the pod sends makes an entry as the client's only
@@ -84,6 +86,22 @@ static __always_inline enum end_form end_name_icmp(ctx_t *ctx, const struct pack
 	return is_icmp_error(icmp.type, family) ? END_ERROR : END_ALONE;
 }
 
+/* Reports of multicast listeners go there, and nothing that goes there goes further: ff02::/16. */
+static __always_inline bool is_to_the_link(const struct packet *packet)
+{
+	const __u8 *bytes = packet->tuple.destination.bytes;
+
+	return bytes[0] == 0xff && bytes[1] == 0x02;
+}
+
+/* Headers behind which the transport's own lies, that the parser does not look behind. */
+static __always_inline bool is_extension(__u32 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+	       protocol == IPPROTO_FRAGMENT || protocol == IPPROTO_AH ||
+	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_MH;
+}
+
 static __always_inline enum end_form end_name(ctx_t *ctx, const struct packet *packet,
 					      struct tuple *tuple, const int family)
 {
@@ -94,6 +112,8 @@ static __always_inline enum end_form end_name(ctx_t *ctx, const struct packet *p
 	case PARSED_ICMP:
 		return end_name_icmp(ctx, packet, tuple, family);
 	case PARSED_PORTLESS:
+		if (family == IPV6 && is_extension(packet->tuple.protocol))
+			return is_to_the_link(packet) ? END_EXEMPT : END_BROKEN;
 		tuple->source_port = 0;
 		tuple->destination_port = 0;
 		return END_ALONE;
@@ -226,6 +246,9 @@ static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet
 
 	if (!scratch)
 		return POLICED_DROPPED;
+	/* Behind a tag is another network, unless a stack overlooks it. */
+	if (packet->l3_offset != sizeof(struct ethhdr))
+		return police_drop(packet, REASON_MALFORMED);
 	if (packet->parsed == PARSED_FRAGMENT)
 		packet->parsed = fragment_resolve(ctx, packet);
 	form = end_name(ctx, packet, &scratch->question.tuple, family);
@@ -332,10 +355,8 @@ static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
 	if (form == END_ANSWER)
 		question->tuple.destination_port =
 		    bpf_htons(family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6);
-	if (!policy_judge(question, &scratch->verdict)) {
-		police_tell(packet, way, &scratch->verdict);
+	if (!police_ask(packet, scratch, false))
 		return false;
-	}
 	if (form != END_FLOW)
 		return true;
 	scratch->generation = scratch->verdict.generation;

@@ -57,31 +57,51 @@ static __always_inline void flow_stamp(const struct flow_hit *hit, __u32 generat
 		__sync_val_compare_and_swap((__u64 *)&hit->flow->index, before.word, after.word);
 }
 
-static __always_inline void police_tell(const struct packet *packet,
-					enum policy_direction direction,
-					const struct policy_verdict *verdict)
+static __always_inline enum verdict_reason police_reason(enum policy_direction direction)
 {
-	enum verdict_reason reason =
-	    direction == POLICY_EGRESS ? REASON_POLICY_EGRESS : REASON_POLICY_INGRESS;
+	return direction == POLICY_EGRESS ? REASON_POLICY_EGRESS : REASON_POLICY_INGRESS;
+}
 
-	count_packet(packet, reason);
-	packet_tell(packet, reason, verdict->rule_id);
+/* What audited policies would say. Out of the way, for it is rare. */
+GLOBAL_FUNCTION int police_note(const struct packet *packet, __u32 direction)
+{
+	const struct scratch *scratch = scratch_find();
+	enum event_kind kind;
+
+	if (!packet || !scratch)
+		return 0;
+	kind = scratch->verdict.flags & POLICY_ALLOWED ? EVENT_WOULD_DROP : EVENT_WOULD_PASS;
+	count_packet(packet, REASON_POLICY_AUDITED);
+	packet_tell(packet, kind, police_reason(direction), scratch->verdict.would_be_rule_id);
+	return 0;
+}
+
+/*
+ * Asks scratch->question; the answer is scratch->verdict. A denied packet is counted and told of,
+ * unless it `goes_on` all the same where policy keeps what there is.
+ */
+static __always_inline bool police_ask(const struct packet *packet, struct scratch *scratch,
+				       bool goes_on)
+{
+	const struct policy_verdict *verdict = &scratch->verdict;
+	enum policy_direction direction = scratch->question.direction;
+	bool is_allowed = policy_judge(&scratch->question, &scratch->verdict);
+
+	if (verdict->would_be_rule_id)
+		police_note(packet, direction);
+	if (is_allowed || (goes_on && verdict->flags & POLICY_KEEPS_EXISTING))
+		return true;
+	count_packet(packet, police_reason(direction));
+	packet_tell(packet, EVENT_DROP, police_reason(direction), verdict->rule_id);
+	return false;
 }
 
 /* scratch->question is asked again of a flow that has an entry. False: it goes on no longer. */
 GLOBAL_FUNCTION int police_again(const struct packet *packet, __u32 generation)
 {
 	struct scratch *scratch = scratch_find();
-	struct policy_verdict *verdict;
 
-	if (!packet || !scratch)
-		return false;
-	verdict = &scratch->verdict;
-	if (policy_judge(&scratch->question, verdict) ||
-	    (verdict->flags & POLICY_KEEPS_EXISTING && generation))
-		return true;
-	police_tell(packet, scratch->question.direction, verdict);
-	return false;
+	return packet && scratch && police_ask(packet, scratch, generation != 0);
 }
 
 /* What a packet of the client to a backend of this node is judged by. False: the backend is no pod
@@ -121,10 +141,8 @@ GLOBAL_FUNCTION int police_new_delivery(const struct packet *packet, __u32 backe
 	}
 	if (!police_question_of_delivery(scratch, packet, backend))
 		return true;
-	if (!policy_judge(&scratch->question, &scratch->verdict)) {
-		police_tell(packet, POLICY_INGRESS, &scratch->verdict);
+	if (!police_ask(packet, scratch, false))
 		return false;
-	}
 	scratch->generation = scratch->verdict.generation;
 	scratch->reply_generation = scratch->verdict.generation;
 	return true;
@@ -150,19 +168,14 @@ GLOBAL_FUNCTION int police_new_choice(const struct packet *packet, __u32 backend
 	question->direction = POLICY_EGRESS;
 	question->circumstances = POLICY_LED_BACK;
 	scratch->reply_generation = 0;
-	if (!policy_judge(question, &scratch->verdict)) {
-		police_tell(packet, POLICY_EGRESS, &scratch->verdict);
+	if (!police_ask(packet, scratch, false))
 		return false;
-	}
 	scratch->generation = scratch->verdict.generation;
 	if (!address_is_equal(&question->tuple.source, &question->tuple.destination))
 		return true;
 	/* Back to itself: nobody else asks what it admits. */
 	question->direction = POLICY_INGRESS;
-	if (policy_judge(question, &scratch->verdict))
-		return true;
-	police_tell(packet, POLICY_INGRESS, &scratch->verdict);
-	return false;
+	return police_ask(packet, scratch, false);
 }
 
 /* The same for a flow that is known, by an earlier generation: `generation`. What its entry shall

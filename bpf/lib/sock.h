@@ -23,6 +23,7 @@
 #include <linux/in.h>
 #include "lib/affinity.h"
 #include "lib/lb.h"
+#include "lib/policy.h"
 #include "lib/sock_memory.h"
 #include "lib/verdict.h"
 
@@ -237,6 +238,30 @@ static __always_inline int sock_judge_without_backend(const struct frontend *fro
 	return sock_refuse(REASON_NO_ENDPOINT, ECONNREFUSED);
 }
 
+/*
+ * A pod that a Service leads to itself is judged here, in both directions, for its packets never
+ * leave it. Anybody else's are judged on their way. A function of its own for its stack.
+ */
+static __noinline bool sock_may_be_led(struct bpf_sock_addr *ctx, const struct sock_target *target,
+				       const struct backend *backend)
+{
+	struct policy_question question = {.circumstances = POLICY_LED_BACK};
+	struct policy_verdict verdict = {};
+
+	sock_read_client(ctx, target, &question.tuple.source);
+	if (!address_is_equal(&question.tuple.source, &backend->address))
+		return true;
+	question.tuple.destination = backend->address;
+	question.tuple.destination_port = backend->port;
+	question.tuple.protocol = target->protocol;
+	question.set = policy_set_of(&backend->address);
+	question.direction = POLICY_EGRESS;
+	if (!policy_judge(&question, &verdict))
+		return false;
+	question.direction = POLICY_INGRESS;
+	return policy_judge(&question, &verdict);
+}
+
 /* `keeps_peer`: sendmsg() of one socket to one Service stays with one backend; a connect() is new.
  */
 static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int family,
@@ -274,6 +299,9 @@ static __always_inline int sock_translate(struct bpf_sock_addr *ctx, const int f
 	backend = backend_find(backend_id);
 	if (!backend)
 		return sock_judge_without_backend(frontend);
+	if (node_config.enforces_policy && backend->flags & BACKEND_LOCAL &&
+	    !sock_may_be_led(ctx, &target, backend))
+		return sock_refuse(REASON_POLICY_EGRESS, EHOSTUNREACH);
 	peer = sock_choose_memory(sk, &memory, &target);
 	if (peer)
 		sock_remember(peer, &target, backend, backend_id,

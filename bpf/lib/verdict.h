@@ -43,8 +43,8 @@ static __always_inline __u32 packet_service(const struct packet *packet)
 }
 
 /* `name`: whose doing it was, see struct packet_event. */
-static __always_inline void packet_tell(const struct packet *packet, enum verdict_reason reason,
-					__u32 name)
+static __always_inline void packet_tell(const struct packet *packet, enum event_kind kind,
+					enum verdict_reason reason, __u32 name)
 {
 	struct packet_event *event;
 
@@ -62,7 +62,7 @@ static __always_inline void packet_tell(const struct packet *packet, enum verdic
 	event->source_port = packet->tuple.source_port;
 	event->destination_port = packet->tuple.destination_port;
 	event->protocol = packet->tuple.protocol;
-	event->kind = EVENT_DROP;
+	event->kind = kind;
 	event->reason = reason;
 	event->ifindex = packet->ifindex;
 	event->service_id = name;
@@ -74,7 +74,7 @@ GLOBAL_FUNCTION int packet_drop(const struct packet *packet, enum verdict_reason
 	if (!packet)
 		return 0;
 	count_packet(packet, reason);
-	packet_tell(packet, reason, packet_service(packet));
+	packet_tell(packet, EVENT_DROP, reason, packet_service(packet));
 	return 0;
 }
 

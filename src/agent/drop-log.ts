@@ -3,7 +3,7 @@
 // a second to read instead of all. What finds no room in the ring is counted by the programs (EVENT_LOST); the counters by reason
 // are whole in any case.
 
-import { decodePacketEvent, VERDICT_REASON_NAMES } from '../datapath/abi.gen.ts'
+import { decodePacketEvent, EventKind, VERDICT_REASON_NAMES, VerdictReason } from '../datapath/abi.gen.ts'
 import { type Address, formatAddress } from '../model/address.ts'
 import type { RingBatch } from '../sys/libbpf-ts/index.ts'
 
@@ -35,6 +35,12 @@ const PROTOCOLS: ReadonlyMap<number, string> = new Map([
   [132, 'SCTP'],
 ])
 
+/** Their event names a rule in the Service's place. */
+const BY_POLICY: ReadonlySet<number> = new Set([
+  VerdictReason.REASON_POLICY_INGRESS,
+  VerdictReason.REASON_POLICY_EGRESS,
+])
+
 export class DropLog {
   readonly #kept: Drop[] = []
   readonly #serviceOf: (serviceId: number) => string | undefined
@@ -56,6 +62,7 @@ export class DropLog {
     // What this batch itself would push out again is not decoded.
     for (let index = Math.max(0, batch.count - DROPS_KEPT_MAX); index < batch.count; index++) {
       const event = decodePacketEvent(batch.data, batch.offsets[index] ?? 0)
+      if (event.kind !== EventKind.EVENT_DROP) continue
       this.#kept[this.#next] = {
         timeMs: this.#bootMs + Number(event.timeNs / 1_000_000n),
         reason: VERDICT_REASON_NAMES.get(event.reason)?.replace('REASON_', '') ?? String(event.reason),
@@ -65,7 +72,8 @@ export class DropLog {
         destinationPort: event.destinationPort,
         protocol: PROTOCOLS.get(event.protocol) ?? String(event.protocol),
         ifindex: event.ifindex,
-        service: event.serviceId === 0 ? undefined : this.#serviceOf(event.serviceId),
+        service:
+          event.serviceId === 0 || BY_POLICY.has(event.reason) ? undefined : this.#serviceOf(event.serviceId),
       }
       this.#next = (this.#next + 1) % DROPS_KEPT_MAX
     }

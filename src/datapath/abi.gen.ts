@@ -196,12 +196,16 @@ export const BFD_SESSION_STATE_NAMES: ReadonlyMap<number | bigint, keyof typeof 
 
 export const EventKind = {
   EVENT_DROP: 1,
+  EVENT_WOULD_DROP: 2,
+  EVENT_WOULD_PASS: 3,
 } as const
 export type EventKind = (typeof EventKind)[keyof typeof EventKind]
 
 /** The first constant of each value. */
 export const EVENT_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof EventKind> = new Map([
   [1, 'EVENT_DROP'],
+  [2, 'EVENT_WOULD_DROP'],
+  [3, 'EVENT_WOULD_PASS'],
 ])
 
 export const FlowFlags = {
@@ -537,6 +541,7 @@ export const VerdictReason = {
   REASON_BFD_REFUSED: 82,
   REASON_POLICY_INGRESS: 83,
   REASON_POLICY_EGRESS: 84,
+  REASON_POLICY_AUDITED: 85,
   REASON_EVENT_LOST: 80,
   REASON_COUNT: 96,
 } as const
@@ -583,6 +588,7 @@ export const VERDICT_REASON_NAMES: ReadonlyMap<number | bigint, keyof typeof Ver
   [82, 'REASON_BFD_REFUSED'],
   [83, 'REASON_POLICY_INGRESS'],
   [84, 'REASON_POLICY_EGRESS'],
+  [85, 'REASON_POLICY_AUDITED'],
   [80, 'REASON_EVENT_LOST'],
   [96, 'REASON_COUNT'],
 ])

@@ -33,6 +33,7 @@ import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
 import { verifyMapPins } from './pinned-maps.ts'
+import { PolicyMaps } from './policy-maps.ts'
 import { RowCheck, rowChecks } from './row-check.ts'
 import { ServiceMaps } from './service-maps.ts'
 import { SockPeers } from './sock-peers.ts'
@@ -61,6 +62,8 @@ export class Datapath {
   readonly flows: FlowTable
   readonly sockets: SockPeers
   readonly bfd: BfdSessions
+  /** Undefined: it is not enforced. */
+  readonly policy: PolicyMaps | undefined
   readonly #gathered: GatheredTables
   readonly #rowCheck: RowCheck
   readonly #loaded: LoadedDatapath
@@ -86,6 +89,7 @@ export class Datapath {
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
+    this.policy = this.#enforcesPolicy ? new PolicyMaps(tables.policy, nowMs) : undefined
     this.sockets = new SockPeers(this.#loaded.map('sock_peers').mmap())
     this.services = new ServiceMaps({
       tables: this.#gathered,
@@ -223,7 +227,9 @@ export class Datapath {
 
   /** Does what time has made due. @returns when to call again (milliseconds since the epoch); undefined when nothing waits */
   retire(): number | undefined {
-    const due = [this.services.retire(), this.nexthops.retire()].filter((ms) => ms !== undefined)
+    const isCarried = (generation: number) => this.flows.namesGeneration(generation)
+    const wakes = [this.services.retire(), this.nexthops.retire(), this.policy?.retire(isCarried)]
+    const due = wakes.filter((ms) => ms !== undefined)
     return due.length > 0 ? Math.min(...due) : undefined
   }
 

@@ -21,6 +21,8 @@ const KINDS = 256
 const INDEX_AT = 24
 const KIND_AT = 28
 const FLAGS_AT = 29
+const MARK_AT = 30
+const GENERATIONS = abi.AbiConstant.POLICY_GENERATIONS
 const { FLOW_BUSY, FLOW_HALF_OPEN, FLOW_CLOSING, FLOW_ESTABLISHED } = abi.FlowState
 /** The bit that both have apart. */
 const ANSWERED = FLOW_ESTABLISHED & ~FLOW_HALF_OPEN
@@ -126,6 +128,7 @@ export class FlowTable {
   #counted: FlowCounts | undefined
   readonly #backendsSeen: NumbersSeen
   readonly #frontendsSeen: NumbersSeen
+  readonly #generationsSeen = new NumbersSeen(GENERATIONS)
   /** Whether a backend serves a frontend's UDP; asked once for each pair during a sweep. */
   #isServing: (frontendId: number, backendId: number) => boolean = () => true
   readonly #serving = new Map<number, Map<number, boolean>>()
@@ -154,6 +157,11 @@ export class FlowTable {
 
   namesFrontend(id: number): boolean {
     return this.#frontendsSeen.has(id)
+  }
+
+  /** Whether a flow still carries this verdict's generation, see policy-maps.ts. */
+  namesGeneration(generation: number): boolean {
+    return this.#generationsSeen.has(generation)
   }
 
   get capacity(): number {
@@ -244,6 +252,8 @@ export class FlowTable {
     const kind = this.#flows[entry * abi.FLOW_BYTES + KIND_AT] ?? 0
     this.#kinds[kind] = (this.#kinds[kind] ?? 0) + 1
     if (isHeld(state)) this.#held += 1
+    if (!IS_MASQUERADED.has(kind))
+      this.#generationsSeen.note(this.#flows.readUInt16BE(entry * abi.FLOW_BYTES + MARK_AT))
     if (NAMES_FRONTEND.has(kind)) this.#frontendsSeen.note(index)
     else {
       this.#states[state] = (this.#states[state] ?? 0) + 1
@@ -274,6 +284,7 @@ export class FlowTable {
     this.#held = 0
     this.#backendsSeen.endSweep()
     this.#frontendsSeen.endSweep()
+    this.#generationsSeen.endSweep()
     this.#serving.clear()
     this.#cursor = 0
   }

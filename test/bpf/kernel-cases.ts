@@ -1,22 +1,27 @@
 // Records packet cases for kernels that cannot run these tests themselves: the maps of a World, packets in their order, and what
 // this machine's kernel answered (the packet tests check that byte by byte). kernel_runner.c repeats them on another kernel.
 //
-//   node test/bpf/kernel-cases.ts FILE
+//   node test/bpf/kernel-cases.ts FILE plain|enforced
+//
+// `enforced`: with policy on the pods, which lets what the cases are about through, and not the rest.
 //
 // FILE is a sequence of records: a kind byte, then fields, each a little-endian u32 length and its bytes.
 //   K name, value                          load-time constant of every object that has it
 //   M map, key, value                      a row to write before the first packet
-//   X, T, U, E   name, packet, context, verdict, packet out
-//     a run of weir_uplink_xdp, weir_pod_tc, weir_uplink_ingress, weir_uplink_egress; a dropped packet has no out
+//   X, T, P, U, E   name, packet, context, verdict, packet out
+//     a run of weir_uplink_xdp, weir_pod_tc, weir_pod_egress_tc, weir_uplink_ingress, weir_uplink_egress; a dropped packet has no out
 
 import { writeFileSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
+import { policyTables } from '../../src/datapath/maps.ts'
+import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
+import { type ClassRow, FIRST_RULE, type PortInterval } from '../../src/policy/compile/rows.ts'
 import type { BpfProgram } from '../../src/sys/libbpf-ts/index.ts'
 import { type Control, encodeControl } from './bfd-control.ts'
 import { type Frame, frame, SCTP, TCP, TRANSPORT_NAMES, UDP } from './packet.ts'
 import { arriving } from './tunnel.ts'
-import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, World, XDP } from './world.ts'
+import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, TO_POD, World, XDP } from './world.ts'
 
 const MAPS = [
   'frontends',
@@ -30,7 +35,19 @@ const MAPS = [
   'endpoints',
   'bfd_sessions',
   'bfd_states',
+  'identities',
+  'identity_prefixes',
+  'policy_subjects',
+  'policy_sets',
+  'policy_peers',
+  'policy_classes',
+  'policy_ports',
+  'policy_generations',
 ] as const
+/** Jiffies of a tick as a power of two: longer than any run. */
+const LONGEST_TICK = 40
+/** Test runs of socket buffers happen on it. */
+const LOOPBACK = 1
 /** struct __sk_buff as far as a test run reads it. */
 const SKB_BYTES = 192
 
@@ -67,6 +84,7 @@ const AT_POD: Runner = {
   dropped: TC.DROP,
   context: CONTEXT,
 }
+const TO_A_POD: Runner = { ...AT_POD, kind: 'P', program: (world) => world.datapath.podEgressTc }
 const AT_INGRESS: Runner = { ...AT_POD, kind: 'U', program: (world) => world.datapath.uplink.ingress }
 const AT_EGRESS: Runner = { ...AT_POD, kind: 'E', program: (world) => world.datapath.uplink.egress }
 
@@ -158,6 +176,80 @@ function* casesOf(world: World, family: Family, protocol: number): Generator<Buf
   for (const [name, sent] of packets) yield run(world, AT_INGRESS, `${title} at tc: ${name}`, sent)
 }
 
+/** Both pods' devices are loopback; the pod admits its Services' ports and pings, and begins nothing but to port 80. */
+function enforcePolicy(world: World): void {
+  const said = (isAllowed: boolean, first = 0): PortInterval => ({
+    first,
+    isAllowed,
+    rule: FIRST_RULE,
+    wouldBeRule: 0,
+    keepsExisting: false,
+  })
+  const classOf = (id: number, ports: readonly PortInterval[], pings = [said(true)]): ClassRow => ({
+    class: id,
+    protocols: [ports, ports, ports, pings, pings, [said(false)]],
+    uniform: undefined,
+  })
+  const admits = classOf(1, [said(false), said(true, TARGET_PORT), said(false, TARGET_PORT + 2)])
+  const begins = classOf(2, [said(false), said(true, 80), said(false, 81)], [said(false)])
+  const direction = (id: number) => ({ defaults: [id, id, id] as const, isOpen: false })
+  const prefixes = ['0.0.0.0/0', '::/0'].map(
+    (text) => ({ kind: 'prefix', text, identity: 9, scope: 'outside' }) as const,
+  )
+  const pods = (['ipv4', 'ipv6'] as const).flatMap((family) => {
+    const { pod, localClient } = world.cast(family)
+    return [pod, localClient]
+  })
+  for (const pod of pods) {
+    const row = abi.decodeEndpoint(world.map('endpoints').lookup(addressToBytes(pod)) ?? Buffer.alloc(20))
+    world.map('endpoints').update(addressToBytes(pod), abi.encodeEndpoint({ ...row, ifindex: LOOPBACK }))
+  }
+  new PolicyMaps(
+    policyTables((name) => world.map(name)),
+    () => 0,
+  ).apply([
+    { table: 'classes', put: [admits, begins] },
+    { table: 'sets', put: [{ set: 1, epoch: 1, ingress: direction(1), egress: direction(2) }] },
+    { table: 'identities', put: prefixes },
+    {
+      table: 'subjects',
+      put: pods.map((address) => ({
+        ...{ kind: 'pod', address, set: 1, pod: 'a/b' },
+        hairpin: { ingress: 1, egress: 1 },
+      })),
+    },
+  ])
+}
+
+function* policyCasesOf(world: World, family: Family, protocol: number): Generator<Buffer> {
+  const title = `${titleOf(family, protocol)}, policy`
+  const { client, pod, remotePod } = world.cast(family)
+  const spoken = (blank: Frame) =>
+    protocol === TCP ? blank.tcp('syn') : protocol === UDP ? blank.udp() : blank.sctp(1)
+  const out = (port: number) => spoken(frame(FROM_POD).from(pod, 50_000).to(remotePod, port).payload(20))
+  const into = (port: number) => spoken(frame(TO_POD).from(client, 50_000).to(pod, port).payload(20))
+  const echo = family === 'ipv4' ? 8 : 128
+  const ping = frame(TO_POD).from(client).to(pod).icmp(echo, 0, Buffer.alloc(8))
+  yield run(world, AT_POD, `${title}: allowed out`, out(80))
+  yield run(world, TO_A_POD, `${title}: its answer`, out(80).from(remotePod, 80).to(pod, 50_000))
+  yield run(world, AT_POD, `${title}: denied out`, out(81))
+  yield run(world, AT_POD, `${title}: another's address`, out(80).from(client))
+  yield run(world, TO_A_POD, `${title}: allowed in`, into(TARGET_PORT))
+  yield run(world, TO_A_POD, `${title}: denied in`, into(79))
+  yield run(world, TO_A_POD, `${title}: a ping`, ping)
+  yield run(
+    world,
+    AT_POD,
+    `${title}: its answer`,
+    ping
+      .from(pod)
+      .to(client)
+      .icmp(family === 'ipv4' ? 0 : 129, 0, Buffer.alloc(8)),
+  )
+  yield run(world, TO_A_POD, `${title}: an error`, out(80).icmpError(family === 'ipv4' ? 3 : 1, 3, 0))
+  yield run(world, AT_POD, `${title}: a ping out`, ping.from(pod).to(client))
+}
+
 const BFD_FAMILIES = ['ipv4', 'ipv6'] as const
 const BFD_NUMBER = 77
 
@@ -214,11 +306,13 @@ function* bfdCasesOf(world: World, family: Family): Generator<Buffer> {
   yield run(world, AT_INGRESS, `${family} BFD at tc: it is down`, said({ yours: BFD_NUMBER }))
 }
 
-const file = process.argv[2]
-if (file === undefined) throw new Error('usage: node test/bpf/kernel-cases.ts FILE')
+const [file, variant = 'plain'] = process.argv.slice(2)
+if (file === undefined) throw new Error('usage: node test/bpf/kernel-cases.ts FILE plain|enforced')
+const enforcesPolicy = variant === 'enforced'
 // One port, for a random one would not be the same there.
-const world = new World('kernel-cases', false, { snatPorts: { first: 62_001, last: 62_001 } })
+const world = new World('kernel-cases', false, { snatPorts: { first: 62_001, last: 62_001 }, enforcesPolicy })
 try {
+  if (enforcesPolicy) enforcePolicy(world)
   for (const family of ['ipv4', 'ipv6'] as const)
     for (const protocol of [TCP, UDP, SCTP])
       world.changeFrontend(family, protocol, 80, {
@@ -227,15 +321,17 @@ try {
         ]),
       })
   for (const family of BFD_FAMILIES) makeBfdSession(world, family)
-  const records = [
-    record('K', 'node_config', world.config),
-    record('K', 'uses_frontend_filter', Buffer.from([1])),
-  ]
+  // Under emulation a tick may begin between any two packets, and entries be renewed that were not here.
+  const config = abi.encodeNodeConfig({ ...abi.decodeNodeConfig(world.config), tickShift: LONGEST_TICK })
+  const records = [record('K', 'node_config', config), record('K', 'uses_frontend_filter', Buffer.from([1]))]
   for (const name of MAPS)
     for (const { key, value } of world.map(name).entries())
       if (value.some((byte) => byte !== 0)) records.push(record('M', name, key, value))
   for (const family of ['ipv4', 'ipv6'] as const)
-    for (const protocol of [TCP, UDP, SCTP]) records.push(...casesOf(world, family, protocol))
+    for (const protocol of [TCP, UDP, SCTP]) {
+      records.push(...casesOf(world, family, protocol))
+      if (enforcesPolicy) records.push(...policyCasesOf(world, family, protocol))
+    }
   for (const family of BFD_FAMILIES) records.push(...bfdCasesOf(world, family))
   writeFileSync(file, Buffer.concat(records))
 } finally {

@@ -25,7 +25,7 @@
 #include <unistd.h>
 #include "abi/config.h"
 
-#define OBJECTS	   5
+#define OBJECTS	   6
 #define ITERATORS  3
 #define FIELDS_MAX 5
 #define OUT_BYTES  12000
@@ -40,9 +40,9 @@ struct record {
 	struct field fields[FIELDS_MAX];
 };
 
-static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o", "/weir_tc.bpf.o",
+static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o",	   "/weir_tc.bpf.o",
 						  "/weir_uplink_tc.bpf.o", "/weir_iter.bpf.o",
-						  "/weir_sock.bpf.o"};
+						  "/weir_sock.bpf.o",	   "/weir_closed.bpf.o"};
 static struct bpf_object *objects[OBJECTS];
 static unsigned passed, failed;
 
@@ -196,10 +196,8 @@ struct run_kind {
 };
 
 static const struct run_kind run_kinds[] = {
-    {'X', 0, "weir_uplink_xdp"},
-    {'T', 1, "weir_pod_tc"},
-    {'U', 2, "weir_uplink_ingress"},
-    {'E', 2, "weir_uplink_egress"},
+    {'X', 0, "weir_uplink_xdp"},     {'T', 1, "weir_pod_tc"},	     {'P', 1, "weir_pod_egress_tc"},
+    {'U', 2, "weir_uplink_ingress"}, {'E', 2, "weir_uplink_egress"},
 };
 
 static int program_of(char kind)
@@ -209,6 +207,15 @@ static int program_of(char kind)
 			return bpf_program__fd(bpf_object__find_program_by_name(
 			    objects[run_kinds[i].object], run_kinds[i].program));
 	return -1;
+}
+
+static unsigned first_other(const unsigned char *out, const struct field *expected)
+{
+	unsigned at = 0;
+
+	while (at < expected->bytes && out[at] == expected->start[at])
+		at++;
+	return at;
 }
 
 static void packet_run(const struct record *record)
@@ -237,8 +244,8 @@ static void packet_run(const struct record *record)
 		judge(false, "%s: verdict %u, not %u", name, options.retval, verdict);
 	else if (expected->bytes && (options.data_size_out != expected->bytes ||
 				     memcmp(out, expected->start, expected->bytes) != 0))
-		judge(false, "%s: other bytes came out (%u, not %u)", name, options.data_size_out,
-		      expected->bytes);
+		judge(false, "%s: other bytes came out (%u, not %u), from byte %u on", name,
+		      options.data_size_out, expected->bytes, first_other(out, expected));
 	else
 		judge(true, "%s", name);
 }

@@ -4,7 +4,7 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { type Address, addressToBytes } from '../../src/model/address.ts'
+import { type Address, address, addressToBytes } from '../../src/model/address.ts'
 import {
   CLASS_PROTOCOLS,
   type ClassRow,
@@ -12,6 +12,7 @@ import {
   type PortInterval,
   type SetDirection,
 } from '../../src/policy/compile/rows.ts'
+import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
 import { type Frame, frame, TCP, UDP } from './packet.ts'
 import { readFrame } from './read-frame.ts'
 import { FROM_POD, TARGET_PORT, TC, TO_POD, World, XDP } from './world.ts'
@@ -29,7 +30,8 @@ const INGRESS_IFINDEX_AT = 36
 /** Test runs happen on loopback, so that is every pod's device here. */
 const DEVICE = 1
 const SET = { pod: 1, localClient: 2 } as const
-const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4 } as const
+const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4, wouldDeny: 5, wouldAllow: 6 } as const
+const AUDITED = 777
 type Said = keyof typeof CLASS | 'open'
 const PORT = 40_000
 
@@ -59,6 +61,8 @@ maps.apply([
       uniform(CLASS.deny, said(false)),
       uniform(CLASS.allow, said(true)),
       uniform(CLASS.keep, said(false, 0, true)),
+      uniform(CLASS.wouldDeny, { ...said(true), wouldBeRule: AUDITED }),
+      uniform(CLASS.wouldAllow, { ...said(false), wouldBeRule: AUDITED }),
       {
         class: CLASS.port80,
         uniform: undefined,
@@ -365,6 +369,22 @@ for (const family of ['ipv4', 'ipv6'] as const) {
   const into = (type: number, identifier?: number) =>
     icmp(frame(TO_POD).from(client).to(pod), type, identifier)
 
+  t.test(`${family}: what hides its ports, or its network`, async (t) => {
+    begin('port80', 'port80')
+    const tagged = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn').tagged(0)
+    t.equal(send(tagged), TC.DROP, 'a tag, which a stack may overlook')
+    t.equal(deliver(tagged.from(client, PORT).to(pod, 80)), TC.DROP)
+    if (family === 'ipv4') return
+    const [hopByHop, options] = [0, 60]
+    const hidden = frame(FROM_POD).from(pod).to(remotePod).body(options, Buffer.alloc(40, TCP))
+    t.equal(send(hidden), TC.DROP, 'a transport behind a header')
+    t.equal(deliver(hidden.from(client).to(pod)), TC.DROP)
+    const report = frame(FROM_POD).from(pod).to(address('ff02::16')).body(hopByHop, Buffer.alloc(40, TCP))
+    t.equal(send(report), TC.OK, 'a report of multicast listeners')
+    policy('pod', 'open', 'open')
+    t.equal(send(hidden), TC.OK, 'where all is allowed nobody asks')
+  })
+
   t.test(`${family}: pings`, async (t) => {
     begin('deny', 'port80')
     t.equal(deliver(into(ping.ask)), TC.DROP)
@@ -396,6 +416,47 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     t.equal(send(closed), TC.OK)
   })
 }
+
+t.test('what audited policies would say is told of, and changes nothing', async (t) => {
+  const { pod, client, remotePod } = world.cast('ipv4')
+  world.forgetFlows()
+  know(...PODS)
+  const ring = new RingBuffer(world.map('events'))
+  const told = (act: () => void) => {
+    const events: (readonly [number, number, number])[] = []
+    ring.consume(() => {})
+    act()
+    ring.consume(({ data, count: found, offsets }) => {
+      for (let index = 0; index < found; index++) {
+        const { kind, reason, serviceId } = abi.decodePacketEvent(data, offsets[index])
+        events.push([kind, reason, serviceId])
+      }
+    })
+    return events
+  }
+  const { EVENT_DROP, EVENT_WOULD_DROP, EVENT_WOULD_PASS } = abi.EventKind
+  const sent = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn')
+  const came = frame(TO_POD).from(client, PORT).to(pod, 80).tcp('syn')
+  policy('pod', 'wouldDeny', 'wouldAllow')
+  const counted = count(R.REASON_POLICY_AUDITED, () => {
+    t.same(
+      told(() => {
+        t.equal(deliver(came), UNSPEC)
+        t.equal(deliver(came.tcp('ack')), UNSPEC)
+      }),
+      [[EVENT_WOULD_DROP, R.REASON_POLICY_INGRESS, AUDITED]],
+      'once a flow',
+    )
+    t.same(
+      told(() => t.equal(send(sent), TC.DROP)),
+      [
+        [EVENT_WOULD_PASS, R.REASON_POLICY_EGRESS, AUDITED],
+        [EVENT_DROP, R.REASON_POLICY_EGRESS, FIRST_RULE],
+      ],
+    )
+  })
+  t.equal(counted, 2)
+})
 
 t.test('neighbour discovery is the link’s business', async (t) => {
   const { pod } = world.cast('ipv6')

@@ -1,0 +1,205 @@
+// Policy between real stacks: two pods of one node and the node itself, with programs on both directions of the pods' devices.
+
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import * as abi from '../../src/datapath/abi.gen.ts'
+import { Attachments } from '../../src/datapath/attach.ts'
+import { policyTables } from '../../src/datapath/maps.ts'
+import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
+import { type Address, addressToBytes, FAMILIES } from '../../src/model/address.ts'
+import {
+  CLASS_PROTOCOLS,
+  type ClassRow,
+  FIRST_RULE,
+  type PortInterval,
+} from '../../src/policy/compile/rows.ts'
+import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { mac } from './packet.ts'
+import { World } from './world.ts'
+
+const TRANSFER = fileURLToPath(new URL('./transfer.ts', import.meta.url))
+const BYTES = 1 << 20
+const HOSTS = ['node', 'pod', 'localClient'] as const
+type Host = (typeof HOSTS)[number]
+const DEVICE = { pod: 2, localClient: 3 } as const
+const SET = { pod: 1, localClient: 2 } as const
+const [OPEN_PORT, CLOSED_PORT] = [8080, 8081]
+/** A connection that nobody answers. */
+const PROBE_SECONDS = 1
+
+for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
+  const owner = /^police-(\d+)-/.exec(name)?.[1]
+  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
+}
+
+const world = new World('police-link', false, { enforcesPolicy: true })
+const maps = new PolicyMaps(
+  policyTables((name) => world.map(name)),
+  () => 0,
+)
+const namespace = (host: Host) => `police-${process.pid}-${host}`
+const argvOf = (host: Host, argv: readonly string[]) => [`--net=/run/netns/${namespace(host)}`, ...argv]
+const run = (host: Host, ...argv: string[]) =>
+  execFileSync('nsenter', argvOf(host, argv), { encoding: 'utf8', timeout: 30_000 })
+const ip = (host: Host, line: string) => run(host, 'ip', ...line.split(' '))
+
+function makePod(host: 'pod' | 'localClient'): void {
+  const device = `p${DEVICE[host]}`
+  const [near, far] = [`0a:00:00:00:0${DEVICE[host]}:01`, `0a:00:00:00:0${DEVICE[host]}:02`]
+  ip(
+    'node',
+    `link add ${device} index ${DEVICE[host]} address ${near} type veth peer eth0 address ${far} netns ${namespace(host)}`,
+  )
+  for (const [where, name] of [
+    ['node', device],
+    [host, 'eth0'],
+    [host, 'lo'],
+  ] as const)
+    ip(where, `link set ${name} up`)
+  for (const family of FAMILIES) {
+    const own = world.cast(family)[host]
+    const [bits, gateway, any] = family === 'ipv4' ? [32, '169.254.1.1', 'default'] : [128, 'fe80::1', '::/0']
+    ip(host, `address add ${own}/${bits} dev eth0${family === 'ipv6' ? ' nodad' : ''}`)
+    ip(host, `route add ${gateway}/${bits} dev eth0`)
+    ip(host, `route add ${any} via ${gateway} dev eth0`)
+    ip(host, `neighbour add ${gateway} lladdr ${near} dev eth0 nud permanent`)
+    ip('node', `route add ${own}/${bits} dev ${device}`)
+    ip('node', `neighbour add ${own} lladdr ${far} dev ${device} nud permanent`)
+    const row = { ifindex: DEVICE[host], nexthopId: 0, pod: mac(far), host: mac(near) }
+    world.map('endpoints').update(addressToBytes(own), abi.encodeEndpoint(row))
+  }
+}
+
+function makeNetwork(): void {
+  for (const host of HOSTS) execFileSync('ip', ['netns', 'add', namespace(host)])
+  run(
+    'node',
+    'sh',
+    '-c',
+    'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding',
+  )
+  ip('node', 'link set lo up')
+  for (const family of FAMILIES) ip('node', `address add ${world.cast(family).node} dev lo`)
+  makePod('pod')
+  makePod('localClient')
+}
+
+function said(isAllowed: boolean, first = 0): PortInterval {
+  return { first, isAllowed, rule: FIRST_RULE + (isAllowed ? 1 : 0), wouldBeRule: 0, keepsExisting: false }
+}
+const uniform = (id: number, interval: PortInterval): ClassRow => ({
+  class: id,
+  protocols: CLASS_PROTOCOLS.map(() => [interval]),
+  uniform: interval,
+})
+const CLASS = { deny: 1, onePort: 2, open: 0 } as const
+const ports = [said(false), said(true, OPEN_PORT), said(false, OPEN_PORT + 1)]
+
+let epoch = 0
+function policy(host: keyof typeof SET, ingress: keyof typeof CLASS, egress: keyof typeof CLASS): void {
+  const all = (one: keyof typeof CLASS) => ({
+    defaults: [CLASS[one], CLASS[one], CLASS[one]] as const,
+    isOpen: one === 'open',
+  })
+  epoch += 1
+  maps.apply([
+    { table: 'sets', put: [{ set: SET[host], epoch, ingress: all(ingress), egress: all(egress) }] },
+    {
+      table: 'subjects',
+      put: FAMILIES.map((family) => ({
+        ...{ kind: 'pod', address: world.cast(family)[host], set: SET[host], pod: `a/${host}` },
+        hairpin: { ingress: 0, egress: 0 },
+      })),
+    },
+  ])
+}
+
+async function serve(test: Test, host: Host, at: Address, port: number): Promise<void> {
+  const argv = argvOf(host, [process.execPath, TRANSFER, 'server', at, String(port)])
+  const server = spawn('nsenter', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
+  test.teardown(() => server.kill())
+  await once(server.stdout, 'data')
+}
+
+function transfers(test: Test, from: Host, to: Address, port: number, name: string): void {
+  const [sent, heard] = run(from, process.execPath, TRANSFER, 'client', to, String(port), String(BYTES))
+    .trim()
+    .split(' | ')
+  test.equal(heard, sent, `${name}: all of it came back`)
+}
+
+/** Whether a connection comes about. */
+function connects(from: Host, to: Address, port: number): boolean {
+  const script = `exec 3<>/dev/tcp/${to}/${port}`
+  const argv = argvOf(from, ['timeout', String(PROBE_SECONDS), 'bash', '-c', script])
+  return spawnSync('nsenter', argv, { stdio: 'ignore' }).status === 0
+}
+
+const pings = (from: Host, to: Address) =>
+  spawnSync('nsenter', argvOf(from, ['ping', '-c', '1', '-W', '1', to]), { stdio: 'ignore' }).status === 0
+
+t.before(() => {
+  makeNetwork()
+  maps.apply([
+    {
+      table: 'classes',
+      put: [
+        uniform(CLASS.deny, said(false)),
+        {
+          class: CLASS.onePort,
+          uniform: undefined,
+          protocols: [ports, ports, [said(false)], [said(false)], [said(false)], [said(false)]],
+        },
+      ],
+    },
+    {
+      table: 'identities',
+      put: ['0.0.0.0/0', '::/0'].map((text) => ({ kind: 'prefix', text, identity: 9, scope: 'outside' })),
+    },
+  ])
+})
+t.teardown(() => {
+  for (const host of HOSTS) spawnSync('ip', ['netns', 'delete', namespace(host)])
+  world.close()
+})
+
+t.test('two pods and their node', async (t) => {
+  const attachments = new Attachments(`/sys/fs/bpf/weir-test-police-link-${process.pid}`)
+  t.teardown(() => attachments.close())
+  withNetworkNamespace(`/run/netns/${namespace('node')}`, () => {
+    const { podTc, podEgressTc } = world.datapath
+    attachments.attachPods(podTc, new Set(Object.values(DEVICE)), podEgressTc)
+  })
+  for (const family of FAMILIES) {
+    const { pod, localClient, node } = world.cast(family)
+    for (const port of [OPEN_PORT, CLOSED_PORT]) await serve(t, 'pod', pod, port)
+    await serve(t, 'node', node, OPEN_PORT)
+    maps.apply([
+      { table: 'subjects', delete: [pod, localClient].map((address) => ({ kind: 'pod', address }) as const) },
+    ])
+    t.notOk(connects('localClient', pod, OPEN_PORT), `${family}: closed until they are known`)
+    t.ok(connects('node', pod, OPEN_PORT), `${family}: but for their node`)
+
+    policy('localClient', 'deny', 'open')
+    t.notOk(connects('localClient', pod, OPEN_PORT), `${family}: the other is not known yet`)
+    policy('pod', 'onePort', 'deny')
+    transfers(t, 'localClient', pod, OPEN_PORT, `${family}: between pods`)
+    transfers(t, 'node', pod, OPEN_PORT, `${family}: from the node`)
+    transfers(t, 'localClient', node, OPEN_PORT, `${family}: to the node`)
+    t.notOk(connects('localClient', pod, CLOSED_PORT), `${family}: another port`)
+    t.ok(connects('node', pod, CLOSED_PORT), `${family}: NP-012 the node reaches its pods whatever they say`)
+    t.notOk(connects('pod', node, OPEN_PORT), `${family}: the pod may begin nothing`)
+    t.notOk(pings('localClient', pod), `${family}: pings are not in that class`)
+    t.ok(pings('node', pod), `${family}: but of the node`)
+    t.ok(connects('pod', pod, CLOSED_PORT), `${family}: NP-012 nobody is kept from himself`)
+    policy('pod', 'open', 'open')
+    policy('localClient', 'deny', 'open')
+    t.ok(pings('localClient', pod), `${family}: and come back though ingress is denied`)
+    policy('localClient', 'deny', 'onePort')
+    t.notOk(connects('localClient', pod, CLOSED_PORT))
+    t.ok(connects('localClient', pod, OPEN_PORT))
+  }
+})
