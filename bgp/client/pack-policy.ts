@@ -104,9 +104,11 @@ function packStatement(numbers: Numbers, statement: PolicyStatement): Init<typeo
 }
 
 function packConditions({ match }: Numbers, conditions: PolicyConditions) {
-  const { prefixSet, neighborSet, communitySet, largeCommunitySet, routeType, families = [] } = conditions
+  const { prefixSet, outsidePrefixSet, neighborSet, communitySet, largeCommunitySet } = conditions
+  const { routeType, families = [] } = conditions
   return {
     ...(prefixSet !== undefined && { prefixSet: { type: match.any, name: prefixSet } }),
+    ...(outsidePrefixSet !== undefined && { prefixSet: { type: match.none, name: outsidePrefixSet } }),
     ...(neighborSet !== undefined && { neighborSet: { type: match.any, name: neighborSet } }),
     ...(communitySet && { communitySet: { type: match[communitySet.match], name: communitySet.name } }),
     ...(largeCommunitySet && {
@@ -156,8 +158,11 @@ function readConditions(numbers: Numbers, wire: Conditions): PolicyConditions {
   const routeType = keyOf(ROUTE_TYPES, wire.routeType)
   const families = wire.afiSafiIn.flatMap((family) => readFamily(family) ?? [])
   const read = (set: MatchSet) => ({ name: set.name, match: keyOf(numbers.match, set.type) ?? 'any' })
+  const prefixes = wire.prefixSet?.name ? wire.prefixSet : undefined
   return {
-    ...(wire.prefixSet?.name ? { prefixSet: wire.prefixSet.name } : {}),
+    ...(prefixes && {
+      [prefixes.type === numbers.match.none ? 'outsidePrefixSet' : 'prefixSet']: prefixes.name,
+    }),
     ...(wire.neighborSet?.name ? { neighborSet: wire.neighborSet.name } : {}),
     ...(wire.communitySet?.name ? { communitySet: read(wire.communitySet) } : {}),
     ...(wire.largeCommunitySet?.name ? { largeCommunitySet: read(wire.largeCommunitySet) } : {}),

@@ -42,6 +42,8 @@ export type SetKind = DefinedSet['kind']
 
 export interface PolicyConditions {
   readonly prefixSet?: string
+  /** Prefixes of the set's family that the set does not hold. Never beside `prefixSet`; an empty set has no family, and nothing matches. */
+  readonly outsidePrefixSet?: string
   readonly neighborSet?: string
   readonly communitySet?: { readonly name: string; readonly match: 'any' | 'all' | 'none' }
   readonly largeCommunitySet?: { readonly name: string; readonly match: 'any' | 'all' | 'none' }

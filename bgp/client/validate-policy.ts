@@ -75,9 +75,11 @@ function checkStatement(where: string, { conditions, changes = {}, action }: Pol
 
 /** gobgpd takes an empty name for no condition at all, which then matches everything. */
 function checkConditions(where: string, conditions: PolicyConditions): void {
-  const { prefixSet, neighborSet, communitySet, largeCommunitySet } = conditions
-  for (const name of [prefixSet, neighborSet, communitySet?.name, largeCommunitySet?.name])
-    if (name === '') refuse(`${where} names a set without a name`)
+  const { prefixSet, outsidePrefixSet, neighborSet, communitySet, largeCommunitySet } = conditions
+  const names = [prefixSet, outsidePrefixSet, neighborSet, communitySet?.name, largeCommunitySet?.name]
+  for (const name of names) if (name === '') refuse(`${where} names a set without a name`)
+  if (prefixSet !== undefined && outsidePrefixSet !== undefined)
+    refuse(`${where} asks for prefixes inside one set and outside another: gobgpd knows one of both`)
 }
 
 function checkChanges(where: string, changes: PolicyChanges): void {

@@ -213,6 +213,7 @@ function contentOf(statement: PolicyStatement | undefined): string {
     row ? [row.kind, [...row.communities].sort()] : []
   return JSON.stringify([
     conditions.prefixSet ?? '',
+    conditions.outsidePrefixSet ?? '',
     conditions.neighborSet ?? '',
     conditions.largeCommunitySet?.name ?? '',
     conditions.largeCommunitySet?.match ?? '',
@@ -230,8 +231,8 @@ function contentOf(statement: PolicyStatement | undefined): string {
 }
 
 function setsOf({ conditions }: PolicyStatement): string[] {
-  const { prefixSet, neighborSet, largeCommunitySet, communitySet } = conditions
-  return [prefixSet, neighborSet, largeCommunitySet?.name, communitySet?.name].filter(
+  const { prefixSet, outsidePrefixSet, neighborSet, largeCommunitySet, communitySet } = conditions
+  return [prefixSet, outsidePrefixSet, neighborSet, largeCommunitySet?.name, communitySet?.name].filter(
     (name) => name !== undefined,
   )
 }

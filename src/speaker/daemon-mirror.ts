@@ -325,7 +325,7 @@ export class DaemonMirror {
     // In an order of content, so that a restarted agent finds nothing to change.
     const classes = [...this.#classes.values()].map((row) => row.class)
     classes.sort((a, b) => a.exports.length - b.exports.length || (a.marker < b.marker ? -1 : 1))
-    return planPolicy({ allowed, drain, classes, peers: this.#policyPeers })
+    return planPolicy({ host: this.#options.host, allowed, drain, classes, peers: this.#policyPeers })
   }
 
   /** @returns whether classes of paths that must go, or change, are carried along */

@@ -1,7 +1,9 @@
 // What gobgpd's policy must be: sets and statements from the allowed prefixes, the classes in use, the peers and the drain mark. Pure.
 //
-// Export: a statement accepts what this node originated, inside the allowed prefixes, of one class, for the peers of one export. What
-// no statement accepts is rejected. Import: what this node originates; then nothing that is ours; then, from peers with import rules,
+// Export: what lies outside the allowed prefixes is rejected first, once for all classes: gobgpd asks every statement in turn about every
+// path and peer, and a look into a prefix set is half of what one costs. Then a statement accepts what this node originated, of one class,
+// for the peers of one export. What no statement accepts is rejected. In a host's gobgpd, where others' paths pass our policy, nothing is
+// rejected by us, and every statement names the allowed prefixes itself. Import: what this node originates; then nothing that is ours; then, from peers with import rules,
 // what their filter names. An *empty* neighbor set would match every peer, so none is ever made.
 
 import type {
@@ -38,6 +40,8 @@ export interface PolicyPeer {
 }
 
 export interface PolicyFacts {
+  /** Whose gobgpd it is. */
+  readonly host: 'own' | 'kube-router'
   readonly allowed: readonly AllowedPrefix[]
   readonly classes: readonly ExportClass[]
   readonly peers: readonly PolicyPeer[]
@@ -58,8 +62,9 @@ export function planPolicy(facts: PolicyFacts): PlannedPolicy {
   }
   for (const family of FAMILIES) keep(allowedSet(family, facts.allowed))
   const exports = [
-    ...facts.classes.flatMap((one) => FAMILIES.flatMap((family) => planClass(one, family, facts, keep))),
     ...FAMILIES.flatMap((family) => planReflection(family, facts, keep)),
+    ...(facts.host === 'own' ? FAMILIES.map((family) => refuseOutside(family, facts.allowed)) : []),
+    ...facts.classes.flatMap((one) => planClass(one, facts, keep)),
   ]
   const imports = planImports(facts, keep)
   return { sets: [...sets.values()], exports, imports }
@@ -77,14 +82,31 @@ function neighborSet(addresses: readonly string[]): DefinedSet {
   return { kind: 'neighbor', name: contentName('peers', members), members }
 }
 
-function planClass(one: ExportClass, family: Family, facts: PolicyFacts, keep: Keep): PolicyStatement[] {
+/** Of a family without allowed prefixes the set would be empty, which nothing is outside of. */
+function refuseOutside(family: Family, allowed: readonly AllowedPrefix[]): PolicyStatement {
+  const isAny = allowed.some((row) => row.family === family)
+  return {
+    name: `weir-refuse-outside-${family}`,
+    conditions: isAny ? { outsidePrefixSet: FAMILY_SETS[family].prefixSet } : { families: [family] },
+    action: 'reject',
+  }
+}
+
+/** What a statement is for; undefined: whichever family. */
+type Scope = Family | undefined
+
+function planClass(one: ExportClass, facts: PolicyFacts, keep: Keep): PolicyStatement[] {
   const name = classSetName(one.marker)
   keep({ kind: 'large-community', name, members: [one.marker] })
-  const statements = one.exports.flatMap((row) => planExport(row, one.marker, family, facts))
-  return statements.map(({ peers, changes }, index) => ({
-    name: `${name}-${index}-${family}`,
+  const statements = one.exports.flatMap((row) =>
+    scopesOf(row, facts).flatMap((scope) =>
+      planExport(row, one.marker, scope, facts).map((group) => ({ ...group, scope })),
+    ),
+  )
+  return statements.map(({ peers, changes, scope }, index) => ({
+    name: `${name}-${index}-${scope ?? 'any'}`,
     conditions: {
-      prefixSet: FAMILY_SETS[family].prefixSet,
+      ...(scope === undefined ? {} : { prefixSet: FAMILY_SETS[scope].prefixSet }),
       ...(peers === 'all' ? {} : { neighborSet: keep(neighborSet(peers)) }),
       largeCommunitySet: { name, match: 'any' as const },
       routeType: 'local' as const,
@@ -94,19 +116,34 @@ function planClass(one: ExportClass, family: Family, facts: PolicyFacts, keep: K
   }))
 }
 
+/** One for both families where nothing differs between them; in a host's gobgpd each statement must name its prefixes. */
+function scopesOf(row: ClassExport, { host, peers }: PolicyFacts): readonly Scope[] {
+  const isUniform = ({ families, nextHops }: PolicyPeer) =>
+    new Set(families.map((family) => nextHops[family])).size <= 1
+  return host === 'own' && peers.filter((peer) => isMeant(row, peer)).every(isUniform)
+    ? [undefined]
+    : FAMILIES
+}
+
+function isMeant(row: ClassExport, peer: PolicyPeer): boolean {
+  return row.peers === 'all' || row.peers.includes(peer.address)
+}
+
 interface Group {
   readonly peers: readonly string[] | 'all'
   readonly changes: PolicyChanges
 }
 
 /** Peers to whom the same change is made share a statement. The plainest group of 'all' comes last and names nobody. */
-function planExport(row: ClassExport, marker: string, family: Family, facts: PolicyFacts): Group[] {
+function planExport(row: ClassExport, marker: string, scope: Scope, facts: PolicyFacts): Group[] {
   const { drain, peers } = facts
-  const isMeant = (peer: PolicyPeer) => row.peers === 'all' || row.peers.includes(peer.address)
-  const meant = peers.filter((peer) => isMeant(peer) && peer.families.includes(family))
+  const meant = peers.filter(
+    (peer) => isMeant(row, peer) && (scope === undefined || peer.families.includes(scope)),
+  )
   const groups = new Map<string, { peers: string[]; changes: PolicyChanges }>()
   for (const peer of meant) {
-    const changes = changesFor(row, marker, family, peer, drain)
+    const nextHop = peer.nextHops[scope ?? peer.families[0] ?? 'ipv4']
+    const changes = changesFor(row, marker, nextHop, peer, drain)
     const key = JSON.stringify(changes)
     const group = groups.get(key) ?? { peers: [], changes }
     group.peers.push(peer.address)
@@ -121,7 +158,7 @@ function planExport(row: ClassExport, marker: string, family: Family, facts: Pol
 function changesFor(
   { changes }: ClassExport,
   marker: string,
-  family: Family,
+  nextHop: Address | undefined,
   peer: PolicyPeer,
   drain: DrainMark | undefined,
 ): PolicyChanges {
@@ -130,7 +167,6 @@ function changesFor(
   const localPref = drain ? DRAIN_LOCAL_PREF : changes.localPref
   // Our own ASN in a path makes internal peers refuse it as a loop.
   const repeat = peer.isInternal ? 0 : Math.min(PREPEND_MAX, changes.prepend + (drain?.prepend ?? 0))
-  const nextHop = peer.nextHops[family]
   return {
     ...(communities.length > 0 ? { communities: { kind: 'add', communities } } : {}),
     largeCommunities: changes.largeCommunities

@@ -127,6 +127,11 @@ t.test('paths and policies, seen by a router', async (t) => {
       name: 'vips',
       members: [{ prefix: '203.0.113.0/24', lengthMin: 32, lengthMax: 32 }],
     })
+    await client.addSetMembers({
+      kind: 'prefix',
+      name: 'others',
+      members: [{ prefix: '198.51.100.0/24', lengthMin: 24, lengthMax: 32 }],
+    })
     await client.addSetMembers({ kind: 'community', name: 'marked', members: ['65101:100', '65101:101'] })
     await client.addSetMembers({ kind: 'large-community', name: 'large', members: ['4200000000:1:2'] })
     await client.addSetMembers({
@@ -141,6 +146,8 @@ t.test('paths and policies, seen by a router', async (t) => {
     t.same((await client.listSets('large-community'))[0]?.members, ['4200000000:1:2'])
     const rows: [string, PolicyConditions, boolean][] = [
       ['prefix', { prefixSet: 'vips' }, true],
+      ['outside', { outsidePrefixSet: 'vips' }, false],
+      ['outside-of-others', { outsidePrefixSet: 'others' }, true],
       ['any-community', { communitySet: { name: 'marked', match: 'any' } }, true],
       ['all-communities', { communitySet: { name: 'marked', match: 'all' } }, false],
       ['no-community', { communitySet: { name: 'marked', match: 'none' } }, false],

@@ -122,8 +122,8 @@ export class GobgpdModel {
     const taken = [...this.#policies.values()].flatMap(({ statements }) => statements.map(({ name }) => name))
     for (const { name, conditions } of policy.statements) {
       if (taken.includes(name)) throw new Error(`statement ${name} already defined`)
-      const { prefixSet, neighborSet, largeCommunitySet } = conditions
-      for (const set of [prefixSet, neighborSet, largeCommunitySet?.name])
+      const { prefixSet, outsidePrefixSet, neighborSet, largeCommunitySet } = conditions
+      for (const set of [prefixSet, outsidePrefixSet, neighborSet, largeCommunitySet?.name])
         if (set !== undefined && !this.#sets.has(set)) throw new Error(`not found set ${set}`)
     }
     this.#policies.set(policy.name, policy)
@@ -170,20 +170,32 @@ export class GobgpdModel {
   #judge(path: Path, peer: string): string | undefined {
     for (const name of this.#exports.policies)
       for (const statement of this.#policies.get(name)?.statements ?? [])
-        if (this.#matches(statement, path, peer)) return seen(path, statement)
+        if (this.#matches(statement, path, peer))
+          return statement.action === 'accept' ? seen(path, statement) : undefined
     return undefined
   }
 
   #matches({ conditions }: PolicyStatement, path: Path, peer: string): boolean {
     const members = (name: string | undefined) => this.#sets.get(name ?? '')?.members ?? []
-    const { prefixSet, neighborSet, largeCommunitySet, routeType } = conditions
-    if (routeType !== 'local') return false
+    const { prefixSet, outsidePrefixSet, neighborSet, largeCommunitySet, routeType, families } = conditions
+    if (routeType !== undefined && routeType !== 'local') return false
+    if (families && !families.includes(familyOf(path.prefix))) return false
     if (prefixSet !== undefined && !isInSet(path.prefix, this.#sets.get(prefixSet))) return false
+    if (outsidePrefixSet !== undefined && !isOutside(path.prefix, this.#sets.get(outsidePrefixSet)))
+      return false
     const neighbors = members(neighborSet) as readonly string[]
     if (neighborSet !== undefined && neighbors.length > 0 && !neighbors.includes(peer)) return false
     const wanted = members(largeCommunitySet?.name) as readonly string[]
     return !largeCommunitySet || (path.largeCommunities ?? []).some((one) => wanted.includes(one))
   }
+}
+
+const familyOf = (prefix: string) => (prefix.includes(':') ? 'ipv6' : 'ipv4')
+
+/** Of an empty set gobgpd knows no family, and nothing is outside. */
+function isOutside(prefix: string, set: DefinedSet | undefined): boolean {
+  const [first] = set?.kind === 'prefix' ? set.members : []
+  return first !== undefined && familyOf(first.prefix) === familyOf(prefix) && !isInSet(prefix, set)
 }
 
 /** The longest covering member alone is asked. */

@@ -107,12 +107,16 @@ t.test('with gobgpd alone', async (t) => {
     const { policies, defaultAction } = await client.getAssignment('export')
     t.equal(defaultAction, 'reject')
     const inForce = (await client.listPolicies()).find(({ name }) => name === policies[0])
-    t.ok(
-      policies.length === 1 &&
-        inForce?.statements.every(
-          ({ conditions }) => conditions.routeType === 'local' && conditions.prefixSet,
-        ),
+    const [outside4, outside6, ...others] = inForce?.statements ?? []
+    t.equal(policies.length, 1)
+    t.match(
+      [outside4, outside6],
+      [
+        { conditions: { outsidePrefixSet: /ipv4/ }, action: 'reject' },
+        { conditions: { outsidePrefixSet: /ipv6/ }, action: 'reject' },
+      ],
     )
+    t.ok(others.every(({ conditions }) => conditions.routeType === 'local' && conditions.largeCommunitySet))
     await speaker.close()
   })
 
@@ -123,6 +127,8 @@ t.test('with gobgpd alone', async (t) => {
     await until('both', async () => (await ownPaths()).length === 2)
     const peerTexts = async () =>
       (await client.listPeers()).map(({ settings }) => JSON.stringify(settings)).sort()
+    // Paths come before peers.
+    await until('the peers', async () => (await peerTexts()).length === 2)
     const peers = await peerTexts()
     speaker.setRouting({ ...routing, asn: 65199 }, allowed)
     speaker.setDesired([announcement('203.0.113.8/32')])

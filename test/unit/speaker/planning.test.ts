@@ -70,12 +70,15 @@ t.test('policy', async (t) => {
   }
   const allowed = [row('203.0.113.0/24', 32, 32)]
   const all = [...names.keys()]
+  const host = 'own' as const
+  const acceptedBy = ({ exports }: ReturnType<typeof planPolicy>) =>
+    exports.filter(({ action }) => action === 'accept')
 
   await t.test(
     'peers to whom the same is done share a statement; prepending is for external ones',
     async (t) => {
-      const facts = { allowed, classes: [classify({ prepend: 2 }, ...all)], peers, drain: undefined }
-      const { exports } = planPolicy(facts)
+      const classes = [classify({ prepend: 2 }, ...all)]
+      const exports = acceptedBy(planPolicy({ host, allowed, classes, peers, drain: undefined }))
       const ipv4 = exports.filter(({ name }) => name.endsWith('ipv4'))
       t.match(ipv4, [
         { conditions: { neighborSet: /^weir-peers-/ }, changes: { prepend: undefined } },
@@ -87,14 +90,49 @@ t.test('policy', async (t) => {
     },
   )
 
+  await t.test(
+    'what lies outside is refused once, before any class; a family without prefixes wholly',
+    async (t) => {
+      const classes = [classify({}, ...all), classify({ med: 7 }, 'fd00::3')]
+      const { exports } = planPolicy({ host, allowed, classes, peers, drain: undefined })
+      t.match(exports.slice(0, 2), [
+        { conditions: { outsidePrefixSet: 'weir-allowed-ipv4' }, action: 'reject' },
+        { conditions: { outsidePrefixSet: undefined, families: ['ipv6'] }, action: 'reject' },
+      ])
+      t.notOk(exports.slice(2).some(({ action }) => action === 'reject'))
+    },
+  )
+
+  await t.test('one statement serves both families where nothing differs between them', async (t) => {
+    const plain = [
+      policyPeer('10.0.0.1', { families: ['ipv4'] }),
+      policyPeer('fd00::1', { families: ['ipv6'] }),
+    ]
+    const addresses = new Map(plain.map(({ address }) => [address, address]))
+    const found = new ExportClassifier(addresses, true).classify(
+      exported('203.0.113.7/32', [
+        { peers: ['10.0.0.1', 'fd00::1'], attributes: attributes({ prepend: 1 }) },
+      ]),
+    )
+    const facts = { allowed, classes: found ? [found.class] : [], peers: plain, drain: undefined }
+    t.match(acceptedBy(planPolicy({ host, ...facts })), [
+      { name: /-any$/, conditions: { prefixSet: undefined, routeType: 'local' } },
+    ])
+    const asGuest = planPolicy({ host: 'kube-router', ...facts }).exports
+    t.match(
+      asGuest.map(({ action, conditions }) => [action, conditions.prefixSet]),
+      [
+        ['accept', 'weir-allowed-ipv4'],
+        ['accept', 'weir-allowed-ipv6'],
+      ],
+      "in a host's, nothing is refused, and each names its prefixes",
+    )
+  })
+
   await t.test('the drain mark joins what the class says', async (t) => {
     const drain = { communities: ['65535:0'], med: 9, prepend: 1 }
-    const { exports } = planPolicy({
-      allowed,
-      classes: [classify({ prepend: 2, localPref: 200 }, ...all)],
-      peers,
-      drain,
-    })
+    const classes = [classify({ prepend: 2, localPref: 200 }, ...all)]
+    const exports = acceptedBy(planPolicy({ host, allowed, classes, peers, drain }))
     const [internal, external] = exports.filter(({ name }) => name.endsWith('ipv4'))
     t.match(internal?.changes, { localPref: 1, med: { value: 9 }, communities: { communities: ['65535:0'] } })
     t.match(external?.changes, { prepend: { repeat: 3 } })
@@ -109,6 +147,7 @@ t.test('policy', async (t) => {
       policyPeer('10.0.0.5'),
     ]
     const { imports: statements, sets } = planPolicy({
+      host,
       allowed,
       classes: [],
       peers: importing,
@@ -126,19 +165,24 @@ t.test('policy', async (t) => {
     )
     const peersOf = sets.find(({ name }) => name === statements[2]?.conditions.neighborSet)
     t.same(peersOf?.members, ['10.0.0.1', '10.0.0.4'])
-    t.equal(planPolicy({ allowed, classes: [], peers, drain: undefined }).imports.length, 1)
+    t.equal(planPolicy({ host, allowed, classes: [], peers, drain: undefined }).imports.length, 1)
   })
 
   await t.test('reflection only between internal peers, of what they may tell', async (t) => {
     const imports: ImportRules = { prefixes: [row('10.244.0.0/16', 24, 24)], maxPrefixes: 10 }
     const client = policyPeer('10.0.0.7', { isInternal: true, isReflectorClient: true, imports })
-    const { exports } = planPolicy({ allowed, classes: [], peers: [...peers, client], drain: undefined })
-    t.match(exports, [{ name: 'weir-reflect-ipv4', conditions: { routeType: 'internal' } }])
-    t.equal(exports.length, 1)
+    const facts = { host, allowed, classes: [], peers: [...peers, client], drain: undefined }
+    const [first, ...others] = planPolicy(facts).exports
+    t.match(first, { name: 'weir-reflect-ipv4', conditions: { routeType: 'internal' } })
+    t.ok(
+      others.every(({ action }) => action === 'reject'),
+      'before what lies outside our own prefixes is refused',
+    )
   })
 
   await t.test('no neighbor set is ever empty', async (t) => {
-    const { sets } = planPolicy({ allowed, classes: [classify({}, '10.0.0.1')], peers: [], drain: undefined })
+    const classes = [classify({}, '10.0.0.1')]
+    const { sets } = planPolicy({ host, allowed, classes, peers: [], drain: undefined })
     t.notOk(sets.some((set) => set.kind === 'neighbor' && set.members.length === 0))
   })
 })
