@@ -5,149 +5,17 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
-import { startAgent, WEIR } from '../../src/sandbox/nodes.ts'
-import { findProcess } from '../../src/sandbox/process.ts'
-import { routerCommand } from '../../src/sandbox/routers.ts'
+import { ciliumCrd } from '../unit/kube/cilium-crds.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
+import { announce, RoutingBed } from './live-routing-bed.ts'
 
 t.setTimeout(290_000)
-/** FRR, and BIRD. */
-const FRR = 'tor1'
-const BIRD = 'tor2'
 
 const bed = await Bed.up({ name: 'liverouting', nodes: 2 })
 t.teardown(() => bed.down())
-
-const node = bed.rack.plan.nodes[0]
-if (node === undefined) throw new Error('a rack has nodes')
-const host = bed.rack.host(node.name)
-const file = `${host.directory}/agent.yaml`
-const original = parse(readFileSync(file, 'utf8')) as {
-  routing: Record<string, unknown>
-  pools: readonly { prefixes: readonly string[] }[]
-}
-const podCidr = node.podCidr.ipv4
-const [toFrr, toBird] = node.uplinks
-const frrAddress = toFrr?.peer.ipv4 ?? ''
-const birdAddress = toBird?.peer.ipv4 ?? ''
-/** This node's ends of the links. */
-const ownToFrr = toFrr?.local.ipv4 ?? ''
-const ownToBird = toBird?.local.ipv4 ?? ''
-
-/** Sessions as the rack has them, for IPv4 alone. */
-const peers = [
-  { name: 'frr', address: frrAddress, asn: toFrr?.torAsn, localAddress: ownToFrr },
-  { name: 'bird', address: birdAddress, asn: toBird?.torAsn, localAddress: ownToBird },
-]
-
-function writeFile(routing: Record<string, unknown>, more: Record<string, unknown> = {}): void {
-  const { gobgp, asn, routerId, loopbacks, podCidrs } = original.routing
-  const whole = {
-    ...original,
-    ...more,
-    routing: { gobgp, asn, routerId, loopbacks, podCidrs, peers, ...routing },
-  }
-  // As an editor does: truncated and written.
-  writeFileSync(file, stringify(JSON.parse(JSON.stringify(whole))))
-}
-
-/** The pods' network with one community, and nothing else. */
-const announce = (community: string, more: Record<string, unknown> = {}) => [
-  { kinds: ['podCIDR'], attributes: { communities: [community], ...more } },
-]
-
-interface FrrPath {
-  readonly peer?: { readonly peerId?: string }
-  readonly community?: { readonly string?: string }
-  readonly metric?: number
-}
-
-async function vtysh(...commands: readonly string[]): Promise<string> {
-  const argv = ['vtysh', ...commands.flatMap((command) => ['-c', command])]
-  return (await bed.run(FRR, routerCommand(bed.rack.host(FRR), argv))).stdout
-}
-
-/** The community on the node's own path; '' for a path without, undefined for no path. */
-async function seenByFrr(prefix = podCidr): Promise<string | undefined> {
-  const text = await vtysh(`show bgp ipv4 unicast ${prefix} json`)
-  const { paths = [] } = JSON.parse(text || '{}') as { paths?: readonly FrrPath[] }
-  const path = paths.find(({ peer }) => peer?.peerId === ownToFrr)
-  return path && (path.community?.string ?? '')
-}
-
-async function birdc(command: string): Promise<string> {
-  const argv = routerCommand(bed.rack.host(BIRD), ['birdc', ...command.split(' ')])
-  return (await bed.run(BIRD, argv)).stdout
-}
-
-async function seenByBird(): Promise<string | undefined> {
-  const paths = (await birdc(`show route all for ${podCidr}`)).split(/\n(?=\S* +unicast)/)
-  const path = paths.find((text) => text.includes(`BGP.next_hop: ${ownToBird}`))
-  if (path === undefined) return undefined
-  const [, left = '', right = ''] = /BGP\.community: \((\d+),(\d+)\)/.exec(path) ?? []
-  return left === '' ? '' : `${left}:${right}`
-}
-
-/** How often FRR's session with the node came up. */
-async function establishments(): Promise<number> {
-  const answer = JSON.parse((await vtysh(`show bgp neighbors ${ownToFrr} json`)) || '{}') as Record<
-    string,
-    { connectionsEstablished?: number; bgpState?: string }
-  >
-  return answer[ownToFrr]?.connectionsEstablished ?? 0
-}
-
-async function birdIsEstablished(): Promise<boolean> {
-  const text = await birdc('show protocols all')
-  const mine = text.split(/\n\n/).find((one) => one.includes(`Neighbor address: ${ownToBird}`))
-  return /BGP state: +Established/.test(mine ?? '')
-}
-
-async function bothSee(community: string | undefined): Promise<void> {
-  await bed.until(`both routers to see ${community}`, async () => {
-    const seen = await Promise.all([seenByFrr(), seenByBird()])
-    return seen.every((one) => one === community)
-  })
-}
-
-function weir(args: readonly string[], input?: string) {
-  const argv = [process.execPath, WEIR, ...args, '--socket', `${host.directory}/agent.sock`]
-  if (input === undefined) return bed.run('node1', argv)
-  const candidate = `${host.directory}/candidate.yaml`
-  writeFileSync(candidate, input)
-  return bed.run('node1', [...argv, '-f', candidate])
-}
-
-async function killAgent(): Promise<void> {
-  const agent = findProcess(`${host.directory}/agent.pid`)
-  if (agent) process.kill(agent.pid, 'SIGKILL')
-  await bed.until(
-    'the agent to be gone',
-    async () => findProcess(`${host.directory}/agent.pid`) === undefined,
-  )
-}
-
-async function restartAgent(): Promise<void> {
-  if (node) await startAgent(bed.rack, node)
-  await bed.until(
-    'it to have synced',
-    async () => (await bed.agent<{ synced: boolean }>('node1', '/v1/status')).synced,
-  )
-}
-
-interface Status {
-  readonly configuration: {
-    readonly file: {
-      readonly refused?: { readonly message: string }
-      readonly waitForRestart: readonly string[]
-    }
-    readonly candidate?: { readonly deadlineMs?: number }
-    readonly problems: readonly { readonly source: string; readonly why: string }[]
-  }
-}
-
-const configuration = async () => (await bed.agent<Status>('node1', '/v1/status')).configuration
+const routing = new RoutingBed(bed)
+const { original, peers, podCidr, ownToFrr } = routing
 
 async function expectEvent(t: Test, reason: string, message: RegExp): Promise<void> {
   await bed.until(`an Event ${reason}`, async () => {
@@ -158,109 +26,96 @@ async function expectEvent(t: Test, reason: string, message: RegExp): Promise<vo
 }
 
 t.test('a change of the file reaches both routers, and no session notices', async (t) => {
-  writeFile({ announce: announce('65101:100', { med: 7 }) })
+  routing.writeFile({ announce: announce('65101:100', { med: 7 }) })
   // Its peers have no BFD: routers take its end for a loss, and sessions begin anew, this once.
   await bed.until('BFD to be over', async () => (await bed.agent<unknown[]>('node1', '/v1/bfd')).length === 0)
-  await bothSee('65101:100')
-  const before = await establishments()
-  writeFile({ announce: announce('65101:101') })
-  await bothSee('65101:101')
-  t.equal(await establishments(), before, 'attributes bounce no session')
+  await routing.bothSee('65101:100')
+  const before = await routing.establishments()
+  routing.writeFile({ announce: announce('65101:101') })
+  await routing.bothSee('65101:101')
+  t.equal(await routing.establishments(), before, 'attributes bounce no session')
 })
 
 t.test('a refused file changes nothing', async (t) => {
-  writeFile({ announce: announce('65101:102'), pers: [] })
-  await bed.until('the refusal', async () => (await configuration()).file.refused !== undefined)
+  routing.writeFile({ announce: announce('65101:102'), pers: [] })
+  await bed.until('the refusal', async () => (await routing.configuration()).file.refused !== undefined)
   t.match(
-    (await configuration()).file.refused?.message,
+    (await routing.configuration()).file.refused?.message,
     /routing: unknown key 'pers' \(did you mean 'peers'\?\)/,
   )
-  t.match((await weir(['status'])).stdout, /refused .*last good stays/)
+  t.match((await routing.weir(['status'])).stdout, /refused .*last good stays/)
   await expectEvent(t, 'ConfigRefused', /pers/)
-  await bothSee('65101:101')
-  await killAgent()
-  await restartAgent()
-  await bothSee('65101:101')
-  t.match((await configuration()).file.refused?.message, /pers/, 'also for the next agent')
-  writeFile({ announce: announce('65101:101') })
-  await bed.until('the mended file', async () => (await configuration()).file.refused === undefined)
+  await routing.bothSee('65101:101')
+  await routing.restartAgent()
+  await routing.bothSee('65101:101')
+  t.match((await routing.configuration()).file.refused?.message, /pers/, 'also for the next agent')
+  routing.writeFile({ announce: announce('65101:101') })
+  await bed.until('the mended file', async () => (await routing.configuration()).file.refused === undefined)
 })
 
 const candidate = (community: string) =>
   stringify({ routing: { ...original.routing, peers, announce: announce(community) } })
 
 t.test('a trial: seen before it acts, in force at once, rolled back by itself', async (t) => {
-  const diff = await weir(['bgp', 'diff'], candidate('65101:200'))
+  const diff = await routing.weir(['bgp', 'diff'], candidate('65101:200'))
   t.equal(diff.status, 1, 'as diff(1) says that there are differences')
   t.match(diff.stdout, new RegExp(`~ ${podCidr} +65101:101 → 65101:200 +pods of this node`))
   t.match(diff.stdout, /frr \(.*\): its session stays as it is/)
-  await bothSee('65101:101')
-  const applied = await weir(['bgp', 'apply', '--confirm', '5s'], candidate('65101:200'))
+  await routing.bothSee('65101:101')
+  const applied = await routing.weir(['bgp', 'apply', '--confirm', '5s'], candidate('65101:200'))
   t.match(applied, { status: 0, stdout: /on trial until/ })
-  await bothSee('65101:200')
-  await bothSee('65101:101')
-  t.equal((await configuration()).candidate, undefined)
-  t.match(await weir(['bgp', 'confirm']), { status: 1, stderr: /nothing waits to be confirmed/ })
-  t.match(await weir(['bgp', 'apply'], 'routing: { pers: [] }'), {
+  await routing.bothSee('65101:200')
+  await routing.bothSee('65101:101')
+  t.equal((await routing.configuration()).candidate, undefined)
+  t.match(await routing.weir(['bgp', 'confirm']), { status: 1, stderr: /nothing waits to be confirmed/ })
+  t.match(await routing.weir(['bgp', 'apply'], 'routing: { pers: [] }'), {
     status: 1,
     stderr: /did you mean 'peers'/,
   })
 })
 
 t.test('a trial whose agent dies is rolled back by the next one', async (t) => {
-  await weir(['bgp', 'apply', '--confirm', '12s'], candidate('65101:201'))
-  await bothSee('65101:201')
-  await killAgent()
-  await restartAgent()
-  t.equal(await seenByFrr(), '65101:201', 'the deadline is the one that was given')
-  await bothSee('65101:101')
+  await routing.weir(['bgp', 'apply', '--confirm', '20s'], candidate('65101:201'))
+  await routing.bothSee('65101:201')
+  await routing.restartAgent()
+  t.equal(await routing.seenByFrr(), '65101:201', 'the deadline is the one that was given')
+  await routing.bothSee('65101:101')
 })
 
 t.test('confirmed, it stays, also for the next agent; rolled back, the file counts', async (t) => {
-  await weir(['bgp', 'apply', '--confirm', '60s'], candidate('65101:202'))
-  t.match(await weir(['bgp', 'confirm']), { status: 0 })
-  await killAgent()
-  await restartAgent()
-  await bothSee('65101:202')
-  t.match(await weir(['bgp', 'rollback']), { status: 0 })
-  await bothSee('65101:101')
+  await routing.weir(['bgp', 'apply', '--confirm', '60s'], candidate('65101:202'))
+  t.match(await routing.weir(['bgp', 'confirm']), { status: 0 })
+  await routing.restartAgent()
+  await routing.bothSee('65101:202')
+  t.match(await routing.weir(['bgp', 'rollback']), { status: 0 })
+  await routing.bothSee('65101:101')
 })
 
 t.test('peers follow the labels of the Node; the other session does not notice', async (t) => {
-  const before = await establishments()
+  const before = await routing.establishments()
   const [frr, bird] = peers
-  writeFile({
+  routing.writeFile({
     announce: announce('65101:101'),
     peers: [frr, { ...bird, nodeSelector: { matchLabels: { uplink: 'both' } } }],
   })
-  await bed.until('the session with BIRD to end', async () => !(await birdIsEstablished()))
+  await bed.until('the session with BIRD to end', async () => !(await routing.birdIsEstablished()))
   await bed.kubectl('label', 'node', 'node1', 'uplink=both')
-  await bed.until('it to come back', birdIsEstablished)
-  await bothSee('65101:101')
-  t.equal(await establishments(), before)
+  await bed.until('it to come back', () => routing.birdIsEstablished())
+  await routing.bothSee('65101:101')
+  t.equal(await routing.establishments(), before)
 })
 
 /** As manifests/ say: each Secret with a password is named in a Role. */
 async function grantSecret(name: string): Promise<void> {
   const patch = [{ op: 'add', path: '/rules/0/resourceNames/-', value: name }]
-  await bed.kubectl(
-    ...[
-      'patch',
-      'role',
-      'weir-bgp-passwords',
-      '-n',
-      'kube-system',
-      '--type=json',
-      '-p',
-      JSON.stringify(patch),
-    ],
-  )
+  const where = ['role', 'weir-bgp-passwords', '-n', 'kube-system']
+  await bed.kubectl('patch', ...where, '--type=json', '-p', JSON.stringify(patch))
 }
 
 t.test('a password from a Secret, and its change', async (t) => {
-  const frrAsn = String(toFrr?.torAsn)
+  const { frrAsn } = routing
   const setPassword = (text: string) =>
-    vtysh('configure terminal', `router bgp ${frrAsn}`, `neighbor ${ownToFrr} password ${text}`)
+    routing.vtysh('configure terminal', `router bgp ${frrAsn}`, `neighbor ${ownToFrr} password ${text}`)
   const secret = (text: string) => ({
     apiVersion: 'v1',
     kind: 'Secret',
@@ -269,23 +124,23 @@ t.test('a password from a Secret, and its change', async (t) => {
   })
   const [frr, bird] = peers
   await setPassword('first')
-  await bed.until('no path without the password', async () => (await seenByFrr()) === undefined)
+  await bed.until('no path without the password', async () => (await routing.seenByFrr()) === undefined)
   await grantSecret('tor-password')
   await bed.apply(secret('first'))
-  writeFile({
+  routing.writeFile({
     announce: announce('65101:101'),
     peers: [{ ...frr, password: { secret: { name: 'tor-password' } } }, bird],
   })
-  await bothSee('65101:101')
+  await routing.bothSee('65101:101')
   await setPassword('second')
-  await bed.until('no path with the old password', async () => (await seenByFrr()) === undefined)
+  await bed.until('no path with the old password', async () => (await routing.seenByFrr()) === undefined)
   await bed.apply(secret('second'))
-  await bothSee('65101:101')
+  await routing.bothSee('65101:101')
   const status = JSON.stringify(await bed.agent('node1', '/v1/status'))
   t.notMatch(status, /first|c2Vjb25k/, 'passwords are told nowhere')
-  await vtysh('configure terminal', `router bgp ${frrAsn}`, `no neighbor ${ownToFrr} password`)
-  writeFile({ announce: announce('65101:101') })
-  await bothSee('65101:101')
+  await routing.vtysh('configure terminal', `router bgp ${frrAsn}`, `no neighbor ${ownToFrr} password`)
+  routing.writeFile({ announce: announce('65101:101') })
+  await routing.bothSee('65101:101')
 })
 
 t.test('a pool that comes: its address, its attributes, and those of the Service itself', async (t) => {
@@ -301,7 +156,7 @@ t.test('a pool that comes: its address, its attributes, and those of the Service
     },
   ]
   const rules = [{ kinds: ['loadBalancerIP'], attributes: { communities: ['65101:500'] } }]
-  writeFile({ announce: rules }, { pools })
+  routing.writeFile({ announce: rules }, { pools })
   // Whoever holds the Lease gives addresses out by its own file.
   const otherFile = `${bed.rack.host('node2').directory}/agent.yaml`
   const before = readFileSync(otherFile, 'utf8')
@@ -323,14 +178,11 @@ t.test('a pool that comes: its address, its attributes, and those of the Service
   )
   await bed.until(
     'FRR to see what pool, rule and Service say',
-    async () => (await seenByFrr(`${vip}/32`)) === '65101:500 65101:501 65101:502',
+    async () => (await routing.seenByFrr(`${vip}/32`)) === '65101:500 65101:501 65101:502',
   )
-  const { paths = [] } = JSON.parse(await vtysh(`show bgp ipv4 unicast ${vip}/32 json`)) as {
-    paths?: FrrPath[]
-  }
-  t.equal(paths.find(({ peer }) => peer?.peerId === ownToFrr)?.metric, 60, 'the Service has the last word')
+  t.equal((await routing.frrPath(`${vip}/32`))?.metric, 60, 'the Service has the last word')
   await bed.delete(service('web'))
-  await bed.until('the VIP to be gone', async () => (await seenByFrr(`${vip}/32`)) === undefined)
+  await bed.until('the VIP to be gone', async () => (await routing.seenByFrr(`${vip}/32`)) === undefined)
   writeFileSync(otherFile, before)
 })
 
@@ -349,28 +201,12 @@ t.test("kube-router's annotations are followed, live", async (t) => {
     )
   await annotate('65101:300')
   const kubeRouter = { enabled: true, nodesFullMesh: false, enableIbgp: false }
-  writeFile({ asn: undefined, peers: [], sources: { kubeRouter } })
-  await bothSee('65101:300')
+  routing.writeFile({ asn: undefined, peers: [], sources: { kubeRouter } })
+  await routing.bothSee('65101:300')
   await annotate('65101:301')
-  await bothSee('65101:301')
-  t.strictSame((await configuration()).problems, [])
+  await routing.bothSee('65101:301')
+  t.strictSame((await routing.configuration()).problems, [])
 })
-
-function crd(kind: string): Record<string, unknown> {
-  const plural = `${kind.toLowerCase()}s`
-  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } }
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.cilium.io` },
-    spec: {
-      group: 'cilium.io',
-      scope: 'Cluster',
-      names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` },
-      versions: [{ name: 'v2', served: true, storage: true, schema, subresources: { status: {} } }],
-    },
-  }
-}
 
 t.test("Cilium's kinds are missed, noticed and followed, live", async (t) => {
   const kinds = [
@@ -379,12 +215,12 @@ t.test("Cilium's kinds are missed, noticed and followed, live", async (t) => {
     'CiliumBGPAdvertisement',
     'CiliumBGPNodeConfigOverride',
   ]
-  writeFile({ sources: { cilium: { enabled: true } } })
+  routing.writeFile({ sources: { cilium: { enabled: true } } })
   const lacking = async () =>
-    (await configuration()).problems.filter(({ why }) => why.startsWith('the cluster has no kind'))
+    (await routing.configuration()).problems.filter(({ why }) => why.startsWith('the cluster has no kind'))
   await bed.until('the kinds to be missed', async () => (await lacking()).length === 1)
   t.match(await lacking(), [{ why: /ciliumbgpclusterconfigs.cilium.io, .*Mend: install Cilium's CRDs/ }])
-  await bed.apply(...kinds.map(crd))
+  await bed.apply(...kinds.map(ciliumCrd))
   await bed.until('them to be noticed', async () => (await lacking()).length === 0)
   const object = (kind: string, name: string, spec: object, labels = {}) => ({
     apiVersion: 'cilium.io/v2',
@@ -431,7 +267,7 @@ t.test("Cilium's kinds are missed, noticed and followed, live", async (t) => {
       ),
   )
   await bed.kubectl('annotate', 'node', 'node1', 'kube-router.io/peers-')
-  writeFile({ asn: undefined, peers: [], sources: { cilium: { enabled: true } } })
+  routing.writeFile({ asn: undefined, peers: [], sources: { cilium: { enabled: true } } })
   // Which of the two holds the Lease, and writes conditions, is not known.
   const otherFile = `${bed.rack.host('node2').directory}/agent.yaml`
   const other = parse(readFileSync(otherFile, 'utf8')) as { routing: object }
@@ -439,11 +275,10 @@ t.test("Cilium's kinds are missed, noticed and followed, live", async (t) => {
     otherFile,
     stringify({ ...other, routing: { ...other.routing, sources: { cilium: { enabled: true } } } }),
   )
-  await killAgent()
-  await restartAgent()
-  await bothSee('65101:400')
+  await routing.restartAgent()
+  await routing.bothSee('65101:400')
   await bed.apply(advertisement('65101:401'))
-  await bothSee('65101:401')
+  await routing.bothSee('65101:401')
   const condition = async (kind: string, name: string, type: string) => {
     const { status } = await bed.get<{ status?: { conditions?: { type: string; status: string }[] } }>(
       kind,
@@ -464,5 +299,5 @@ t.test("Cilium's kinds are missed, noticed and followed, live", async (t) => {
     async () => (await condition('ciliumbgppeerconfigs', 'tor', 'MissingAuthSecret')) === 'True',
   )
   await bed.patch('ciliumbgppeerconfigs', 'tor', { spec: { authSecretRef: null } })
-  t.strictSame((await configuration()).problems, [])
+  t.strictSame((await routing.configuration()).problems, [])
 })

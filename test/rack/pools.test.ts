@@ -7,6 +7,7 @@ import { parse, stringify } from 'yaml'
 import { startAgent } from '../../src/sandbox/nodes.ts'
 import { findProcess } from '../../src/sandbox/process.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
+import { ciliumCrd } from '../unit/kube/cilium-crds.ts'
 import { Bed } from './conformance/bed.ts'
 import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 
@@ -23,26 +24,7 @@ const bed = await Bed.up({
 })
 t.teardown(() => bed.down())
 
-const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
-await bed.apply({
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: { name: RESOURCE },
-  spec: {
-    group: 'cilium.io',
-    scope: 'Cluster',
-    names: { plural: 'ciliumloadbalancerippools', kind: 'CiliumLoadBalancerIPPool', shortNames: ['ippool'] },
-    versions: [
-      {
-        name: 'v2',
-        served: true,
-        storage: true,
-        subresources: { status: {} },
-        schema: { openAPIV3Schema: { type: 'object', properties: { spec: anything, status: anything } } },
-      },
-    ],
-  },
-})
+await bed.apply(ciliumCrd('CiliumLoadBalancerIPPool'))
 
 // Only now: a kind that was not there is asked for again after minutes.
 for (const { name } of bed.rack.plan.nodes) {

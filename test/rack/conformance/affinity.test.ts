@@ -5,30 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Bed } from './bed.ts'
 import { expectAnswerers, expectConnect } from './expect.ts'
-import {
-  LEAVING,
-  type PodPlace,
-  pod,
-  READY,
-  service,
-  slicesOf,
-  TCP_AND_UDP,
-  TCP_AND_UDP_OF_SLICE,
-} from './manifests.ts'
+import { LEAVING, READY, service, slicesOf, TCP_AND_UDP, TCP_AND_UDP_OF_SLICE } from './manifests.ts'
+import { podsByNode } from './pods.ts'
 
 t.setTimeout(240_000)
 const bed = await Bed.up({ name: 'confaff', agent: { services: { externalIPs: { enabled: false } } } })
 t.teardown(() => bed.down())
 
 const PODS = ['p1', 'p2', 'p3'] as const
-await bed.apply(
-  ...PODS.map((name) => pod(name, { node: `node${name.slice(1)}`, labels: { app: 'p' } })),
-  pod('caller', { node: 'node1' }),
-)
-await bed.waitForPods('app in (p, caller)')
-const places = new Map<string, PodPlace>()
-for (const name of PODS)
-  places.set(name, { addresses: await bed.podAddresses(name), node: `node${name.slice(1)}` })
+const places = await podsByNode(bed, PODS)
 
 const PROTOCOLS = ['tcp', 'udp'] as const
 const AFFINE = { sessionAffinity: 'ClientIP' } as const

@@ -7,21 +7,15 @@ import { startAgent } from '../../../src/sandbox/nodes.ts'
 import { findProcess, stopProcess } from '../../../src/sandbox/process.ts'
 import { Bed } from './bed.ts'
 import { expectAnswerers, expectConnect } from './expect.ts'
-import { HTTP_PORT, type PodPlace, pod, READY, service, slice, slicesOf } from './manifests.ts'
+import { HTTP_PORT, READY, service, slice, slicesOf } from './manifests.ts'
+import { podsByNode } from './pods.ts'
 
 t.setTimeout(240_000)
 const bed = await Bed.up({ name: 'confslice' })
 t.teardown(() => bed.down())
 
 const PODS = ['p1', 'p2', 'p3'] as const
-await bed.apply(
-  ...PODS.map((name) => pod(name, { node: `node${name.slice(1)}`, labels: { app: 'p' } })),
-  pod('caller', { node: 'node1' }),
-)
-await bed.waitForPods('app in (p, caller)')
-const places = new Map<string, PodPlace>()
-for (const name of PODS)
-  places.set(name, { addresses: await bed.podAddresses(name), node: `node${name.slice(1)}` })
+const places = await podsByNode(bed, PODS)
 
 function slices(serviceName: string, names: readonly string[], name = serviceName) {
   const states = Object.fromEntries(names.map((one) => [one, { conditions: READY }]))
