@@ -40,7 +40,7 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
     formatSessions(status, width),
     formatPrograms(status, width),
     formatSources(status, width),
-    formatLackingRules(status),
+    formatLackingRules(status, width),
     formatFills(status),
     formatLacks(status, width),
     formatNeighbours(status, width),
@@ -50,7 +50,18 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
 }
 
 /** Columns that hold sentences. */
-const PROSE = ['WHAT', 'PROBLEM', 'NEXT HOPS', 'GATEWAYS', 'WHERE', 'LAST ERROR', 'INSTEAD', 'MEND', 'WHY']
+const PROSE = [
+  'ROLES LACK THE RULE',
+  'WHAT',
+  'PROBLEM',
+  'NEXT HOPS',
+  'GATEWAYS',
+  'WHERE',
+  'LAST ERROR',
+  'INSTEAD',
+  'MEND',
+  'WHY',
+]
 
 function formatAgent(status: AgentStatus, width: number): string {
   const { node, synced, allocatesAddresses, pods, flows, memory, drain, sessions = [] } = status
@@ -193,10 +204,11 @@ function formatSources({ sources }: AgentStatus, width: number): string {
 }
 
 /** What the API server refuses to this agent, as the rules that would mend it. */
-function formatLackingRules({ lackingRules = [] }: AgentStatus): string {
+function formatLackingRules({ lackingRules = [] }: AgentStatus, width: number): string {
   if (lackingRules.length === 0) return ''
   const rows = lackingRules.map(({ rule, where, sinceMs }) => [rule, where, new Date(sinceMs).toISOString()])
-  const table = formatTable(['ROLES LACK THE RULE', 'WHERE', 'REFUSED SINCE'], rows)
+  const header = ['ROLES LACK THE RULE', 'WHERE', 'REFUSED SINCE']
+  const table = formatTable(header, rows, { width, flexible: PROSE })
   return `${table}
 Mend: add them to the agent's roles; manifests/base/rbac.yaml has all that are needed.`
 }

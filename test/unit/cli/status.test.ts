@@ -53,7 +53,9 @@ t.test('status fits a page, and what is empty is said in words', async (t) => {
   const why =
     'its driver takes no XDP program, for one of a long list of reasons that nobody reads to the end. '
   const uplinks = STATUS.uplinks.map((uplink) => ({ ...uplink, reason: why.repeat(3) }))
-  const wide = formatStatus({ ...STATUS, uplinks }).split('\n')
+  const rule = `get,list,watch ${'ciliumloadbalancerippools.cilium.io '.repeat(4)}`
+  const lackingRules = STATUS.lackingRules.map((row) => ({ ...row, rule }))
+  const wide = formatStatus({ ...STATUS, uplinks, lackingRules }).split('\n')
   t.strictSame(
     wide.filter((line) => line.length > 120),
     [],
