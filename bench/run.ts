@@ -137,8 +137,8 @@ interface Order {
   readonly isStrict: boolean
 }
 
-/** @returns the exit status */
-async function run({ names, effort, directory, isStrict }: Order): Promise<number> {
+/** @returns the exit status; undefined: a signal came, and whoever cleans up behind it ends the process */
+async function run({ names, effort, directory, isStrict }: Order): Promise<number | undefined> {
   const undo = new UndoStack()
   undo.onSignals()
   const removed = await removeTestLeftovers()
@@ -152,12 +152,14 @@ async function run({ names, effort, directory, isStrict }: Order): Promise<numbe
       if (!show(report) && isStrict) status = 1
       for (const file of await keepReport(report, directory)) say(`  wrote ${file}`)
     } catch (error) {
+      if (undo.isInterrupted) return undefined
       // The other families can still be measured, and what was kept of this one stays.
       say(`weir: ${name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
       status = 1
     } finally {
       await undo.run()
     }
+    if (undo.isInterrupted) return undefined
   }
   return status
 }
@@ -174,6 +176,7 @@ async function main(): Promise<number> {
   mkdirSync(join(directory, 'results'), { recursive: true })
   const isStrict = line.values.strict
   const status = line.values.page ? 0 : await run({ names, effort, directory, isStrict })
+  if (status === undefined) return 1
   say(`wrote ${writePage(directory, Object.keys(FAMILIES))}`)
   return status
 }

@@ -2,28 +2,42 @@
 // that is named, and fails when they don't. No figure is held against a bar here.
 
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { FAMILIES } from '../../bench/families.ts'
 import type { Report } from '../../bench/frame/report.ts'
+import { cgroupMount, listNamespaces } from '../../src/sandbox/host.ts'
+import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const FAMILY_MS = 240_000
 
 t.setTimeout(Object.keys(FAMILIES).length * FAMILY_MS)
 
-/** @returns exit status and everything it printed */
-function bench(args: readonly string[]): Promise<{ status: number | null; output: string }> {
+/**
+ * @param terminateAt a line of its output: then it gets SIGTERM
+ * @returns exit status and everything it printed
+ */
+function bench(
+  args: readonly string[],
+  terminateAt?: RegExp,
+): Promise<{ status: number | null; output: string; pid: number | undefined }> {
   const child = spawn(process.execPath, [`${root}bench/run.ts`, ...args], { cwd: root })
   t.teardown(() => void child.kill())
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => (output += String(bytes)))
+  let isTerminated = false
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (bytes) => {
+      output += String(bytes)
+      // Once: a second signal does not wait for the cleaning up.
+      if (!isTerminated && terminateAt?.test(output)) isTerminated = child.kill('SIGTERM')
+    })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (status) => resolve({ status, output }))
+    child.once('close', (status) => resolve({ status, output, pid: child.pid }))
   })
 }
 
@@ -54,4 +68,24 @@ t.test('a mistyped family is refused with the names there are', async (t) => {
   const { status, output } = await bench(['pakcet'])
   t.equal(status, 2)
   t.match(output, /no family of figures is called pakcet; there are .*packet/)
+})
+
+t.test('a mistyped option is refused with the options there are', async (t) => {
+  const { status, output } = await bench(['--round', '3'])
+  t.equal(status, 2)
+  t.match(output, /^weir: Unknown option '--round': there are .*--rounds/)
+})
+
+t.test('an interrupted run takes away what it made', async (t) => {
+  const { status, output, pid } = await bench(
+    ['socket', '--quick', '--services', '10', '--rounds', '1', '--out', directory],
+    /to the ClusterIPs/,
+  )
+  t.equal(status, 143)
+  t.notMatch(output, /Error|wrote/, 'what fails while it is taken down is no fault of the measurement')
+  const places = [...readdirSync(BPFFS_MOUNT), ...readdirSync(cgroupMount()), ...readdirSync(tmpdir())]
+  t.strictSame(
+    [...listNamespaces(), ...places].filter((name) => name.includes(`${pid}`)),
+    [],
+  )
 })

@@ -173,3 +173,17 @@ t.test('what was set up is taken down newest first, even past a failure', async 
   await undo.run()
   t.strictSame(undone, ['pin', 'process', 'namespace'])
 })
+
+t.test('two who take down at once wait for each other, and nothing is overtaken', async (t) => {
+  const undone: string[] = []
+  const undo = new UndoStack()
+  undo.push(() => void undone.push('namespace'))
+  undo.push(async () => {
+    await new Promise((resolve) => setImmediate(resolve))
+    undone.push('process')
+  })
+  const first = undo.run()
+  await undo.run()
+  t.strictSame(undone, ['process', 'namespace'])
+  await first
+})
