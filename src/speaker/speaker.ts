@@ -105,6 +105,8 @@ class GobgpSpeaker {
   /** What gobgpd was last seen to be told in full; while it is another routing, what is known of peers is of one that is gone. */
   #routingInForce: NodeRouting | undefined
   #countedAtMs = 0
+  /** Sessions of a host that were heard of. */
+  #guestPeers = 0
   readonly #losses = new Losses()
   #countProblems: readonly SpeakerProblem[] = []
 
@@ -125,7 +127,7 @@ class GobgpSpeaker {
       client: this.#client,
       log: options.log,
       nowMs: this.#nowMs,
-      onSessions: (established) => options.onSessions?.(established),
+      onSessions: (established) => this.#takeSessions(established),
       onLost: (cameUp) => this.#noteLoss(cameUp),
       onLooked: () => this.#tellProblems(),
       ...(options.readTcp ? { readTcp: options.readTcp } : {}),
@@ -308,6 +310,16 @@ class GobgpSpeaker {
     this.#countedAtMs = now
     const sessions = this.#describeSessions(await this.#client.listPeers())
     this.#countProblems = sessions.flatMap(({ problems }) => problems)
+  }
+
+  /** A host's peers come when it likes: they are looked at as soon as they are told of. */
+  #takeSessions(established: ReadonlyMap<string, boolean>): void {
+    if (this.#host !== 'own' && established.size > this.#guestPeers) {
+      this.#fullAtMs = undefined
+      this.#rounds.request()
+    }
+    this.#guestPeers = established.size
+    this.#options.onSessions?.(established)
   }
 
   #seekNeighbours(): void {

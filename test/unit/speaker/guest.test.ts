@@ -17,6 +17,8 @@ const VIP = '203.0.113.7/32'
 const HOST_VIP = '203.0.113.9/32'
 const POD_CIDR = '10.244.1.0/24'
 const ASN = 65101
+/** A speaker that finds nobody tries again within two seconds. */
+const LOOKED_MS = 3_000
 /** Another node, a BIRD with our ASN. */
 const MESH = 3
 
@@ -75,6 +77,8 @@ async function becomeKubeRouter(client: GobgpClient): Promise<void> {
     defaultAction: 'reject',
   })
   await client.applyPaths({ withdraw: [], announce: [POD_CIDR, HOST_VIP].map((prefix) => ({ prefix })) })
+  // On a busy node we have looked by now, and found no peers.
+  await sleep(LOOKED_MS)
   for (const index of [BIRD, FRR]) await client.addPeer(clientPeer(index, 'ipv4'))
   await client.addPeer({ ...clientPeer(MESH, 'ipv4'), asn: ASN })
 }
