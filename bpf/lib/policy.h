@@ -27,6 +27,7 @@
 enum policy_circumstance {
 	POLICY_LED_BACK = 1,  /* a Service led the subject to itself */
 	POLICY_FROM_HOST = 2, /* this node itself sends it */
+	POLICY_OF_HOST = 4,   /* the subject is this node, which has its own rows for itself */
 };
 
 /* `tuple` is the packet that begins the flow, as its destination sees it; of ICMP the destination
@@ -248,14 +249,15 @@ GLOBAL_FUNCTION int policy_judge(const struct policy_question *question,
 	open =
 	    question->direction == POLICY_EGRESS ? POLICY_SET_EGRESS_OPEN : POLICY_SET_INGRESS_OPEN;
 	barrier();
-	if (address_is_equal(&question->tuple.source, &question->tuple.destination))
+	if (!(question->circumstances & POLICY_OF_HOST) &&
+	    address_is_equal(&question->tuple.source, &question->tuple.destination))
 		policy_judge_itself(question, verdict);
 	else if (question->circumstances & POLICY_FROM_HOST &&
 		 question->direction == POLICY_INGRESS)
 		policy_say(verdict, POLICY_RULE_OWN_NODE, true);
 	else if (!set || question->set == 0)
 		policy_say(verdict, POLICY_RULE_UNKNOWN, false);
-	else if (set->flags & open)
+	else if (set->flags & open && !(question->circumstances & POLICY_OF_HOST))
 		policy_say(verdict, POLICY_RULE_DEFAULT, true);
 	else if (set->flags & POLICY_SET_LOCKED)
 		policy_say(verdict, POLICY_RULE_NO_ROOM, false);

@@ -29,6 +29,8 @@ export interface Question {
   /** A Service led the subject to itself. */
   readonly isLedBack?: boolean
   readonly isFromHost?: boolean
+  /** The subject is the node itself, by one of its addresses. */
+  readonly isNode?: boolean
 }
 
 export interface Answer {
@@ -112,7 +114,7 @@ function writeQuestion(into: Buffer, at: number, question: Question): void {
   into[at + 36] = question.protocol
   into[at + 37] = abi.PolicyDirection[question.direction === 'egress' ? 'POLICY_EGRESS' : 'POLICY_INGRESS']
   into[at + 38] = (question.isLedBack ? LED_BACK : 0) | (question.isFromHost ? FROM_HOST : 0)
-  into[at + 39] = 0
+  into[at + 39] = question.isNode ? 1 : 0
 }
 
 function readAnswer(bytes: Buffer, at: number): Answer {

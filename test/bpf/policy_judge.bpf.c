@@ -18,7 +18,7 @@ struct question {
 	__u8 protocol;
 	__u8 direction;
 	__u8 circumstances;
-	__u8 pad0;
+	__u8 is_node; /* the subject is the node, and this one of its addresses */
 };
 
 struct {
@@ -42,6 +42,7 @@ static long ask(__u32 row, void *context)
 	const struct question *asked = bpf_map_lookup_elem(&questions, &row);
 	struct policy_verdict *verdict = bpf_map_lookup_elem(&answers_given, &row);
 	struct policy_question question = {};
+	struct address node = {};
 	bool is_egress;
 
 	(void)context;
@@ -54,8 +55,8 @@ static long ask(__u32 row, void *context)
 	question.tuple.destination_port = bpf_htons(asked->port);
 	question.tuple.protocol = asked->protocol;
 	question.direction = asked->direction;
-	question.circumstances = asked->circumstances;
-	question.set = policy_set_of(&asked->subject);
+	question.circumstances = asked->circumstances | (asked->is_node ? POLICY_OF_HOST : 0);
+	question.set = policy_set_of(asked->is_node ? &node : &asked->subject);
 	policy_judge(&question, verdict);
 	return 0;
 }

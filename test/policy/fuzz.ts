@@ -1,7 +1,8 @@
 // `npm run fuzz:policy -- --cases 1000000 --seed 7`: everyone who decides about packets against the reference evaluator, as long as one likes.
 
 import { parseArgs } from 'node:util'
-import { CONTENDERS } from './contenders.ts'
+import { CONTENDERS, type Contender } from './contenders.ts'
+import { Kernel } from './in-kernel.ts'
 import { checkAgainstOracle } from './oracle.ts'
 
 const USAGE = 'npm run fuzz:policy -- [--cases 100000] [--packets-per-set 50] [--seed NUMBER] [--only NAME]'
@@ -11,6 +12,18 @@ function positive(text: string, option: string): number {
   if (!Number.isSafeInteger(number) || number < 1)
     throw new TypeError(`--${option} ${text}: not a count.\n${USAGE}`)
   return number
+}
+
+/** Opened when it is asked for: it needs root. */
+function kernelContender(): Contender {
+  let kernel: Kernel | undefined
+  return {
+    name: 'the kernel',
+    decide: (world) => {
+      kernel ??= new Kernel()
+      return kernel.decide(world)
+    },
+  }
 }
 
 function run(args: readonly string[]): void {
@@ -27,10 +40,11 @@ function run(args: readonly string[]): void {
   const sets = Math.ceil(positive(values.cases, 'cases') / packetsPerSet)
   const seed = Number(values.seed)
   if (!Number.isSafeInteger(seed)) throw new TypeError(`--seed ${values.seed}: not a number.\n${USAGE}`)
-  const chosen = CONTENDERS.filter(({ name }) => values.only === undefined || name === values.only)
+  const contenders = [...CONTENDERS, kernelContender()]
+  const chosen = contenders.filter(({ name }) => values.only === undefined || name === values.only)
   if (chosen.length === 0)
     throw new TypeError(
-      `--only ${values.only}: one of ${CONTENDERS.map(({ name }) => `'${name}'`).join(', ')}`,
+      `--only ${values.only}: one of ${contenders.map(({ name }) => `'${name}'`).join(', ')}`,
     )
   for (const { name, decide } of chosen) {
     const begun = performance.now()
