@@ -122,6 +122,9 @@ export class PolicyMaps {
       rule: Math.max(rule, ruleOfFlows),
       sets: [...this.#sets.keys()],
       classes,
+      subjects: [...this.#subjects.keys()].map((address) =>
+        address === NODE_SUBJECT ? { kind: 'node' } : { kind: 'pod', address },
+      ),
       identities: known,
     }
   }

@@ -19,7 +19,7 @@ import { NumberPool } from './number-pool.ts'
 import { Objects, type WorldChange } from './objects.ts'
 import { Peers } from './peers.ts'
 import { ReadyPolicies } from './policies.ts'
-import { newSetsStep, PolicySets, type SetsStep } from './policy-sets.ts'
+import { newSetsStep, type PolicySet, PolicySets, type SetsStep } from './policy-sets.ts'
 import { Population, type PopulationStep } from './population.ts'
 import { type LabelFilter, References } from './references.ts'
 import { type EarlierRows, type PeerRow, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
@@ -83,12 +83,12 @@ export class PolicyCompiler {
   readonly #sets: PolicySets
   readonly #subjectRows: SubjectRows
   /** Until the first change of one that follows another. */
-  #isTakingOver: boolean
+  #earlier: EarlierRows | undefined
 
   constructor(options: CompilerOptions) {
     const { node, limits, failSafe, earlier } = options
     this.#options = options
-    this.#isTakingOver = earlier !== undefined
+    this.#earlier = earlier
     const groupPrefixes = (peer: Parameters<ConstructorParameters<typeof References>[1]>[0]) =>
       [...this.#objects.networkGroups.values()]
         .filter(({ name, labels }) =>
@@ -134,10 +134,10 @@ export class PolicyCompiler {
     for (const policy of change.policies?.values() ?? []) if (policy) this.#policies.refer(policy, 1, now)
 
     this.#population.note(change)
-    if (this.#isTakingOver) this.#takeOver(change, writes, now)
+    if (this.#earlier) this.#takeOver(this.#earlier, change, writes, now)
     else {
-      const { touched } = this.#settle(writes, now)
       this.#noteSubjects(change)
+      const { touched } = this.#settle(writes, now, this.#leavingSets(change))
       this.#changePolicies(change, touched, newSetsStep(), writes, now)
     }
 
@@ -174,12 +174,13 @@ export class PolicyCompiler {
    * The first change after an earlier agent. Its sets know nothing of new identities, so the sets come before the addresses, and have rows
    * for the numbers that addresses carry until then.
    */
-  #takeOver(change: WorldChange, writes: Writes, now: number): void {
-    this.#isTakingOver = false
+  #takeOver(earlier: EarlierRows, change: WorldChange, writes: Writes, now: number): void {
+    this.#earlier = undefined
     const addresses = new Writes()
     const { touched, strays } = this.#settle(addresses, now)
     this.#noteSubjects(change)
     const strayRows = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
+    writes.deleteSubjects([...earlier.subjects].filter((key) => !this.#subjectRows.has(key)))
     writes.append(addresses)
     const step = newSetsStep()
     this.#sets.raiseAll(step)
@@ -187,12 +188,20 @@ export class PolicyCompiler {
     writes.deletePeers(strayRows)
   }
 
+  /** Sets that subjects will leave, where one event changes both ends of a packet: a pod alone meets only itself. */
+  #leavingSets({ pods, namespaces }: WorldChange): ReadonlySet<PolicySet> {
+    if (!namespaces && (pods?.size ?? 0) < 2) return new Set()
+    return this.#sets.leftBy(
+      new Map([...this.#subjects.dirty].map((id) => [id, this.#wantedSet(id)] as const)),
+    )
+  }
+
   /** Who is where. */
-  #settle(writes: Writes, now: number): PopulationStep {
+  #settle(writes: Writes, now: number, leaving: ReadonlySet<PolicySet> = new Set()): PopulationStep {
     const step = newSetsStep()
     const population = this.#population.settle(now)
     for (const identity of population.fresh) this.#peers.greet(identity)
-    this.#sets.greet(population.fresh, step, now)
+    this.#sets.greet(population.fresh, population.moves, leaving, step, now)
     this.#sets.compare(population.moves, step)
     this.#sets.forget(population.gone, step, now)
     for (const identity of population.gone) {
@@ -235,10 +244,7 @@ export class PolicyCompiler {
     const wanted = new Map(this.#subjects.takeDirty().map((id) => [id, this.#wantedSet(id)] as const))
     this.#sets.change(wanted, changed, peers, step, now)
     this.#policies.dropReplaced()
-    const strayRows = [...strays].flatMap(([number, identities]) => {
-      const [only] = identities
-      return this.#sets.strayRows(number, identities.size === 1 ? only : undefined)
-    })
+    const strayRows = [...strays].flatMap(([number, identities]) => this.#sets.strayRows(number, identities))
     step.putRows.push(...strayRows)
     this.#changeSubjectRows(step, touched, writes, now)
     return strayRows

@@ -45,14 +45,12 @@ const CLOSED: Omit<Decision, 'epoch'> = {
 
 /** Rows of an earlier agent. */
 interface Leftovers {
-  readonly subjects: Set<string>
   readonly peers: Set<string>
   readonly sets: Set<SetId>
   readonly classes: Set<ClassId>
 }
 
 const NO_LEFTOVERS = (): Leftovers => ({
-  subjects: new Set(),
   peers: new Set(),
   sets: new Set(),
   classes: new Set(),
@@ -125,7 +123,6 @@ export class PolicyTables {
   /** As a following agent reads them. @param rule above every rule's number */
   asEarlier(rule: RuleId): EarlierRows {
     this.#leftovers = {
-      subjects: new Set(this.#subjects.keys()),
       peers: new Set(this.#peers.keys()),
       sets: new Set(this.#sets.keys()),
       classes: new Set(this.#classes.keys()),
@@ -135,14 +132,14 @@ export class PolicyTables {
       rule,
       sets: [...this.#sets.keys()],
       classes: [...this.#classes.keys()],
+      subjects: [...this.#subjects.values()],
       identities: [...this.#identities.values()],
     }
   }
 
   /** After the following agent's first change: rows that it did not put go. */
   settle(): void {
-    const { subjects, peers, sets, classes } = this.#leftovers
-    for (const key of subjects) this.#subjects.delete(key)
+    const { peers, sets, classes } = this.#leftovers
     for (const key of peers) this.#peers.delete(key)
     this.#delete({ table: 'sets', delete: [...sets] })
     this.#delete({ table: 'classes', delete: [...classes] })
@@ -205,9 +202,7 @@ export class PolicyTables {
           if (row.set !== 0 && !this.#sets.has(row.set))
             throw new Error(`subject of set ${row.set}, which is not there`)
           if (row.kind === 'pod') for (const id of Object.values(row.hairpin)) this.#needClass(id)
-          const key = row.kind === 'pod' ? row.address : 'node'
-          this.#leftovers.subjects.delete(key)
-          this.#subjects.set(key, row)
+          this.#subjects.set(row.kind === 'pod' ? row.address : 'node', row)
         }
     }
   }

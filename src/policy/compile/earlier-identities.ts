@@ -5,17 +5,40 @@
 // A number that nobody can keep (its pods are told apart now, or are gone) is stray: it stays on its addresses until the new sets are in
 // force, which therefore need rows for it for so long.
 
+import type { Prefix } from '../../model/address.ts'
 import { type Identity, type IdentityTraits, reservedNumber, traitsKey } from './identities.ts'
 import { FIRST_UNRESERVED } from './identity-numbers.ts'
+import { type Place, PrefixIndex } from './prefix-index.ts'
 import type { IdentityId, IdentityKey, IdentityRow } from './rows.ts'
 
 export type EarlierIdentityRow = Pick<IdentityRow, 'kind' | 'text' | 'identity'>
 
 export class EarlierIdentities {
   readonly #byText = new Map<string, EarlierIdentityRow>()
+  readonly #prefixes = new PrefixIndex()
+  /** Rows of the outside that are new, by the number that their addresses had. */
+  readonly #carved = new Map<IdentityId, IdentityKey[]>()
 
   constructor(rows: Iterable<EarlierIdentityRow>) {
-    for (const row of rows) this.#byText.set(row.text, row)
+    for (const row of rows) {
+      this.#byText.set(row.text, row)
+      if (row.kind === 'prefix') this.#prefixes.add(row.text as Prefix)
+    }
+  }
+
+  /**
+   * The outside is told apart more finely: where a new row takes addresses from an earlier prefix, that prefix keeps no number.
+   * @returns reserved numbers that are so lost
+   */
+  carve(rows: Iterable<IdentityKey & { readonly place: Place }>): readonly IdentityId[] {
+    for (const { kind, text, place } of rows) {
+      if (this.#byText.has(text)) continue
+      const around = this.#prefixes.longest(place)
+      const number = around === undefined ? undefined : this.#byText.get(around)?.identity
+      if (number !== undefined)
+        this.#carved.set(number, [...(this.#carved.get(number) ?? []), { kind, text }])
+    }
+    return [...this.#carved.keys()].filter((number) => number < FIRST_UNRESERVED)
   }
 
   numbers(): readonly IdentityId[] {
@@ -24,7 +47,8 @@ export class EarlierIdentities {
 
   /** A prefix is an identity of its own. */
   ofPrefix(prefix: string): IdentityId | undefined {
-    return this.#byText.get(prefix)?.identity
+    const number = this.#byText.get(prefix)?.identity
+    return number === undefined || this.#carved.has(number) ? undefined : number
   }
 
   /**
@@ -55,7 +79,7 @@ export class EarlierIdentities {
   }
 
   /**
-   * @param found what an address or prefix is now; undefined: it has no row any more
+   * @param found what an address or prefix is now
    * @param used numbers of today
    */
   strays(
@@ -63,13 +87,14 @@ export class EarlierIdentities {
     used: ReadonlySet<IdentityId>,
   ): ReadonlyMap<IdentityId, ReadonlySet<Identity | undefined>> {
     const strays = new Map<IdentityId, Set<Identity | undefined>>()
-    for (const { kind, text, identity } of this.#byText.values()) {
-      if (used.has(identity)) continue
-      const now = found({ kind, text })
+    const note = (identity: IdentityId, key: IdentityKey) => {
+      if (used.has(identity)) return
       const known = strays.get(identity)
-      if (known) known.add(now)
-      else strays.set(identity, new Set([now]))
+      if (known) known.add(found(key))
+      else strays.set(identity, new Set([found(key)]))
     }
+    for (const row of this.#byText.values()) note(row.identity, row)
+    for (const [identity, keys] of this.#carved) for (const key of keys) note(identity, key)
     return strays
   }
 

@@ -74,6 +74,8 @@ export class PolicySets {
   readonly #bySubject = new Map<string, PolicySet>()
   /** Where a peer's members may have rows. */
   readonly #users = new Grouped<Peer, SetDirectionRows>()
+  /** Sets that judge new identities as old ones still, until the step that follows. */
+  readonly #lagging = new Map<PolicySet, readonly Identity[]>()
   #epoch: number
 
   constructor(options: SetsOptions) {
@@ -93,11 +95,40 @@ export class PolicySets {
     return this.#epoch
   }
 
-  /** Rows for identities that are new; their peers know them. */
-  greet(fresh: readonly Identity[], step: SetsStep, now: number): void {
+  /**
+   * Rows for identities that are new; their peers know them.
+   * @param moves whose addresses become theirs
+   * @param leaving sets that subjects are about to leave by the same event: there the new identities are judged as the old ones were, and
+   *   rightly only in the sets that follow, so that no subject of before meets a peer of after
+   */
+  greet(
+    fresh: readonly Identity[],
+    moves: ReadonlyMap<Identity, ReadonlySet<Identity>>,
+    leaving: ReadonlySet<PolicySet>,
+    step: SetsStep,
+    now: number,
+  ): void {
     const context = this.#context(step, now)
-    for (const identity of fresh)
-      for (const rows of this.#rowsConcerning(identity)) rows.greet(identity, context)
+    const sources = leaving.size > 0 ? onlySources(moves) : new Map<Identity, Identity>()
+    for (const identity of fresh) {
+      const source = sources.get(identity)
+      for (const rows of this.#rowsConcerning(identity))
+        if (!source || ![...leaving].some(({ id }) => id === rows.set)) rows.greet(identity, context)
+      for (const set of source ? leaving : []) {
+        for (const direction of DIRECTIONS) if (source) set[direction].mimic(identity, source, context)
+        this.#lagging.set(set, [...(this.#lagging.get(set) ?? []), identity])
+      }
+    }
+  }
+
+  /** Sets that any of the subjects is about to leave. */
+  leftBy(wanted: ReadonlyMap<string, SetTraits | undefined>): ReadonlySet<PolicySet> {
+    const left = new Set<PolicySet>()
+    for (const [subject, traits] of wanted) {
+      const set = this.#bySubject.get(subject)
+      if (set && set.traits.key !== traits?.key) left.add(set)
+    }
+    return left
   }
 
   forget(gone: readonly Identity[], step: SetsStep, now: number): void {
@@ -139,7 +170,9 @@ export class PolicySets {
       users.has(set.egress) ||
       set.traits.policies.some((id) => changedPolicies.has(id))
     const renamed = this.#rename(wanted)
-    const left = this.#leave(wanted, (set) => renamed.has(set) || isConcerned(set))
+    const isChanging = (set: PolicySet) => renamed.has(set) || isConcerned(set) || this.#lagging.has(set)
+    const left = this.#leave(wanted, isChanging)
+    this.#catchUp(left.retired, context, step)
     const fresh = this.#assign(left.wanted, context, step)
     for (const set of this.#byKey.values()) {
       if (fresh.has(set) || !(renamed.has(set) || isConcerned(set))) continue
@@ -163,15 +196,19 @@ export class PolicySets {
     for (const set of this.#byKey.values()) step.raised.add(set)
   }
 
-  /** Rows of all sets for a number that is no identity's any more, with the class of the one whose addresses still carry it. */
-  strayRows(number: IdentityId, identity: Identity | undefined): readonly PeerRow[] {
+  /**
+   * Rows of all sets for a number that is no identity's any more.
+   * @param identities whose addresses still carry it: a set that judges them differently closes for so long
+   */
+  strayRows(number: IdentityId, identities: ReadonlySet<Identity | undefined>): readonly PeerRow[] {
     return [...this.#byKey.values()].flatMap((set) =>
-      DIRECTIONS.map((direction) => ({
-        set: set.id,
-        direction,
-        identity: number,
-        class: identity ? set[direction].classOf(identity).class : 0,
-      })),
+      DIRECTIONS.map((direction) => {
+        const classes = new Set(
+          [...identities].map((identity) => (identity ? set[direction].classOf(identity).class : 0)),
+        )
+        const [only = 0] = classes
+        return { set: set.id, direction, identity: number, class: classes.size === 1 ? only : 0 }
+      }),
     )
   }
 
@@ -208,6 +245,7 @@ export class PolicySets {
       const [first] = set.subjects
       const target = first === undefined ? undefined : wanted.get(first)
       if (!target || target.key === set.traits.key || this.#byKey.has(target.key)) continue
+      if (this.#lagging.has(set)) continue
       if (![...set.subjects].every((subject) => wanted.get(subject)?.key === target.key)) continue
       this.#byKey.delete(set.traits.key)
       set.traits = target
@@ -287,6 +325,17 @@ export class PolicySets {
     return set
   }
 
+  /** Sets that nobody left after all. */
+  #catchUp(retired: readonly PolicySet[], context: SetContext, step: SetsStep): void {
+    for (const [set, identities] of this.#lagging) {
+      if (retired.includes(set)) continue
+      for (const identity of identities)
+        for (const direction of DIRECTIONS) set[direction].greet(identity, context)
+      step.raised.add(set)
+    }
+    this.#lagging.clear()
+  }
+
   #plan(traits: SetTraits, direction: PolicyDirection): SetDirectionPlan {
     const parts = traits.policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
     return new SetDirectionPlan(parts, direction === 'ingress', {
@@ -338,6 +387,14 @@ function rowChanges({ putRows, deleteRows }: SetsStep): RowChanges {
 
 function setRow({ id, epoch, ingress, egress }: PolicySet): SetRow {
   return { set: id, epoch, ingress: ingress.setDirection(), egress: egress.setDirection() }
+}
+
+/** Who was somebody else, and one only. */
+function onlySources(moves: ReadonlyMap<Identity, ReadonlySet<Identity>>): ReadonlyMap<Identity, Identity> {
+  const sources = new Map<Identity, Identity | undefined>()
+  for (const [from, targets] of moves)
+    for (const to of targets) sources.set(to, sources.has(to) ? undefined : from)
+  return new Map([...sources].flatMap(([to, from]) => (from ? [[to, from] as const] : [])))
 }
 
 /** No rule in use tells them apart: then no set need be asked. */

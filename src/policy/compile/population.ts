@@ -10,16 +10,15 @@ import {
   type Identities,
   type Identity,
   type IdentityTraits,
-  type Labels,
   traitsKey,
   WORLD_PREFIXES,
 } from './identities.ts'
-import { isSomebody, type Objects, podLabels, type WorldChange } from './objects.ts'
+import { isSomebody, type Objects, type WorldChange } from './objects.ts'
 import { type Place, PrefixIndex, placeOfAddress, placeOfPrefix } from './prefix-index.ts'
 import type { References } from './references.ts'
 import type { IdentityId, IdentityKey, IdentityRow } from './rows.ts'
-import { namedPortsKey } from './rule-ports.ts'
 import { ServiceLists } from './service-lists.ts'
+import { OUTSIDER, Traits } from './traits.ts'
 
 /** An address that somebody has, or that a rule means in particular. */
 interface AddressEntry {
@@ -57,26 +56,7 @@ interface Draft {
   readonly earlier: EarlierIdentities | undefined
 }
 
-const NO_LABELS: Labels = {}
-const OUTSIDER: Omit<IdentityTraits, 'prefix'> = {
-  scope: 'outside',
-  labels: NO_LABELS,
-  namespaceLabels: NO_LABELS,
-  isOwnNode: false,
-  isApiServer: false,
-  services: [],
-  namedPorts: [],
-  namedPortsKey: '',
-}
-
-function picked(labels: Labels, counts: (key: string) => boolean): Labels {
-  const result: Record<string, string> = {}
-  for (const [key, value] of Object.entries(labels)) if (counts(key)) result[key] = value
-  return result
-}
-
 export class Population {
-  readonly #node: string
   readonly #objects: Objects
   readonly #references: References
   readonly #identities: Identities
@@ -84,8 +64,7 @@ export class Population {
   readonly #entries = new Map<string, AddressEntry>()
   #apiServers: ReadonlySet<string> = new Set()
   readonly #dirty = new Set<string>()
-  /** Labels of namespaces that count. */
-  readonly #namespaceCounts = new Map<string, Labels>()
+  readonly #traits: Traits
   /** Written to the trie. */
   readonly #installed = new PrefixIndex()
   readonly #installedIdentities = new Map<Prefix, Identity>()
@@ -100,13 +79,13 @@ export class Population {
     identities: Identities,
     earlier: EarlierIdentities | undefined,
   ) {
-    this.#node = node
     this.#earlier = earlier
     if (earlier) identities.keepForeign(earlier.numbers())
     this.#objects = objects
     this.#references = references
     this.#identities = identities
     this.#serviceLists = new ServiceLists(objects)
+    this.#traits = new Traits(node, objects, references)
   }
 
   /** Takes objects into `Objects`; the identities follow with `settle`. */
@@ -130,6 +109,8 @@ export class Population {
     const entries = [...this.#dirty].map((address) => this.#entryOf(address))
     const before = entries.map((entry) => this.#found(entry))
     this.#dirty.clear()
+    for (const number of earlier?.carve(this.#outsideRows(prefixes, entries)) ?? [])
+      this.#identities.barred.add(number)
     this.#settlePrefixes(prefixes, draft, now)
     const traitsAt = (address: string) => {
       const entry = this.#entries.get(address)
@@ -139,9 +120,8 @@ export class Population {
     const kept = earlier?.kept(traitsAt)
     for (const entry of entries) this.#settleEntry(entry, kept, draft, now)
     for (const [index, entry] of entries.entries()) move(draft, before[index], this.#found(entry))
-    const rowAt = ({ kind, text }: IdentityKey) =>
-      kind === 'prefix' ? this.#installedIdentities.get(text as Prefix) : this.#entries.get(text)?.identity
-    if (earlier) draft.delete.push(...earlier.gone((key) => rowAt(key) !== undefined))
+    if (earlier) draft.delete.push(...earlier.gone((key) => this.#rowAt(key) !== undefined))
+    const used = new Set(earlier ? [...this.#identities].map(({ id }) => id) : [])
     return {
       fresh: draft.fresh,
       gone: [...draft.released].filter(({ uses }) => uses === 0),
@@ -149,7 +129,7 @@ export class Population {
       put: draft.put,
       delete: draft.delete,
       touched: entries.map(({ address }) => address),
-      strays: earlier?.strays(rowAt, new Set([...this.#identities].map(({ id }) => id))) ?? new Map(),
+      strays: earlier?.strays((key) => this.#rowAt(key) ?? this.#aroundKey(key), used) ?? new Map(),
     }
   }
 
@@ -159,9 +139,9 @@ export class Population {
     return pod && identity?.scope === 'pod' ? { pod, identity } : undefined
   }
 
-  #noteNamespace(name: string, labels: Labels | undefined): void {
+  #noteNamespace(name: string, labels: Readonly<Record<string, string>> | undefined): void {
     this.#objects.setNamespace(name, labels)
-    this.#namespaceCounts.delete(name)
+    this.#traits.forgetNamespace(name)
     for (const key of this.#objects.podsByNamespace.get(name))
       this.#spoil(this.#objects.pods.get(key)?.addresses ?? [])
     for (const service of this.#objects.services.values())
@@ -250,7 +230,7 @@ export class Population {
 
   #spoilNamespaces(keys: ReadonlySet<string>): void {
     if (keys.size === 0) return
-    this.#namespaceCounts.clear()
+    this.#traits.forgetNamespaces()
     for (const namespace of this.#objects.namespaces()) {
       const labels = this.#objects.namespaceLabels(namespace)
       if (![...keys].some((key) => Object.hasOwn(labels, key))) continue
@@ -286,6 +266,28 @@ export class Population {
   #around(place: Place, below: number): Identity | undefined {
     const prefix = this.#installed.longest(place, below)
     return prefix === undefined ? undefined : this.#installedIdentities.get(prefix)
+  }
+
+  #rowAt({ kind, text }: IdentityKey): Identity | undefined {
+    return kind === 'prefix'
+      ? this.#installedIdentities.get(text as Prefix)
+      : this.#entries.get(text)?.identity
+  }
+
+  #aroundKey({ kind, text }: IdentityKey): Identity | undefined {
+    const place = kind === 'prefix' ? placeOfPrefix(text as Prefix) : placeOfAddress(text as Address)
+    return this.#around(place, place.length + 1)
+  }
+
+  /** Rows of the outside that are to be. */
+  *#outsideRows(
+    prefixes: Iterable<Prefix>,
+    entries: readonly AddressEntry[],
+  ): Iterable<IdentityKey & { readonly place: Place }> {
+    for (const prefix of prefixes) yield { kind: 'prefix', text: prefix, place: placeOfPrefix(prefix) }
+    for (const entry of entries)
+      if (entry.pods.length + entry.nodes.length === 0 && this.#traitsOf(entry))
+        yield { kind: 'address', text: entry.address, place: entry.place }
   }
 
   #settlePrefixes(prefixes: ReadonlySet<Prefix>, draft: Draft, now: number): void {
@@ -344,44 +346,11 @@ export class Population {
     const [pod] = pods
     if (node || pod) {
       const common = { isApiServer, services, prefix: this.#covering.longest(place) }
-      if (node) return { ...OUTSIDER, ...common, ...this.#nodeTraits(node) }
-      if (pod) return { ...OUTSIDER, ...common, ...this.#podTraits(pod) }
+      if (node) return { ...OUTSIDER, ...common, ...this.#traits.ofNode(node) }
+      if (pod) return { ...OUTSIDER, ...common, ...this.#traits.ofPod(pod) }
     }
     if (!isApiServer && services.length === 0) return undefined
     return { ...OUTSIDER, isApiServer, services, prefix: this.#installed.longest(place) }
-  }
-
-  #nodeTraits({ name, labels }: PolicyNode): Pick<IdentityTraits, 'scope' | 'labels' | 'isOwnNode'> {
-    const { nodeKeys } = this.#references
-    return {
-      scope: 'node',
-      labels: picked(labels, (key) => nodeKeys.has(key)),
-      isOwnNode: name === this.#node,
-    }
-  }
-
-  /** All of a namespace share what counts of its labels. */
-  #namespaceLabels(namespace: string): Labels {
-    const known = this.#namespaceCounts.get(namespace)
-    if (known) return known
-    const labels = this.#objects.namespaceLabels(namespace)
-    const made = picked(labels, (key) => this.#references.namespaceKeys.counts(key))
-    this.#namespaceCounts.set(namespace, made)
-    return made
-  }
-
-  #podTraits(
-    pod: PolicyPod,
-  ): Pick<IdentityTraits, 'scope' | 'labels' | 'namespaceLabels' | 'namedPorts' | 'namedPortsKey'> {
-    const { podKeys, portNames } = this.#references
-    const isName = (name: string) => portNames.has(name)
-    return {
-      scope: 'pod',
-      labels: picked(podLabels(pod), (key) => podKeys.counts(key)),
-      namespaceLabels: this.#namespaceLabels(pod.namespace),
-      namedPorts: pod.namedPorts.filter(({ name }) => isName(name)),
-      namedPortsKey: namedPortsKey(pod.namedPorts, isName),
-    }
   }
 }
 

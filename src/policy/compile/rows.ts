@@ -152,7 +152,7 @@ export type PolicyChange = readonly PolicyWrite[]
 
 /**
  * What an earlier agent left in the kernel. The compiler mixes up none of its numbers, and its first change, which must be of the whole
- * world, takes over: new sets with rows for the numbers that addresses still carry, then the subjects, then the addresses. Rows of sets and
+ * world, takes over: new sets with rows for the numbers that addresses still carry, then the subjects, then the addresses. Sets, their rows and
  * classes that the first change did not put are left over after it, and for the datapath to delete.
  */
 export interface EarlierRows {
@@ -162,5 +162,6 @@ export interface EarlierRows {
   readonly rule: RuleId
   readonly sets: Iterable<SetId>
   readonly classes: Iterable<ClassId>
+  readonly subjects: Iterable<SubjectKey>
   readonly identities: Iterable<Pick<IdentityRow, 'kind' | 'text' | 'identity'>>
 }

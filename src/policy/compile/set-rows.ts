@@ -6,7 +6,7 @@ import type { Classes, PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
 import { type PeerKey, type PeerRow, SCOPES, type SetDirection, type SetId } from './rows.ts'
 import { type Cell, type CellChanges, Cells, newCellChanges } from './set-cells.ts'
-import type { SetDirectionPlan } from './set-direction.ts'
+import type { CellTraits, SetDirectionPlan } from './set-direction.ts'
 
 type Defaults = readonly [PolicyClass, PolicyClass, PolicyClass]
 
@@ -114,17 +114,23 @@ export class SetDirectionRows {
 
   /** A new identity, whose peers know it. */
   greet(identity: Identity, context: SetContext): void {
-    const traits = this.#plan.traitsFor(identity, this.#plan.rulesFor(identity))
-    if (!traits) return
-    const cellChanges = newCellChanges()
-    this.#cells.place(identity, traits, cellChanges)
-    this.#follow(cellChanges, this.#defaults, context)
+    this.#place(identity, this.#plan.traitsFor(identity, this.#plan.rulesFor(identity)), context)
+  }
+
+  /** A new identity, judged as another for now. */
+  mimic(identity: Identity, other: Identity, context: SetContext): void {
+    this.#place(identity, this.#cells.of(other)?.traits, context)
   }
 
   /** An identity that nobody carries any more. */
   forget(identity: Identity, context: SetContext): void {
+    this.#place(identity, undefined, context)
+  }
+
+  #place(identity: Identity, traits: CellTraits | undefined, context: SetContext): void {
+    if (!traits && !this.#cells.of(identity)) return
     const cellChanges = newCellChanges()
-    this.#cells.place(identity, undefined, cellChanges)
+    this.#cells.place(identity, traits, cellChanges)
     this.#follow(cellChanges, this.#defaults, context)
   }
 

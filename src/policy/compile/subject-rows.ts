@@ -41,6 +41,10 @@ export class SubjectRows {
     return this.#pods.size
   }
 
+  has(key: SubjectKey): boolean {
+    return key.kind === 'node' ? this.#node !== undefined : this.#pods.has(key.address)
+  }
+
   /**
    * @param addresses whose owner may be another now
    * @param addressesOf of a pod that is judged here, else none

@@ -73,6 +73,10 @@ export class Subjects {
     }
   }
 
+  get dirty(): Iterable<string> {
+    return this.#dirty
+  }
+
   takeDirty(): readonly string[] {
     const dirty = [...this.#dirty]
     this.#dirty.clear()

@@ -105,21 +105,25 @@ export interface BedOptions extends Partial<Omit<CompilerOptions, 'limits'>> {
   readonly limits?: Partial<CompilerLimits>
 }
 
+export function bedOptions({ limits, ...options }: BedOptions): CompilerOptions {
+  return {
+    node: 'here',
+    existingConnections: 'recheck',
+    labels: { include: [], exclude: [] },
+    failSafe: { ingress: [], egress: [] },
+    limits: { ...COMPILER_LIMITS, ...limits },
+    ...options,
+  }
+}
+
 /** A compiler for the node 'here', and the tables it fills. */
 export class Bed {
   readonly compiler: PolicyCompiler
   readonly tables = new PolicyTables()
   now = 0
 
-  constructor({ limits, ...options }: BedOptions = {}) {
-    this.compiler = new PolicyCompiler({
-      node: 'here',
-      existingConnections: 'recheck',
-      labels: { include: [], exclude: [] },
-      failSafe: { ingress: [], egress: [] },
-      limits: { ...COMPILER_LIMITS, ...limits },
-      ...options,
-    })
+  constructor(options: BedOptions = {}) {
+    this.compiler = new PolicyCompiler(bedOptions(options))
     this.apply({ nodes: new Map([['here', { name: 'here', labels: {}, addresses: ['192.0.2.1'] }]]) })
   }
 

@@ -2,6 +2,7 @@
 
 import t from 'tap'
 import type { Policy } from '../../../../src/model/policy.ts'
+import { PolicyCompiler } from '../../../../src/policy/compile/compiler.ts'
 import {
   IDENTITY_HOST,
   IDENTITY_KUBE_APISERVER,
@@ -13,6 +14,7 @@ import { RULE_NO_ROOM } from '../../../../src/policy/compile/rows.ts'
 import {
   allow,
   Bed,
+  bedOptions,
   EVERYTHING,
   equals,
   network,
@@ -244,4 +246,31 @@ t.test('one policy of many touches what it must', async (t) => {
   )
   t.strictSame(touched, [2, 1, 1, 0, 0], 'a class for another, one row, one epoch')
   t.match(equals({}), EVERYTHING)
+})
+
+t.test('an agent that follows another keeps the numbers of identities, and mixes up none', async (t) => {
+  const world = {
+    ...putPods(web('a', '10.0.0.1'), web('b', '10.0.0.2'), pod('db', '10.0.0.3', { app: 'db' })),
+    ...putPolicies(policy('p', { app: 'web' }, [allow([pods({ app: 'db' }), network('203.0.113.0/24')])])),
+    nodes: new Map([['here', { name: 'here', labels: {}, addresses: ['192.0.2.1'] }]]),
+  }
+  const first = new Bed()
+  first.apply(world)
+  const addresses = ['10.0.0.1', '10.0.0.3', '203.0.113.7', '192.0.2.1']
+  const numbers = addresses.map((address) => first.identity(address))
+  const earlier = first.tables.asEarlier(50)
+  const compiler = new PolicyCompiler(bedOptions({ earlier }))
+  const change = compiler.apply(world, 0)
+  const sets = change.flatMap((write) => (write.table === 'sets' && 'put' in write ? write.put : []))
+  const classes = change.flatMap((write) => (write.table === 'classes' && 'put' in write ? write.put : []))
+  t.notOk(sets.some(({ set }) => [...earlier.sets].includes(set)))
+  t.notOk(classes.some((row) => [...earlier.classes].includes(row.class)))
+  for (const write of change) first.tables.apply(write)
+  first.tables.settle()
+  t.strictSame(
+    addresses.map((address) => first.identity(address)),
+    numbers,
+  )
+  t.equal(compiler.nameOf(first.decide('203.0.113.7', '10.0.0.1')?.rule ?? 0) !== undefined, true)
+  t.ok((first.decide('203.0.113.7', '10.0.0.1')?.rule ?? 0) > 50)
 })
