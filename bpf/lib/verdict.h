@@ -42,19 +42,22 @@ static __always_inline __u32 packet_service(const struct packet *packet)
 	return frontend ? frontend->service_id : 0;
 }
 
-/* `name`: whose doing it was, see struct packet_event. */
-static __always_inline void packet_tell(const struct packet *packet, enum event_kind kind,
-					enum verdict_reason reason, __u32 name)
+/*
+ * An event that lacks only whose doing it was, `service_id`: NULL for most packets of a flood, and
+ * then nobody needs to find that out.
+ */
+static __always_inline struct packet_event *
+event_begin(const struct packet *packet, enum event_kind kind, enum verdict_reason reason)
 {
 	struct packet_event *event;
 
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENT_SAMPLE_ABOVE_BYTES &&
 	    bpf_get_prandom_u32() % EVENT_SAMPLE)
-		return;
+		return NULL;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count(REASON_EVENT_LOST, 0);
-		return;
+		return NULL;
 	}
 	event->time_ns = bpf_ktime_get_ns();
 	event->source = packet->tuple.source;
@@ -65,16 +68,33 @@ static __always_inline void packet_tell(const struct packet *packet, enum event_
 	event->kind = kind;
 	event->reason = reason;
 	event->ifindex = packet->ifindex;
+	return event;
+}
+
+/* `name`: whose doing it was, see struct packet_event. */
+static __always_inline void packet_tell(const struct packet *packet, enum event_kind kind,
+					enum verdict_reason reason, __u32 name)
+{
+	struct packet_event *event = event_begin(packet, kind, reason);
+
+	if (!event)
+		return;
 	event->service_id = name;
 	bpf_ringbuf_submit(event, 0);
 }
 
 GLOBAL_FUNCTION int packet_drop(const struct packet *packet, enum verdict_reason reason)
 {
+	struct packet_event *event;
+
 	if (!packet)
 		return 0;
 	count_packet(packet, reason);
-	packet_tell(packet, EVENT_DROP, reason, packet_service(packet));
+	event = event_begin(packet, EVENT_DROP, reason);
+	if (!event)
+		return 0;
+	event->service_id = packet_service(packet);
+	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
 
