@@ -110,15 +110,19 @@ export class PolicySets {
   ): void {
     const context = this.#context(step, now)
     const sources = leaving.size > 0 ? onlySources(moves) : new Map<Identity, Identity>()
-    for (const identity of fresh) {
-      const source = sources.get(identity)
-      for (const rows of this.#rowsConcerning(identity))
-        if (!source || ![...leaving].some(({ id }) => id === rows.set)) rows.greet(identity, context)
-      for (const set of source ? leaving : []) {
-        for (const direction of DIRECTIONS) if (source) set[direction].mimic(identity, source, context)
+    const left = new Set([...leaving].flatMap(({ ingress, egress }) => [ingress, egress]))
+    for (const [rows, identities] of this.#concerned(fresh))
+      rows.greet(
+        left.has(rows) ? identities.filter((identity) => !sources.has(identity)) : identities,
+        context,
+      )
+    for (const set of leaving)
+      for (const identity of fresh) {
+        const source = sources.get(identity)
+        if (!source) continue
+        for (const direction of DIRECTIONS) set[direction].mimic(identity, source, context)
         this.#lagging.set(set, [...(this.#lagging.get(set) ?? []), identity])
       }
-    }
   }
 
   /** Sets that any of the subjects is about to leave. */
@@ -133,8 +137,7 @@ export class PolicySets {
 
   forget(gone: readonly Identity[], step: SetsStep, now: number): void {
     const context = this.#context(step, now)
-    for (const identity of gone)
-      for (const rows of this.#rowsConcerning(identity)) rows.forget(identity, context)
+    for (const [rows, identities] of this.#concerned(gone)) rows.forget(identities, context)
   }
 
   /** Raises the sets by which addresses that moved are judged otherwise now. */
@@ -225,6 +228,18 @@ export class PolicySets {
   #context(step: SetsStep, now: number): SetContext {
     const { classes, identities } = this.#options
     return { classes, identities, now, changes: rowChanges(step) }
+  }
+
+  /** Where identities may have rows. */
+  #concerned(identities: readonly Identity[]): ReadonlyMap<SetDirectionRows, readonly Identity[]> {
+    const concerned = new Map<SetDirectionRows, Identity[]>()
+    for (const identity of identities)
+      for (const rows of this.#rowsConcerning(identity)) {
+        const known = concerned.get(rows)
+        if (known) known.push(identity)
+        else concerned.set(rows, [identity])
+      }
+    return concerned
   }
 
   *#rowsConcerning(identity: Identity): Iterable<SetDirectionRows> {
@@ -329,8 +344,7 @@ export class PolicySets {
   #catchUp(retired: readonly PolicySet[], context: SetContext, step: SetsStep): void {
     for (const [set, identities] of this.#lagging) {
       if (retired.includes(set)) continue
-      for (const identity of identities)
-        for (const direction of DIRECTIONS) set[direction].greet(identity, context)
+      for (const direction of DIRECTIONS) set[direction].greet(identities, context)
       step.raised.add(set)
     }
     this.#lagging.clear()

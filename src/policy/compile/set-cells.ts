@@ -57,7 +57,7 @@ export class Cells {
     }
     to.members.add(identity)
     this.#byIdentity.set(identity, to)
-    changes.touched.add(to)
+    if (to.unit === undefined) changes.touched.add(to)
   }
 
   /** All of them anew. */

@@ -6,7 +6,7 @@ import type { Classes, PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
 import { type PeerKey, type PeerRow, SCOPES, type SetDirection, type SetId } from './rows.ts'
 import { type Cell, type CellChanges, Cells, newCellChanges } from './set-cells.ts'
-import type { CellTraits, SetDirectionPlan } from './set-direction.ts'
+import type { SetDirectionPlan } from './set-direction.ts'
 
 type Defaults = readonly [PolicyClass, PolicyClass, PolicyClass]
 
@@ -112,25 +112,27 @@ export class SetDirectionRows {
     return { isChanged: isOtherRow || isOtherDefault, isOtherDefault }
   }
 
-  /** A new identity, whose peers know it. */
-  greet(identity: Identity, context: SetContext): void {
-    this.#place(identity, this.#plan.traitsFor(identity, this.#plan.rulesFor(identity)), context)
+  /** New identities, whose peers know them. */
+  greet(fresh: Iterable<Identity>, context: SetContext): void {
+    const cellChanges = newCellChanges()
+    for (const identity of fresh) {
+      const traits = this.#plan.traitsFor(identity, this.#plan.rulesFor(identity))
+      this.#cells.place(identity, traits, cellChanges)
+    }
+    this.#follow(cellChanges, this.#defaults, context)
   }
 
   /** A new identity, judged as another for now. */
   mimic(identity: Identity, other: Identity, context: SetContext): void {
-    this.#place(identity, this.#cells.of(other)?.traits, context)
-  }
-
-  /** An identity that nobody carries any more. */
-  forget(identity: Identity, context: SetContext): void {
-    this.#place(identity, undefined, context)
-  }
-
-  #place(identity: Identity, traits: CellTraits | undefined, context: SetContext): void {
-    if (!traits && !this.#cells.of(identity)) return
     const cellChanges = newCellChanges()
-    this.#cells.place(identity, traits, cellChanges)
+    this.#cells.place(identity, this.#cells.of(other)?.traits, cellChanges)
+    this.#follow(cellChanges, this.#defaults, context)
+  }
+
+  /** Identities that nobody carries any more. */
+  forget(gone: Iterable<Identity>, context: SetContext): void {
+    const cellChanges = newCellChanges()
+    for (const identity of gone) this.#cells.place(identity, undefined, cellChanges)
     this.#follow(cellChanges, this.#defaults, context)
   }
 
@@ -152,17 +154,22 @@ export class SetDirectionRows {
   ): boolean {
     const rowsBefore = changes.put.length + changes.delete.length
     const isOtherDefault = defaultsBefore !== this.#defaults
+    const shown = new Set<Cell>()
     for (const cell of touched) {
       const known = cell.unit
       const unit = classes.take(this.#plan.contentFor(cell.traits), now)
       cell.unit = unit
       if (known) classes.give(known)
-      if (unit === known && before.size === 0 && !isOtherDefault) continue
+      // Of a cell that is what it was, only who came to it is looked at.
+      if (unit === known && !isOtherDefault) continue
+      shown.add(cell)
       this.#showCell(cell, known, before, defaultsBefore, changes)
     }
-    for (const [identity, unit] of before)
-      if (!this.#cells.of(identity))
+    for (const [identity, unit] of before) {
+      const cell = this.#cells.of(identity)
+      if (!cell || !shown.has(cell))
         this.#show(identity, unit ?? defaultIn(defaultsBefore, identity), defaultsBefore, changes)
+    }
     for (const unit of released) classes.give(unit)
     return changes.put.length + changes.delete.length > rowsBefore
   }
