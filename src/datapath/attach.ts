@@ -199,6 +199,11 @@ export class Attachments {
       this.#attach(program.name, program, { cgroupId }, () => attachCgroup(program, cgroup))
   }
 
+  /** Takes programs off their cgroup that an earlier process attached. */
+  detachSocket(names: readonly string[]): void {
+    for (const name of names) this.#drop(name)
+  }
+
   /**
    * Looks whether all that was attached is still at its place and pinned. Pins and programs are put back; what was detached is
    * forgotten, so that the next call of `attach…` brings it back.

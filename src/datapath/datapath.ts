@@ -40,6 +40,8 @@ import { SockPeers } from './sock-peers.ts'
 
 const SLOTS_PER_ROW = 2
 const DISCRIMINATORS = 2 ** 32
+/** Programs of weir_closed.bpf.c, and so names of their pins. */
+const CLOSED = ['weir_closed_egress', 'weir_closed_ingress'] as const
 /** Per look, some 2 ms; 40 000 rows are looked at in eight minutes. */
 const ROWS_CHECKED = 256
 
@@ -47,6 +49,8 @@ export interface DatapathOptions {
   readonly nodeName: string
   readonly bpffs: string
   readonly cgroup: string
+  /** The root of the pods' cgroups, which is closed to pods that policy does not know; undefined: none is known here. */
+  readonly podsCgroup?: string | undefined
   readonly objects: string | undefined
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
   readonly redirectsOnly: boolean
@@ -70,6 +74,7 @@ export class Datapath {
   readonly #attachments: Attachments
   readonly #log: Logger
   readonly #cgroup: string
+  readonly #podsCgroup: string | undefined
   readonly #uplinkHook: HookChoice
   readonly #enforcesPolicy: boolean
   readonly #failedUplinks = new Map<string, string>()
@@ -78,6 +83,7 @@ export class Datapath {
   constructor(options: DatapathOptions) {
     this.#log = options.log
     this.#cgroup = options.cgroup
+    this.#podsCgroup = options.podsCgroup
     this.#uplinkHook = options.uplinkHook
     this.#enforcesPolicy = options.settings.enforcesPolicy
     this.#loaded = loadDatapath(options)
@@ -113,7 +119,13 @@ export class Datapath {
       return !frontend || !backend || this.services.isServing(frontend, backend)
     })
     this.#attachments = new Attachments(options.bpffs)
-    this.#attachments.attachSocket(this.#loaded.socket, options.cgroup)
+    this.#attachSocket()
+    if (this.#podsCgroup === undefined || !this.#enforcesPolicy) this.#attachments.detachSocket(CLOSED)
+  }
+
+  #attachSocket(): void {
+    this.#attachments.attachSocket(this.#loaded.socket, this.#cgroup)
+    if (this.#podsCgroup !== undefined) this.#attachments.attachSocket(this.#loaded.closed, this.#podsCgroup)
   }
 
   /** From here on rows of Services wait, until `writeServices`: for many changes at once. */
@@ -195,7 +207,7 @@ export class Datapath {
   verify(present: ReadonlySet<number>): readonly Loss[] {
     const losses = [...this.#attachments.verify(present), ...verifyMapPins(this.#loaded.pinned)]
     const rows = this.#gathered.isWaiting ? [] : this.#rowCheck.next(ROWS_CHECKED)
-    if (losses.length > 0) this.#attachments.attachSocket(this.#loaded.socket, this.#cgroup)
+    if (losses.length > 0) this.#attachSocket()
     return [...losses, ...rows]
   }
 

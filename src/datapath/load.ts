@@ -37,6 +37,7 @@ const OBJECT_FILES = {
   uplinkTc: 'weir_uplink_tc.bpf.o',
   socket: 'weir_sock.bpf.o',
   iterators: 'weir_iter.bpf.o',
+  closed: 'weir_closed.bpf.o',
 } as const
 const BUILT_OBJECTS = fileURLToPath(new URL('../../build/bpf', import.meta.url))
 
@@ -134,6 +135,8 @@ export interface LoadedDatapath {
   readonly flowClock: BpfProgram
   /** cgroup hooks; each knows where it attaches. */
   readonly socket: readonly BpfProgram[]
+  /** cgroup hooks that close pods whom policy does not know; none where policy is not enforced. */
+  readonly closed: readonly BpfProgram[]
   /** Lists of translated sockets; undefined where the kernel lacks them, and why. */
   readonly socketLists: SocketLists | undefined
   readonly noSocketLists: string | undefined
@@ -171,6 +174,10 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     const socketConfig = abi.encodeNodeConfig({ ...abi.decodeNodeConfig(config), kernelSocketBit })
     const socket = loadOne(options, OBJECT_FILES.socket, socketConfig, pins)
     objects.push(socket)
+    const closed = options.settings.enforcesPolicy
+      ? loadOne(options, OBJECT_FILES.closed, config, pins)
+      : undefined
+    if (closed) objects.push(closed)
     const map = (name: string) => {
       const owner = objects.find((object) => object.maps.has(name))
       return (owner ?? xdp).map(name)
@@ -194,6 +201,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       podEgressTc: tc.program('weir_pod_egress_tc'),
       flowClock: tc.program('weir_flow_clock'),
       socket: [...socket.programs.values()],
+      closed: [...(closed?.programs.values() ?? [])],
       socketLists,
       noSocketLists,
       pinned,

@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
@@ -35,6 +35,10 @@ for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
   if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
 }
 
+const cgroupMount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1]
+if (cgroupMount === undefined)
+  throw new Error('no cgroup v2 is mounted: mount -t cgroup2 none /sys/fs/cgroup')
+const cgroup = `${cgroupMount}/weir-test-police-${process.pid}`
 const world = new World('police-link', false, { enforcesPolicy: true })
 const maps = new PolicyMaps(
   policyTables((name) => world.map(name)),
@@ -131,9 +135,10 @@ function transfers(test: Test, from: Host, to: Address, port: number, name: stri
   test.equal(heard, sent, `${name}: all of it came back`)
 }
 
-/** Whether a connection comes about. */
-function connects(from: Host, to: Address, port: number): boolean {
-  const script = `exec 3<>/dev/tcp/${to}/${port}`
+/** Whether a connection comes about. @param inside a cgroup that the process enters first */
+function connects(from: Host, to: Address, port: number, inside?: string): boolean {
+  const enter = inside === undefined ? '' : `echo $$ >${inside}/cgroup.procs; `
+  const script = `${enter}exec 3<>/dev/tcp/${to}/${port}`
   const argv = argvOf(from, ['timeout', String(PROBE_SECONDS), 'bash', '-c', script])
   return spawnSync('nsenter', argv, { stdio: 'ignore' }).status === 0
 }
@@ -162,8 +167,32 @@ t.before(() => {
   ])
 })
 t.teardown(() => {
+  for (const part of ['/pods/a', '/pods', '']) if (existsSync(cgroup + part)) rmdirSync(cgroup + part)
   for (const host of HOSTS) spawnSync('ip', ['netns', 'delete', namespace(host)])
   world.close()
+})
+
+t.test('the pods’ cgroup is closed until they are known, whatever their devices carry', async (t) => {
+  const attachments = new Attachments(`/sys/fs/bpf/weir-test-police-closed-${process.pid}`)
+  mkdirSync(`${cgroup}/pods/a`, { recursive: true })
+  attachments.attachSocket(world.datapath.closed, `${cgroup}/pods`)
+  t.teardown(() => {
+    attachments.detachSocket(world.datapath.closed.map(({ name }) => name))
+    attachments.close()
+  })
+  /** From a container of a pod; its devices carry nothing yet. */
+  const fromPod = (to: Address, port: number) => connects('localClient', to, port, `${cgroup}/pods/a`)
+  for (const family of FAMILIES) {
+    const { pod } = world.cast(family)
+    await serve(t, 'pod', pod, OPEN_PORT + 10)
+    t.ok(connects('localClient', pod, OPEN_PORT + 10), `${family}: outside of the cgroup nobody asks`)
+    t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: nobody knows it`)
+    policy('localClient', 'open', 'open')
+    t.ok(fromPod(pod, OPEN_PORT + 10), `${family}: known`)
+    const gone = FAMILIES.map((each) => ({ kind: 'pod', address: world.cast(each).localClient }) as const)
+    maps.apply([{ table: 'subjects', delete: gone }])
+    t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: its address is nobody’s again`)
+  }
 })
 
 t.test('two pods and their node', async (t) => {
