@@ -15,9 +15,9 @@ const DRAIN_USAGE = `Usage: weir drain NODE [--no-wait]
 
 Cordons the node and asks its agent to send its traffic elsewhere: routers are told to prefer other nodes
 (graceful-shutdown, 65535:0), and once the datapath has counted no client's packet to an announced address for a while,
-or time is up, the VIPs are withdrawn. What comes to node ports is told beside that: no drain moves it. Prints each state
-until the node is drained. Interrupting it does not end the drain; 'weir undrain' does. Pods stay: 'kubectl drain' moves
-them.
+or time is up, the VIPs are withdrawn. What comes to node ports is told beside that: no drain moves it. Prints each
+state until the node is drained. Interrupting it does not end the drain; 'weir undrain' does. Pods stay: 'kubectl drain'
+moves them.
 
 Example: weir drain node2
 
