@@ -37,7 +37,7 @@
 #define POLICY_SUBJECTS_MAX   (2 * ENDPOINTS_MAX)
 #define POLICY_SETS_MAX	      (1 << 12)
 #define POLICY_PEERS_MAX      (1 << 18)
-#define POLICY_CLASSES_MAX    (1 << 15)
+#define POLICY_CLASSES_MAX    (1 << 16)
 #define POLICY_PORTS_MAX      (1 << 17)
 
 struct {
