@@ -7,20 +7,12 @@ import { Grouped, type Identities, type Identity } from './identities.ts'
 import type { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
 import { DIRECTIONS, type ReadyPolicies } from './policies.ts'
-import type { IdentityId, PeerKey, PeerRow, SetId, SetRow } from './rows.ts'
+import type { IdentityId, PeerRow, SetRow } from './rows.ts'
 import { SetDirectionPlan } from './set-direction.ts'
-import { type RowChanges, type SetContext, SetDirectionRows } from './set-rows.ts'
+import { type SetContext, SetDirectionRows } from './set-rows.ts'
+import { type PolicySet, rowChanges, type SetsStep, setRow } from './sets-step.ts'
 import type { Span } from './spans.ts'
 import type { SetTraits } from './subjects.ts'
-
-export interface PolicySet {
-  readonly id: SetId
-  traits: SetTraits
-  epoch: number
-  readonly subjects: Set<string>
-  readonly ingress: SetDirectionRows
-  readonly egress: SetDirectionRows
-}
 
 /** By direction and `CLASS_PROTOCOLS`. */
 export type FailSafe = Readonly<Record<PolicyDirection, readonly (readonly Span[])[]>>
@@ -33,33 +25,6 @@ export interface SetsOptions {
   readonly failSafe: FailSafe
   /** Above every epoch that the kernel knows. */
   readonly firstEpoch: number
-}
-
-/** What a step does to the sets; rows are written in the order of the fields. */
-export interface SetsStep {
-  readonly putRows: PeerRow[]
-  /** New ones, and old ones whose defaults changed, these with the epoch they had. */
-  readonly putSets: SetRow[]
-  readonly deleteRows: PeerKey[]
-  /** Sets whose epoch is to be raised at the end. */
-  readonly raised: Set<PolicySet>
-  /** Subjects whose set, or what it says, changed. */
-  readonly subjects: Set<string>
-  /** Sets without subjects, and their rows. */
-  readonly closedRows: PeerKey[]
-  readonly closedSets: SetId[]
-}
-
-export function newSetsStep(): SetsStep {
-  return {
-    putRows: [],
-    putSets: [],
-    deleteRows: [],
-    raised: new Set(),
-    subjects: new Set(),
-    closedRows: [],
-    closedSets: [],
-  }
 }
 
 const EPOCH_MAX = 0xffff_ffff
@@ -393,14 +358,6 @@ export class PolicySets {
       this.#options.numbers.give(set.id, now)
     }
   }
-}
-
-function rowChanges({ putRows, deleteRows }: SetsStep): RowChanges {
-  return { put: putRows, delete: deleteRows }
-}
-
-function setRow({ id, epoch, ingress, egress }: PolicySet): SetRow {
-  return { set: id, epoch, ingress: ingress.setDirection(), egress: egress.setDirection() }
 }
 
 /** Who was somebody else, and one only. */
