@@ -119,7 +119,8 @@ export function describePeers(facts: PeersFacts): PeersView {
 
 function fromSession(session: SessionStatus, peer: BgpPeer | undefined, facts: PeersFacts): PeerView {
   const { sinceMs } = session
-  const isDown = session.session !== 'established' && sinceMs !== 0
+  const isEstablished = session.session === 'established'
+  const isDown = !isEstablished && sinceMs !== 0
   return {
     ...ofConfiguration(peer, facts),
     cause: causeOf(peer, isDown ? sinceMs : undefined, facts),
@@ -130,7 +131,12 @@ function fromSession(session: SessionStatus, peer: BgpPeer | undefined, facts: P
     isAdminDown: session.admin !== 'up',
     sinceMs: sinceMs === 0 ? undefined : sinceMs,
     flaps: session.flaps,
-    families: session.families.map((counts) => ({ ...counts, wanted: session.wanted[counts.family] })),
+    families: session.families.map((counts) => ({
+      ...counts,
+      // gobgpd reckons what it would tell a router whether a session is there or not.
+      advertised: isEstablished ? counts.advertised : 0,
+      wanted: session.wanted[counts.family],
+    })),
     taken: session.taken,
     lastError: session.lastError ?? problemOf(facts, peer, isOfSession),
     routerId: session.routerId,

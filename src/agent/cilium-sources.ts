@@ -225,7 +225,7 @@ function absentProblem(kinds: readonly string[]): RoutingProblem[] {
   const what = kinds.length === 1 ? 'kind' : 'kinds'
   const why =
     `the cluster has no ${what} ${kinds.join(', ')}: nothing of that is followed. ` +
-    "Mend: install Cilium's CRDs, which are noticed within seconds, or turn this source off"
+    "Mend: install Cilium's CRDs with version v2, which are noticed within seconds, or turn this source off"
   return [{ source: SOURCE, why }]
 }
 

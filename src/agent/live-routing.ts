@@ -6,6 +6,7 @@ import type { KubeClient } from '../kube/client.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import { FAMILIES, familyOf, type Prefix } from '../model/address.ts'
 import type { CiliumAddressPool } from '../model/cilium.ts'
+import { inOneLine } from '../model/one-line.ts'
 import type { NodeRouting } from '../model/routing.ts'
 import type { RoutingProblem } from '../routing/sources/node-facts.ts'
 import { equalRows } from '../tables/equal-rows.ts'
@@ -28,6 +29,8 @@ export interface ConfigInForceOptions {
   readonly loaded: LoadedConfig
   readonly log: Logger
 }
+
+const refusalEvent = (message: string) => `${inOneLine(message)}. The last good configuration stays in force`
 
 type Tell = (type: 'Normal' | 'Warning', reason: string, message: string) => void
 
@@ -52,7 +55,7 @@ export class ConfigInForce {
       },
       onRefused: ({ message }) => {
         log.error({ file }, `${message}\nthe last good configuration stays in force`)
-        tell('Warning', 'ConfigRefused', `${message}\nThe last good configuration stays in force`)
+        tell('Warning', 'ConfigRefused', refusalEvent(message))
       },
       onWaiting: (keys) => {
         const text = `${file}: changes of ${keys.join(', ')} wait for a restart of the agent`
@@ -93,8 +96,7 @@ export class ConfigInForce {
   tellBy(tell: Tell): void {
     this.#tell = tell
     const { refused } = this.file.status
-    if (refused)
-      tell('Warning', 'ConfigRefused', `${refused.message}\nThe last good configuration stays in force`)
+    if (refused) tell('Warning', 'ConfigRefused', refusalEvent(refused.message))
   }
 
   close(): void {

@@ -14,8 +14,8 @@ export function upDown({ sinceMs, state }: PeerView, nowMs: number): string {
 }
 
 /** `12`, or `9 of 12` while something is missing. */
-export function advertisedText({ advertised, wanted }: PeerFamily, isUp: boolean): string {
-  return isUp && advertised !== wanted ? `${advertised} of ${wanted}` : String(advertised)
+export function advertisedText({ advertised, wanted }: PeerFamily): string {
+  return advertised !== wanted ? `${advertised} of ${wanted}` : String(advertised)
 }
 
 export function bfdError({ bfd }: PeerView): string {

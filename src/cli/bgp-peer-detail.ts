@@ -11,7 +11,7 @@ export function formatPeerDetail(peer: PeerView, nowMs: number, width: number): 
     ['State', stateText(peer, nowMs)],
     ['Router id', peer.routerId || 'not told yet'],
     ['Configured by', peer.source ?? "not this agent: it is gobgpd's own"],
-    ...peer.families.map((counts): Field => [`${counts.family} unicast`, prefixText(counts, peer)]),
+    ...peer.families.map((counts): Field => [`${counts.family} unicast`, prefixText(counts)]),
     ['Installed', `${peer.taken} of its routes are in the kernel`],
     ...settingFields(peer),
     ...capabilityFields(peer),
@@ -44,9 +44,9 @@ function isoSeconds(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
-function prefixText(counts: PeerFamily, { state }: PeerView): string {
+function prefixText(counts: PeerFamily): string {
   const { received, accepted } = counts
-  return `${received} received, ${accepted} accepted, ${advertisedText(counts, state === 'established')} advertised`
+  return `${received} received, ${accepted} accepted, ${advertisedText(counts)} advertised`
 }
 
 /** What gobgpd has of its own is not known. */

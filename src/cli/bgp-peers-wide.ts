@@ -48,7 +48,7 @@ function wideRows(peer: PeerView, nowMs: number): string[][] {
       counts?.family ?? '',
       String(counts?.received ?? ''),
       String(counts?.accepted ?? ''),
-      counts === undefined ? '' : advertisedText(counts, peer.state === 'established'),
+      counts === undefined ? '' : advertisedText(counts),
       of(peer.bfd?.state ?? ''),
       ...wideCells(peer).map(of),
       of(peer.cause ?? peer.lastError ?? bfdError(peer)),

@@ -141,10 +141,10 @@ function formatSessions({ peers }: PeersView, nowMs: number, width: number): str
   return formatTable(header, rows, { width, flexible: ['PEER'] })
 }
 
-function prefixCell({ families, state }: PeerView, family: PeerFamily['family']): string {
+function prefixCell({ families }: PeerView, family: PeerFamily['family']): string {
   const counts = families.find((one) => one.family === family)
   if (!counts) return '-'
-  return `${counts.received}/${counts.accepted}/${advertisedText(counts, state === 'established')}`
+  return `${counts.received}/${counts.accepted}/${advertisedText(counts)}`
 }
 
 /** Why what is down is. What several peers have in common stands once, and what a problem or the first line says not at all. */

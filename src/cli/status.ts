@@ -1,6 +1,7 @@
 // `weir status`: this node's agent and datapath on one page.
 
 import type { AgentStatus } from '../agent/status-view.ts'
+import { inOneLine } from '../model/one-line.ts'
 import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import { statusAnswer } from './answers.ts'
 import { AGENT_OPTIONS, AGENT_OPTIONS_HELP, askAgent, printAnswer } from './ask-agent.ts'
@@ -96,7 +97,7 @@ function formatConfiguration({ configuration }: AgentStatus, width: number): str
   if (file.refused)
     rows.push([
       file.file,
-      `refused ${new Date(file.refused.atMs).toISOString()}, the last good stays: ${file.refused.message}`,
+      `refused ${new Date(file.refused.atMs).toISOString()}, the last good stays: ${inOneLine(file.refused.message)}`,
     ])
   if (file.waitForRestart.length > 0)
     rows.push([file.file, `changed, and waits for a restart of the agent: ${file.waitForRestart.join(', ')}`])

@@ -13,8 +13,10 @@ export interface SharingClaim {
 
 /** Why `mine` may not have an address that `theirs` has; undefined: it may. */
 export function whyNotShared(mine: SharingClaim, theirs: SharingClaim): string | undefined {
-  if (mine.sharing === undefined) return 'it is not shared'
-  if (theirs.sharing === undefined) return 'that Service does not share it'
+  if (mine.sharing === undefined)
+    return 'this Service has no sharing key; give both the same weir.network/sharing-key'
+  if (theirs.sharing === undefined)
+    return 'that Service has no sharing key; give both the same weir.network/sharing-key'
   if (mine.sharing.key !== theirs.sharing.key) return `that Service's sharing key is '${theirs.sharing.key}'`
   const isAllowed = allows(mine.sharing, mine, theirs) && allows(theirs.sharing, theirs, mine)
   if (!isAllowed) return 'they are of different namespaces, and not both allow that'

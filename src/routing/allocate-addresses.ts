@@ -259,7 +259,7 @@ export class AddressLedger {
     if (pools.length === 0)
       return problem(
         'AddressOutsidePools',
-        `${address} is asked for, but lies in no pool; ask for one that does`,
+        `${address} is asked for, but lies in no pool; ask for one of ${namesOf(this.#index.pools)}`,
       )
     const mine = pools.filter(
       (pool) => poolAccepts(pool, claim) && (claim.wish?.pool === undefined || claim.wish.pool === pool.name),
@@ -273,7 +273,7 @@ export class AddressLedger {
     if (giving.length === 0)
       return problem(
         'AddressReserved',
-        `${address} is asked for, but pool ${names} keeps back the first and last address of its networks; let it give them`,
+        `${address} is asked for, but pool ${names} keeps back the first and last address of its networks; ask for another, or set its allowFirstLast`,
       )
     const open = giving.find(({ closed }) => closed === undefined)
     if (open === undefined)
@@ -357,7 +357,10 @@ export class AddressLedger {
   #whyNotPool(name: string, family: Family): AllocationProblem {
     const pool = this.#index.pools.find((one) => one.name === name)
     if (pool === undefined)
-      return problem('UnknownPool', `it asks for pool ${name}, which there is not; name one that there is`)
+      return problem(
+        'UnknownPool',
+        `it asks for pool ${name}, which there is not; there are ${namesOf(this.#index.pools)}`,
+      )
     if (!this.#index.offers(pool, family))
       return problem('NoPool', `it asks for pool ${name}, which has no ${LABEL[family]} addresses`)
     return problem('AddressNotForService', `it asks for pool ${name}, which is not for this Service`)

@@ -101,6 +101,12 @@ t.test(
   },
 )
 
+t.test('a router whose session is down is told nothing, whatever gobgpd reckons', async (t) => {
+  const sessions = [sessionOf('tor1', '10.0.0.0', { session: 'active' })]
+  const status = { connected: true, sessions, problems: [], error: undefined }
+  t.match(describePeers(facts({ status })).peers, [{ families: [{ advertised: 0, wanted: 6 }] }])
+})
+
 t.test('a cut cable is nearer than the hold timer that ran out', async (t) => {
   const lastError = 'ended at 1970-01-01T00:00:01Z: hold timer expired'
   const sessions = [sessionOf('tor1', '10.0.0.0', { session: 'active', lastError })]

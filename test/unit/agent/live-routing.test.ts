@@ -217,7 +217,7 @@ t.test('what is refused, and what waits, is an Event and in the status', async (
   await until('the node', () => told.length === 1)
   write('asn: 0')
   await until('an Event', () => events.length === 1)
-  t.match(events, [/Warning ConfigRefused .*routing\.asn.*last good/s])
+  t.match(events, [/Warning ConfigRefused .* is refused: routing\.asn.*\. The last good/], 'in one line')
   t.match(live.status(), { file: { refused: { message: /routing\.asn/ } }, candidate: undefined })
   write('asn: 65101, loopbacks: [10.255.0.9/32]', 'logLevel: debug')
   await until('the loopback', () => told.at(-1)?.loopbacks[0] === '10.255.0.9/32')

@@ -181,7 +181,10 @@ export const STATUS: AgentStatus = {
     file: {
       file: '/etc/weir/agent.yaml',
       takenAtMs: 0,
-      refused: { atMs: 0, message: "routing: unknown key 'pers'" },
+      refused: {
+        atMs: 0,
+        message: "agent.yaml is refused:\n  routing: unknown key 'pers'\n  pools[0].name: missing",
+      },
       waitForRestart: ['logLevel'],
     },
     candidate: { appliedAtMs: 0, deadlineMs: 60_000 },

@@ -25,7 +25,10 @@ const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   ],
   ['a table of fixed size', /^nodes +1 +16384 +0 % +0\.5 MiB$/m],
   ['refused flows', /^7 packets of new flows found no place\.$/m],
-  ['a refused configuration', /agent\.yaml +refused 1970-\S+, the last good stays: .*'pers'$/m],
+  [
+    'a refused configuration',
+    /agent\.yaml +refused 1970-\S+, the last good stays: agent\.yaml is refused: routing: unknown key\n +'pers'; pools/,
+  ],
   ['what waits for a restart', /agent\.yaml +changed, and waits for a restart of the agent: logLevel$/m],
   [
     'a routing on trial',

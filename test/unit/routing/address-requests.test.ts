@@ -152,6 +152,26 @@ t.test('an address that is asked for is given before others are drawn, and to th
   t.same(given, { 'shop/draws': '203.0.113.2', 'shop/old': '203.0.113.1', 'shop/young': 'AddressInUse' })
 })
 
+t.test('a reason names what would mend it', async (t) => {
+  const asks = ['203.0.113.1']
+  const cases: readonly [AddressClaim, RegExp][] = [
+    [claim('a', { pool: 'silver' }), /pool silver, which there is not; there are .*\bgold\b/],
+    [claim('a', { asks: ['192.0.2.200'] }), /lies in no pool; ask for one of .*\bgold\b/],
+    [claim('a', { asks: ['203.0.113.0'] }), /keeps back .*allowFirstLast/],
+    [
+      claim('a', { asks, createdMs: 2 }),
+      /shop\/old has it, and this Service has no sharing key; .*weir\.network\/sharing-key/,
+    ],
+  ]
+  for (const [one, expected] of cases) {
+    const ledger = new AddressLedger(POOLS)
+    ledger.set(objectKey('shop', 'old'), claim('old', { asks }))
+    ledger.set(one.service, one)
+    const problems = ledger.decide().flatMap((grant) => grant.problems)
+    t.match(problems.map(({ text }) => text).join(), expected)
+  }
+})
+
 t.test('who asks for an address waits for it, and gets no other meanwhile', async (t) => {
   const ledger = new AddressLedger(POOLS)
   const decided = (one: AddressClaim | undefined, name: string) => {
@@ -212,8 +232,8 @@ t.test('two Services share an address on the terms that Cilium and MetalLB have'
   const b: Given = { sharing: share('k'), ports: [{ protocol: 'TCP', port: 81 }] }
   const cases: readonly [string, Given, string, Given, RegExp | undefined][] = [
     ['the same key, other ports', a, 'shop/b', b, undefined],
-    ['no key here', { ...a, sharing: undefined }, 'shop/b', b, /not shared/],
-    ['no key there', a, 'shop/b', { ...b, sharing: undefined }, /does not share/],
+    ['no key here', { ...a, sharing: undefined }, 'shop/b', b, /this Service has no sharing key/],
+    ['no key there', a, 'shop/b', { ...b, sharing: undefined }, /that Service has no sharing key/],
     ['another key', a, 'shop/b', { ...b, sharing: share('l') }, /sharing key is 'l'/],
     ['one port', a, 'shop/b', { ...b, ports: [{ protocol: 'TCP', port: 80 }] }, /both have port 80\/TCP/],
     ['one port, another protocol', a, 'shop/b', { ...b, ports: [{ protocol: 'UDP', port: 80 }] }, undefined],
