@@ -39,6 +39,10 @@ import { Monitoring } from './monitoring.ts'
 import { tunnelAddresses } from './open-datapath.ts'
 import { PeerLinks } from './peer-links.ts'
 import { planContext } from './plan-context.ts'
+import type { PolicyLoop } from './policy-loop.ts'
+import { PolicyReporter } from './policy-reporter.ts'
+import type { PolicySources } from './policy-sources.ts'
+import { ruleText } from './policy-view.ts'
 import { RefusalConditions } from './refusal-conditions.ts'
 import type { Routing } from './routing.ts'
 import { makeRouting, type RoutingParts } from './routing-parts.ts'
@@ -46,6 +50,7 @@ import { servedFamilies } from './served-families.ts'
 import { ServiceLoop } from './service-loop.ts'
 import type { Sources } from './sources.ts'
 import { startAllocator } from './start-allocator.ts'
+import { startPolicy } from './start-policy.ts'
 import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
 import { Uplinks } from './uplinks.ts'
@@ -68,7 +73,8 @@ export async function startAgent(file: string): Promise<Agent> {
   const own = processReadings()
   const bgp = bgpMetrics(config.nodeName, parts)
   parts.monitoring.listen([...agentReadings(parts), ...bgp.readings, ...own.readings], bgp.refresh)
-  const ready = Promise.all([parts.sources.synced, parts.live.synced]).then(() => parts.begin())
+  const synced = [parts.sources.synced, parts.live.synced, parts.policySources?.synced]
+  const ready = Promise.all(synced).then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {
     ready,
@@ -85,6 +91,9 @@ export interface Parts {
   readonly datapath: Datapath
   readonly network: NetworkView
   readonly sources: Sources
+  /** Undefined: policy is not enforced. */
+  readonly policySources: PolicySources | undefined
+  readonly policy: () => PolicyLoop | undefined
   readonly inForce: ConfigInForce
   readonly live: LiveRouting
   readonly routing: Routing
@@ -111,6 +120,8 @@ export interface Parts {
 
 /** What comes into being only when every source has synced, and what peers' sessions say. */
 interface Late {
+  policy?: PolicyLoop
+  policyReporter?: PolicyReporter
   loop?: ServiceLoop
   allocator?: AddressAllocator
   ciliumStatus?: CiliumStatus
@@ -151,6 +162,8 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     datapath,
     network,
     sources,
+    policySources: ground.policySources,
+    policy: () => late.policy,
     inForce,
     live,
     ...routes,
@@ -213,7 +226,11 @@ function watchDatapath({ log, datapath, network }: Ground, late: Late) {
     refusedFlows: () => datapath.metrics()['FLOW_SET_FULL']?.packets ?? 0,
     nowMs: Date.now,
   })
-  return { upkeep, capacity, ...followDrops(datapath, log) }
+  return {
+    upkeep,
+    capacity,
+    ...followDrops(datapath, log, (rule) => ruleText(rule, late.policy?.nameOf(rule))),
+  }
 }
 
 function makeSurroundings(ground: Ground, late: Late): Surroundings {
@@ -300,6 +317,9 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
   const endsTcp = config.services.endTcpOfGonePods
   const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })
   late.sockets = sockets
+  // Before any program that enforces is attached.
+  const policy = startPolicy(ground)
+  if (policy) late.policy = policy
   late.loop = new ServiceLoop({
     sessions: () => knownSessions(late, bfd),
     isGatewayUp: (gateway) => bfd.isGatewayUp(gateway),
@@ -330,6 +350,11 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     refused: () => routes.routing.refusedServices(),
     isLeader: () => late.allocator?.isLeader ?? false,
   })
+  if (ground.policySources)
+    late.policyReporter = new PolicyReporter({
+      ...{ client, events, log, objects: ground.policySources.objects },
+      isLeader: () => late.allocator?.isLeader ?? false,
+    })
   late.masquerade = new Masquerade({ config, pools: () => live.sources.pools, nodes, serviceCidrs, log })
   log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
 }
@@ -362,6 +387,9 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   early.routes.drain.close()
   await early.routes.routing.close()
   ground.live.close()
+  await late.policyReporter?.close()
+  await late.policy?.close()
+  ground.policySources?.close()
   ground.sources.close()
   await ground.network.close()
   ground.client.close()

@@ -11,12 +11,16 @@ import { DROPS_KEPT_MAX } from './drop-log.ts'
 import { type FlowNaming, listFlows, readFlowFilter, readLimit } from './flow-view.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
 import { planContext } from './plan-context.ts'
+import { POLICY_KINDS } from './policy-sources.ts'
+import { explainPolicy, listPolicies, type PolicyViewParts } from './policy-view.ts'
 import { routingHandlers } from './routing-view.ts'
 import type { ServedService } from './service-loop.ts'
 import { describeService, summarizeService } from './service-view.ts'
 import { describeStatus } from './status-view.ts'
 
 const DROPS_DEFAULT = 100
+const NOT_SYNCED =
+  'the agent has not heard from an API server yet and goes on with what the kernel held; ask again later'
 
 export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, LocalHandler> {
   return {
@@ -34,12 +38,33 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     '/v1/routes': () => parts.routing.status(),
     '/v1/bfd': () => parts.bfd.describe(),
     '/v1/uplinks': () => parts.uplinks.describe(),
+    '/v1/policies': () => policies(config, parts),
+    '/v1/policy': (query) => explainPolicy(query, policyParts(config, parts)),
     ...routingHandlers(parts),
     ...bgpHandlers(config, parts),
     '/v1/why': (query) => why(parts, query),
     '/v1/drain': (query) => parts.drainRequests.show(nodeOf(config, query)),
     'POST /v1/drain': (query) => parts.drainRequests.drain(nodeOf(config, query)),
     'POST /v1/undrain': (query) => parts.drainRequests.undrain(nodeOf(config, query)),
+  }
+}
+
+function policies(config: AgentConfig, parts: Parts): unknown {
+  const view = policyParts(config, parts)
+  const objects = POLICY_KINDS.flatMap((kind) => [...(parts.policySources?.objects[kind].values() ?? [])])
+  return listPolicies(objects, view)
+}
+
+function policyParts({ nodeName }: AgentConfig, { policySources, policy, datapath }: Parts): PolicyViewParts {
+  if (policySources === undefined)
+    throw new RequestError(404, 'policy is not enforced on this node. Mend: policy.enforce: true turns it on')
+  const loop = policy()
+  if (loop === undefined) throw new RequestError(404, NOT_SYNCED)
+  return {
+    node: nodeName,
+    world: loop.world,
+    rows: datapath.policyRows,
+    nameOf: (rule) => loop.nameOf(rule),
   }
 }
 
@@ -74,11 +99,7 @@ function served(parts: Parts): ServedService[] {
 
 function showService(config: AgentConfig, parts: Parts, query: URLSearchParams): unknown {
   const name = query.get('name') ?? ''
-  if (parts.loop() === undefined)
-    throw new RequestError(
-      404,
-      'the agent has not heard from an API server yet and goes on with what the kernel held; ask again later',
-    )
+  if (parts.loop() === undefined) throw new RequestError(404, NOT_SYNCED)
   const found = served(parts).find(({ service }) => service.key === name)
   if (!found)
     throw new RequestError(404, `this node serves no Service '${name}'; 'weir service list' tells which`)

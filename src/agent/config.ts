@@ -133,6 +133,14 @@ const configFields = z.strictObject({
     })
     .prefault({}),
   metrics: z.strictObject({ address: listenText.prefault('127.0.0.1:10249') }).prefault({}),
+  policy: z
+    .strictObject({
+      /** Every pod's packets are judged by the cluster's policies, and pods that nothing is known of are closed. */
+      enforce: z.boolean().default(false),
+      /** What becomes of connections that are allowed no more, where their policy does not say. */
+      existingConnections: z.enum(['recheck', 'keep']).default('recheck'),
+    })
+    .prefault({}),
   pools: poolsSchema,
 })
 

@@ -25,6 +25,8 @@ export interface Drop {
   readonly ifindex: number
   /** `namespace/name`; undefined: no Service was found. */
   readonly service: string | undefined
+  /** Of what policy denied: by which rule. */
+  readonly rule?: string
 }
 
 const PROTOCOLS: ReadonlyMap<number, string> = new Map([
@@ -44,15 +46,25 @@ const BY_POLICY: ReadonlySet<number> = new Set([
 export class DropLog {
   readonly #kept: Drop[] = []
   readonly #serviceOf: (serviceId: number) => string | undefined
+  readonly #ruleOf: (rule: number) => string
   readonly #bootMs: number
   #next = 0
 
   /** From when on drops are listed. */
   readonly sinceMs: number
 
-  /** @param bootMs when the node came up, milliseconds since the epoch: events count from there */
-  constructor(serviceOf: (serviceId: number) => string | undefined, bootMs: number, nowMs: number) {
+  /**
+   * @param bootMs when the node came up, milliseconds since the epoch: events count from there
+   * @param ruleOf a rule of policy by its number
+   */
+  constructor(
+    serviceOf: (serviceId: number) => string | undefined,
+    bootMs: number,
+    nowMs: number,
+    ruleOf: (rule: number) => string = (rule) => `rule ${rule}`,
+  ) {
     this.#serviceOf = serviceOf
+    this.#ruleOf = ruleOf
     this.#bootMs = bootMs
     this.sinceMs = nowMs
   }
@@ -72,11 +84,16 @@ export class DropLog {
         destinationPort: event.destinationPort,
         protocol: PROTOCOLS.get(event.protocol) ?? String(event.protocol),
         ifindex: event.ifindex,
-        service:
-          event.serviceId === 0 || BY_POLICY.has(event.reason) ? undefined : this.#serviceOf(event.serviceId),
+        ...this.#named(event.reason, event.serviceId),
       }
       this.#next = (this.#next + 1) % DROPS_KEPT_MAX
     }
+  }
+
+  /** What policy denies names its rule in the Service's place. */
+  #named(reason: number, number: number): Pick<Drop, 'service' | 'rule'> {
+    if (BY_POLICY.has(reason)) return { service: undefined, rule: this.#ruleOf(number) }
+    return { service: number === 0 ? undefined : this.#serviceOf(number) }
   }
 
   /** The newest `count`, oldest first. */

@@ -12,6 +12,7 @@ import { kubeClient } from './kube-client.ts'
 import { type ConfigInForce, LiveRouting } from './live-routing.ts'
 import { openDatapath } from './open-datapath.ts'
 import { knowOwnNode } from './own-node.ts'
+import { PolicySources } from './policy-sources.ts'
 import { followSources } from './sources.ts'
 
 const COMPONENT = 'weir'
@@ -41,9 +42,10 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
   })
   const startDelayMs = Math.random() * config.kubernetes.startSpreadSeconds * 1000
   const sources = followSources({ client, nodeName: config.nodeName, log, startDelayMs })
+  const policySources = config.policy.enforce ? new PolicySources({ client, log, startDelayMs }) : undefined
   const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
   const nftables = new Nftables()
-  return { config, log, netlink, nftables, datapath, network, client, events, sources, live }
+  return { config, log, netlink, nftables, datapath, network, client, events, sources, policySources, live }
 }
 
 async function openNetwork(

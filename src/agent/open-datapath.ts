@@ -44,7 +44,7 @@ function datapathSettings(config: AgentConfig, links: readonly Link[]): Datapath
     tunnel,
     perPacket,
     capacities,
-    enforcesPolicy: false,
+    enforcesPolicy: config.policy.enforce,
     mss: { ipv4: mss('ipv4'), ipv6: mss('ipv6') },
   }
 }

@@ -20,7 +20,8 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     synced: parts.loop() !== undefined,
     isMember: sources.nodes.get(config.nodeName) !== undefined,
     allocatesAddresses: parts.allocator()?.isLeader ?? false,
-    sources: sources.describe(),
+    sources: { ...sources.describe(), ...parts.policySources?.describe() },
+    policy: parts.policy()?.status,
     lackingRules: parts.lackingRules(),
     uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({
       name,

@@ -148,10 +148,11 @@ export function formatDrops({ drops, counted, sinceMs }: DropAnswer, width = PAG
     drop.protocol,
     endText(drop.source, drop.sourcePort),
     endText(drop.destination, drop.destinationPort),
-    drop.service ?? '',
+    drop.service ?? drop.rule ?? '',
   ])
-  const header = ['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', 'SERVICE']
-  const table = formatTable(header, rows, { width, flexible: ['SERVICE'] })
+  const last = drops.some(({ rule }) => rule !== undefined) ? 'SERVICE OR RULE' : 'SERVICE'
+  const header = ['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', last]
+  const table = formatTable(header, rows, { width, flexible: [last] })
   const rest = `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.`
   return `${table}\n${counted > drops.length ? `${wrapText(rest, width)}\n` : ''}`
 }

@@ -26,6 +26,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "this node's connections and dropped packets",
     load: async () => (await import('./flow.ts')).flowCommand,
   },
+  policy: {
+    summary: 'policies, and why a connection is allowed or denied',
+    load: async () => (await import('./policy.ts')).policyCommand,
+  },
   sandbox: {
     summary: 'a rack of real routers and nodes on this machine',
     load: async () => (await import('./sandbox.ts')).sandboxCommand,

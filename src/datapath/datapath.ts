@@ -33,7 +33,9 @@ import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
 import { verifyMapPins } from './pinned-maps.ts'
+import type { PolicyReads } from './policy-lookup.ts'
 import { PolicyMaps } from './policy-maps.ts'
+import type { PolicyTables } from './policy-tables.ts'
 import { RowCheck, rowChecks } from './row-check.ts'
 import { ServiceMaps } from './service-maps.ts'
 import { SockPeers } from './sock-peers.ts'
@@ -66,8 +68,10 @@ export class Datapath {
   readonly flows: FlowTable
   readonly sockets: SockPeers
   readonly bfd: BfdSessions
-  /** Undefined: it is not enforced. */
+  /** Undefined: policy is not enforced. */
   readonly policy: PolicyMaps | undefined
+  /** Its rows, to be read one by one. */
+  readonly policyRows: PolicyReads
   readonly #gathered: GatheredTables
   readonly #rowCheck: RowCheck
   readonly #loaded: LoadedDatapath
@@ -95,7 +99,8 @@ export class Datapath {
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
-    this.policy = this.#enforcesPolicy ? new PolicyMaps(tables.policy, nowMs) : undefined
+    this.policyRows = tables.policy
+    this.policy = openPolicy(tables.policy, this.#enforcesPolicy)
     this.sockets = new SockPeers(this.#loaded.map('sock_peers').mmap())
     this.services = new ServiceMaps({
       tables: this.#gathered,
@@ -275,6 +280,12 @@ export class Datapath {
     ]
   }
 
+  /** Rows of what policy is compiled to; number 0 is among them. */
+  get policyLimits(): { readonly sets: number; readonly classes: number } {
+    const rows = (name: MapName) => this.#loaded.map(name).info.maxEntries
+    return { sets: rows('policy_sets'), classes: rows('policy_classes') }
+  }
+
   /** Bytes that each map takes in the kernel, by its name in bpf/maps.h. */
   memory(): ReadonlyMap<string, number> {
     return new Map(MAP_NAMES.map((name) => [name, this.#loaded.map(name).memoryBytes]))
@@ -294,6 +305,18 @@ export class Datapath {
     this.#attachments.close()
     this.#loaded.close()
   }
+}
+
+/** What was enforced once and is not any more is taken away: an agent that enforces again would follow it. */
+function openPolicy(tables: PolicyTables, isEnforced: boolean): PolicyMaps | undefined {
+  if (isEnforced) return new PolicyMaps(tables, Date.now)
+  const hasRows = [tables.subjects, tables.identities, tables.prefixes].some(hasEntries)
+  if (hasRows) new PolicyMaps(tables, Date.now).settle()
+  return undefined
+}
+
+function hasEntries(table: { entries(): Iterable<unknown> }): boolean {
+  return !table.entries()[Symbol.iterator]().next().done
 }
 
 function openFlowTable({ map, flowClock }: LoadedDatapath): FlowTable {

@@ -38,6 +38,7 @@ import {
   nodeCodec,
   sourceRangeCodec,
 } from './map-codecs.ts'
+import type { PolicyReads } from './policy-lookup.ts'
 import {
   identityCodec,
   mappedGenerations,
@@ -177,7 +178,7 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
   readonly bfd: BfdTables
-  readonly policy: PolicyTables
+  readonly policy: PolicyTables & PolicyReads
 }
 
 /** @param map finds a loaded map by its name in bpf/maps.h */
@@ -205,7 +206,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
 }
 
 /** @param map finds a loaded map by its name in bpf/maps.h */
-export function policyTables(map: (name: MapName) => BpfMap): PolicyTables {
+export function policyTables(map: (name: MapName) => BpfMap): PolicyTables & PolicyReads {
   return {
     identities: hashOf(map('identities'), addressCodec, identityCodec),
     prefixes: hashOf(map('identity_prefixes'), cidrCodec, identityCodec),

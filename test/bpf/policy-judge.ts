@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
+import type { PolicyReads } from '../../src/datapath/policy-lookup.ts'
 import type { PolicyTables } from '../../src/datapath/policy-tables.ts'
 import { type Address, addressToBytes } from '../../src/model/address.ts'
 import type { PolicyDirection } from '../../src/model/policy.ts'
@@ -57,7 +58,7 @@ function nodeConfig(): Buffer {
 }
 
 export class PolicyJudge {
-  readonly tables: PolicyTables
+  readonly tables: PolicyTables & PolicyReads
   readonly #object: LoadedObject
   readonly #questions: Buffer
   readonly #answers: Buffer

@@ -1,6 +1,7 @@
 // lib/policy.h on rows as the compiler writes them: who the peer is, which class that makes, and what the class says of the port.
 
 import t from 'tap'
+import { lookUpPolicy } from '../../src/datapath/policy-lookup.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { type Address, address } from '../../src/model/address.ts'
 import {
@@ -221,6 +222,37 @@ t.test('a class that nobody wrote denies', async (t) => {
   }
   maps.apply([{ table: 'peers', delete: [key] }])
   t.equal(say({ peer: STRANGER }), '-10')
+})
+
+t.test('the same look-ups in user space say the same', async (t) => {
+  const protocols = [
+    [TCP, 'tcp'],
+    [UDP, 'udp'],
+    [SCTP, 'sctp'],
+    [ICMP.ipv4, 'icmp'],
+    [50, 'other'],
+  ] as const
+  const peers = [FRIEND, STRANGER, OTHER_NODE, OUTSIDE, NEAR_OUTSIDE, WORLD]
+  let asked = 0
+  for (const subject of [POD, FRIEND, UNKNOWN_POD])
+    for (const peer of peers)
+      for (const [number, protocol] of protocols)
+        for (const port of [0, 8, 53, 79, 80, 81, 8000, 9000, 65_535])
+          for (const direction of ['ingress', 'egress'] as const) {
+            if (subject === peer || (protocol === 'other' && port > 0) || (protocol === 'icmp' && port > 255))
+              continue
+            const kernel = ask({ direction, subject, peer, protocol: number, port })
+            const read = lookUpPolicy(judge.tables, {
+              ...{ direction, subject, peer, protocol, port },
+              isFromHost: false,
+            })
+            asked += 1
+            const said = ({ isAllowed, rule, wouldBeRule }: Omit<Answer, 'keepsExisting' | 'generation'>) =>
+              `${isAllowed} ${rule} ${wouldBeRule}`
+            if (said(read) !== said(kernel))
+              t.equal(said(read), said(kernel), `${direction} ${subject} ${peer} ${protocol} ${port}`)
+          }
+  t.ok(asked > 1000, `${asked} questions`)
 })
 
 t.test('generations: void with the next epoch, and when a subject leaves the set', async (t) => {

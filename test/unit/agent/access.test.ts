@@ -1,22 +1,17 @@
 // An agent whose roles lack a rule: what it does without, and that it says which rule is missing until it is there. The roles are those of
 // manifests/, at an API server that enforces them.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { SecretStore } from '../../../src/agent/secrets.ts'
 import { followSources } from '../../../src/agent/sources.ts'
 import { type Access, isRefusedByRoles, LackingRules, ruleFor } from '../../../src/kube/access.ts'
-import { createKubeClient } from '../../../src/kube/client.ts'
 import { LEASES, NODES, SECRETS, SERVICES } from '../../../src/kube/objects.ts'
-import { AGENT_USER, grantAgentAccess } from '../../../src/sandbox/agent-access.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
-import { removeCertificates, startServer } from '../sandbox/apiserver/test-server.ts'
+import { removeCertificates } from '../sandbox/apiserver/test-server.ts'
+import { agentAt } from './agent-at.ts'
 
-const CLUSTER_ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/weir'
 const WAIT_MS = 10_000
 const log = pino({ level: 'silent' })
 
@@ -27,38 +22,8 @@ async function until(what: string, holds: () => boolean): Promise<void> {
     if (Date.now() > endMs) throw new Error(`waited in vain for ${what}`)
 }
 
-/** @returns a client of the agents' ServiceAccount, and what takes a resource out of the ClusterRole's rules and puts it back */
-async function agentAt(test: Test) {
-  const server = await startServer({
-    kinds: builtinKinds,
-    tokens: [{ token: 'agent', user: AGENT_USER }],
-  })
-  await grantAgentAccess(server.server)
-  const directory = mkdtempSync(join(tmpdir(), 'weir-access-'))
-  const [caFile, tokenFile] = [join(directory, 'ca.crt'), join(directory, 'token')]
-  writeFileSync(caFile, server.ca)
-  writeFileSync(tokenFile, 'agent')
-  const client = createKubeClient({ servers: [`https://127.0.0.1:${server.port}`], caFile, tokenFile })
-  test.teardown(async () => {
-    client.close()
-    await server.close()
-    rmSync(directory, { recursive: true, force: true })
-  })
-  const takeAway = async (resource: string): Promise<void> => {
-    const { client: admin } = server.server
-    const { body } = await admin.request<{ rules: { resources: string[] }[] }>('GET', CLUSTER_ROLE)
-    const rules = body.rules.map((rule) => ({
-      ...rule,
-      resources: rule.resources.filter((one) => one !== resource),
-    }))
-    const kept = rules.filter(({ resources }) => resources.length > 0)
-    await admin.request('PUT', CLUSTER_ROLE, { ...body, rules: kept })
-  }
-  return { server, client, takeAway, giveBack: () => grantAgentAccess(server.server) }
-}
-
 t.test('what must be followed and may not is told with the rule, and followed once it may', async (t) => {
-  const { client, takeAway, giveBack } = await agentAt(t)
+  const { client, takeAway, giveBack } = await agentAt(t, builtinKinds)
   await takeAway('nodes')
   const sources = followSources({ client, nodeName: 'node1', log, startDelayMs: 0 })
   t.teardown(() => sources.close())
@@ -82,7 +47,7 @@ t.test('what must be followed and may not is told with the rule, and followed on
 t.test(
   'a write that is refused is told, and forgotten when it is granted, also without an object',
   async (t) => {
-    const { client, takeAway, giveBack } = await agentAt(t)
+    const { client, takeAway, giveBack } = await agentAt(t, builtinKinds)
     await takeAway('services/status')
     const write = () =>
       client.patch(
@@ -103,7 +68,7 @@ t.test(
 )
 
 t.test('a Secret that no role names is asked for by its name alone', async (t) => {
-  const { client } = await agentAt(t)
+  const { client } = await agentAt(t, builtinKinds)
   const secrets = new SecretStore({ client, log, onChange: () => {} })
   t.teardown(() => secrets.close())
   await t.rejects(secrets.read('kube-system', 'other', 'password'), /name it in the Role weir-bgp-passwords/)

@@ -102,6 +102,7 @@ export const STATUS: AgentStatus = {
   isMember: true,
   allocatesAddresses: false,
   sources: { services: { phase: 'watching', rows: 3, lastError: undefined } } as never,
+  policy: undefined,
   lackingRules: [
     {
       rule: '{ apiGroups: [""], resources: [services/status], verbs: [patch] }',

@@ -1,0 +1,142 @@
+// From tables to the kernel for policy: what changed → compiler → rows, in rounds. The first one runs before any program that enforces is
+// attached, so that what such a program finds is whole: on a node that enforced before, the programs and rows of the agent before go on
+// until then, and the numbers that flows carry stay what they are.
+
+import type { Logger } from 'pino'
+import type { PolicyMaps, PolicyShortage } from '../datapath/policy-maps.ts'
+import type { PolicyWorld } from '../model/policy.ts'
+import {
+  COMPILER_LIMITS,
+  type CompilerLimits,
+  type CompilerSize,
+  PolicyCompiler,
+} from '../policy/compile/compiler.ts'
+import type { EarlierRows, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
+import { Rounds } from '../reconcile/rounds.ts'
+import { FAIL_SAFE_PORTS } from './fail-safe-ports.ts'
+import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
+
+const SETTLE_MS = 2
+const RETRY_MIN_MS = 100
+const RETRY_MAX_MS = 10_000
+/** Numbers that rest, and references that nobody makes any more, end this late at most. */
+const UPKEEP_MS = 30_000
+
+export interface PolicyLoopOptions {
+  readonly node: string
+  readonly tables: PolicyWorldTables
+  readonly maps: PolicyMaps
+  readonly limits: Pick<CompilerLimits, 'sets' | 'classes'>
+  readonly existingConnections: 'recheck' | 'keep'
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
+}
+
+export interface PolicyStatus {
+  readonly size: CompilerSize
+  readonly shortage: PolicyShortage
+  /** Rounds that wrote something, and how long the last of them took. */
+  readonly rounds: number
+  readonly lastRoundMs: number
+}
+
+export class PolicyLoop {
+  readonly #options: PolicyLoopOptions
+  readonly #compiler: PolicyCompiler
+  readonly #changes: PolicyChanges
+  readonly #rounds: Rounds
+  /** Compiled, and not in the kernel yet. */
+  #waiting: PolicyWrite[] = []
+  #isSettled = false
+  #written = 0
+  #lastRoundMs = 0
+  #toldShortage = ''
+
+  /** Make it when every source has synced. Writes all of it at once; what fails is tried again, and closed until then. */
+  constructor(options: PolicyLoopOptions) {
+    const { node, tables, maps, limits, existingConnections, log } = options
+    this.#options = options
+    const earlier = maps.earlier()
+    this.#compiler = new PolicyCompiler({
+      ...{ node, existingConnections },
+      labels: { include: [], exclude: [] },
+      failSafe: FAIL_SAFE_PORTS,
+      limits: { ...COMPILER_LIMITS, ...limits },
+      ...(isAnything(earlier) ? { earlier } : {}),
+    })
+    this.#rounds = new Rounds({
+      name: 'policy',
+      settleMs: SETTLE_MS,
+      retryMinMs: RETRY_MIN_MS,
+      retryMaxMs: RETRY_MAX_MS,
+      run: () => this.#round(),
+      onError: (error, retryInMs) =>
+        log.error({ err: error, retryInMs }, 'writing policy to the kernel failed; trying again'),
+    })
+    this.#changes = new PolicyChanges(tables, () => this.#rounds.request())
+    try {
+      this.#round()
+    } catch (error) {
+      log.error({ err: error }, 'writing policy to the kernel failed; pods are closed until it succeeds')
+      this.#rounds.request()
+    }
+  }
+
+  get world(): PolicyWorld {
+    return policyWorld(this.#options.tables)
+  }
+
+  get status(): PolicyStatus {
+    return {
+      size: this.#compiler.size(),
+      shortage: this.#options.maps.shortage,
+      rounds: this.#written,
+      lastRoundMs: this.#lastRoundMs,
+    }
+  }
+
+  nameOf(rule: RuleId): ReturnType<PolicyCompiler['nameOf']> {
+    return this.#compiler.nameOf(rule)
+  }
+
+  async close(): Promise<void> {
+    this.#changes.close()
+    await this.#rounds.close()
+  }
+
+  #round(): void {
+    const { maps, log } = this.#options
+    const startedMs = performance.now()
+    // Also without a change: numbers come to the end of their rest.
+    const writes = this.#compiler.apply(this.#changes.take() ?? {}, startedMs)
+    for (const write of writes) this.#waiting.push(write)
+    const isWriting = this.#waiting.length > 0
+    if (isWriting) maps.apply(this.#waiting)
+    this.#waiting = []
+    if (!this.#isSettled) {
+      maps.settle()
+      this.#isSettled = true
+      log.info(this.#compiler.size(), 'the kernel holds every policy')
+    }
+    this.#rounds.requestIn(UPKEEP_MS)
+    if (isWriting) {
+      this.#written += 1
+      this.#lastRoundMs = performance.now() - startedMs
+    }
+    this.#tellShortage()
+  }
+
+  #tellShortage(): void {
+    const { maps, log } = this.#options
+    const { shortage } = maps
+    const text = JSON.stringify(shortage)
+    if (text === this.#toldShortage) return
+    this.#toldShortage = text
+    if (Object.values(shortage).some((count) => count > 0))
+      log.warn(shortage, 'policy found no room in the kernel for all of its rows; what lacks them is closed')
+  }
+}
+
+/** On a node that never enforced there is nobody to follow: addresses come before those who are judged by them. */
+function isAnything({ sets, identities }: EarlierRows): boolean {
+  return [...sets].length > 0 || [...identities].length > 0
+}

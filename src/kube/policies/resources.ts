@@ -1,0 +1,123 @@
+// Where the kinds of policy live, and what is kept of their objects: the policies that are in force, what is wrong with the others, and
+// what stands in the status already.
+
+import type { Policy, PolicyFault, PolicyKind } from '../../model/policy.ts'
+import type { AddressCondition } from '../../model/service.ts'
+import type { ApiObject, Condition, Resource } from '../objects.ts'
+import { toCiliumPolicies } from './cilium-policy.ts'
+import { toClusterNetworkPolicy } from './cluster-network-policy.ts'
+import { toNetworkPolicy } from './network-policy.ts'
+import type { CidrGroup } from './world.ts'
+
+interface WithConditions extends ApiObject {
+  status?: { conditions?: Condition[] }
+}
+
+const CILIUM = { group: 'cilium.io', version: 'v2' } as const
+
+export const POLICY_RESOURCES: Readonly<Record<PolicyKind, Resource<WithConditions>>> = {
+  NetworkPolicy: {
+    group: 'networking.k8s.io',
+    version: 'v1',
+    plural: 'networkpolicies',
+    kind: 'NetworkPolicy',
+    namespaced: true,
+  },
+  ClusterNetworkPolicy: {
+    group: 'policy.networking.k8s.io',
+    version: 'v1alpha2',
+    plural: 'clusternetworkpolicies',
+    kind: 'ClusterNetworkPolicy',
+    namespaced: false,
+  },
+  CiliumNetworkPolicy: {
+    ...CILIUM,
+    plural: 'ciliumnetworkpolicies',
+    kind: 'CiliumNetworkPolicy',
+    namespaced: true,
+  },
+  CiliumClusterwideNetworkPolicy: {
+    ...CILIUM,
+    plural: 'ciliumclusterwidenetworkpolicies',
+    kind: 'CiliumClusterwideNetworkPolicy',
+    namespaced: false,
+  },
+}
+
+export const CILIUM_CIDR_GROUPS: Resource<CidrGroup> = {
+  ...CILIUM,
+  plural: 'ciliumcidrgroups',
+  kind: 'CiliumCIDRGroup',
+  namespaced: false,
+}
+
+/** The condition that tells whether an object is followed; NetworkPolicy's status is nobody's. */
+export const POLICY_CONDITIONS: Readonly<Partial<Record<PolicyKind, string>>> = {
+  ClusterNetworkPolicy: 'Accepted',
+  CiliumNetworkPolicy: 'Valid',
+  CiliumClusterwideNetworkPolicy: 'Valid',
+}
+
+/** One object of a kind of policy. */
+export interface PolicyObject {
+  readonly kind: PolicyKind
+  /** `namespace/name`, or the name of a cluster-wide one. */
+  readonly key: string
+  readonly uid: string
+  /** In force; those with faults closed. */
+  readonly policies: readonly Policy[]
+  readonly faults: readonly PolicyFault[]
+  /** What is told of though the policy holds. */
+  readonly notes: readonly PolicyFault[]
+  /** As its condition stands in status; undefined: it does not. */
+  readonly condition: AddressCondition | undefined
+}
+
+export function toPolicyObject(kind: PolicyKind, object: WithConditions): PolicyObject {
+  const { namespace, name = '', uid = '' } = object.metadata
+  const read = readPolicies(kind, object)
+  return {
+    kind,
+    key: namespace ? `${namespace}/${name}` : name,
+    uid,
+    policies: read.filter((policy) => !isOfNodes(policy)),
+    faults: read.flatMap((policy) =>
+      isOfNodes(policy) ? [...policy.faults, nodesFault(policy)] : policy.faults,
+    ),
+    // Annotations are the object's: every part says the same of them.
+    notes: read[0]?.notes ?? [],
+    condition: readCondition(object, POLICY_CONDITIONS[kind]),
+  }
+}
+
+function readPolicies(kind: PolicyKind, object: ApiObject): readonly Policy[] {
+  switch (kind) {
+    case 'NetworkPolicy':
+      return [toNetworkPolicy(object)]
+    case 'ClusterNetworkPolicy':
+      return [toClusterNetworkPolicy(object)]
+    case 'CiliumNetworkPolicy':
+      return toCiliumPolicies(object, object.metadata.namespace ?? '')
+    case 'CiliumClusterwideNetworkPolicy':
+      return toCiliumPolicies(object, undefined)
+  }
+}
+
+/** The kernel judges pods alone so far: to call such a policy one in force would be a lie. */
+function isOfNodes({ subject }: Policy): boolean {
+  return subject.kind === 'nodes'
+}
+
+function nodesFault({ part }: Policy): PolicyFault {
+  return {
+    path: part === 0 ? 'spec.nodeSelector' : `specs[${part}].nodeSelector`,
+    text: 'is not enforced yet: nodes are not protected by policy',
+    mend: 'protect the node by its own firewall, or select pods with endpointSelector',
+  }
+}
+
+function readCondition({ status }: WithConditions, type: string | undefined): AddressCondition | undefined {
+  const found = type === undefined ? undefined : status?.conditions?.find((one) => one.type === type)
+  if (!found || found.status === 'Unknown') return undefined
+  return { status: found.status, reason: found.reason ?? '', message: found.message ?? '' }
+}

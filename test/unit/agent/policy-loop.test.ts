@@ -1,0 +1,111 @@
+// Policy from tables to rows: whole before anything is attached, again after a failure, and by an agent that follows another.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { PolicyLoop } from '../../../src/agent/policy-loop.ts'
+import type { PolicyWorldTables } from '../../../src/agent/policy-world.ts'
+import { lookUpPolicy } from '../../../src/datapath/policy-lookup.ts'
+import { PolicyMaps } from '../../../src/datapath/policy-maps.ts'
+import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import { address } from '../../../src/model/address.ts'
+import { pod } from '../policy/rows.ts'
+import { memoryTables } from './policy-reads.ts'
+import { tables } from './policy-world-tables.ts'
+
+const WEB = address('10.0.1.1')
+const CART = address('10.0.2.2')
+const OTHER = address('10.0.2.3')
+
+function cluster() {
+  const all = tables()
+  const put = (key: string, app: string, at: string, node: string) =>
+    all.policy.pods.set(key, pod(key, { labels: { app }, addresses: [at], node }))
+  put('shop/web', 'web', WEB, 'n1')
+  put('shop/cart', 'cart', CART, 'n2')
+  put('shop/other', 'other', OTHER, 'n2')
+  const allow = (app: string) =>
+    all.policy.objects.NetworkPolicy.set(
+      'shop/web',
+      toPolicyObject('NetworkPolicy', {
+        metadata: { namespace: 'shop', name: 'web' },
+        ...{ spec: { podSelector: {}, ingress: [{ from: [{ podSelector: { matchLabels: { app } } }] }] } },
+      }),
+    )
+  allow('cart')
+  return { all, allow }
+}
+
+function start(t: Test, all: PolicyWorldTables, memory: ReturnType<typeof memoryTables>) {
+  const errors: string[] = []
+  const loop = new PolicyLoop({
+    node: 'n1',
+    tables: all,
+    maps: new PolicyMaps(memory.tables, Date.now),
+    limits: { sets: 4096, classes: 4096 },
+    existingConnections: 'recheck',
+    log: {
+      info: () => {},
+      warn: () => {},
+      error: (_details: unknown, text?: string) => void errors.push(text ?? ''),
+    },
+  })
+  t.teardown(() => loop.close())
+  return { loop, errors }
+}
+
+const who = ({ reads }: ReturnType<typeof memoryTables>) =>
+  [CART, OTHER].map(
+    (peer) =>
+      lookUpPolicy(reads, {
+        ...{ direction: 'ingress', subject: WEB, peer, protocol: 'tcp', port: 80, isFromHost: false },
+      }).isAllowed,
+  )
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (const endMs = Date.now() + 5000; !holds(); await sleep(5))
+    if (Date.now() > endMs) throw new Error(`waited in vain for ${what}`)
+}
+
+t.test('whole when it is made, then as objects change', async (t) => {
+  const { all, allow } = cluster()
+  const memory = memoryTables()
+  const { loop } = start(t, all, memory)
+  t.same(who(memory), [true, false])
+  t.match(loop.status, { rounds: 1, size: { subjects: 1 }, shortage: { classes: 0 } })
+  allow('other')
+  await until('the change', () => who(memory).join() === 'false,true')
+  all.policy.objects.NetworkPolicy.delete('shop/web')
+  await until('all to be allowed', () => who(memory).join() === 'true,true')
+})
+
+t.test('an agent that follows: the same numbers, and what is gone goes', async (t) => {
+  const { all } = cluster()
+  const memory = memoryTables()
+  await start(t, all, memory).loop.close()
+  const before = new Map(memory.tables.identities.entries())
+  all.policy.pods.delete('shop/other')
+  start(t, all, memory)
+  t.same(who(memory), [true, false])
+  const after = new Map(memory.tables.identities.entries())
+  t.notOk(after.has(OTHER))
+  for (const [at, identity] of after) t.same(identity, before.get(at), `the identity of ${at}`)
+})
+
+t.test('a kernel that refuses for a while', async (t) => {
+  const { all } = cluster()
+  const memory = memoryTables()
+  const { sets } = memory.tables
+  const { set } = sets
+  let refusals = 2
+  Object.assign(sets, {
+    set: (...row: Parameters<typeof set>) => {
+      refusals -= 1
+      if (refusals >= 0) throw new Error('not now')
+      set(...row)
+    },
+  })
+  const { errors } = start(t, all, memory)
+  t.same(who(memory), [false, false], 'closed until then')
+  await until('the rows', () => who(memory).join() === 'true,false')
+  t.equal(errors.length, 2)
+})

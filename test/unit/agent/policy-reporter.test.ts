@@ -1,0 +1,129 @@
+// What users are told of policies that are not followed: by the leader alone, a condition where the kind has one, Events that name field
+// and mend, each once for every change.
+
+import t, { type Test } from 'tap'
+import { PolicyReporter } from '../../../src/agent/policy-reporter.ts'
+import { type PolicyObject, toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import type { PolicyKind } from '../../../src/model/policy.ts'
+import { equalRows } from '../../../src/tables/equal-rows.ts'
+import { Table } from '../../../src/tables/table.ts'
+
+const L7 = {
+  endpointSelector: {},
+  ingress: [{ toPorts: [{ ports: [{ port: '80', protocol: 'TCP' }], rules: { http: [{}] } }] }],
+}
+
+function bed(t: Test) {
+  const table = () => new Table<PolicyObject>({ name: 'policies', equals: equalRows })
+  const objects = {
+    NetworkPolicy: table(),
+    ClusterNetworkPolicy: table(),
+    CiliumNetworkPolicy: table(),
+    CiliumClusterwideNetworkPolicy: table(),
+  }
+  const patches: {
+    name: string
+    status: { conditions: { type: string; status: string; message: string }[] }
+  }[] = []
+  const events: string[] = []
+  const state = { isLeader: true }
+  const reporter = new PolicyReporter({
+    client: {
+      patch: async (_resource, path, patch, options) => {
+        const { status } = patch as (typeof patches)[number]
+        t.match([path.subresource, options], ['status', { kind: 'apply', fieldManager: 'weir', force: true }])
+        patches.push({ name: path.name ?? '', status })
+        return {} as never
+      },
+    },
+    objects,
+    events: {
+      record: ({ kind, namespace, name }, _type, reason, message) => {
+        events.push(`${kind} ${namespace}/${name} ${reason} ${message}`)
+      },
+    },
+    isLeader: () => state.isLeader,
+    log: {
+      warn: () => {
+        t.fail('warned')
+      },
+    },
+  })
+  t.teardown(() => reporter.close())
+  const put = (kind: PolicyKind, name: string, spec: object, more: object = {}) => {
+    const namespaced = kind === 'NetworkPolicy' || kind === 'CiliumNetworkPolicy'
+    const object = toPolicyObject(kind, {
+      metadata: { name, ...(namespaced ? { namespace: 'shop' } : {}), ...more },
+      ...{ spec },
+    })
+    objects[kind].set(object.key, object)
+  }
+  return { objects, patches, events, state, reporter, put }
+}
+
+t.test('a refused one: condition and Event, once', async (t) => {
+  const { patches, events, state, reporter, put, objects } = bed(t)
+  put('CiliumNetworkPolicy', 'l7', L7)
+  state.isLeader = false
+  await reporter.look()
+  t.same([patches, events], [[], []], 'another agent tells')
+  state.isLeader = true
+  await reporter.look()
+  t.match(patches, [{ name: 'l7', status: { conditions: [{ type: 'Valid', status: 'False' }] } }])
+  t.match(
+    patches[0]?.status.conditions[0]?.message,
+    /^spec\.ingress\[0\]\.toPorts\[0\]\.rules: .* Mend: .*allows nothing/,
+  )
+  t.equal(events.length, 1)
+  t.match(
+    events[0],
+    /^CiliumNetworkPolicy shop\/l7 PolicyNotFollowed spec\.ingress\[0\]\.toPorts\[0\]\.rules: /,
+  )
+  const held = objects.CiliumNetworkPolicy.get('shop/l7')
+  const {
+    type: _type,
+    status,
+    message,
+  } = patches[0]?.status.conditions[0] ?? { type: '', status: '', message: '' }
+  if (held)
+    objects.CiliumNetworkPolicy.set('shop/l7', {
+      ...held,
+      condition: { status: status as 'False', reason: 'NotFollowed', message },
+    })
+  await reporter.look()
+  t.equal(patches.length, 1, 'it stands there')
+  put('CiliumNetworkPolicy', 'l7', { endpointSelector: {}, ingress: [{ fromEndpoints: [{}] }] })
+  await reporter.look()
+  t.match(patches[1]?.status.conditions, [{ type: 'Valid', status: 'True' }], 'mended')
+})
+
+t.test("NetworkPolicy's status is nobody's; annotations that say nothing known are told", async (t) => {
+  const { patches, events, reporter, put } = bed(t)
+  const annotations = { 'weir.network/policy-mode': 'audti' }
+  put('NetworkPolicy', 'web', { podSelector: {}, nonsense: true }, { annotations })
+  await reporter.look()
+  await reporter.look()
+  t.same(patches, [])
+  t.match(events, [
+    /^NetworkPolicy shop\/web PolicyNotFollowed spec\.nonsense: .*allows nothing/,
+    /^NetworkPolicy shop\/web InvalidValue metadata\.annotations\['weir\.network\/policy-mode'\]: "audti"/,
+  ])
+})
+
+t.test('cluster-wide kinds: their Events lie in the default namespace', async (t) => {
+  const { patches, events, reporter, put } = bed(t)
+  put('CiliumClusterwideNetworkPolicy', 'host', { nodeSelector: {}, ingress: [{}] })
+  put('ClusterNetworkPolicy', 'guard', { tier: 'Admin', priority: 5000, subject: { namespaces: {} } })
+  await reporter.look()
+  t.match(
+    patches.map(({ name, status }) => [name, status.conditions[0]?.type, status.conditions[0]?.status]),
+    [
+      ['guard', 'Accepted', 'False'],
+      ['host', 'Valid', 'False'],
+    ],
+  )
+  t.match(events, [
+    /^ClusterNetworkPolicy default\/guard /,
+    /^CiliumClusterwideNetworkPolicy default\/host .*not in force/,
+  ])
+})

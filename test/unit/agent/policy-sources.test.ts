@@ -1,0 +1,74 @@
+// Policy's objects at an API server that enforces roles: kinds that it lacks hold nothing up and are followed when they come; one that the
+// role does not grant is waited for.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import t from 'tap'
+import { PolicySources } from '../../../src/agent/policy-sources.ts'
+import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
+import { POLICY_CRDS } from '../kube/policy-crds.ts'
+import { removeCertificates } from '../sandbox/apiserver/test-server.ts'
+import { agentAt } from './agent-at.ts'
+
+const WAIT_MS = 15_000
+const log = pino({ level: 'silent' })
+const POLICIES = '/apis/networking.k8s.io/v1/namespaces/default/networkpolicies'
+const CILIUM = '/apis/cilium.io/v2/namespaces/default/ciliumnetworkpolicies'
+
+t.teardown(removeCertificates)
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const endMs = Date.now() + WAIT_MS; !(await holds()); await sleep(20))
+    if (Date.now() > endMs) throw new Error(`waited in vain for ${what}`)
+}
+
+t.test('kinds that are absent, and come', async (t) => {
+  const { server, client } = await agentAt(t, builtinKinds)
+  const { client: admin } = server.server
+  await admin.request('POST', POLICIES, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'deny' },
+    spec: { podSelector: {} },
+  })
+  const sources = new PolicySources({ client, log, startDelayMs: 0, pollMs: 50 })
+  t.teardown(() => sources.close())
+  await sources.synced
+  t.match(sources.objects.NetworkPolicy.get('default/deny')?.policies, [
+    { kind: 'NetworkPolicy', ingress: { isolates: true } },
+  ])
+  t.ok(sources.namespaces.get('default'))
+  t.match(sources.describe(), { ciliumnetworkpolicies: { phase: 'absent', rows: 0 }, allPods: { rows: 0 } })
+  for (const crd of POLICY_CRDS)
+    await admin.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
+  const object = {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { name: 'web' },
+    spec: { endpointSelector: {}, ingress: [{}] },
+  }
+  await until('the kind to be served', async () => (await admin.request('POST', CILIUM, object)).status < 300)
+  await until('the object', () => sources.objects.CiliumNetworkPolicy.get('default/web') !== undefined)
+  t.same(client.lacking(), [])
+})
+
+t.test('a kind of policy that may not be read is waited for', async (t) => {
+  const { server, client, takeAway, giveBack } = await agentAt(t, builtinKinds)
+  for (const crd of POLICY_CRDS)
+    await server.server.client.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
+  await takeAway('clusternetworkpolicies')
+  const sources = new PolicySources({ client, log, startDelayMs: 0, forbiddenRetryMs: 100 })
+  t.teardown(() => sources.close())
+  let isSynced = false
+  const synced = sources.synced.then(() => {
+    isSynced = true
+  })
+  await until('the refusal', () =>
+    client.lacking().some(({ rule }) => rule.includes('clusternetworkpolicies')),
+  )
+  await sleep(300)
+  t.notOk(isSynced)
+  await giveBack()
+  await synced
+  t.pass('and followed once it may be')
+})

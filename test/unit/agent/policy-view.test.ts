@@ -1,0 +1,118 @@
+// `weir policy list` and `explain`: what the agent answers, from a world that was compiled to rows, and how it is printed.
+
+import t from 'tap'
+import { RequestError } from '../../../src/agent/local-api.ts'
+import { explainPolicy, listPolicies, type PolicyViewParts } from '../../../src/agent/policy-view.ts'
+import { formatExplanation, formatPolicies } from '../../../src/cli/policy.ts'
+import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import type { PolicyWorld } from '../../../src/model/policy.ts'
+import { PolicyCompiler } from '../../../src/policy/compile/compiler.ts'
+import { wholeWorld } from '../../../src/policy/compile/objects.ts'
+import { compilerOptions } from '../../policy/compiled.ts'
+import { node, pod, world } from '../policy/rows.ts'
+import { readsOf } from './policy-reads.ts'
+
+const OBJECTS = [
+  toPolicyObject('NetworkPolicy', {
+    metadata: { namespace: 'shop', name: 'web' },
+    ...{
+      spec: {
+        podSelector: { matchLabels: { app: 'web' } },
+        ingress: [{ from: [{ podSelector: { matchLabels: { app: 'cart' } } }], ports: [{ port: 80 }] }],
+      },
+    },
+  }),
+  toPolicyObject('CiliumNetworkPolicy', {
+    metadata: { namespace: 'shop', name: 'l7' },
+    ...{ spec: { endpointSelector: { matchLabels: { app: 'far' } }, egress: [{ toFQDNs: [{}] }] } },
+  }),
+]
+
+const WORLD: PolicyWorld = world({
+  policies: OBJECTS.flatMap(({ policies }) => policies),
+  pods: [
+    pod('shop/web', { labels: { app: 'web' }, addresses: ['10.0.1.1', 'fd00::1:1'], node: 'n1' }),
+    pod('shop/cart', { labels: { app: 'cart' }, addresses: ['10.0.1.2', 'fd00::1:2'], node: 'n1' }),
+    pod('shop/far', { labels: { app: 'far' }, addresses: ['10.0.2.1'], node: 'n2' }),
+  ],
+  nodes: [node('n1', { addresses: ['192.0.2.1'] }), node('n2', { addresses: ['192.0.2.2'] })],
+})
+
+function parts(): PolicyViewParts {
+  const compiler = new PolicyCompiler(compilerOptions(WORLD, { node: 'n1' }))
+  const rows = readsOf(compiler.apply(wholeWorld(WORLD), 0))
+  return { node: 'n1', world: WORLD, rows, nameOf: (rule) => compiler.nameOf(rule) }
+}
+
+const ask = (from: string, to: string, port: string) =>
+  explainPolicy(new URLSearchParams({ from, to, port }), parts())
+
+t.test('allowed and denied, in both families, by objects and by rows', async (t) => {
+  const allowed = ask('shop/cart', 'shop/web', '80/tcp')
+  t.equal(allowed.length, 2)
+  for (const { isAllowed, egress, ingress } of allowed) {
+    t.ok(isAllowed)
+    t.match(egress, { verdict: 'allow', kernel: { agrees: true, cause: 'no policy decides it' } })
+    t.match(ingress, { cause: 'allowed by NetworkPolicy shop/web, spec.ingress[0]' })
+    t.match(ingress.kernel, {
+      agrees: true,
+      verdict: 'allow',
+      cause: 'NetworkPolicy shop/web, spec.ingress[0]',
+    })
+  }
+  const [denied] = ask('10.0.1.2', '10.0.1.1', '81')
+  t.match(denied, {
+    isAllowed: false,
+    ingress: { verdict: 'deny', kernel: { agrees: true, verdict: 'deny' } },
+  })
+  t.equal(denied?.ingress.kernel?.cause, 'NetworkPolicy shop/web isolates ingress')
+})
+
+t.test('the other node judges its own, and its refused policy says why', async (t) => {
+  const [answer] = ask('shop/far', 'shop/web', '80/tcp')
+  t.match(answer?.egress, { verdict: 'deny', kernel: undefined, unjudged: 'node n2 judges it' })
+  t.match(answer?.egress.cause, /CiliumNetworkPolicy shop\/l7 allows nothing: spec\.egress\[0\]\.toFQDNs/)
+  t.match(answer?.ingress, { verdict: 'deny', kernel: { agrees: true } })
+})
+
+t.test('the own node to its pods, the outside, and ICMP', async (t) => {
+  t.match(ask('192.0.2.1', 'shop/web', '8/icmp'), [
+    {
+      isAllowed: true,
+      egress: { unjudged: /no pod/ },
+      ingress: { kernel: { agrees: true, cause: /own node/ } },
+    },
+  ])
+  t.match(ask('203.0.113.1', 'shop/web', '80/tcp'), [
+    { isAllowed: false, ingress: { kernel: { agrees: true } } },
+  ])
+  t.match(ask('shop/web', '203.0.113.1', '8/icmp'), [
+    { isAllowed: true, egress: { kernel: { agrees: true } } },
+  ])
+})
+
+t.test('what cannot be asked', async (t) => {
+  for (const [from, to, port, message] of [
+    ['shop/cart', 'shop/nobody', '80', /--to 'shop\/nobody' is neither/],
+    ['shop/cart', 'shop/web', 'http', /'http' is no port/],
+    ['shop/cart', 'shop/web', '65536', /is no port/],
+    ['fd00::9', 'shop/far', '80', /different families/],
+  ] as const)
+    t.throws(() => ask(from, to, port), { constructor: RequestError, message })
+})
+
+t.test('as printed', async (t) => {
+  const text = formatExplanation(ask('10.0.1.2', '10.0.1.1', '81/tcp'))
+  t.match(
+    text,
+    /^10\.0\.1\.2 to 10\.0\.1\.1, tcp 81: denied\n {2}egress {3}allowed: no policy decides it\n {2}kernel {3}agrees, allowed/,
+  )
+  t.match(text, /ingress {2}denied: NetworkPolicy shop\/web isolates ingress, and no rule allows this/)
+  const list = formatPolicies(listPolicies(OBJECTS, { node: 'n1', world: WORLD }))
+  t.match(list, /^KIND +POLICY +TIER +DIRECTIONS +MODE +PODS HERE +FAULTS$/m)
+  t.match(list, /^NetworkPolicy +shop\/web +normal +ingress +enforce +1 *$/m)
+  t.match(list, /^CiliumNetworkPolicy +shop\/l7 +normal +egress +enforce +0 +1$/m)
+  t.match(list, /^CiliumNetworkPolicy shop\/l7: spec\.egress\[0\]\.toFQDNs/m)
+  t.ok(list.split('\n').every((line) => line.length <= 120))
+  t.match(formatPolicies([]), /No policies/)
+})

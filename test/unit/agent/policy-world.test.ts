@@ -1,0 +1,111 @@
+// What the compiler of policy is told of the tables' changes, and the world that evaluators see, from the same tables.
+
+import t from 'tap'
+import { PolicyChanges, policyWorld } from '../../../src/agent/policy-world.ts'
+import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import { toEndpointSlice } from '../../../src/kube/to-model.ts'
+import { toNode } from '../../../src/kube/to-node-model.ts'
+import type { PolicyPod } from '../../../src/model/policy.ts'
+import type { EndpointSlice } from '../../../src/model/service.ts'
+import { tables } from './policy-world-tables.ts'
+
+const slice = (name: string, service: string, ...addresses: string[]) =>
+  toEndpointSlice({
+    metadata: { namespace: 'default', name, labels: { 'kubernetes.io/service-name': service } },
+    addressType: 'IPv4',
+    endpoints: addresses.map((address) => ({ addresses: [address] })),
+    ports: [],
+  }) as EndpointSlice
+
+const cilium = (specs: readonly object[], annotations: Record<string, string> = {}) =>
+  toPolicyObject('CiliumNetworkPolicy', {
+    metadata: { namespace: 'shop', name: 'web', annotations },
+    ...{ specs },
+  })
+
+const SELECTS = { endpointSelector: {}, ingress: [{ fromEndpoints: [{}] }] }
+const DENIES = { endpointSelector: {}, egressDeny: [{ toEntities: ['world'] }] }
+
+t.test('an object of several parts: each is told when it differs, and when it is gone', async (t) => {
+  const all = tables()
+  let asked = 0
+  const changes = new PolicyChanges(all, () => {
+    asked += 1
+  })
+  const told = () =>
+    Object.fromEntries([...(changes.take()?.policies ?? [])].map(([id, one]) => [id, one?.part]))
+  t.equal(changes.take(), undefined, 'nothing yet')
+  all.policy.objects.CiliumNetworkPolicy.set('shop/web', cilium([SELECTS, DENIES]))
+  t.equal(asked, 1)
+  t.same(told(), { 'CiliumNetworkPolicy shop/web 0': 0, 'CiliumNetworkPolicy shop/web 1': 1 })
+  all.policy.objects.CiliumNetworkPolicy.set('shop/web', {
+    ...cilium([SELECTS, DENIES]),
+    condition: { status: 'True', reason: 'Valid', message: '' },
+  })
+  t.same(told(), {}, 'a condition is no other policy')
+  all.policy.objects.CiliumNetworkPolicy.set('shop/web', cilium([SELECTS]))
+  t.same(told(), { 'CiliumNetworkPolicy shop/web 1': undefined })
+  all.policy.objects.CiliumNetworkPolicy.delete('shop/web')
+  t.same(told(), { 'CiliumNetworkPolicy shop/web 0': undefined })
+  changes.close()
+})
+
+t.test("Services are their slices' addresses, and the API server is one of them", async (t) => {
+  const all = tables()
+  const changes = new PolicyChanges(all, () => {})
+  all.slices.set('default/a', slice('a', 'web', '10.0.0.2', '10.0.0.1'))
+  all.slices.set('default/k', slice('k', 'kubernetes', '192.0.2.1'))
+  const first = changes.take()
+  t.same(first?.services?.get('default/web'), {
+    key: 'default/web',
+    namespace: 'default',
+    labels: {},
+    endpoints: ['10.0.0.1', '10.0.0.2'],
+  })
+  t.same(first?.apiServers, ['192.0.2.1'])
+  all.slices.set('default/a', { ...slice('a', 'web', '10.0.0.1', '10.0.0.2'), weight: 2 })
+  t.equal(changes.take(), undefined, 'what policy does not see is no change')
+  all.slices.delete('default/a')
+  t.same([...(changes.take()?.services ?? [])], [['default/web', undefined]])
+  t.same(
+    policyWorld(all).services.map(({ key }) => key),
+    ['default/kubernetes'],
+  )
+})
+
+t.test("a node's annotations are none of policy's", async (t) => {
+  const all = tables()
+  const changes = new PolicyChanges(all, () => {})
+  const node = (annotations: Record<string, string>) =>
+    toNode({
+      metadata: { name: 'n', labels: { zone: 'a' }, annotations },
+      status: { addresses: [{ type: 'InternalIP', address: '192.0.2.9' }] },
+    })
+  all.nodes.set('n', node({}))
+  t.same(changes.take()?.nodes?.get('n'), { name: 'n', labels: { zone: 'a' }, addresses: ['192.0.2.9'] })
+  all.nodes.set('n', node({ 'weir.network/other': 'x' }))
+  t.equal(changes.take(), undefined)
+  all.policy.pods.set('default/a', { key: 'default/a' } as PolicyPod)
+  t.same([...(changes.take()?.pods ?? [])], [['default/a', { key: 'default/a' }]])
+})
+
+t.test('what nodes are protected by is refused, for nobody enforces it', async (t) => {
+  const object = toPolicyObject('CiliumClusterwideNetworkPolicy', {
+    metadata: { name: 'host' },
+    ...{ spec: { nodeSelector: {}, ingress: [{ fromEntities: ['cluster'] }] } },
+  })
+  t.same(object.policies, [])
+  t.match(object.faults, [{ path: 'spec.nodeSelector', text: /not enforced yet/ }])
+  t.equal(object.key, 'host')
+})
+
+t.test('the condition that stands in the status is read', async (t) => {
+  const conditions = [{ type: 'Valid', status: 'False', reason: 'x', message: 'y' }] as const
+  const object = toPolicyObject('CiliumNetworkPolicy', {
+    metadata: { namespace: 'shop', name: 'web' },
+    ...{ spec: { ...SELECTS, nonsense: 1 }, status: { conditions: [...conditions] } },
+  })
+  t.same(object.condition, { status: 'False', reason: 'x', message: 'y' })
+  t.match(object.faults, [{ path: 'spec.nonsense' }])
+  t.same(object.policies[0]?.ingress, { isolates: true, rules: [] })
+})
