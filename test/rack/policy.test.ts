@@ -1,0 +1,258 @@
+// Policy enforced by real agents, with real kubectl and real connections: both families, pods of one node and of two, straight and by a
+// Service. Each policy is one that its users write, and every change of it is seen in who gets an answer.
+
+import t, { type Test } from 'tap'
+import { runIn } from '../../src/sandbox/host.ts'
+import { agentSocket, startAgent, WEIR } from '../../src/sandbox/nodes.ts'
+import { findProcess, stopProcess } from '../../src/sandbox/process.ts'
+import { POLICY_CRDS } from '../unit/kube/policy-crds.ts'
+import { Bed, type Manifest } from './conformance/bed.ts'
+import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
+
+t.setTimeout(180_000)
+const bed = await Bed.up({ name: 'policy', nodes: 2, agent: { policy: { enforce: true } } })
+t.teardown(() => bed.down())
+
+const in2 = (manifest: Manifest, namespace: string): Manifest => {
+  const object = manifest as { metadata: object }
+  return { ...object, metadata: { ...object.metadata, namespace } }
+}
+
+await bed.apply(
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'other', labels: { team: 'other' } } },
+  pod('web', { node: 'node1', labels: { app: 'web' } }),
+  pod('near', { node: 'node1', labels: { app: 'client', role: 'near' } }),
+  pod('far', { node: 'node2', labels: { app: 'client', role: 'far' } }),
+  in2(pod('guest', { node: 'node2', labels: { app: 'client' } }), 'other'),
+  service('web', { type: 'LoadBalancer', selector: { app: 'web' } }),
+)
+await Promise.all([
+  bed.waitForPods('app=web'),
+  bed.waitForPods('app=client'),
+  bed.waitForPods('app=client', 'other'),
+])
+const web = await bed.podAddresses('web')
+const addressesOf = new Map([
+  ['default/near', await bed.podAddresses('near')],
+  ['default/far', await bed.podAddresses('far')],
+  ['other/guest', await bed.podAddresses('guest', 'other')],
+])
+const { clusterIps } = await bed.serviceAddresses('web')
+const vips = await bed.vips('web')
+const PODS = [...addressesOf.keys()]
+
+type Who = Readonly<Record<string, boolean>>
+
+/** Silence is what lasts this long; who may is given time. */
+const SILENCE_S = '0.7'
+const ANSWER_S = '4'
+const hosts = new Map(await Promise.all(PODS.map(async (name) => [name, await bed.host(name)] as const)))
+
+/** What answers; empty when nothing does. */
+async function curl(from: string, address: string, port: number, isWanted = true): Promise<string> {
+  const host = hosts.get(from) ?? (await bed.host(from))
+  const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}/hostname`
+  return (await runIn(host, ['curl', '-s', '-g', '-m', isWanted ? ANSWER_S : SILENCE_S, url])).stdout
+}
+
+/** Whether each of them gets an answer from web, in both families. */
+async function reach(addresses: readonly string[], port: number, wanted: Who): Promise<Who> {
+  const asked = await Promise.all(
+    PODS.map(async (from) => {
+      const got = await Promise.all(
+        addresses.map(async (address) => (await curl(from, address, port, wanted[from])) === 'web'),
+      )
+      if (new Set(got).size > 1)
+        throw new Error(`${from} to ${addresses.join(' and ')}: ${got.join(' and ')}`)
+      return [from, got[0] === true] as const
+    }),
+  )
+  return Object.fromEntries(asked)
+}
+
+const ALL: Who = { 'default/near': true, 'default/far': true, 'other/guest': true }
+const NONE: Who = { 'default/near': false, 'default/far': false, 'other/guest': false }
+
+/** Straight to the pod, by ClusterIP and by VIP: a Service makes no difference. */
+async function expect(t: Test, what: string, wanted: Who, straightOnly = false): Promise<void> {
+  await bed.until(
+    what,
+    async () => JSON.stringify(await reach(web, HTTP_PORT, wanted)) === JSON.stringify(wanted),
+  )
+  t.pass(`${what}: straight`)
+  if (straightOnly) return
+  t.strictSame(await reach(clusterIps, 80, wanted), wanted, `${what}: by ClusterIP`)
+}
+
+function policy(name: string, spec: object, namespace = 'default'): Manifest {
+  return { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name, namespace }, spec }
+}
+
+async function weir(...args: readonly string[]) {
+  const argv = [process.execPath, WEIR, ...args, '--socket', agentSocket(bed.rack.host('node1'))]
+  return await bed.run('node1', argv)
+}
+
+const DEFAULT_DENY = policy('default-deny', { podSelector: {}, policyTypes: ['Ingress'] })
+const onWeb = (name: string, rule: object) =>
+  policy(name, { podSelector: { matchLabels: { app: 'web' } }, ingress: [rule] })
+
+t.test('without policies everybody gets an answer', async (t) => {
+  await expect(t, 'open', ALL)
+  for (const vip of vips) t.equal(await curl('client1', vip, 80), 'web', 'from outside')
+})
+
+t.test('default deny, and what is allowed by label, namespace, network and named port', async (t) => {
+  await bed.apply(DEFAULT_DENY)
+  await expect(t, 'default deny', NONE)
+  for (const vip of vips) t.equal(await curl('client1', vip, 80, false), '', 'from outside too')
+  t.match(
+    await bed.kubectl('get', 'pod', 'web', '-o', 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'),
+    'True',
+    'its own node asks its readiness all the same',
+  )
+
+  const byLabel = onWeb('rule', { from: [{ podSelector: { matchLabels: { role: 'near' } } }] })
+  await bed.apply(byLabel)
+  await expect(t, 'allowed by label', { ...NONE, 'default/near': true })
+  await bed.kubectl('label', 'pod', 'far', '--overwrite', 'role=near')
+  await expect(t, 'a label that comes', { ...NONE, 'default/near': true, 'default/far': true }, true)
+  await bed.kubectl('label', 'pod', 'far', '--overwrite', 'role=far')
+  await expect(t, 'a label that goes', { ...NONE, 'default/near': true }, true)
+
+  const byNamespace = onWeb('rule', {
+    from: [{ namespaceSelector: { matchLabels: { team: 'other' } } }],
+    ports: [{ port: 'http' }],
+  })
+  await bed.apply(byNamespace)
+  await expect(t, 'allowed by namespace, at a named port', { ...NONE, 'other/guest': true })
+  await t.test('as it is told', async (t) => {
+    const explain = (from: string) =>
+      weir('policy', 'explain', '--from', from, '--to', 'default/web', '--port', `${HTTP_PORT}/tcp`)
+    const denied = await explain('default/near')
+    t.equal(denied.status, 1)
+    t.match(denied.stdout, /egress +allowed: no policy decides it/)
+    t.match(
+      denied.stdout,
+      /ingress +denied: NetworkPolicy default\/default-deny and NetworkPolicy default\/rule isolate ingress/,
+    )
+    t.match(denied.stdout, /kernel +agrees, denied: NetworkPolicy default\/.* isolates ingress/)
+    const allowed = await explain('other/guest')
+    t.equal(allowed.status, 0, allowed.stdout)
+    t.match(allowed.stdout, /kernel +agrees, allowed: NetworkPolicy default\/rule, spec\.ingress\[0\]/)
+    t.match(
+      (await weir('policy', 'list')).stdout,
+      /^NetworkPolicy +default\/rule +normal +ingress +enforce +1 *$/m,
+    )
+    t.match(
+      (await weir('flow', 'drops')).stdout,
+      /POLICY_INGRESS .* NetworkPolicy\s+default\/default-deny\s+isolates ingress/,
+    )
+  })
+
+  const [far4 = '', far6 = ''] = addressesOf.get('default/far') ?? []
+  const byNetwork = onWeb('rule', {
+    from: [{ ipBlock: { cidr: `${far4}/32` } }, { ipBlock: { cidr: `${far6}/128` } }],
+    ports: [{ port: HTTP_PORT }],
+  })
+  await bed.apply(byNetwork)
+  await expect(t, 'allowed by ipBlock', { ...NONE, 'default/far': true })
+
+  const wrongPort = onWeb('rule', { ports: [{ port: HTTP_PORT + 1 }] })
+  await bed.apply(wrongPort)
+  await expect(t, 'allowed at another port', NONE, true)
+  await bed.delete(wrongPort, DEFAULT_DENY)
+  await expect(t, 'policies gone', ALL)
+})
+
+t.test('egress: denied at the source, allowed to a pod by its own port behind a Service', async (t) => {
+  const closed = policy('closed', { podSelector: { matchLabels: { role: 'near' } }, policyTypes: ['Egress'] })
+  await bed.apply(closed)
+  await expect(t, 'egress denied', { ...ALL, 'default/near': false })
+  const [near = ''] = addressesOf.get('default/near') ?? []
+  t.equal(await curl('default/far', near, HTTP_PORT), 'near', 'its answers pass')
+  const toWeb = policy('to-web', {
+    podSelector: { matchLabels: { role: 'near' } },
+    policyTypes: ['Egress'],
+    egress: [{ to: [{ podSelector: { matchLabels: { app: 'web' } } }], ports: [{ port: HTTP_PORT }] }],
+  })
+  await bed.apply(toWeb)
+  await expect(t, 'egress allowed', ALL)
+  await bed.delete(closed, toWeb)
+})
+
+t.test('an agent that is killed, and the next one, let nothing through that is denied', async (t) => {
+  const allowed = onWeb('only-near', { from: [{ podSelector: { matchLabels: { role: 'near' } } }] })
+  await bed.apply(allowed)
+  const wanted = { ...NONE, 'default/near': true }
+  await expect(t, 'only one of them', wanted)
+  const node = bed.rack.node('node1')
+  const pidFile = `${bed.rack.host(node.name).directory}/agent.pid`
+  process.kill(findProcess(pidFile)?.pid ?? 0, 'SIGKILL')
+  await bed.until('it to be gone', async () => findProcess(pidFile) === undefined)
+  t.strictSame(await reach(web, HTTP_PORT, wanted), wanted, 'without an agent')
+  await stopProcess(pidFile)
+  await startAgent(bed.rack, node)
+  let isSynced = false
+  const synced = bed
+    .until(
+      'the next agent',
+      async () => (await bed.agent<{ synced: boolean }>(node.name, '/v1/status')).synced,
+    )
+    .then(() => {
+      isSynced = true
+    })
+  do t.strictSame(await reach(web, HTTP_PORT, wanted), wanted, 'while it starts')
+  while (!isSynced)
+  await synced
+  t.strictSame(await reach(clusterIps, 80, wanted), wanted, 'with the next agent')
+  await bed.delete(allowed)
+  await expect(t, 'policy deleted', ALL)
+})
+
+t.test('kinds that come later: tiers of ClusterNetworkPolicy, and a deny of Cilium', async (t) => {
+  await bed.apply(...POLICY_CRDS)
+  const guard = {
+    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    kind: 'ClusterNetworkPolicy',
+    metadata: { name: 'guard' },
+    spec: {
+      tier: 'Admin',
+      priority: 10,
+      subject: { pods: { podSelector: { matchLabels: { app: 'web' } } } },
+      ingress: [{ action: 'Deny', from: [{ namespaces: { matchLabels: { team: 'other' } } }] }],
+    },
+  }
+  await bed.until('the kind to be served', async () => {
+    await bed.apply(guard)
+    return true
+  })
+  await expect(t, 'denied by the admin tier', { ...ALL, 'other/guest': false })
+  const cilium = {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { name: 'no-far' },
+    spec: {
+      endpointSelector: { matchLabels: { app: 'web' } },
+      enableDefaultDeny: { ingress: false },
+      ingressDeny: [{ fromEndpoints: [{ matchLabels: { role: 'far' } }] }],
+    },
+  }
+  await bed.apply(cilium)
+  await expect(t, 'denied by Cilium', { ...NONE, 'default/near': true })
+  await bed.apply({
+    ...cilium,
+    metadata: { name: 'l7' },
+    spec: { endpointSelector: { matchLabels: { app: 'none' } }, egress: [{ toFQDNs: [{}] }] },
+  })
+  const kind = 'ciliumnetworkpolicies.cilium.io'
+  const conditionOf = (name: string) =>
+    bed.kubectl('get', kind, name, '-o', 'jsonpath={.status.conditions[?(@.type=="Valid")].status}')
+  await bed.until('conditions', async () => (await conditionOf('l7')) === 'False')
+  t.equal(await conditionOf('no-far'), 'True')
+  await bed.until('an Event that names the field', async () =>
+    /PolicyNotFollowed.*spec\.egress\[0\]\.toFQDNs/.test(await bed.kubectl('get', 'events')),
+  )
+  await bed.delete(guard, cilium)
+  await expect(t, 'both gone', ALL)
+})
