@@ -111,7 +111,7 @@ export class NodeDrain {
     this.#options = options
     const record = options.files.read()
     if (record) {
-      this.#state = record.state
+      this.#state = notLater(record.state, options.nowMs())
       this.#isWantedLocally = record.isWantedLocally
       this.#hasCondition = record.hasCondition
     }
@@ -270,4 +270,9 @@ export class NodeDrain {
     }
     this.#isWriting = false
   }
+}
+
+/** Somebody may have set the clock back meanwhile: what began in the future would never be late. */
+function notLater(state: DrainState, nowMs: number): DrainState {
+  return { ...state, sinceMs: Math.min(state.sinceMs, nowMs), startedMs: Math.min(state.startedMs, nowMs) }
 }

@@ -9,6 +9,7 @@
 import type { Logger } from 'pino'
 import { type Address, familyOf, parseNetwork, prefixContains } from '../model/address.ts'
 import type { BgpPeer } from '../model/routing.ts'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import { Icmpv6Socket } from '../sys/libc/icmpv6.ts'
 import type { Link } from '../sys/node-netlink/links.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
@@ -120,7 +121,7 @@ export class RouterAdvertisements {
 
   async #tend(name: string, { index, mac }: Link): Promise<void> {
     const link = this.#links.get(name) ?? this.#open(name, index, mac)
-    const now = Date.now()
+    const now = steadyNowMs()
     if (now >= link.nextMs) this.#advertise(name, link)
     const rows = await this.#options.netlink.neighbours.list({ family: 'ipv6', index })
     const isKnown = rows.some(({ address, mac }) => LINK_LOCAL.test(address) && mac !== undefined)
@@ -159,16 +160,16 @@ export class RouterAdvertisements {
         .catch((error: unknown) => this.#options.log.debug({ err: error }, 'a neighbour is not asked'))
     }
     if (type !== SOLICITATION || !(LINK_LOCAL.test(sender) || sender === '::')) return
-    const dueMs = Math.max(Date.now() + Math.random() * DELAY_MAX_MS, link.lastMs + BETWEEN_MS)
+    const dueMs = Math.max(steadyNowMs() + Math.random() * DELAY_MAX_MS, link.lastMs + BETWEEN_MS)
     if (dueMs >= link.nextMs) return
     link.nextMs = dueMs
     setTimeout(() => {
       if (this.#links.get(name) === link && link.nextMs === dueMs) this.#advertise(name, link)
-    }, dueMs - Date.now()).unref()
+    }, dueMs - steadyNowMs()).unref()
   }
 
   #advertise(name: string, link: AdvertisedLink): void {
-    link.lastMs = Date.now()
+    link.lastMs = steadyNowMs()
     link.nextMs = link.lastMs + INTERVAL_MS.min + Math.random() * (INTERVAL_MS.max - INTERVAL_MS.min)
     this.#send(name, link, routerAdvertisement(link.mac))
   }

@@ -7,6 +7,7 @@ import type { EventRecorder } from '../kube/events.ts'
 import type { Family } from '../model/address.ts'
 import { DRAIN_DEFAULT } from '../model/routing.ts'
 import type { Node } from '../model/service.ts'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import { passwordReader } from '../speaker/passwords.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import type { AgentConfig } from './config.ts'
@@ -49,7 +50,7 @@ export function makeRouting(options: RoutingPartsOptions): RoutingParts {
     mode: config.routing.mode,
     readPassword: passwordReader((namespace, name, key) => live.secrets.read(namespace, name, key)),
   })
-  const memory = new VipMemoryFile({ stateDirectory: config.stateDirectory, log, nowMs: Date.now })
+  const memory = new VipMemoryFile({ stateDirectory: config.stateDirectory, log, nowMs: steadyNowMs })
   const routing = new Routing({ speaker, log, events, node, served, memory })
   const { current, pools } = live.sources
   if (current) routing.setRouting(current, pools)
@@ -63,7 +64,7 @@ export function makeRouting(options: RoutingPartsOptions): RoutingParts {
     writeCondition: (condition) => writeDrainCondition(client, nodeName, condition),
     events,
     log,
-    nowMs: Date.now,
+    nowMs: steadyNowMs,
   })
   return { routing, drain, drainRequests: new DrainRequests({ client, nodeName, drain }) }
 }

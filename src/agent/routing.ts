@@ -7,6 +7,7 @@ import { type Address, type Family, type Prefix, prefixContains } from '../model
 import type { AllowedPrefix, Announcement, RefusedAnnouncement } from '../model/announcement.ts'
 import { type DrainMark, type DrainSettings, GATES_DEFAULT, type NodeRouting } from '../model/routing.ts'
 import type { Node, ObjectKey } from '../model/service.ts'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import type { AddressPool } from '../routing/address-pools.ts'
 import { AllowedError, allowedPrefixes } from '../routing/allowed.ts'
 import { ChangePacer } from '../routing/change-pacer.ts'
@@ -83,7 +84,7 @@ export class Routing implements DrainedRouting {
 
   constructor(options: RoutingOptions) {
     this.#options = options
-    this.#nowMs = options.nowMs ?? Date.now
+    this.#nowMs = options.nowMs ?? steadyNowMs
     this.#pacer = new ChangePacer(1, this.#nowMs())
     this.#plans = new VipPlans(this.#context(), options.memory?.read())
     this.#reports = new RefusalReports(options)

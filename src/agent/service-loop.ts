@@ -12,6 +12,7 @@ import type { ServiceStatus } from '../datapath/service-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Family } from '../model/address.ts'
 import type { Node, ObjectKey, Service } from '../model/service.ts'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import { countServable, countUsable, type EndpointCounts } from '../services/count-endpoints.ts'
 import { hostPortOwner, planHostPorts } from '../services/plan-host-ports.ts'
@@ -164,14 +165,14 @@ export class ServiceLoop {
       this.#options.log.info({ services: this.#served.size }, 'the kernel holds every Service')
     }
     const dueMs = this.#retire()
-    if (dueMs !== undefined) this.#rounds.requestIn(retireIn(dueMs, Date.now()))
+    if (dueMs !== undefined) this.#rounds.requestIn(retireIn(dueMs, steadyNowMs()))
     if (this.#again.size > 0) this.#rounds.request()
     const waits = [
       ...this.#waitingForRoom.values(),
       ...[...this.#failing.values()].map(({ dueMs: at }) => at),
     ]
     if (waits.length > 0)
-      this.#rounds.requestIn(Math.max(0, waits.reduce((a, b) => Math.min(a, b)) - Date.now()))
+      this.#rounds.requestIn(Math.max(0, waits.reduce((a, b) => Math.min(a, b)) - steadyNowMs()))
     if (!isComplete) return
     const written = this.#written
     this.#written = new Set()
@@ -185,7 +186,7 @@ export class ServiceLoop {
     } catch (error) {
       const details = { err: error, retryInMs: RETIRE_RETRY_MS }
       this.#options.log.error(details, 'giving rows back to the datapath failed; trying again')
-      return Date.now() + RETIRE_RETRY_MS
+      return steadyNowMs() + RETIRE_RETRY_MS
     }
   }
 
@@ -235,12 +236,12 @@ export class ServiceLoop {
       await setImmediate()
       datapath.gatherServices()
     }
-    let stretchEndMs = Date.now() + STRETCH_MS
+    let stretchEndMs = steadyNowMs() + STRETCH_MS
     for (const key of keys) {
-      if (Date.now() >= stretchEndMs) {
+      if (steadyNowMs() >= stretchEndMs) {
         datapath.writeServices(false)
         await setImmediate()
-        stretchEndMs = Date.now() + STRETCH_MS
+        stretchEndMs = steadyNowMs() + STRETCH_MS
       }
       this.#again.delete(key)
       this.#applyOrPutOff(key)
@@ -256,7 +257,7 @@ export class ServiceLoop {
     } catch (error) {
       const failures = (this.#failing.get(key)?.failures ?? 0) + 1
       const retryInMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures - 1, 16))
-      this.#failing.set(key, { failures, dueMs: Date.now() + retryInMs })
+      this.#failing.set(key, { failures, dueMs: steadyNowMs() + retryInMs })
       const details = { err: error, object: key, retryInMs }
       if (failures === 1) this.#options.log.error(details, 'writing an object to the datapath failed')
       else this.#options.log.debug(details, 'writing an object to the datapath failed again')
@@ -271,9 +272,9 @@ export class ServiceLoop {
   #dirtyServices(): ReadonlySet<ObjectKey> {
     const again = new Set<ObjectKey>(this.#again)
     this.#again.clear()
-    for (const [key, { dueMs }] of this.#failing) if (dueMs <= Date.now()) again.add(key)
+    for (const [key, { dueMs }] of this.#failing) if (dueMs <= steadyNowMs()) again.add(key)
     for (const [key, dueMs] of this.#waitingForRoom) {
-      if (dueMs > Date.now()) continue
+      if (dueMs > steadyNowMs()) continue
       this.#waitingForRoom.delete(key)
       again.add(key)
     }
@@ -340,7 +341,7 @@ export class ServiceLoop {
 
   /** Freed ranges and numbers rest a minute, so room comes by itself when others shrink. */
   #waitForRoom(key: ObjectKey): void {
-    this.#waitingForRoom.set(key, Date.now() + ROOM_RETRY_MS)
+    this.#waitingForRoom.set(key, steadyNowMs() + ROOM_RETRY_MS)
   }
 }
 

@@ -5,6 +5,7 @@ import { randomInt } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { type AttachedProgram, Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
@@ -92,7 +93,7 @@ export class Datapath {
     this.#enforcesPolicy = options.settings.enforcesPolicy
     this.#loaded = loadDatapath(options)
     const tables = datapathTables(this.#loaded.map)
-    const nowMs = Date.now
+    const nowMs = steadyNowMs
     this.nexthops = new NexthopMaps(tables, nowMs, options.settings.tunnel)
     this.bfd = new BfdSessions(tables.bfd, () => randomInt(1, DISCRIMINATORS))
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())

@@ -5,6 +5,7 @@
 // thousands of objects at once, and the API server, and our watches on it, have other things to do.
 
 import { createHash } from 'node:crypto'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import type { KubeClient } from './client.ts'
 import { isKubeError } from './errors.ts'
 import { EVENTS, type Event } from './objects.ts'
@@ -47,7 +48,7 @@ export class EventRecorder {
     const identity = [object.kind, object.namespace, object.name, object.uid ?? '', reason, message].join(
       '\n',
     )
-    const nowMs = Date.now()
+    const nowMs = steadyNowMs()
     if (nowMs - (this.#said.get(identity) ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return
     this.#said.delete(identity)
     if (this.#waiting >= WAITING_MAX) return

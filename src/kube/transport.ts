@@ -12,6 +12,7 @@ import {
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
+import { steadyNowMs } from '../model/steady-clock.ts'
 import { KubeError } from './errors.ts'
 
 export interface TransportOptions {
@@ -215,10 +216,10 @@ function readRequired(path: string, what: string): string {
 function fileReader(path: string, what: string): () => string {
   let text = readRequired(path, what)
   let seen = fingerprint(path)
-  let checkedMs = Date.now()
+  let checkedMs = steadyNowMs()
   return () => {
-    if (Date.now() - checkedMs < FILE_CHECK_MS) return text
-    checkedMs = Date.now()
+    if (steadyNowMs() - checkedMs < FILE_CHECK_MS) return text
+    checkedMs = steadyNowMs()
     const now = fingerprint(path)
     if (now === seen || now === undefined) return text
     text = readRequired(path, what)

@@ -2,6 +2,8 @@
 // a few milliseconds between them, in which a flood of requests gathers, while a lone one after a quiet time runs without delay. A
 // round that fails is tried again with growing pauses. Knows neither BPF nor BGP.
 
+import { steadyNowMs } from '../model/steady-clock.ts'
+
 export interface RoundsOptions {
   readonly name: string
   /** From the end of one round to the start of the next: requests gather meanwhile. */
@@ -31,13 +33,13 @@ export class Rounds {
 
   /** Asks for a round soon. Cheap; call it as often as you like. */
   request(): void {
-    this.requestIn(Math.max(0, this.#endedMs + this.#options.settleMs - Date.now()))
+    this.requestIn(Math.max(0, this.#endedMs + this.#options.settleMs - steadyNowMs()))
   }
 
   /** Asks for a round no later than `delayMs` from now, for work that becomes due by time. */
   requestIn(delayMs: number): void {
     if (this.#closed) return
-    const dueMs = Date.now() + delayMs
+    const dueMs = steadyNowMs() + delayMs
     if (this.#running) {
       this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
       return
@@ -78,9 +80,9 @@ export class Rounds {
       this.#options.onError(error, retryInMs)
     }
     this.#running = undefined
-    this.#endedMs = Date.now()
+    this.#endedMs = steadyNowMs()
     // After a failure the pause counts, however soon somebody wanted a round: what failed would fail again.
-    const wantedInMs = retryInMs ?? this.#nextDueMs - Date.now()
+    const wantedInMs = retryInMs ?? this.#nextDueMs - steadyNowMs()
     this.#nextDueMs = Number.POSITIVE_INFINITY
     if (Number.isFinite(wantedInMs)) this.requestIn(Math.max(this.#options.settleMs, wantedInMs))
   }

@@ -143,6 +143,18 @@ t.test('a cordon alone, or a label alone, is no drain', async (t) => {
   t.equal(bed.phase, 'waiting', 'with a taint it is')
 })
 
+t.test('the time of day is set back between two agents: the drain still ends in time', async (t) => {
+  const bed = new Bed(t)
+  bed.ask()
+  bed.pass(5000, 50)
+  bed.nowMs -= 3_600_000
+  bed.restart()
+  bed.pass(59_000, 50)
+  t.equal(bed.phase, 'waiting')
+  bed.pass(2000, 50)
+  t.equal(bed.phase, 'drained')
+})
+
 t.test('what comes to node ports is told, and keeps no VIP here', async (t) => {
   const bed = new Bed(t)
   bed.ask()

@@ -82,3 +82,21 @@ t.test('closed rounds start nothing', async (t) => {
   await sleep(20)
   t.equal(count, 0)
 })
+
+t.test('the time of day is set back: rounds come as before', async (t) => {
+  let count = 0
+  const { rounds } = setUp(() => {
+    count += 1
+  })
+  rounds.request()
+  await sleep(20)
+  const { now } = Date
+  t.teardown(() => {
+    Date.now = now
+  })
+  Date.now = () => now() - 3_600_000
+  rounds.request()
+  await sleep(60)
+  t.equal(count, 2)
+  await rounds.close()
+})
