@@ -113,7 +113,7 @@ export class DaemonMirror {
     const found =
       this.#peers.find((planned) => planned.address === address)?.peer ??
       this.#configured.find(({ remote }) => remote.kind === 'address' && remote.address === address)
-    return found ?? { name: address, source: address }
+    return found ?? { name: address, source: this.#options.host === 'own' ? address : "kube-router's peers" }
   }
 
   /** How many prefixes of a family the peer should get. */

@@ -33,7 +33,7 @@ import { type SpeakerTables, speakerTables } from './tables.ts'
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 2_000
-/** Everything is compared anew this often, in case somebody else changed gobgpd. */
+/** Everything is compared anew this often, in case somebody else changed gobgpd; and at once when somebody set the clock. */
 const FULL_ROUND_MS = 30_000
 /** The neighbour on an unnumbered link is looked for again. */
 const UNRESOLVED_MS = 1_000
@@ -92,7 +92,7 @@ class GobgpSpeaker {
   #isTold = false
   /** Prefixes to compare in the next round; a full round compares all. */
   #changed = new Set<Prefix>()
-  #fullAtMs: number | undefined
+  #fullAtMs = Number.NEGATIVE_INFINITY
   #pathsReadAtMs = 0
   readonly #announcedSince = new Map<Prefix, number>()
   #error: string | undefined
@@ -173,7 +173,7 @@ class GobgpSpeaker {
   }
 
   #lookAtAll(): void {
-    this.#fullAtMs = undefined
+    this.#fullAtMs = Number.NEGATIVE_INFINITY
     this.#wishes += 1
     this.#rounds.request()
   }
@@ -266,8 +266,7 @@ class GobgpSpeaker {
     // A gobgpd that restarts is back long before.
     if (this.#failingSinceMs !== undefined && this.#nowMs() - this.#failingSinceMs >= FAILING_MS)
       failing.push({ code: 'round-failed', object: 'routing.gobgp', text: this.#error ?? '' })
-    const losses = this.#losses.problems(this.#nowMs(), (address) => this.#mirror.describe(address))
-    return [...failing, ...losses]
+    return [...failing, ...this.#losses.problems(this.#nowMs(), (one) => this.#mirror.describe(one))]
   }
 
   #problems(): SpeakerProblem[] {
@@ -284,10 +283,7 @@ class GobgpSpeaker {
     if (!configured || !this.#isTold || this.#isClosed) return
     const wanted: Wanted = { ...configured, drain: this.#drain, accepted: this.#guard.accepted }
     const wishes = this.#wishes
-    const isFull =
-      !this.#mirror.installed ||
-      this.#fullAtMs === undefined ||
-      this.#nowMs() - this.#fullAtMs >= FULL_ROUND_MS
+    const isFull = !this.#mirror.installed || Math.abs(this.#nowMs() - this.#fullAtMs) >= FULL_ROUND_MS
     try {
       if (isFull) await this.#fullRound(wanted)
       else await this.#smallRound(wanted)
@@ -306,7 +302,7 @@ class GobgpSpeaker {
   /** Whether routers are told as much as they should be. Rarely, for counting keeps gobgpd busy. */
   async #compareCounts(): Promise<void> {
     const now = this.#nowMs()
-    if (now - this.#countedAtMs < COUNT_MS) return
+    if (Math.abs(now - this.#countedAtMs) < COUNT_MS) return
     this.#countedAtMs = now
     const sessions = this.#describeSessions(await this.#client.listPeers())
     this.#countProblems = sessions.flatMap(({ problems }) => problems)
@@ -315,7 +311,7 @@ class GobgpSpeaker {
   /** A host's peers come when it likes: they are looked at as soon as they are told of. */
   #takeSessions(established: ReadonlyMap<string, boolean>): void {
     if (this.#host !== 'own' && established.size > this.#guestPeers) {
-      this.#fullAtMs = undefined
+      this.#fullAtMs = Number.NEGATIVE_INFINITY
       this.#rounds.request()
     }
     this.#guestPeers = established.size
@@ -324,7 +320,7 @@ class GobgpSpeaker {
 
   #seekNeighbours(): void {
     if (!this.#mirror.problems().some(({ code }) => code === 'peer-unresolved')) return
-    this.#fullAtMs = undefined
+    this.#fullAtMs = Number.NEGATIVE_INFINITY
     this.#rounds.request()
   }
 
@@ -332,7 +328,7 @@ class GobgpSpeaker {
     const now = this.#nowMs()
     const changed = this.#changed
     // A host's own paths come and go; only ours are known without asking.
-    const mayTrust = this.#host === 'own' && now - this.#pathsReadAtMs < PATHS_READ_MS
+    const mayTrust = this.#host === 'own' && Math.abs(now - this.#pathsReadAtMs) < PATHS_READ_MS
     if (!mayTrust || !this.#mirror.installed) this.#pathsReadAtMs = now
     this.#fullAtMs = now
     this.#changed = new Set()

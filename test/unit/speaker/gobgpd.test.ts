@@ -73,7 +73,7 @@ t.test('with gobgpd alone', async (t) => {
       announcement('203.0.113.8/32', ['65535:0', '65101:9']),
       announcement('2001:db8:113::7/128'),
     ])
-    await until('one peer', async () => (await client.listPeers()).length === 1)
+    await until('one peer', async () => speaker.isInForce && (await client.listPeers()).length === 1)
     t.match(await client.listOwnPaths('ipv4'), [
       { prefix: '203.0.113.8/32', communities: ['65535:0', '65101:9'], largeCommunities: [/^4294967295:/] },
     ])

@@ -1,5 +1,8 @@
 import t from 'tap'
+import { DaemonMirror } from '../../../src/speaker/daemon-mirror.ts'
+import { NO_LINKS } from '../../../src/speaker/links.ts'
 import { Losses } from '../../../src/speaker/losses.ts'
+import { GobgpdModel } from './gobgpd-model.ts'
 
 const MINUTE = 60_000
 const describe = (address: string) => ({ name: `tor at ${address}`, source: `routing.peers ${address}` })
@@ -53,3 +56,21 @@ t.test('the router that ends it each time is named, and nobody for being up', as
     'it has been taken out',
   )
 })
+
+t.test(
+  "in kube-router's gobgpd, whose peers are in no configuration of ours, it is said all the same",
+  async (t) => {
+    const mirror = new DaemonMirror({
+      client: new GobgpdModel().client(),
+      target: 'model',
+      host: 'kube-router',
+      readPassword: async () => '',
+      readLinks: async () => NO_LINKS,
+      nowMs: () => 0,
+    })
+    const losses = new Losses()
+    for (const atMs of [0, 1, 2]) losses.note(atMs, new Map([['10.0.0.1', atMs]]))
+    const [problem] = losses.problems(3, (address) => mirror.describe(address))
+    t.match(problem, { code: 'gobgpd-dies', text: /10\.0\.0\.1.*Mend: take it out of kube-router's peers/ })
+  },
+)
