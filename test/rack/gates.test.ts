@@ -296,3 +296,33 @@ t.test('what lies outside the pools stays here, and its Service is told', async 
   await bed.patch('service', 'outside', { spec: { externalIPs: null } })
   await bed.until('the condition to go', async () => (await conditionOf()) === undefined)
 })
+
+/** Prefixes of a family that a ToR's kernel has by a node. */
+async function countOf(tor: string, node: string, family: '-4' | '-6'): Promise<number> {
+  const { stdout } = await bed.run(tor, ['ip', family, '-j', 'route', 'show', 'proto', 'bgp'])
+  const routes = JSON.parse(stdout.trim() || '[]') as { dev?: string; nexthops?: { dev: string }[] }[]
+  const hops = ({ dev, nexthops }: (typeof routes)[number]) => nexthops?.map((hop) => hop.dev) ?? [dev]
+  return routes.filter((route) => hops(route).includes(`to-${node}`)).length
+}
+
+t.test('more than routing.maxAnnouncements stays here, and its Service is told', async (t) => {
+  const [node = ''] = NODES
+  const others = NODES.filter((name) => name !== node).join()
+  const counts = [await countOf('tor1', node, '-4'), await countOf('tor1', node, '-6')] as const
+  const [most, index] = counts[0] >= counts[1] ? [counts[0], 0] : [counts[1], 1]
+  t.ok(most >= 3, `it announces ${counts} prefixes`)
+  const file = `${bed.rack.host(node).directory}/agent.yaml`
+  const before = readFileSync(file, 'utf8')
+  const config = parse(before) as { routing: Record<string, unknown> }
+  config.routing['maxAnnouncements'] = most
+  writeFileSync(file, stringify(config))
+  await bed.apply(service('onemore', { type: 'LoadBalancer' }), ...endpoints('onemore', { p1: READY }))
+  const vip = (await bed.vips('onemore'))[index] ?? ''
+  await expectNodes(t, 'by the nodes that have room', [vip], others)
+  await bed.until('an Event', async () =>
+    (await eventsOf('onemore')).some((text) => /number \d+ of its family.*Mend: raise/.test(text)),
+  )
+  t.equal(await countOf('tor1', node, index === 0 ? '-4' : '-6'), most, 'nothing else went')
+  writeFileSync(file, before)
+  await expectNodes(t, 'with room again', [vip], ALL)
+})
