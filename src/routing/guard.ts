@@ -87,6 +87,8 @@ export class AnnouncementGuard {
         hasRoom = true
       }
       if (wanted) this.#consider(asker, wanted, touched)
+      // Refused from now on: it leaves room, too.
+      if (isKept && !this.#heldBy.has(asker)) hasRoom = true
     }
     if (hasRoom) this.#considerWaiting(touched)
     return touched

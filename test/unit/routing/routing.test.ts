@@ -150,6 +150,16 @@ t.test('attributes that routers would choke on stay in', async (t) => {
     )
 })
 
+t.test('what is refused from now on leaves its room to who waited', async (t) => {
+  const guard = new AnnouncementGuard({ allowed, announcementsMax: 1 })
+  guard.apply([1, 2].map((last) => [`asker${last}`, row(`203.0.113.${last}/32`)] as const))
+  t.match(guard.refusalOf('asker2'), { code: 'too-many' })
+  const touched = guard.apply([['asker1', row('203.0.113.1/32', ['65536:1'])]])
+  t.match(guard.refusalOf('asker1'), { code: 'bad-community' })
+  t.same([...guard.accepted.keys()], ['203.0.113.2/32'])
+  t.same([...touched].sort(), ['203.0.113.1/32', '203.0.113.2/32'])
+})
+
 t.test(
   'other limits: narrower ones take out what is beyond them, wider ones let in what waited',
   async (t) => {
