@@ -72,7 +72,7 @@ export class Datapath {
   /** Undefined: policy is not enforced. */
   readonly policy: PolicyMaps | undefined
   /** Its rows, to be read one by one. */
-  readonly policyRows: PolicyReads
+  readonly policyRows: PolicyTables & PolicyReads
   readonly #gathered: GatheredTables
   readonly #rowCheck: RowCheck
   readonly #loaded: LoadedDatapath
@@ -101,7 +101,7 @@ export class Datapath {
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
     this.policyRows = tables.policy
-    this.policy = openPolicy(tables.policy, this.#enforcesPolicy)
+    this.policy = this.#enforcesPolicy ? new PolicyMaps(tables.policy, nowMs) : undefined
     this.sockets = new SockPeers(this.#loaded.map('sock_peers').mmap())
     this.services = new ServiceMaps({
       tables: this.#gathered,
@@ -239,6 +239,8 @@ export class Datapath {
   /** To be called when all that is there has been attached: ends a move from maps of an earlier layout or capacity. */
   finishMigration(): void {
     this.#loaded.finishMigration()
+    // Until now programs that enforced may have been on devices: without rows they would have closed every pod.
+    if (!this.#enforcesPolicy) forgetPolicy(this.policyRows)
     for (const { map, from, rows, lost } of this.#loaded.moved)
       this.#log.info({ map, from, rows, lost }, 'pinned state moved to another layout or capacity')
   }
@@ -308,12 +310,10 @@ export class Datapath {
   }
 }
 
-/** What was enforced once and is not any more is taken away: an agent that enforces again would follow it. */
-function openPolicy(tables: PolicyTables, isEnforced: boolean): PolicyMaps | undefined {
-  if (isEnforced) return new PolicyMaps(tables, Date.now)
+/** What was enforced once and is not any more: an agent that enforces again would follow it. */
+function forgetPolicy(tables: PolicyTables): void {
   const hasRows = [tables.subjects, tables.identities, tables.prefixes].some(hasEntries)
   if (hasRows) new PolicyMaps(tables, Date.now).settle()
-  return undefined
 }
 
 function hasEntries(table: { entries(): Iterable<unknown> }): boolean {

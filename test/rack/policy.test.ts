@@ -1,6 +1,7 @@
 // Policy enforced by real agents, with real kubectl and real connections: both families, pods of one node and of two, straight and by a
 // Service. Each policy is one that its users write, and every change of it is seen in who gets an answer.
 
+import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { runIn } from '../../src/sandbox/host.ts'
 import { agentSocket, startAgent, WEIR } from '../../src/sandbox/nodes.ts'
@@ -31,6 +32,8 @@ await Promise.all([
   bed.waitForPods('app=client'),
   bed.waitForPods('app=client', 'other'),
 ])
+// Agents that have begun without these kinds find them while other tests run.
+await bed.apply(...POLICY_CRDS)
 const web = await bed.podAddresses('web')
 const addressesOf = new Map([
   ['default/near', await bed.podAddresses('near')],
@@ -211,7 +214,6 @@ t.test('an agent that is killed, and the next one, let nothing through that is d
 })
 
 t.test('kinds that come later: tiers of ClusterNetworkPolicy, and a deny of Cilium', async (t) => {
-  await bed.apply(...POLICY_CRDS)
   const guard = {
     apiVersion: 'policy.networking.k8s.io/v1alpha2',
     kind: 'ClusterNetworkPolicy',
@@ -255,4 +257,19 @@ t.test('kinds that come later: tiers of ClusterNetworkPolicy, and a deny of Cili
   )
   await bed.delete(guard, cilium)
   await expect(t, 'both gone', ALL)
+})
+
+t.test('turned off on a node: its pods are open again', async (t) => {
+  await bed.apply(DEFAULT_DENY)
+  await expect(t, 'default deny', NONE, true)
+  const node = bed.rack.node('node1')
+  const { directory } = bed.rack.host(node.name)
+  const file = `${directory}/agent.yaml`
+  writeFileSync(file, readFileSync(file, 'utf8').replace('enforce: true', 'enforce: false'))
+  await stopProcess(`${directory}/agent.pid`)
+  await startAgent(bed.rack, node)
+  await expect(t, 'not enforced', ALL)
+  const { stderr } = await weir('policy', 'list')
+  t.match(stderr, /policy is not enforced on this node\. Mend: policy\.enforce: true/)
+  await bed.delete(DEFAULT_DENY)
 })
