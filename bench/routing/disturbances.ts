@@ -34,6 +34,7 @@ const RESTART_MS = 10_000
 const DRAINED_MS = 40_000
 /** Of what was to be sent; less means that the machine was too busy to send it. */
 const SENT_SHARE_MIN = 0.9
+const WINDOWS_MAX = 4
 
 export interface DisturbanceTimes {
   /** Milliseconds to the last request that the dead link lost: from the fault, and from the first that it lost. */
@@ -67,9 +68,9 @@ export async function measureDisturbances(
     lost: { agent: [], gobgpd: [], drain: [] },
   }
   for (let index = 0; index < lossRepetitions; index += 1) {
-    times.lost.agent.push(await lossOf(bed, AGENT_SECONDS, () => killAgent(bed)))
-    times.lost.gobgpd.push(await lossOf(bed, GOBGPD_SECONDS, () => killGobgpd(bed)))
-    times.lost.drain.push(await lossOf(bed, DRAIN_SECONDS, () => drainAndBack(bed, vips)))
+    times.lost.agent.push(await lossOf(bed, AGENT_SECONDS, () => killAgent(bed), say))
+    times.lost.gobgpd.push(await lossOf(bed, GOBGPD_SECONDS, () => killGobgpd(bed), say))
+    times.lost.drain.push(await lossOf(bed, DRAIN_SECONDS, () => drainAndBack(bed, vips), say))
     say(
       `  lost: ${Object.entries(times.lost)
         .map(([what, counts]) => `${what} ${counts.at(-1)}`)
@@ -95,24 +96,42 @@ export async function measureDisturbances(
   return times
 }
 
-/** Requests that failed at a thousand a second while something happens. */
-async function lossOf(bed: RackBed, seconds: number, happens: () => Promise<unknown>): Promise<number> {
-  await bed.sessionsUp()
-  const loading = bed.load(KILL_RATE, seconds, KILL_PATIENCE_MS)
-  await sleep(BEGIN_MS)
-  // What fails first is what is told: the load, which goes down with the rack, would fail too.
-  await happens().finally(() => Promise.allSettled([loading]))
-  const report = await loading
-  checkSent(report, KILL_RATE * seconds)
-  return report.started - report.answered
+/**
+ * Requests that failed at a thousand a second while something happens. That is about what two cores can do, clients, servers and routers
+ * together: a window in which less was sent is no such load, and is repeated.
+ * @throws when no window sent enough
+ */
+async function lossOf(
+  bed: RackBed,
+  seconds: number,
+  happens: () => Promise<unknown>,
+  say: (line: string) => void,
+): Promise<number> {
+  const wanted = KILL_RATE * seconds
+  for (let window = 1; ; window += 1) {
+    await bed.sessionsUp()
+    const loading = bed.load(KILL_RATE, seconds, KILL_PATIENCE_MS)
+    await sleep(BEGIN_MS)
+    // What fails first is what is told: the load, which goes down with the rack, would fail too.
+    await happens().finally(() => Promise.allSettled([loading]))
+    const report = await loading
+    if (window === WINDOWS_MAX) checkSent(report, wanted)
+    if (isSent(report, wanted)) return report.started - report.answered
+    const { started, answered, slow, latencyMs } = report
+    say(
+      `  once more: ${started} of ${wanted} requests were sent, ${answered} answered, ${slow} slowly, p50 ${latencyMs.p50} ms`,
+    )
+  }
 }
 
-function checkSent({ started, failures }: LoadReport, wanted: number): void {
-  if (started >= wanted * SENT_SHARE_MIN) return
-  const [first] = failures
-  throw new Error(
-    `only ${started} of ${wanted} requests were sent; the first failure: ${first?.reason ?? 'none'}`,
-  )
+function isSent({ started }: LoadReport, wanted: number): boolean {
+  return started >= wanted * SENT_SHARE_MIN
+}
+
+function checkSent(report: LoadReport, wanted: number): void {
+  if (isSent(report, wanted)) return
+  const reason = report.failures[0]?.reason ?? 'none'
+  throw new Error(`only ${report.started} of ${wanted} requests were sent; the first failure: ${reason}`)
 }
 
 async function killAgent(bed: RackBed): Promise<void> {
