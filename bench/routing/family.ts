@@ -52,7 +52,8 @@ async function measure(effort: Effort): Promise<Measured> {
   const times = await measureDisturbances({ vips, repetitions, lossRepetitions }, effort)
   figures.push(...disturbanceFigures(vips, times))
   const repeated = `${repetitions} repetitions, ${lossRepetitions} of what counts lost requests`
-  return { figures, plots: [], repeated, remarks: [], versions: gobgpdVersion() }
+  const remarks = times.repeated.map((seen) => `A window of requests was repeated: ${seen}.`)
+  return { figures, plots: [], repeated, remarks, versions: gobgpdVersion() }
 }
 
 /** The fewest and the most: what is between tells nothing more. */
