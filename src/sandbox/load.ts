@@ -31,7 +31,7 @@ export interface LoadReport {
   readonly started: number
   readonly answered: number
   readonly failures: readonly LoadFailure[]
-  /** Answers that took longer than SLOW_MS: a lost SYN is sent again after a second. */
+  /** Answers that took longer than SLOW_MS: a SYN that was lost and sent again, or a process that had to wait. */
   readonly slow: number
   /** Answers by body: with `/hostname`, by pod. */
   readonly byBody: Readonly<Record<string, number>>

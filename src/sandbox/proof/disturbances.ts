@@ -38,7 +38,7 @@ function pacedLoad(host: Host, url: string, rate: number, seconds: number): Prom
 
 function describe(report: LoadReport): string {
   const { p50, p99, max } = report.latencyMs
-  const slow = report.slow > 0 ? ` (${report.slow} took over 0.9 s: a lost SYN sent again)` : ''
+  const slow = report.slow > 0 ? ` (${report.slow} took over 0.9 s)` : ''
   return `${report.answered} of ${report.started} answered; p50 ${p50} ms, p99 ${p99} ms, longest ${max} ms${slow}`
 }
 
