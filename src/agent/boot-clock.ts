@@ -1,5 +1,6 @@
-// The clock that deadlines of a trial lie on: since boot, suspended time included. Nobody sets it, so it never jumps; every process of
-// one boot reads the same; and of another boot it says nothing, so that a reading is told with the boot it is of.
+// The clock that deadlines of a trial, and the memory of flapping VIPs, lie on: since boot, suspended time included. Nobody sets it, so it
+// never jumps; every process of one boot reads the same; and of another boot it says nothing, so that a reading is told with the boot it
+// is of.
 
 import { readFileSync } from 'node:fs'
 import { sinceBootMs } from '../sys/libc/clock.ts'

@@ -1,10 +1,12 @@
 // The planner's memory of VIPs on disk, for the next agent. Written when it changes, at most once a second: whoever is killed in between
 // forgets a second. Another boot of the node begins anew, for its routes have gone with gobgpd.
 
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { readMemories, type VipMemories, writeMemories } from '../routing/vip-memory.ts'
+import { BOOT_CLOCK, type BootClock } from './boot-clock.ts'
+import { writeWhole } from './config-file.ts'
 
 export const VIP_MEMORY_FILE = 'vip-memory.json'
 
@@ -15,31 +17,27 @@ export interface VipMemoryFileOptions {
   readonly log: Pick<Logger, 'warn'>
   /** The planner's. */
   readonly nowMs: () => number
-  /** Since the boot that `bootId` names. */
-  readonly sinceBootMs?: () => number
-  readonly bootId?: () => string
+  readonly clock?: BootClock
 }
 
 export class VipMemoryFile {
   readonly #options: VipMemoryFileOptions
   readonly #file: string
-  readonly #sinceBootMs: () => number
-  readonly #bootId: string
+  readonly #clock: BootClock
   #timer: NodeJS.Timeout | undefined
   #due: (() => VipMemories) | undefined
 
   constructor(options: VipMemoryFileOptions) {
     this.#options = options
     this.#file = join(options.stateDirectory, VIP_MEMORY_FILE)
-    this.#sinceBootMs = options.sinceBootMs ?? (() => Number(process.hrtime.bigint() / 1_000_000n))
-    this.#bootId = (options.bootId ?? readBootId)()
+    this.#clock = options.clock ?? BOOT_CLOCK
   }
 
   /** What an earlier agent of this boot left; empty where there is none, or what is there cannot be read. */
   read(): VipMemories {
     try {
       const { bootId, vips } = JSON.parse(readFileSync(this.#file, 'utf8')) as Record<string, unknown>
-      return readMemories(bootId === this.#bootId ? vips : {}, -this.#shiftMs())
+      return readMemories(bootId === this.#clock.bootId() ? vips : {}, -this.#shiftMs())
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#options.log.warn({ err: error }, 'what was remembered of flapping VIPs cannot be read')
@@ -59,24 +57,18 @@ export class VipMemoryFile {
   }
 
   #shiftMs(): number {
-    return this.#sinceBootMs() - this.#options.nowMs()
+    return this.#clock.nowMs() - this.#options.nowMs()
   }
 
-  /** A reader finds the old text or the new, never half. */
   #write(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const memories = this.#due?.() ?? new Map()
     try {
-      const text = JSON.stringify({ bootId: this.#bootId, vips: writeMemories(memories, this.#shiftMs()) })
-      writeFileSync(`${this.#file}.part`, `${text}\n`, { mode: 0o600 })
-      renameSync(`${this.#file}.part`, this.#file)
+      const vips = writeMemories(memories, this.#shiftMs())
+      writeWhole(this.#file, `${JSON.stringify({ bootId: this.#clock.bootId(), vips })}\n`)
     } catch (error) {
       this.#options.log.warn({ err: error }, 'flapping VIPs were not written down for the next agent')
     }
   }
-}
-
-function readBootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 }

@@ -39,8 +39,7 @@ class Node {
       stateDirectory: this.directory,
       log: { warn: (_: object, message: string) => void this.warnings.push(message) } as never,
       nowMs: () => this.dateMs,
-      sinceBootMs: () => this.sinceBootMs,
-      bootId: () => this.bootId,
+      clock: { bootId: () => this.bootId, nowMs: () => this.sinceBootMs },
     })
   }
 
