@@ -2,17 +2,17 @@
 // are followed within seconds, and no right beside everybody's is needed.
 
 import type { KubeClient } from '../kube/client.ts'
-import type { Resource } from '../kube/objects.ts'
+import { apiVersionOf, type Resource } from '../kube/objects.ts'
 
-/** Every node asks. */
-const POLL_MS = 10_000
+/** An answer of some kilobytes; every node asks. */
+export const POLL_MS = 10_000
 
 export interface AbsentKindsOptions {
   readonly client: Pick<KubeClient, 'discover'>
   /** Those that are absent now. */
   readonly absent: () => readonly Resource[]
   readonly onFound: (resource: Resource) => void
-  readonly pollMs?: number
+  readonly pollMs?: number | undefined
 }
 
 export class AbsentKinds {
@@ -38,15 +38,14 @@ export class AbsentKinds {
 
   async #look(): Promise<void> {
     const { client, absent, onFound } = this.#options
-    const kinds = absent()
-    const groups = new Map(kinds.map((kind) => [`${kind.group}/${kind.version}`, kind]))
-    for (const [name, { group, version }] of groups) {
+    for (const kinds of Map.groupBy(absent(), apiVersionOf).values()) {
+      const [{ group, version }] = kinds as [Resource]
       const there = await client
         .discover(group, version, this.#stop.signal)
-        .catch((): readonly string[] => [])
+        // Who may not ask that asks for the kinds themselves.
+        .catch(() => kinds.map(({ plural }) => plural))
       if (this.#stop.signal.aborted) return
-      for (const kind of kinds)
-        if (`${kind.group}/${kind.version}` === name && there.includes(kind.plural)) onFound(kind)
+      for (const kind of kinds) if (there.includes(kind.plural)) onFound(kind)
     }
     this.#lookSoon()
   }

@@ -29,6 +29,7 @@ import type {
 import type { RoutingProblem } from '../routing/sources/node-facts.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { type ChangeReader, Table } from '../tables/table.ts'
+import { AbsentKinds, POLL_MS } from './absent-kinds.ts'
 import { CiliumMemory } from './cilium-memory.ts'
 import { follow, type Readability } from './sources.ts'
 
@@ -43,13 +44,12 @@ export interface CiliumSourcesOptions {
   readonly pollMs?: number
 }
 
-/** An answer of some kilobytes, asked for only while a kind is absent; every node asks. */
-const POLL_MS = 10_000
 /** A role that is mended is noticed after so many times as long: a refusal is asked for kind by kind. */
 const FORBIDDEN_POLLS = 3
-const { group: GROUP, version: VERSION } = BGP_CLUSTER_CONFIGS
+const { group: GROUP } = BGP_CLUSTER_CONFIGS
 
 interface Followed {
+  readonly resource: Resource
   readonly watch: Pick<ListWatch<unknown>, 'get' | 'retryNow' | 'close' | 'state'>
   readonly synced: Promise<void>
   readonly table: Table<unknown>
@@ -69,8 +69,7 @@ export class CiliumSources {
   readonly #memory: CiliumMemory
   /** By the kind's plural. */
   readonly #followed = new Map<string, Followed>()
-  readonly #stop = new AbortController()
-  #poll: NodeJS.Timeout | undefined
+  #absent: AbsentKinds | undefined
   #hadProblems = false
 
   constructor(options: CiliumSourcesOptions) {
@@ -92,7 +91,7 @@ export class CiliumSources {
       forbiddenRetryMs: FORBIDDEN_POLLS * pollMs,
       onReadability: (now) => this.#noteReadability(plural, now),
     })
-    const followed = { watch, synced, table, readability: undefined, wasRead: false }
+    const followed = { resource, watch, synced, table, readability: undefined, wasRead: false }
     this.#followed.set(plural, followed as unknown as Followed)
   }
 
@@ -109,7 +108,12 @@ export class CiliumSources {
     this.#follow(BGP_ADVERTISEMENTS, toAdvertisement, this.advertisements)
     this.#follow(LOAD_BALANCER_IP_POOLS, toAddressPool, this.pools)
     this.#follow(BGP_NODE_CONFIG_OVERRIDES, toNodeOverride, this.overrides)
-    this.#pollSoon()
+    this.#absent = new AbsentKinds({
+      client: this.#options.client,
+      absent: () => this.#kindsThatAre('absent'),
+      onFound: ({ plural }) => this.#followed.get(plural)?.watch.retryNow(),
+      pollMs: this.#options.pollMs,
+    })
     return true
   }
 
@@ -143,8 +147,8 @@ export class CiliumSources {
   get problems(): readonly RoutingProblem[] {
     if ([...this.#followed.values()].some(({ readability }) => readability === undefined)) return []
     return [
-      absentProblem(this.#kindsThatAre('absent')),
-      forbiddenProblem(this.#kindsThatAre('forbidden')),
+      absentProblem(this.#kindsThatAre('absent').map(nameOf)),
+      forbiddenProblem(this.#kindsThatAre('forbidden').map(nameOf)),
     ].flat()
   }
 
@@ -158,14 +162,13 @@ export class CiliumSources {
   }
 
   close(): void {
-    clearTimeout(this.#poll)
-    this.#stop.abort()
+    this.#absent?.close()
     for (const { watch } of this.#followed.values()) watch.close()
   }
 
-  #kindsThatAre(wanted: Readability): string[] {
-    return [...this.#followed].flatMap(([plural, { readability }]) =>
-      readability === wanted ? [nameOf({ plural })] : [],
+  #kindsThatAre(wanted: Readability): Resource[] {
+    return [...this.#followed.values()].flatMap(({ readability, resource }) =>
+      readability === wanted ? [resource] : [],
     )
   }
 
@@ -186,24 +189,6 @@ export class CiliumSources {
     this.#hadProblems = hasProblems
     this.#options.onReadability?.()
   }
-
-  #pollSoon(): void {
-    const { pollMs = POLL_MS } = this.#options
-    this.#poll = setTimeout(() => void this.#look(), pollMs * (0.75 + Math.random() / 2))
-    this.#poll.unref()
-  }
-
-  async #look(): Promise<void> {
-    const absent = [...this.#followed].filter(([, { readability }]) => readability === 'absent')
-    if (absent.length > 0) {
-      const there = await this.#options.client
-        .discover(GROUP, VERSION, this.#stop.signal)
-        // Who may not ask that asks for the kinds themselves.
-        .catch(() => absent.map(([plural]) => plural))
-      for (const [plural, { watch }] of absent) if (there.includes(plural)) watch.retryNow()
-    }
-    if (!this.#stop.signal.aborted) this.#pollSoon()
-  }
 }
 
 function* keysOf(table: Table<unknown>): Generator<string> {
@@ -213,7 +198,7 @@ function* keysOf(table: Table<unknown>): Generator<string> {
 const SOURCE = 'routing.sources.cilium'
 
 /** As CRDs are named. */
-function nameOf({ plural }: Pick<Resource, 'plural'>): string {
+function nameOf({ plural }: Resource): string {
   return `${plural}.${GROUP}`
 }
 

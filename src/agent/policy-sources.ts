@@ -81,7 +81,7 @@ export class PolicySources {
       absent: () =>
         this.#followed.filter(({ readability }) => readability === 'absent').map(({ resource }) => resource),
       onFound: (found) => this.#followed.find(({ resource }) => resource === found)?.watch.retryNow(),
-      ...(options.pollMs === undefined ? {} : { pollMs: options.pollMs }),
+      pollMs: options.pollMs,
     })
   }
 
