@@ -7,6 +7,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
 import { apiVersionOf, type Resource } from '../kube/objects.ts'
 import type { Node } from '../model/service.ts'
+import { timeText } from '../model/time-text.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import { type WantedConditions, wantedConditions } from '../routing/sources/cilium-conditions.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
@@ -84,7 +85,7 @@ export class CiliumStatus {
       objects,
       nodes: [...nodes.values()],
       hasSecret: (name) => this.#secrets.has({ namespace, name }),
-      now: `${new Date().toISOString().slice(0, 19)}Z`,
+      now: timeText(Date.now()),
     })
     for (const one of wanted) await this.#write(one)
   }

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { timeText } from '../model/time-text.ts'
 import { BOOT_CLOCK, type BootClock } from './boot-clock.ts'
 import { type AgentConfig, ConfigError, checkDocument, readDocument } from './config.ts'
 import { keysThatWait, writeWhole } from './config-file.ts'
@@ -263,7 +264,7 @@ export class ConfigCandidate {
   }
 
   #noteEnding(why: string): void {
-    this.#ending = `the last one ended at ${new Date(this.#nowMs()).toISOString().slice(0, 19)}Z: ${why}`
+    this.#ending = `the last one ended at ${timeText(this.#nowMs())}: ${why}`
   }
 
   #read(): Kept | undefined {

@@ -5,6 +5,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
 import { type Node as ApiNode, type Condition, NODES } from '../kube/objects.ts'
 import { DRAIN_KEY, NODE_KEYS } from '../model/own-keys.ts'
+import { timeText } from '../model/time-text.ts'
 import type { DrainPhase } from '../routing/drain.ts'
 import { RequestError } from './local-api.ts'
 import type { DrainCondition, DrainView, NodeDrain } from './node-drain.ts'
@@ -141,10 +142,6 @@ export async function writeDrainCondition(
     { status: { conditions: [condition] } },
     { kind: 'strategic' },
   )
-}
-
-function timeText(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
 function requestError(node: string, error: unknown): RequestError {

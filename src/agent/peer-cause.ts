@@ -1,6 +1,7 @@
 // What keeps a session down that this node can see nearer than BGP does: the link it runs over, then BFD. gobgpd only notices that its
 // hold timer has run out. Undefined: nothing of the kind. Pure.
 
+import { timeText } from '../model/time-text.ts'
 import type { BfdView } from './bfd-view.ts'
 import type { PeerLink } from './peer-links.ts'
 
@@ -44,6 +45,5 @@ function ofBfd({ bfd, downSinceMs, holdSeconds, nowMs }: CauseFacts): string | u
   const sinceMs = nowMs - bfd.stateMs
   if (downSinceMs !== undefined && downSinceMs - sinceMs > holdSeconds * MS_PER_SECOND + DOUBT_MS)
     return undefined
-  const since = new Date(sinceMs).toISOString().slice(0, 19)
-  return `BFD is down since ${since}Z: ${bfd.diagnostic}. Mend: see whether the router and the way to it are alive`
+  return `BFD is down since ${timeText(sinceMs)}: ${bfd.diagnostic}. Mend: see whether the router and the way to it are alive`
 }

@@ -6,6 +6,7 @@ import { LOAD_BALANCER_IP_POOLS } from '../kube/cilium.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
 import type { CiliumAddressPool } from '../model/cilium.ts'
+import { timeText } from '../model/time-text.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { AddressPool } from '../routing/address-pools.ts'
 import { type PoolCondition, poolConditions } from '../routing/sources/cilium-pools.ts'
@@ -63,7 +64,7 @@ export class PoolReporter {
 
   /** A merge patch replaces the list, so others' conditions go along; those of before keep the time of their last transition. */
   async #write({ name, conditions }: CiliumAddressPool, wanted: readonly PoolCondition[]): Promise<void> {
-    const nowText = `${new Date().toISOString().slice(0, 19)}Z`
+    const nowText = timeText(Date.now())
     const written = wanted.map((one) => {
       const has = conditions.find(({ type }) => type === one.type)
       const isSame = has?.status === one.status && has.message === one.message

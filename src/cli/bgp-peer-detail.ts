@@ -2,6 +2,7 @@
 
 import type { PeerFamily, PeerView } from '../agent/bgp-peers-view.ts'
 import { formatFields, formatSeconds, wrapText } from '../model/text-table.ts'
+import { timeText } from '../model/time-text.ts'
 import { advertisedText, bfdError, stateOf } from './bgp-peer-cells.ts'
 
 type Field = readonly [name: string, value: string]
@@ -34,14 +35,10 @@ function stateText(peer: PeerView, nowMs: number): string {
   const { sinceMs, state, flaps } = peer
   const fell = flaps === 0 ? '' : `; it fell ${flaps === 1 ? 'once' : `${flaps} times`}`
   if (sinceMs === undefined) return `${stateOf(peer)}; it was never established${fell}`
-  const time = `${formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))}, since ${isoSeconds(sinceMs)}`
+  const time = `${formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))}, since ${timeText(sinceMs)}`
   return state === 'established'
     ? `established for ${time}${fell}`
     : `${stateOf(peer)}, down for ${time}${fell}`
-}
-
-function isoSeconds(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
 function prefixText(counts: PeerFamily): string {
@@ -124,5 +121,5 @@ function bfdText(peer: PeerView): string {
 function lastErrorText({ lastError, state, sinceMs }: PeerView): string {
   if (lastError === undefined) return 'none'
   if (state !== 'established' || sinceMs === undefined) return lastError
-  return `${lastError} (before the session of now, which is up since ${isoSeconds(sinceMs)})`
+  return `${lastError} (before the session of now, which is up since ${timeText(sinceMs)})`
 }

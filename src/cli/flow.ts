@@ -4,6 +4,7 @@ import type { Drop } from '../agent/drop-log.ts'
 import type { FlowView } from '../agent/flow-view.ts'
 import { endText } from '../model/address.ts'
 import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { timeText } from '../model/time-text.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
 import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
@@ -138,7 +139,7 @@ export function formatFlows(
 
 export function formatDrops({ drops, counted, sinceMs }: DropAnswer, width = PAGE_WIDTH): string {
   if (drops.length === 0) {
-    const since = sinceMs === undefined ? 'of late' : `since ${new Date(sinceMs).toISOString().slice(0, 19)}Z`
+    const since = sinceMs === undefined ? 'of late' : `since ${timeText(sinceMs)}`
     const before = counted > 0 ? `, and ${counted} before that: weir_packets_total has them by reason` : ''
     return `No packets dropped or refused ${since}${before}.\n`
   }

@@ -6,6 +6,7 @@
 
 import { createHash } from 'node:crypto'
 import { steadyNowMs } from '../model/steady-clock.ts'
+import { timeText } from '../model/time-text.ts'
 import type { KubeClient } from './client.ts'
 import { isKubeError } from './errors.ts'
 import { EVENTS, type Event } from './objects.ts'
@@ -73,7 +74,7 @@ export class EventRecorder {
     name: string,
   ): Promise<void> {
     const { client, component, host } = this.#options
-    const time = `${new Date().toISOString().slice(0, 19)}Z`
+    const time = timeText(Date.now())
     const path = { namespace: object.namespace, name }
     try {
       const known = await client.get(EVENTS, path)

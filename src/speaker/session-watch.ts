@@ -5,6 +5,7 @@
 // that was seen is of a session that is no more, and counters of the whole namespace are counted anew.
 
 import type { GobgpClient, PeerEvent } from '../../bgp/client/gobgp-grpc-client.ts'
+import { timeText } from '../model/time-text.ts'
 import { type Diagnosis, diagnose, type Md5Counters, type TcpFacts } from './authentication.ts'
 import type { CameUp } from './losses.ts'
 import type { PlannedPeer } from './peer-plan.ts'
@@ -144,8 +145,7 @@ export class SessionWatch {
   ending(address: string): string | undefined {
     const ended = this.#ended.get(address)
     if (!ended || this.#established.get(address)) return undefined
-    const at = new Date(ended.atMs).toISOString().slice(0, 19)
-    return `ended at ${at}Z: ${ended.reason ?? 'why, this version of gobgpd tells its log alone'}`
+    return `ended at ${timeText(ended.atMs)}: ${ended.reason ?? 'why, this version of gobgpd tells its log alone'}`
   }
 
   /** How often the session fell while it was watched. */
