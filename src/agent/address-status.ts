@@ -4,6 +4,7 @@ import { ADDRESS_CONDITION, ALLOCATED } from '../kube/service-addressing.ts'
 import type { AddressCondition, Service } from '../model/service.ts'
 import { type AddressPool, isPoolAddress } from '../routing/address-pools.ts'
 import type { AddressGrant } from '../routing/allocate-addresses.ts'
+import { conditionPatch, isSameCondition } from './own-condition.ts'
 
 /** undefined: it asks for no address. */
 export function conditionOf({ loadBalancerFamilies }: Service, { problems }: AddressGrant) {
@@ -21,12 +22,6 @@ function hasAddresses(service: Service, { addresses }: AddressGrant, pools: read
   return addresses.length === statusIps.length && addresses.every((ip) => statusIps.includes(ip))
 }
 
-function hasCondition(service: Service, wanted: AddressCondition | undefined): boolean {
-  const { addressCondition: has } = service
-  if (wanted === undefined || has === undefined) return wanted === has
-  return wanted.status === has.status && wanted.reason === has.reason && wanted.message === has.message
-}
-
 /**
  * A strategic merge patch: conditions of others stay.
  * @returns undefined: nothing is to be written
@@ -39,24 +34,15 @@ export function statusPatch(
 ): object | undefined {
   const condition = conditionOf(service, grant)
   const isServed = hasAddresses(service, grant, pools)
-  const isTold = hasCondition(service, condition)
+  const isTold = isSameCondition(service.addressCondition, condition)
   if (isServed && isTold) return undefined
   const ingress = grant.addresses.map((ip) => ({ ip, ipMode: 'VIP' }))
   return {
     status: {
       ...(isServed ? {} : { loadBalancer: { ingress: ingress.length > 0 ? ingress : null } }),
-      ...(isTold ? {} : { conditions: [conditionPatch(service, condition, nowMs)] }),
+      ...(isTold
+        ? {}
+        : { conditions: [conditionPatch(ADDRESS_CONDITION, service.addressCondition, condition, nowMs)] }),
     },
   }
-}
-
-function conditionPatch(
-  { addressCondition: has }: Service,
-  wanted: AddressCondition | undefined,
-  nowMs: number,
-): object {
-  if (wanted === undefined) return { type: ADDRESS_CONDITION, $patch: 'delete' }
-  const lastTransitionTime = `${new Date(nowMs).toISOString().slice(0, 19)}Z`
-  const isSame = has?.status === wanted.status
-  return { type: ADDRESS_CONDITION, ...wanted, ...(isSame ? {} : { lastTransitionTime }) }
 }

@@ -1,20 +1,19 @@
-// Tells whoever wrote a policy what of it is not followed, field by field and with the mend: a condition in its status, and Events. Written
-// by the one agent that gives out addresses, for every agent would say the same. Looks at all policies now and then, so that what an
-// earlier agent wrote, or somebody took away, is put right too. NetworkPolicy's status is nobody's: there Events alone tell.
+// Tells whoever wrote a policy what of it is not followed, field by field and with the mend: a condition in its status
+// (condition-looks.ts), and Events. NetworkPolicy's status is nobody's: there Events alone tell.
 
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
-import { isKubeError } from '../kube/errors.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import { apiVersionOf } from '../kube/objects.ts'
 import { POLICY_CONDITIONS, POLICY_RESOURCES, type PolicyObject } from '../kube/policies/resources.ts'
 import type { PolicyFault } from '../model/policy.ts'
 import type { AddressCondition } from '../model/service.ts'
+import { timeText } from '../model/time-text.ts'
+import { ConditionLooks, type DueCondition } from './condition-looks.ts'
+import { isSameCondition } from './own-condition.ts'
 import { POLICY_KINDS, type PolicySources } from './policy-sources.ts'
 
 const LOOK_MS = 2_000
-/** At a look; the rest follows at the next ones. */
-const WRITES_MAX = 100
 /** A message that says more is cut by the API server's own limits, or read by nobody. */
 const FAULTS_TOLD_MAX = 5
 /** Owns what it writes, beside whoever else writes conditions there. */
@@ -30,40 +29,34 @@ export interface PolicyReporterOptions {
 
 export class PolicyReporter {
   readonly #options: PolicyReporterOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #looks: ConditionLooks
   /** What Events have told, by kind and key. */
   readonly #told = new Map<string, PolicyObject>()
-  #looking: Promise<void> = Promise.resolve()
-  #isClosed = false
 
   constructor(options: PolicyReporterOptions) {
     this.#options = options
-    this.#timer = setInterval(() => {
-      this.#looking = this.#looking.then(() => this.look())
-    }, LOOK_MS)
-    this.#timer.unref()
+    const { isLeader, log } = options
+    this.#looks = new ConditionLooks({ everyMs: LOOK_MS, isLeader, due: () => this.#due(), log })
   }
 
-  async look(): Promise<void> {
-    const { objects, isLeader } = this.#options
-    if (!isLeader()) return
+  look(): Promise<void> {
+    return this.#looks.look()
+  }
+
+  close(): Promise<void> {
+    return this.#looks.close()
+  }
+
+  *#due(): Generator<DueCondition> {
+    const { objects } = this.#options
     this.#forgetGone()
-    let writes = 0
     for (const kind of POLICY_KINDS)
       for (const object of objects[kind].values()) {
         this.#tell(object)
         const wanted = policyCondition(object)
-        if (wanted === undefined || isSame(object.condition, wanted)) continue
-        if (this.#isClosed || writes >= WRITES_MAX) return
-        writes += 1
-        if (!(await this.#write(object, wanted))) return
+        if (wanted === undefined || isSameCondition(object.condition, wanted)) continue
+        yield { of: { policy: `${kind} ${object.key}` }, write: () => this.#write(object, wanted) }
       }
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true
-    clearInterval(this.#timer)
-    await this.#looking
   }
 
   #forgetGone(): void {
@@ -89,28 +82,20 @@ export class PolicyReporter {
     for (const note of notes) this.#options.events.record(involved, 'Warning', 'InvalidValue', sentence(note))
   }
 
-  /** False: the API server is away. */
-  async #write({ kind, key }: PolicyObject, wanted: AddressCondition): Promise<boolean> {
-    const { client, log } = this.#options
+  async #write({ kind, key }: PolicyObject, wanted: AddressCondition): Promise<void> {
     const resource = POLICY_RESOURCES[kind]
     const [namespace, name] = resource.namespaced ? splitKey(key) : [undefined, key]
-    const lastTransitionTime = `${new Date().toISOString().slice(0, 19)}Z`
     const object = {
       apiVersion: apiVersionOf(resource),
       kind,
       metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
-      status: { conditions: [{ type: POLICY_CONDITIONS[kind], ...wanted, lastTransitionTime }] },
+      status: {
+        conditions: [{ type: POLICY_CONDITIONS[kind], ...wanted, lastTransitionTime: timeText(Date.now()) }],
+      },
     }
     const path = { ...(namespace === undefined ? {} : { namespace }), name, subresource: 'status' } as const
-    try {
-      await client.patch(resource, path, object, { kind: 'apply', fieldManager: FIELD_MANAGER, force: true })
-    } catch (error) {
-      // It has gone meanwhile, or its kind has no status: the next look tries again.
-      if (!isKubeError(error, 'not-found'))
-        log.warn({ err: error, policy: `${kind} ${key}` }, 'a condition was not written')
-      return !isKubeError(error, 'unreachable', 'timeout')
-    }
-    return true
+    const options = { kind: 'apply', fieldManager: FIELD_MANAGER, force: true } as const
+    await this.#options.client.patch(resource, path, object, options)
   }
 }
 
@@ -140,8 +125,4 @@ function sentence({ path, text, mend }: PolicyFault): string {
 function splitKey(key: string): readonly [namespace: string, name: string] {
   const [namespace = '', name = ''] = key.split('/')
   return [namespace, name]
-}
-
-function isSame(has: AddressCondition | undefined, wanted: AddressCondition): boolean {
-  return has?.status === wanted.status && has.reason === wanted.reason && has.message === wanted.message
 }

@@ -1,18 +1,16 @@
-// That an address of a Service may not be announced, as a condition in its status: there while it is so, and gone when it is not. Written by the
-// one agent that gives out addresses, from what its own guard says; where nodes differ, their Events tell. Looks at all Services now and then,
-// so that what an earlier agent wrote, or somebody took away, is put right too.
+// That an address of a Service may not be announced, as a condition in its status: there while it is so, and gone when it is not. Written
+// (condition-looks.ts) from what the leader's own guard says; where nodes differ, their Events tell.
 
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
-import { isKubeError } from '../kube/errors.ts'
 import { SERVICES } from '../kube/objects.ts'
 import { REFUSAL_CONDITION } from '../kube/service-announcing.ts'
 import { REFUSAL_MENDS, type RefusalCode, type RefusedAnnouncement } from '../model/announcement.ts'
 import type { AddressCondition, ObjectKey, Service } from '../model/service.ts'
+import { ConditionLooks, type DueCondition } from './condition-looks.ts'
+import { conditionPatch, isSameCondition } from './own-condition.ts'
 
 const LOOK_MS = 5_000
-/** At a look; the rest follows at the next ones. */
-const WRITES_MAX = 100
 
 export interface RefusalConditionsOptions {
   readonly client: Pick<KubeClient, 'patch'>
@@ -24,45 +22,36 @@ export interface RefusalConditionsOptions {
 
 export class RefusalConditions {
   readonly #options: RefusalConditionsOptions
-  readonly #timer: NodeJS.Timeout
-  #looking: Promise<void> = Promise.resolve()
-  #isClosed = false
+  readonly #looks: ConditionLooks
 
   constructor(options: RefusalConditionsOptions) {
     this.#options = options
-    this.#timer = setInterval(() => {
-      this.#looking = this.#looking.then(() => this.look())
-    }, LOOK_MS)
-    this.#timer.unref()
+    const { isLeader, log } = options
+    this.#looks = new ConditionLooks({ everyMs: LOOK_MS, isLeader, due: () => this.#due(), log })
   }
 
-  async look(): Promise<void> {
-    const { services, refused, isLeader, client, log } = this.#options
-    if (!isLeader()) return
+  look(): Promise<void> {
+    return this.#looks.look()
+  }
+
+  close(): Promise<void> {
+    return this.#looks.close()
+  }
+
+  *#due(): Generator<DueCondition> {
+    const { services, refused, client } = this.#options
     const byService = refused()
-    let writes = 0
     for (const { key, refusalCondition: has } of services.values()) {
       const wanted = conditionOf(byService.get(key))
-      if (isSame(has, wanted)) continue
-      if (this.#isClosed || writes >= WRITES_MAX) return
-      writes += 1
+      if (isSameCondition(has, wanted)) continue
       const [namespace = '', name = ''] = key.split('/')
-      const patch = { status: { conditions: [conditionPatch(has, wanted)] } }
-      try {
-        await client.patch(SERVICES, { namespace, name, subresource: 'status' }, patch, { kind: 'strategic' })
-      } catch (error) {
-        // It has gone meanwhile, or the API server is away: the next look tries again.
-        if (!isKubeError(error, 'not-found'))
-          log.warn({ err: error, service: key }, 'a condition was not written')
-        if (isKubeError(error, 'unreachable', 'timeout')) return
+      const path = { namespace, name, subresource: 'status' } as const
+      const conditions = [conditionPatch(REFUSAL_CONDITION, has, wanted, Date.now())]
+      yield {
+        of: { service: key },
+        write: () => client.patch(SERVICES, path, { status: { conditions } }, { kind: 'strategic' }),
       }
     }
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true
-    clearInterval(this.#timer)
-    await this.#looking
   }
 }
 
@@ -75,17 +64,4 @@ function conditionOf(refusal: RefusedAnnouncement | undefined): AddressCondition
 /** `outside-allowed` → `OutsideAllowed`. */
 function reasonOf(code: RefusalCode): string {
   return code.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase())
-}
-
-function isSame(has: AddressCondition | undefined, wanted: AddressCondition | undefined): boolean {
-  if (has === undefined || wanted === undefined) return has === wanted
-  return has.status === wanted.status && has.reason === wanted.reason && has.message === wanted.message
-}
-
-/** A strategic merge patch: conditions of others stay. */
-function conditionPatch(has: AddressCondition | undefined, wanted: AddressCondition | undefined): object {
-  if (!wanted) return { type: REFUSAL_CONDITION, $patch: 'delete' }
-  const lastTransitionTime = `${new Date().toISOString().slice(0, 19)}Z`
-  const isTurned = has?.status !== wanted.status
-  return { type: REFUSAL_CONDITION, ...wanted, ...(isTurned ? { lastTransitionTime } : {}) }
 }
