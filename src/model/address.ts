@@ -244,6 +244,11 @@ export function prefixParts(prefix: Prefix): PrefixParts {
   return { family, length, first, last: first + (1n << BigInt(addressBits(family) - length)) - 1n }
 }
 
+/** Whether one run of addresses, a prefix or not, lies in another; each lies in itself. */
+export function liesWithin(inner: Omit<PrefixParts, 'length'>, outer: Omit<PrefixParts, 'length'>): boolean {
+  return inner.family === outer.family && outer.first <= inner.first && inner.last <= outer.last
+}
+
 /** Prefixes taken apart lately: a configuration's few are asked about every address there is. */
 const parted = new Map<Prefix, PrefixParts>()
 const PARTED_MAX = 1024

@@ -3,7 +3,14 @@
 // `no-export` that was to keep it here. It looks at the configuration's allow-list alone and trusts nothing the planner says.
 // What it keeps in comes back with a reason, for the object that asked. gobgpd's export policy checks the same list once more.
 
-import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
+import {
+  type Family,
+  liesWithin,
+  type Prefix,
+  type PrefixParts,
+  parsePrefix,
+  prefixParts,
+} from '../model/address.ts'
 import type { AllowedPrefix, Announcement, RefusalCode, RefusedAnnouncement } from '../model/announcement.ts'
 import { ANNOUNCEMENTS_MAX, PREPEND_MAX, type RouteAttributes } from '../model/routing.ts'
 
@@ -164,12 +171,11 @@ function judgePrefix(announcement: Announcement, allowed: readonly AllowedParts[
   // The type says it is canonical; a cast elsewhere could still lie, and this is the last door.
   if (parsePrefix(announcement.prefix) !== announcement.prefix)
     return because('malformed', 'is no prefix in canonical form')
-  const { family, length, first, last } = prefixParts(announcement.prefix)
+  const parts = prefixParts(announcement.prefix)
+  const { family, length } = parts
   if (family !== announcement.family) return because('malformed', `is not ${announcement.family}`)
   if (length === 0) return because('default-route', 'is a default route, which is never announced')
-  const covering = allowed.filter(
-    ({ parts }) => parts.family === family && parts.first <= first && parts.last >= last,
-  )
+  const covering = allowed.filter((row) => liesWithin(parts, row.parts))
   if (covering.length === 0)
     return because('outside-allowed', 'lies outside every pool, pod network and address of this node')
   if (covering.some((row) => row.lengthMin <= length && row.lengthMax >= length)) return undefined

@@ -5,7 +5,14 @@
 // Equally good paths of several peers become one route with several next hops. Pure but for its own memory.
 
 import type { BestRoutes, Route } from '../../bgp/client/gobgp-grpc-client.ts'
-import { type Family, type Prefix, type PrefixParts, parsePrefix, prefixParts } from '../model/address.ts'
+import {
+  type Family,
+  liesWithin,
+  type Prefix,
+  type PrefixParts,
+  parsePrefix,
+  prefixParts,
+} from '../model/address.ts'
 import type { AllowedPrefix } from '../model/announcement.ts'
 import type { ImportRules } from '../model/routing.ts'
 import { withoutDefault } from './policy-plan.ts'
@@ -156,19 +163,15 @@ export class LearnedRoutes {
     return hops
   }
 
-  #isOurs({ family, first, last }: Pick<PrefixParts, 'family' | 'first' | 'last'>): boolean {
-    return this.#own.some((own) => own.family === family && own.first <= first && own.last >= last)
+  #isOurs(route: Omit<PrefixParts, 'length'>): boolean {
+    return this.#own.some((own) => liesWithin(route, own))
   }
 
-  #isLetIn({ family, length, first, last }: PrefixParts, { filters }: Rules): boolean {
-    if (this.#isOurs({ family, first, last })) return false
+  #isLetIn(route: PrefixParts, { filters }: Rules): boolean {
+    if (this.#isOurs(route)) return false
     return filters.some(
       ({ parts, lengthMin, lengthMax }) =>
-        parts.family === family &&
-        parts.first <= first &&
-        parts.last >= last &&
-        lengthMin <= length &&
-        length <= lengthMax,
+        liesWithin(route, parts) && lengthMin <= route.length && route.length <= lengthMax,
     )
   }
 }

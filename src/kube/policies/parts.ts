@@ -1,6 +1,6 @@
 // What the policy kinds have in common: selectors, prefixes, ports, annotations.
 
-import { type Prefix, type PrefixParts, parseNetwork, prefixParts } from '../../model/address.ts'
+import { liesWithin, type Prefix, parseNetwork, prefixParts } from '../../model/address.ts'
 import type { LabelSelector } from '../../model/label-selector.ts'
 import {
   NAMESPACE_NAME_LABEL,
@@ -76,14 +76,10 @@ export function readExcept(fields: Fields, prefix: Prefix | undefined): Prefix[]
   return (fields.list('except') ?? []).flatMap((item) => {
     const except = readPrefix(item, fields.faults)
     if (except === undefined) return []
-    if (prefix === undefined || isInside(prefixParts(except), prefixParts(prefix))) return [except]
+    if (prefix === undefined || liesWithin(prefixParts(except), prefixParts(prefix))) return [except]
     addFault(fields.faults, item.path, item.value, `is not inside ${prefix}`, 'write a part of it')
     return []
   })
-}
-
-function isInside(inner: PrefixParts, outer: PrefixParts): boolean {
-  return inner.family === outer.family && outer.first <= inner.first && inner.last <= outer.last
 }
 
 export function isPortNumber(value: unknown, min = 1): value is number {

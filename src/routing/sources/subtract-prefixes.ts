@@ -1,6 +1,6 @@
 // Networks without others: import rules say what may come, and have no word for what may not. Pure.
 
-import { type Prefix, type PrefixParts, prefixParts } from '../../model/address.ts'
+import { liesWithin, type Prefix, prefixParts } from '../../model/address.ts'
 import type { ImportRules } from '../../model/routing.ts'
 
 type ImportRow = ImportRules['prefixes'][number]
@@ -13,11 +13,7 @@ export function subtractPrefixes(
   const without = rejected.map(prefixParts)
   return [...new Set(given)].flatMap((prefix): ImportRow[] => {
     const parts = prefixParts(prefix)
-    if (without.some((one) => isInside(parts, one))) return []
+    if (without.some((one) => liesWithin(parts, one))) return []
     return [{ prefix, family: parts.family, lengthMin: parts.length, lengthMax: parts.length }]
   })
-}
-
-function isInside(inner: PrefixParts, outer: PrefixParts): boolean {
-  return inner.family === outer.family && outer.first <= inner.first && inner.last <= outer.last
 }

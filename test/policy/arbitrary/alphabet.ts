@@ -1,7 +1,7 @@
 // What random worlds are spelled with: few names, labels, ports and nested prefixes, so that rules match, overlap and just miss.
 
 import fc from 'fast-check'
-import { type Prefix, prefixParts } from '../../../src/model/address.ts'
+import { liesWithin, type Prefix, prefixParts } from '../../../src/model/address.ts'
 import type { LabelSelector } from '../../../src/model/label-selector.ts'
 import { NAMESPACE_NAME_LABEL, type PortProtocol, SERVICE_ACCOUNT_LABEL } from '../../../src/model/policy.ts'
 
@@ -81,7 +81,7 @@ export const OUTSIDERS = [
 
 function contains(outer: Prefix, inner: Prefix): boolean {
   const [a, b] = [prefixParts(outer), prefixParts(inner)]
-  return a.family === b.family && a.length < b.length && a.first <= b.first && b.last <= a.last
+  return a.length < b.length && liesWithin(b, a)
 }
 
 const WITHIN: ReadonlyMap<Prefix, readonly Prefix[]> = new Map(

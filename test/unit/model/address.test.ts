@@ -9,6 +9,8 @@ import {
   addressToNumber,
   familyOf,
   formatAddress,
+  liesWithin,
+  type Prefix,
   parseAddress,
   parseNetwork,
   parsePrefix,
@@ -110,4 +112,16 @@ t.test('prefixes', async (t) => {
   t.notOk(prefix && prefixContains(prefix, address('203.0.114.0')))
   t.notOk(prefix && prefixContains(prefix, address('::cb00:7100')))
   t.equal(prefix && prefixParts(prefix).last - prefixParts(prefix).first, 255n)
+})
+
+t.test('one prefix lies in another, and in itself', async (t) => {
+  const lies = (inner: string, outer: string) =>
+    liesWithin(prefixParts(parsePrefix(inner) as Prefix), prefixParts(parsePrefix(outer) as Prefix))
+  t.ok(lies('10.1.0.0/16', '10.0.0.0/8'))
+  t.ok(lies('10.0.0.0/8', '10.0.0.0/8'))
+  t.notOk(lies('10.0.0.0/8', '10.1.0.0/16'))
+  t.notOk(lies('11.0.0.0/16', '10.0.0.0/8'))
+  t.notOk(lies('9.255.0.0/16', '10.0.0.0/8'))
+  t.ok(lies('2001:db8::/48', '::/0'))
+  t.notOk(lies('10.0.0.0/8', '::/0'), 'of another family')
 })
