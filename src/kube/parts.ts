@@ -9,9 +9,9 @@ import {
   parseAddress,
   parseNetwork,
 } from '../model/address.ts'
+import { PORT_MAX } from '../model/policy.ts'
 import type { Problem, Protocol } from '../model/service.ts'
 
-const PORT_MAX = 65_535
 /** Values in messages are cut there: an annotation may hold 256 KiB. */
 export const SHOWN_VALUE_MAX = 64
 
@@ -98,8 +98,8 @@ function nameOf(family: Family): string {
   return family === 'ipv4' ? 'IPv4' : 'IPv6'
 }
 
-export function isPort(port: number | undefined): port is number {
-  return port !== undefined && Number.isInteger(port) && port >= 1 && port <= PORT_MAX
+export function isPort(port: unknown, min = 1): port is number {
+  return typeof port === 'number' && Number.isInteger(port) && port >= min && port <= PORT_MAX
 }
 
 /** The value of an annotation that takes one of a few words; undefined when it is absent or says anything else. */

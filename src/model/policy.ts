@@ -21,6 +21,7 @@ export type PolicyKind =
 
 export type PolicyTier = 'admin' | 'normal' | 'baseline'
 export type PolicyDirection = 'ingress' | 'egress'
+export const POLICY_DIRECTIONS: readonly PolicyDirection[] = ['ingress', 'egress']
 export type RuleAction = 'allow' | 'deny' | 'pass'
 
 /** Whom a policy protects. Pods on the host network are never selected by labels: they are their node. */
@@ -29,20 +30,22 @@ export type PolicySubject =
   | { readonly kind: 'nodes'; readonly labels: LabelSelector }
 
 /** Names for who is not selected by labels, as Cilium has them. */
-export type PolicyEntity =
-  | 'all'
-  | 'world'
-  | 'world-ipv4'
-  | 'world-ipv6'
-  | 'cluster'
-  | 'host'
-  | 'remote-node'
-  | 'kube-apiserver'
-  | 'ingress'
-  | 'init'
-  | 'health'
-  | 'unmanaged'
-  | 'none'
+export const POLICY_ENTITIES = [
+  'all',
+  'world',
+  'world-ipv4',
+  'world-ipv6',
+  'cluster',
+  'host',
+  'remote-node',
+  'kube-apiserver',
+  'ingress',
+  'init',
+  'health',
+  'unmanaged',
+  'none',
+] as const
+export type PolicyEntity = (typeof POLICY_ENTITIES)[number]
 
 /**
  * One item of a rule's `from` or `to`. Namespaces are selected by their labels, and every namespace has its name as
@@ -82,6 +85,9 @@ export const SERVICE_ACCOUNT_LABEL = 'io.cilium.k8s.policy.serviceaccount'
 export const NAMESPACE_NAME_LABEL = 'kubernetes.io/metadata.name'
 
 export type PortProtocol = 'tcp' | 'udp' | 'sctp'
+export const PORT_PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp']
+/** Of every protocol. */
+export const PORT_MAX = 65_535
 
 /** `first` to `last`, both in it. */
 export interface PortRange {

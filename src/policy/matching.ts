@@ -2,15 +2,16 @@
 
 import { type Address, familyOf, type Prefix, prefixContains } from '../model/address.ts'
 import { selectorMatches, serviceLabels } from '../model/label-selector.ts'
-import type {
-  NetworksCover,
-  PolicyEntity,
-  PolicyPacket,
-  PolicyPeer,
-  PolicySubject,
-  PolicyWorld,
-  PortMatch,
-  PortRange,
+import {
+  type NetworksCover,
+  PORT_MAX,
+  type PolicyEntity,
+  type PolicyPacket,
+  type PolicyPeer,
+  type PolicySubject,
+  type PolicyWorld,
+  type PortMatch,
+  type PortRange,
 } from '../model/policy.ts'
 import { namespaceLabels, type Party } from './parties.ts'
 
@@ -126,7 +127,7 @@ export function isInRange({ protocol, first, last }: PortRange, packet: PolicyPa
 
 /** Whether a match speaks of ports, not just of a protocol. */
 export function namesPorts(match: PortMatch): boolean {
-  return match.kind !== 'ports' || match.first > 0 || match.last < 65535
+  return match.kind !== 'ports' || match.first > 0 || match.last < PORT_MAX
 }
 
 /** @param destination whose port it is: names of ports are the destination pod's, whichever direction is judged */

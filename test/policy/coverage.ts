@@ -1,13 +1,14 @@
 // What random cases have exercised: counters by kind, field, peer, port, party and cause, with the list of those that must not stay at zero.
 
-import type {
-  Policy,
-  PolicyDirection,
-  PolicyKind,
-  PolicyPeer,
-  PolicyRule,
-  PolicyWorld,
-  PortMatch,
+import {
+  POLICY_DIRECTIONS,
+  type Policy,
+  type PolicyDirection,
+  type PolicyKind,
+  type PolicyPeer,
+  type PolicyRule,
+  type PolicyWorld,
+  type PortMatch,
 } from '../../src/model/policy.ts'
 import type { PolicyRuleRef } from '../../src/model/policy-judgement.ts'
 import type { ExplainedJudgement } from '../../src/policy/evaluate.ts'
@@ -21,7 +22,6 @@ const KINDS: readonly PolicyKind[] = [
   'CiliumNetworkPolicy',
   'CiliumClusterwideNetworkPolicy',
 ]
-const DIRECTIONS: readonly PolicyDirection[] = ['ingress', 'egress']
 
 function peerName(peer: PolicyPeer): string {
   switch (peer.kind) {
@@ -70,7 +70,7 @@ function findRule(world: PolicyWorld, direction: PolicyDirection, ref: PolicyRul
 
 const EXPECTED: readonly string[] = [
   ...AIMS.map((aim) => `aimed at: ${aim}`),
-  ...DIRECTIONS.flatMap((direction) => [
+  ...POLICY_DIRECTIONS.flatMap((direction) => [
     `rule: NetworkPolicy ${direction} allow`,
     ...['admin', 'baseline'].flatMap((tier) =>
       ['allow', 'deny', 'pass'].map((action) => `rule: ClusterNetworkPolicy ${tier} ${direction} ${action}`),

@@ -1,7 +1,7 @@
 // Whom a rule of Cilium's policies speaks of. Absent everywhere: whoever it is, if ports are named. An empty list: nobody.
 
-import type { PolicyDirection, PolicyPeer } from '../../model/policy.ts'
-import { ENTITIES, readEndpointSelector } from './cilium-selector.ts'
+import { POLICY_ENTITIES, type PolicyDirection, type PolicyPeer } from '../../model/policy.ts'
+import { readEndpointSelector } from './cilium-selector.ts'
 import { addFault, type Fields, type Item } from './fields.ts'
 import { EVERYTHING, namespaceNamed, readExcept, readPrefix, readSelector, selectorAt } from './parts.ts'
 
@@ -90,9 +90,15 @@ function readCidrSets(rule: Fields, name: string): readonly PolicyPeer[] {
 
 function readEntities(rule: Fields, name: string): readonly PolicyPeer[] {
   return (rule.list(name) ?? []).flatMap(({ value, path }: Item) => {
-    const entity = ENTITIES.find((one) => one === value)
+    const entity = POLICY_ENTITIES.find((one) => one === value)
     if (entity === undefined)
-      addFault(rule.faults, path, value, 'is no entity known here', `write one of ${ENTITIES.join(', ')}`)
+      addFault(
+        rule.faults,
+        path,
+        value,
+        'is no entity known here',
+        `write one of ${POLICY_ENTITIES.join(', ')}`,
+      )
     return entity ? [{ kind: 'entity', entity }] : []
   })
 }

@@ -1,9 +1,10 @@
 // `toPorts` and `icmps` of Cilium's policies. Ports are followed; what is to be done above them (L7 rules, TLS, listeners) is not yet.
 
 import type { Family } from '../../model/address.ts'
-import type { PortMatch } from '../../model/policy.ts'
+import { PORT_MAX, PORT_PROTOCOLS, type PortMatch } from '../../model/policy.ts'
+import { isPort } from '../parts.ts'
 import { addFault, type Fields } from './fields.ts'
-import { isPortNumber, PORT_MAX, PROTOCOLS, wholeProtocol } from './parts.ts'
+import { wholeProtocol } from './parts.ts'
 
 const PROTOCOL_WORDS = ['ANY', 'TCP', 'UDP', 'SCTP'] as const
 const PORTS_MAX = 40
@@ -95,15 +96,16 @@ function readPort(port: Fields): PortMatch[] {
   const endPort = port.number('endPort') ?? 0
   const word = port.choice('protocol', PROTOCOL_WORDS) ?? 'ANY'
   port.end()
-  const protocols = word === 'ANY' ? PROTOCOLS : PROTOCOLS.filter((one) => one === word.toLowerCase())
+  const protocols =
+    word === 'ANY' ? PORT_PROTOCOLS : PORT_PROTOCOLS.filter((one) => one === word.toLowerCase())
   if (text !== '' && !/^\d+$/.test(text)) return readNamedPort(port, text, word, endPort)
   const first = Number(text)
   if (text === '0' && endPort === 0) return protocols.map(wholeProtocol)
-  if (text === '' || !isPortNumber(first, 0)) {
+  if (text === '' || !isPort(first, 0)) {
     port.refuse('port', 'is not a port', `write a number up to ${PORT_MAX} (0: all of them) or a name`)
     return []
   }
-  if (endPort !== 0 && !isPortNumber(endPort, first)) {
+  if (endPort !== 0 && !isPort(endPort, first)) {
     port.refuse('endPort', `is not a port from ${first} to ${PORT_MAX}`, 'write the last port of the range')
     return []
   }
@@ -117,7 +119,7 @@ function readNamedPort(
   endPort: number,
 ): PortMatch[] {
   if (endPort !== 0) port.refuse('endPort', 'does not go with a named port', 'remove it')
-  return [{ kind: 'named', protocol: PROTOCOLS.find((one) => one === word.toLowerCase()), name }]
+  return [{ kind: 'named', protocol: PORT_PROTOCOLS.find((one) => one === word.toLowerCase()), name }]
 }
 
 function readIcmpRule(rule: Fields): PortMatch[] {

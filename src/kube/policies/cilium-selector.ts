@@ -3,7 +3,12 @@
 // and of neither.
 
 import type { LabelSelector } from '../../model/label-selector.ts'
-import { NAMESPACE_NAME_LABEL, type PolicyEntity, SERVICE_ACCOUNT_LABEL } from '../../model/policy.ts'
+import {
+  NAMESPACE_NAME_LABEL,
+  POLICY_ENTITIES,
+  type PolicyEntity,
+  SERVICE_ACCOUNT_LABEL,
+} from '../../model/policy.ts'
 import { addFault, type Fields } from './fields.ts'
 import { namespaceNamed, readSelector } from './parts.ts'
 
@@ -22,22 +27,6 @@ const CLUSTER_KEY = 'io.cilium.k8s.policy.cluster'
 const ACCOUNT_KEYS = [SERVICE_ACCOUNT_LABEL, `k8s.${SERVICE_ACCOUNT_LABEL}`]
 /** Where a label may be said to come from: `k8s:app`. */
 const SOURCES = ['k8s', 'any', 'reserved']
-
-export const ENTITIES: readonly PolicyEntity[] = [
-  'all',
-  'world',
-  'world-ipv4',
-  'world-ipv6',
-  'cluster',
-  'host',
-  'remote-node',
-  'kube-apiserver',
-  'ingress',
-  'init',
-  'health',
-  'unmanaged',
-  'none',
-]
 
 /**
  * @param ownNamespace of the policy, meant wherever the selector says nothing of namespaces; undefined for a cluster-wide one
@@ -94,14 +83,14 @@ function namespaceKey(key: string): string | undefined {
 }
 
 function readReserved(fields: Fields, { operator }: Requirement, key: string): PolicyEntity[] {
-  const entity = ENTITIES.find((one) => one === key)
+  const entity = POLICY_ENTITIES.find((one) => one === key)
   if (entity !== undefined && (operator === 'In' || operator === 'Exists')) return [entity]
   addFault(
     fields.faults,
     fields.path,
     `reserved:${key}`,
     'is not supported as it stands',
-    `name the entity in fromEntities or toEntities: ${ENTITIES.join(', ')}`,
+    `name the entity in fromEntities or toEntities: ${POLICY_ENTITIES.join(', ')}`,
   )
   return []
 }

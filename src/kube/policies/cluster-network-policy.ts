@@ -1,25 +1,25 @@
 // policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy → our model. Rules are in order, and none isolates. A rule that holds something
 // unknown fails closed by itself, as the API asks: an Accept matches nobody, a Deny or Pass becomes a Deny of everybody on its ports.
 
-import type {
-  DirectionRules,
-  Policy,
-  PolicyDirection,
-  PolicyFault,
-  PolicyPeer,
-  PolicyRule,
-  PolicySubject,
-  PortMatch,
-  PortProtocol,
+import {
+  type DirectionRules,
+  PORT_MAX,
+  PORT_PROTOCOLS,
+  type Policy,
+  type PolicyDirection,
+  type PolicyFault,
+  type PolicyPeer,
+  type PolicyRule,
+  type PolicySubject,
+  type PortMatch,
+  type PortProtocol,
 } from '../../model/policy.ts'
 import type { ApiObject } from '../objects.ts'
+import { isPort } from '../parts.ts'
 import { addFault, Fields } from './fields.ts'
 import {
   EVERYTHING,
-  isPortNumber,
   NOTHING,
-  PORT_MAX,
-  PROTOCOLS,
   readAnnotations,
   readPrefix,
   readSelector,
@@ -153,7 +153,7 @@ function readPeers(peer: Fields, peersName: 'from' | 'to'): PolicyPeer[] {
 function readProtocol(protocol: Fields): PortMatch | undefined {
   const start = protocol.faults.length
   const found: PortMatch[] = []
-  for (const name of PROTOCOLS) {
+  for (const name of PORT_PROTOCOLS) {
     const one = protocol.object(name)
     const match = one && readDestination(one, name)
     if (match) found.push(match)
@@ -182,9 +182,8 @@ function readDestination(fields: Fields, protocol: PortProtocol): PortMatch | un
   const end = range?.number('end')
   range?.end()
   destination.end()
-  if (range === undefined && isPortNumber(number))
-    return { kind: 'ports', protocol, first: number, last: number }
-  if (number === undefined && isPortNumber(start) && isPortNumber(end, start))
+  if (range === undefined && isPort(number)) return { kind: 'ports', protocol, first: number, last: number }
+  if (number === undefined && isPort(start) && isPort(end, start))
     return { kind: 'ports', protocol, first: start, last: end }
   addFault(
     destination.faults,

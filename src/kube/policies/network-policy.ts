@@ -1,22 +1,22 @@
-// networking.k8s.io/v1 NetworkPolicy → our model. Its semantics as rules N1–N22 of the API's own comments and end-to-end tests: policies
+// networking.k8s.io/v1 NetworkPolicy → our model. Its semantics are those of the API's own comments and end-to-end tests: policies
 // add up, isolate the directions of `policyTypes`, and know no deny.
 
-import type {
-  DirectionRules,
-  Policy,
-  PolicyDirection,
-  PolicyFault,
-  PolicyPeer,
-  PolicyRule,
-  PortMatch,
+import {
+  type DirectionRules,
+  PORT_MAX,
+  type Policy,
+  type PolicyDirection,
+  type PolicyFault,
+  type PolicyPeer,
+  type PolicyRule,
+  type PortMatch,
 } from '../../model/policy.ts'
 import type { ApiObject } from '../objects.ts'
+import { isPort } from '../parts.ts'
 import { addFault, Fields, type Item } from './fields.ts'
 import {
   EVERYTHING,
-  isPortNumber,
   namespaceNamed,
-  PORT_MAX,
   readAnnotations,
   readExcept,
   readPrefix,
@@ -134,13 +134,13 @@ function readPort(port: Fields): PortMatch | undefined {
   port.end()
   if (typeof value === 'string' && last === undefined) return { kind: 'named', protocol, name: value }
   if (value === undefined && last === undefined) return wholeProtocol(protocol)
-  if (!isPortNumber(value)) {
+  if (!isPort(value)) {
     const mend = last === undefined ? 'write a number or a name' : 'endPort goes with a number only'
     port.refuse('port', `is not a port (1–${PORT_MAX})`, mend)
     return undefined
   }
   if (last === undefined) return { kind: 'ports', protocol, first: value, last: value }
-  if (isPortNumber(last, value)) return { kind: 'ports', protocol, first: value, last }
+  if (isPort(last, value)) return { kind: 'ports', protocol, first: value, last }
   port.refuse('endPort', `is not a port from ${value} to ${PORT_MAX}`, 'write the last port of the range')
   return undefined
 }

@@ -4,6 +4,7 @@ import { liesWithin, type Prefix, parseNetwork, prefixParts } from '../../model/
 import type { LabelSelector } from '../../model/label-selector.ts'
 import {
   NAMESPACE_NAME_LABEL,
+  PORT_MAX,
   type Policy,
   type PolicyFault,
   type PortMatch,
@@ -17,8 +18,6 @@ export const EVERYTHING: LabelSelector = { requirements: [] }
 export const NOTHING: LabelSelector = {
   requirements: [{ key: NAMESPACE_NAME_LABEL, operator: 'In', values: [] }],
 }
-export const PORT_MAX = 65_535
-export const PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp']
 
 type Requirement = LabelSelector['requirements'][number]
 type Operator = Requirement['operator']
@@ -80,10 +79,6 @@ export function readExcept(fields: Fields, prefix: Prefix | undefined): Prefix[]
     addFault(fields.faults, item.path, item.value, `is not inside ${prefix}`, 'write a part of it')
     return []
   })
-}
-
-export function isPortNumber(value: unknown, min = 1): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= PORT_MAX
 }
 
 export function wholeProtocol(protocol: PortProtocol): PortMatch {

@@ -3,7 +3,14 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { selectorMatches } from '../../model/label-selector.ts'
-import type { Policy, PolicyDirection, PolicyNode, PolicyPod, PolicyTier } from '../../model/policy.ts'
+import {
+  POLICY_DIRECTIONS,
+  type Policy,
+  type PolicyDirection,
+  type PolicyNode,
+  type PolicyPod,
+  type PolicyTier,
+} from '../../model/policy.ts'
 import type { FlatRule, Isolation } from './flatten.ts'
 import type { Labels } from './identities.ts'
 import { policyId } from './objects.ts'
@@ -11,8 +18,6 @@ import type { Peer, Peers } from './peers.ts'
 import type { References } from './references.ts'
 import type { RuleIds } from './rule-ids.ts'
 import { rulePorts } from './rule-ports.ts'
-
-export const DIRECTIONS: readonly PolicyDirection[] = ['ingress', 'egress']
 
 export interface ReadyRule extends FlatRule {
   readonly priority: number
@@ -99,7 +104,7 @@ export class ReadyPolicies {
 
   /** Counts what a policy refers to, ahead of everything else, or no more, after everything else. */
   refer(policy: Policy, by: 1 | -1, now: number): void {
-    for (const direction of DIRECTIONS)
+    for (const direction of POLICY_DIRECTIONS)
       for (const { peers, ports } of policy[direction]?.rules ?? []) {
         for (const peer of peers === 'any' ? [] : peers) {
           if (by > 0) this.#references.add(peer)
@@ -118,7 +123,7 @@ export class ReadyPolicies {
   set(id: string, policy: Policy | undefined): ReadyPolicy | undefined {
     const before = this.#ready.get(id)
     if (policy === undefined) {
-      for (const direction of DIRECTIONS) this.#replace(before?.[direction])
+      for (const direction of POLICY_DIRECTIONS) this.#replace(before?.[direction])
       this.#ready.delete(id)
       return undefined
     }

@@ -1,12 +1,12 @@
 // Policy sets: subjects that no policy distinguishes share one. Here the two kinds of steps of a change meet the sets: identities that
 // come and go, and policies and subjects that change.
 
-import type { PolicyDirection } from '../../model/policy.ts'
+import { POLICY_DIRECTIONS, type PolicyDirection } from '../../model/policy.ts'
 import type { Classes } from './classes.ts'
 import { Grouped, type Identities, type Identity } from './identities.ts'
 import type { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
-import { DIRECTIONS, type ReadyPolicies } from './policies.ts'
+import type { ReadyPolicies } from './policies.ts'
 import type { IdentityId, PeerRow, SetRow } from './rows.ts'
 import { SetDirectionPlan } from './set-direction.ts'
 import { type SetContext, SetDirectionRows } from './set-rows.ts'
@@ -85,7 +85,7 @@ export class PolicySets {
       for (const identity of fresh) {
         const source = sources.get(identity)
         if (!source) continue
-        for (const direction of DIRECTIONS) set[direction].mimic(identity, source, context)
+        for (const direction of POLICY_DIRECTIONS) set[direction].mimic(identity, source, context)
         this.#lagging.set(set, [...(this.#lagging.get(set) ?? []), identity])
       }
   }
@@ -112,7 +112,9 @@ export class PolicySets {
         if (isJudgedAlike(from, to)) continue
         for (const set of this.#byKey.values()) {
           if (step.raised.has(set)) continue
-          if (DIRECTIONS.some((direction) => set[direction].classOf(from) !== set[direction].classOf(to)))
+          if (
+            POLICY_DIRECTIONS.some((direction) => set[direction].classOf(from) !== set[direction].classOf(to))
+          )
             step.raised.add(set)
         }
       }
@@ -170,7 +172,7 @@ export class PolicySets {
    */
   strayRows(number: IdentityId, identities: ReadonlySet<Identity | undefined>): readonly PeerRow[] {
     return [...this.#byKey.values()].flatMap((set) =>
-      DIRECTIONS.map((direction) => {
+      POLICY_DIRECTIONS.map((direction) => {
         const classes = new Set(
           [...identities].map((identity) => (identity ? set[direction].classOf(identity).class : 0)),
         )
@@ -309,7 +311,7 @@ export class PolicySets {
   #catchUp(retired: readonly PolicySet[], context: SetContext, step: SetsStep): void {
     for (const [set, identities] of this.#lagging) {
       if (retired.includes(set)) continue
-      for (const direction of DIRECTIONS) set[direction].greet(identities, context)
+      for (const direction of POLICY_DIRECTIONS) set[direction].greet(identities, context)
       step.raised.add(set)
     }
     this.#lagging.clear()
@@ -327,7 +329,7 @@ export class PolicySets {
 
   #refresh(set: PolicySet, users: ReadonlySet<SetDirectionRows>, context: SetContext, step: SetsStep): void {
     let isOtherDefault = false
-    for (const direction of DIRECTIONS) {
+    for (const direction of POLICY_DIRECTIONS) {
       const rows = set[direction]
       const parts = set.traits.policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
       // The names of ports that a set's subjects have in common are in its key, and matter to ingress only.
@@ -348,7 +350,7 @@ export class PolicySets {
     const empty = [...this.#byKey.values()].filter(({ subjects }) => subjects.size === 0)
     for (const set of empty) this.#byKey.delete(set.traits.key)
     for (const set of [...empty, ...retired]) {
-      for (const direction of DIRECTIONS) {
+      for (const direction of POLICY_DIRECTIONS) {
         const rows = set[direction]
         for (const peer of rows.plan.peers) this.#users.delete(peer, rows)
         rows.close({ put: [], delete: step.closedRows })

@@ -41,8 +41,6 @@ export const FIRST_RULE: RuleId = 16
 export const CLASS_PROTOCOLS = ['tcp', 'udp', 'sctp', 'icmp', 'icmpv6', 'other'] as const
 export type ClassProtocol = (typeof CLASS_PROTOCOLS)[number]
 
-export const PORT_MAX = 65_535
-
 /** Verdict for the ports from `first` up to the next interval's `first` (the last one: up to 65535). */
 export interface PortInterval {
   readonly first: number

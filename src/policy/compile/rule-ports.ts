@@ -1,8 +1,8 @@
 // The ports of one rule, by protocol, as spans. Names of ports stay names here: whose they are is known only with the peer (egress) or the
 // subject (ingress).
 
-import type { PolicyPod, PortMatch } from '../../model/policy.ts'
-import { CLASS_PROTOCOLS, type ClassProtocol, PORT_MAX } from './rows.ts'
+import { PORT_MAX, type PolicyPod, type PortMatch } from '../../model/policy.ts'
+import { CLASS_PROTOCOLS, type ClassProtocol } from './rows.ts'
 import { ALL_PORTS, joinSpans, type Span } from './spans.ts'
 
 export type NamedPorts = PolicyPod['namedPorts']

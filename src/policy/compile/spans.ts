@@ -1,6 +1,6 @@
 // Sets of ports as ascending, disjoint spans, both ends included.
 
-import { PORT_MAX } from './rows.ts'
+import { PORT_MAX } from '../../model/policy.ts'
 
 export interface Span {
   readonly first: number

@@ -1,9 +1,8 @@
 // Which address is judged by which set: the rows of subjects as they stand in the kernel.
 
-import type { PolicyDirection } from '../../model/policy.ts'
+import { POLICY_DIRECTIONS, type PolicyDirection } from '../../model/policy.ts'
 import type { Classes, PolicyClass } from './classes.ts'
 import { Grouped } from './identities.ts'
-import { DIRECTIONS } from './policies.ts'
 import type { PolicySets } from './policy-sets.ts'
 import type { Population } from './population.ts'
 import type { SetId, SubjectKey, SubjectRow } from './rows.ts'
@@ -92,7 +91,7 @@ export class SubjectRows {
       const set = this.#sets.setOf(pod)
       const take = (direction: PolicyDirection) =>
         set && this.#classes.take(set[direction].plan.hairpinContent(found.identity), now)
-      const [ingress, egress] = DIRECTIONS.map(take)
+      const [ingress, egress] = POLICY_DIRECTIONS.map(take)
       const row = { pod, set: set?.id ?? 0, hairpin: ingress && egress && { ingress, egress } }
       this.#pods.set(address, row)
       if (before && before.pod !== pod) this.#byPod.delete(before.pod, address)

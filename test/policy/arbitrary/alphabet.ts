@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { liesWithin, type Prefix, prefixParts } from '../../../src/model/address.ts'
 import type { LabelSelector } from '../../../src/model/label-selector.ts'
-import { NAMESPACE_NAME_LABEL, type PortProtocol, SERVICE_ACCOUNT_LABEL } from '../../../src/model/policy.ts'
+import { NAMESPACE_NAME_LABEL, SERVICE_ACCOUNT_LABEL } from '../../../src/model/policy.ts'
 
 /** Key → its values. */
 type Alphabet = Readonly<Record<string, readonly string[]>>
@@ -28,7 +28,6 @@ export const SERVICE_SELECTORS: Alphabet = {
 
 export const PORTS = [1, 53, 80, 81, 443, 8080, 65535] as const
 export const PORT_NAMES = ['http', 'dns'] as const
-export const PORT_PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp']
 export const ICMP_TYPES = { ipv4: [0, 3, 8, 255], ipv6: [0, 1, 128, 255] } as const
 
 /** Nested within one another; of pods, nodes and outsiders; and ends on both sides of IPv6's 64 bits. */

@@ -6,9 +6,11 @@ import {
   type DirectionRules,
   NAMESPACE_NAME_LABEL,
   type NetworksCover,
+  POLICY_ENTITIES,
+  PORT_MAX,
+  PORT_PROTOCOLS,
   type Policy,
   type PolicyDirection,
-  type PolicyEntity,
   type PolicyKind,
   type PolicyPeer,
   type PolicyRule,
@@ -25,7 +27,6 @@ import {
   NODE_LABELS,
   POD_SELECTORS,
   PORT_NAMES,
-  PORT_PROTOCOLS,
   PORTS,
   PREFIXES,
   pick,
@@ -34,22 +35,6 @@ import {
   selectorOf,
   weighted,
 } from './alphabet.ts'
-
-export const ENTITIES: readonly PolicyEntity[] = [
-  'all',
-  'world',
-  'world-ipv4',
-  'world-ipv6',
-  'cluster',
-  'host',
-  'remote-node',
-  'kube-apiserver',
-  'ingress',
-  'init',
-  'health',
-  'unmanaged',
-  'none',
-]
 
 const podsPeer: fc.Arbitrary<PolicyPeer> = fc.record({
   kind: fc.constant('pods'),
@@ -108,7 +93,7 @@ const servicesPeer: fc.Arbitrary<PolicyPeer> = fc.record({
 
 const entityPeer: fc.Arbitrary<PolicyPeer> = fc.record({
   kind: fc.constant('entity'),
-  entity: pick(ENTITIES),
+  entity: pick(POLICY_ENTITIES),
 })
 
 const PEERS: Readonly<Record<PolicyKind, fc.Arbitrary<PolicyPeer>>> = {
@@ -136,9 +121,14 @@ const portsMatch: fc.Arbitrary<PortMatch> = fc
   .tuple(
     pick(PORT_PROTOCOLS),
     pick([0, ...PORTS]),
-    weighted([3, fc.constant(0)], [2, pick([1, 2, 100, 9000])], [1, fc.constant(65535)]),
+    weighted([3, fc.constant(0)], [2, pick([1, 2, 100, 9000])], [1, fc.constant(PORT_MAX)]),
   )
-  .map(([protocol, first, more]) => ({ kind: 'ports', protocol, first, last: Math.min(65535, first + more) }))
+  .map(([protocol, first, more]) => ({
+    kind: 'ports',
+    protocol,
+    first,
+    last: Math.min(PORT_MAX, first + more),
+  }))
 
 function namedMatch(protocol: fc.Arbitrary<'tcp' | 'udp' | 'sctp' | undefined>): fc.Arbitrary<PortMatch> {
   return fc.record({ kind: fc.constant('named'), protocol, name: pick(PORT_NAMES) })

@@ -11,19 +11,21 @@ import {
   type Prefix,
   prefixParts,
 } from '../../../src/model/address.ts'
-import type {
-  PolicyDirection,
-  PolicyPacket,
-  PolicyPeer,
-  PolicyPod,
-  PolicyRule,
-  PolicyWorld,
-  PortMatch,
+import {
+  POLICY_DIRECTIONS,
+  PORT_PROTOCOLS,
+  type PolicyDirection,
+  type PolicyPacket,
+  type PolicyPeer,
+  type PolicyPod,
+  type PolicyRule,
+  type PolicyWorld,
+  type PortMatch,
 } from '../../../src/model/policy.ts'
 import { peerMatches, subjectMatches } from '../../../src/policy/matching.ts'
 import { partyAt } from '../../../src/policy/parties.ts'
 import type { Random } from '../random.ts'
-import { ICMP_TYPES, OUTSIDERS, PORT_PROTOCOLS, PORTS } from './alphabet.ts'
+import { ICMP_TYPES, OUTSIDERS, PORTS } from './alphabet.ts'
 import { OWN_NODE } from './worlds.ts'
 
 /** A packet and the direction to judge, with what it was aimed at. */
@@ -55,8 +57,6 @@ interface Range {
 interface Aim extends Range, Omit<Target, 'subjects'> {
   readonly subject: string
 }
-
-const DIRECTIONS: readonly PolicyDirection[] = ['ingress', 'egress']
 
 type Ports = Pick<PolicyPacket, 'protocol' | 'port'>
 
@@ -114,7 +114,7 @@ function targetsOf(world: PolicyWorld, judged: readonly string[]): readonly Targ
       subjectMatches(policy.subject, partyAt(world, address, OWN_NODE)),
     )
     if (subjects.length === 0) return []
-    return DIRECTIONS.flatMap((direction): Target[] => {
+    return POLICY_DIRECTIONS.flatMap((direction): Target[] => {
       const rules = policy[direction]?.rules
       if (rules?.length === 0) return [{ direction, rule: undefined, subjects }]
       return (rules ?? []).map((rule) => ({ direction, rule, subjects }))
@@ -232,7 +232,10 @@ function drawSubject({ random, judged }: Range, target: Target | undefined, fami
 function drawProbe(range: Range): Probe {
   const { random, targets } = range
   const target = random.chance(90) ? random.pick(targets) : undefined
-  const { direction, rule } = target ?? { direction: random.pick(DIRECTIONS) ?? 'ingress', rule: undefined }
+  const { direction, rule } = target ?? {
+    direction: random.pick(POLICY_DIRECTIONS) ?? 'ingress',
+    rule: undefined,
+  }
   const aimed = drawPeer(range, rule)
   const wanted = aimed ? familyOf(aimed.address as Address) : (random.pick(FAMILIES) ?? 'ipv4')
   const subject = drawSubject(range, target, wanted)

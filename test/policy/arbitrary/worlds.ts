@@ -4,6 +4,7 @@
 import fc from 'fast-check'
 import {
   NAMESPACE_NAME_LABEL,
+  PORT_PROTOCOLS,
   type Policy,
   type PolicyNode,
   type PolicyPod,
@@ -21,7 +22,6 @@ import {
   OUTSIDERS,
   POD_LABELS,
   PORT_NAMES,
-  PORT_PROTOCOLS,
   PORTS,
   PREFIXES,
   pick,
