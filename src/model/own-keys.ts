@@ -32,6 +32,11 @@ export const ROUTE_KEYS: readonly string[] = [
 
 export const SLICE_KEYS = { weight: 'weir.network/weight' } as const
 
+export const POLICY_KEYS = {
+  mode: 'weir.network/policy-mode',
+  existingConnections: 'weir.network/existing-connections',
+} as const
+
 export const NODE_KEYS = {
   /** Set where `weir drain` did the cordoning, so that `weir undrain` ends no cordon of somebody else. */
   cordonedByDrain: 'weir.network/cordoned-by-drain',
@@ -43,12 +48,14 @@ export const DRAIN_KEY = 'weir.network/drain'
 export type Place =
   | 'an annotation of a Service'
   | 'an annotation of an EndpointSlice'
+  | 'an annotation of a policy'
   | 'an annotation of a Node'
   | 'a label or taint of a Node'
 
 const PLACES: Readonly<Record<Place, readonly string[]>> = {
   'an annotation of a Service': Object.values(SERVICE_KEYS),
   'an annotation of an EndpointSlice': Object.values(SLICE_KEYS),
+  'an annotation of a policy': Object.values(POLICY_KEYS),
   'an annotation of a Node': Object.values(NODE_KEYS),
   'a label or taint of a Node': [DRAIN_KEY],
 }

@@ -2,6 +2,7 @@
 
 import { liesWithin, type Prefix, parseNetwork, prefixParts } from '../../model/address.ts'
 import type { LabelSelector } from '../../model/label-selector.ts'
+import { POLICY_KEYS } from '../../model/own-keys.ts'
 import {
   NAMESPACE_NAME_LABEL,
   PORT_MAX,
@@ -85,7 +86,6 @@ export function wholeProtocol(protocol: PortProtocol): PortMatch {
   return { kind: 'ports', protocol, first: 0, last: PORT_MAX }
 }
 
-const OWN = 'weir.network/'
 const MODES = ['enforce', 'audit'] as const
 const EXISTING = ['recheck', 'keep'] as const
 
@@ -94,8 +94,7 @@ export function readAnnotations(
   metadata: ObjectMeta,
 ): Pick<Policy, 'isAudit' | 'existingConnections'> & { readonly notes: PolicyFault[] } {
   const notes: PolicyFault[] = []
-  const read = <Word extends string>(name: string, words: readonly Word[]): Word | undefined => {
-    const key = `${OWN}${name}`
+  const read = <Word extends string>(key: string, words: readonly Word[]): Word | undefined => {
     const value = metadata.annotations?.[key]
     if (value === undefined) return undefined
     const found = words.find((word) => word === value.trim())
@@ -110,8 +109,8 @@ export function readAnnotations(
     return found ?? words[0]
   }
   return {
-    isAudit: read('policy-mode', MODES) === 'audit',
-    existingConnections: read('existing-connections', EXISTING),
+    isAudit: read(POLICY_KEYS.mode, MODES) === 'audit',
+    existingConnections: read(POLICY_KEYS.existingConnections, EXISTING),
     notes,
   }
 }

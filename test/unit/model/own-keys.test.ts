@@ -7,6 +7,7 @@ import {
   DRAIN_KEY,
   NODE_KEYS,
   OWN_PREFIX,
+  POLICY_KEYS,
   ROUTE_KEYS,
   SERVICE_KEYS,
   SLICE_KEYS,
@@ -17,6 +18,7 @@ const ROOT = join(import.meta.dirname, '../../..')
 const REGISTERED: readonly string[] = [
   ...Object.values(SERVICE_KEYS),
   ...Object.values(SLICE_KEYS),
+  ...Object.values(POLICY_KEYS),
   ...Object.values(NODE_KEYS),
   DRAIN_KEY,
 ]
@@ -63,6 +65,7 @@ t.test('what is not is told of, with what was meant', async (t) => {
       'an annotation of a Service',
       /not followed here: it is an annotation of an EndpointSlice/,
     ],
+    ['weir.network/policy-mode', 'an annotation of a Service', /here: it is an annotation of a policy/],
     ['weir.network/drian', 'a label or taint of a Node', /mean 'weir.network\/drain'/],
     ['weir.network/drain', 'an annotation of a Node', /it is a label or taint of a Node/],
   ]
