@@ -313,7 +313,7 @@ export class Datapath {
 /** What was enforced once and is not any more: an agent that enforces again would follow it. */
 function forgetPolicy(tables: PolicyTables): void {
   const hasRows = [tables.subjects, tables.identities, tables.prefixes].some(hasEntries)
-  if (hasRows) new PolicyMaps(tables, Date.now).settle()
+  if (hasRows) new PolicyMaps(tables, steadyNowMs).settle()
 }
 
 function hasEntries(table: { entries(): Iterable<unknown> }): boolean {

@@ -24,12 +24,11 @@ import type {
   SubjectKey,
   SubjectRow,
 } from '../policy/compile/rows.ts'
-import { BpfError } from '../sys/libbpf-ts/index.ts'
 import { IdPool } from './id-pool.ts'
 import { Leftovers } from './leftovers.ts'
 import { PolicyClasses } from './policy-classes.ts'
 import { NODE_SUBJECT, type PolicyTables } from './policy-tables.ts'
-import { setIfRoom } from './room.ts'
+import { fits, setIfRoom } from './room.ts'
 
 /** After which it is asked whether a flow still carries a generation that is not current. */
 const GENERATION_REST_MS = 60_000
@@ -368,15 +367,4 @@ const keyOf = ({ set, direction, identity }: PeerKey): PeerKey => ({ set, direct
 
 function* keysOf<Key>(entries: Iterable<readonly [Key, unknown]>): Generator<Key> {
   for (const [key] of entries) yield key
-}
-
-/** False: the kernel has no room for all of it, and some of it is written. */
-function fits(write: () => void): boolean {
-  try {
-    write()
-    return true
-  } catch (error) {
-    if (error instanceof BpfError && error.code === 'full') return false
-    throw error
-  }
 }

@@ -9,8 +9,13 @@ export function setIfRoom<Key, Value>(
   key: Key,
   value: Value,
 ): boolean {
+  return fits(() => table.set(key, value))
+}
+
+/** @returns false: the kernel has no room for all of it, and some of it may be written */
+export function fits(write: () => void): boolean {
   try {
-    table.set(key, value)
+    write()
     return true
   } catch (error) {
     if (error instanceof BpfError && error.code === 'full') return false
