@@ -28,13 +28,29 @@ export function checkCase(world: World, test: Assertions, { name, sent, verdict,
   test.same(countedSince(world, before), { [reason]: 1 }, `${name}: counted`)
 }
 
-function countedSince(world: World, before: ReadonlyMap<number, number>): Record<number, number> {
+/** Packets by reason. */
+export function countedSince(world: World, before: ReadonlyMap<number, number>): Record<number, number> {
   const counted: Record<number, number> = {}
   for (const [reason, packets] of world.metrics()) {
     const more = packets - (before.get(reason) ?? 0)
     if (more > 0) counted[reason] = more
   }
   return counted
+}
+
+/** Packets of this reason that the action brings. */
+export function countWhile(world: World, reason: number, act: () => void): number {
+  const before = world.metrics()
+  act()
+  return countedSince(world, before)[reason] ?? 0
+}
+
+/** Of all entries of the flow table, in order. */
+export function flowKinds(world: World): number[] {
+  return world
+    .flows()
+    .map(({ kind }) => kind)
+    .sort()
 }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')

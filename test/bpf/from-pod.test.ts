@@ -3,6 +3,7 @@
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
+import { countWhile, flowKinds, runUplink } from './check.ts'
 import { type Frame, frame, SCTP, TCP, UDP } from './packet.ts'
 import { readFrame } from './read-frame.ts'
 import {
@@ -44,21 +45,8 @@ function send(sent: Frame, { to = world, gsoSegments = 0, gsoSize = 0 } = {}) {
   return to.datapath.podTc.testRun({ data: sent.bytes(), context, dataOutBytes: 70_000 })
 }
 
-function arrive(sent: Frame) {
-  return world.datapath.uplink.xdp.testRun({ data: sent.bytes(), dataOutBytes: 12_000 })
-}
-
-function count(reason: number, act: () => void): number {
-  const before = world.metrics().get(reason) ?? 0
-  act()
-  return (world.metrics().get(reason) ?? 0) - before
-}
-
-const kinds = () =>
-  world
-    .flows()
-    .map((flow) => flow.kind)
-    .sort()
+const arrive = (sent: Frame) => runUplink(world, sent.bytes())
+const count = (reason: number, act: () => void) => countWhile(world, reason, act)
 
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP, SCTP]) {
@@ -84,7 +72,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
         t.equal(result.returnValue, TC.REDIRECT)
         t.equal(hex(result.dataOut), hex(sent.to(pod, TARGET_PORT).ttl(63).link(TO_POD).bytes()))
       }
-      t.same(kinds(), [K.FLOW_TO_LOCAL, K.FLOW_REPLY])
+      t.same(flowKinds(world), [K.FLOW_TO_LOCAL, K.FLOW_REPLY])
       const answer = spoken(frame(FROM_POD).from(pod, TARGET_PORT).to(localClient, CLIENT_PORT), 'ack')
       const back = send(answer)
       t.equal(back.returnValue, TC.REDIRECT)
@@ -99,7 +87,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
         t.equal(result.returnValue, TC.REDIRECT)
         t.equal(hex(result.dataOut), hex(sent.to(remotePod, TARGET_PORT).ttl(63).link(UPLINK).bytes()))
       }
-      t.same(kinds(), [K.FLOW_REPLY, K.FLOW_TO_REMOTE_PLAIN])
+      t.same(flowKinds(world), [K.FLOW_REPLY, K.FLOW_TO_REMOTE_PLAIN])
       const answer = spoken(frame(ARRIVING).from(remotePod, TARGET_PORT).to(localClient, CLIENT_PORT), 'ack')
       const back = arrive(answer)
       t.equal(back.returnValue, XDP.REDIRECT)

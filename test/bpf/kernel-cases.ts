@@ -16,10 +16,11 @@ import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
-import { type ClassRow, FIRST_RULE, type PortInterval } from '../../src/policy/compile/rows.ts'
+import type { ClassRow, PortInterval } from '../../src/policy/compile/rows.ts'
 import type { BpfProgram } from '../../src/sys/libbpf-ts/index.ts'
 import { type Control, encodeControl } from './bfd-control.ts'
 import { type Frame, frame, SCTP, TCP, TRANSPORT_NAMES, UDP } from './packet.ts'
+import { EVERYBODY, movePodsToLoopback, said } from './policy-rows.ts'
 import { arriving } from './tunnel.ts'
 import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, TO_POD, World, XDP } from './world.ts'
 
@@ -46,8 +47,6 @@ const MAPS = [
 ] as const
 /** Jiffies of a tick as a power of two: longer than any run. */
 const LONGEST_TICK = 40
-/** Test runs of socket buffers happen on it. */
-const LOOPBACK = 1
 /** struct __sk_buff as far as a test run reads it. */
 const SKB_BYTES = 192
 
@@ -178,13 +177,6 @@ function* casesOf(world: World, family: Family, protocol: number): Generator<Buf
 
 /** Both pods' devices are loopback; the pod admits its Services' ports and pings, and begins nothing but to port 80. */
 function enforcePolicy(world: World): void {
-  const said = (isAllowed: boolean, first = 0): PortInterval => ({
-    first,
-    isAllowed,
-    rule: FIRST_RULE,
-    wouldBeRule: 0,
-    keepsExisting: false,
-  })
   const classOf = (id: number, ports: readonly PortInterval[], pings = [said(true)]): ClassRow => ({
     class: id,
     protocols: [ports, ports, ports, pings, pings, [said(false)]],
@@ -193,24 +185,18 @@ function enforcePolicy(world: World): void {
   const admits = classOf(1, [said(false), said(true, TARGET_PORT), said(false, TARGET_PORT + 2)])
   const begins = classOf(2, [said(false), said(true, 80), said(false, 81)], [said(false)])
   const direction = (id: number) => ({ defaults: [id, id, id] as const, isOpen: false })
-  const prefixes = ['0.0.0.0/0', '::/0'].map(
-    (text) => ({ kind: 'prefix', text, identity: 9, scope: 'outside' }) as const,
-  )
   const pods = (['ipv4', 'ipv6'] as const).flatMap((family) => {
     const { pod, localClient } = world.cast(family)
     return [pod, localClient]
   })
-  for (const pod of pods) {
-    const row = abi.decodeEndpoint(world.map('endpoints').lookup(addressToBytes(pod)) ?? Buffer.alloc(20))
-    world.map('endpoints').update(addressToBytes(pod), abi.encodeEndpoint({ ...row, ifindex: LOOPBACK }))
-  }
+  movePodsToLoopback(world)
   new PolicyMaps(
     policyTables((name) => world.map(name)),
     () => 0,
   ).apply([
     { table: 'classes', put: [admits, begins] },
     { table: 'sets', put: [{ set: 1, epoch: 1, ingress: direction(1), egress: direction(2) }] },
-    { table: 'identities', put: prefixes },
+    EVERYBODY,
     {
       table: 'subjects',
       put: pods.map((address) => ({

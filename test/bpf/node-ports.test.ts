@@ -3,7 +3,7 @@
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { runUplink } from './check.ts'
+import { countedSince, runUplink } from './check.ts'
 import { type Frame, TCP, UDP } from './packet.ts'
 import { arriving } from './tunnel.ts'
 import { World } from './world.ts'
@@ -18,8 +18,9 @@ const EXTERNAL = F.FRONTEND_EXTERNAL | F.FRONTEND_ANY_ENDPOINT
 function reasonOf(sent: Frame): string | undefined {
   const before = world.metrics()
   runUplink(world, sent.bytes())
-  const more = [...world.metrics()].filter(([reason, packets]) => packets > (before.get(reason) ?? 0))
-  return more.map(([reason]) => abi.VERDICT_REASON_NAMES.get(reason) ?? '').join()
+  return Object.keys(countedSince(world, before))
+    .map((reason) => abi.VERDICT_REASON_NAMES.get(Number(reason)) ?? '')
+    .join()
 }
 
 /** To a pod of this node, to one on another by way of this node's address, and to what the host's routing finds. */

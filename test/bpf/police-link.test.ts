@@ -10,14 +10,9 @@ import { Attachments } from '../../src/datapath/attach.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { type Address, addressToBytes, FAMILIES } from '../../src/model/address.ts'
-import {
-  CLASS_PROTOCOLS,
-  type ClassRow,
-  FIRST_RULE,
-  type PortInterval,
-} from '../../src/policy/compile/rows.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
 import { mac } from './packet.ts'
+import { EVERYBODY, said, uniform } from './policy-rows.ts'
 import { World } from './world.ts'
 
 const TRANSFER = fileURLToPath(new URL('./transfer.ts', import.meta.url))
@@ -91,14 +86,6 @@ function makeNetwork(): void {
   makePod('localClient')
 }
 
-function said(isAllowed: boolean, first = 0): PortInterval {
-  return { first, isAllowed, rule: FIRST_RULE + (isAllowed ? 1 : 0), wouldBeRule: 0, keepsExisting: false }
-}
-const uniform = (id: number, interval: PortInterval): ClassRow => ({
-  class: id,
-  protocols: CLASS_PROTOCOLS.map(() => [interval]),
-  uniform: interval,
-})
 const CLASS = { deny: 1, onePort: 2, open: 0 } as const
 const ports = [said(false), said(true, OPEN_PORT), said(false, OPEN_PORT + 1)]
 
@@ -160,10 +147,7 @@ t.before(() => {
         },
       ],
     },
-    {
-      table: 'identities',
-      put: ['0.0.0.0/0', '::/0'].map((text) => ({ kind: 'prefix', text, identity: 9, scope: 'outside' })),
-    },
+    EVERYBODY,
   ])
 })
 t.teardown(() => {

@@ -1,146 +1,33 @@
-// Policy on packets: at both directions of a pod's device, and where an uplink's packets are delivered to one.
+// Policy on flows: at both directions of a pod's device, and where an uplink's packets are delivered to one.
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { policyTables } from '../../src/datapath/maps.ts'
-import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { type Address, address, addressToBytes } from '../../src/model/address.ts'
-import {
-  CLASS_PROTOCOLS,
-  type ClassRow,
-  FIRST_RULE,
-  type PortInterval,
-  type SetDirection,
-} from '../../src/policy/compile/rows.ts'
+import type { Address } from '../../src/model/address.ts'
+import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
 import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
+import { flowKinds } from './check.ts'
 import { type Frame, frame, TCP, UDP } from './packet.ts'
+import {
+  AUDITED,
+  arrive,
+  CLASS,
+  count,
+  deliver,
+  know,
+  maps,
+  PORT,
+  policy,
+  runFromPod,
+  type Said,
+  send,
+  UNSPEC,
+  world,
+} from './police-bed.ts'
 import { readFrame } from './read-frame.ts'
-import { FROM_POD, TARGET_PORT, TC, TO_POD, World, XDP } from './world.ts'
-
-const world = new World('police', false, { enforcesPolicy: true, perPacket: true })
-const tables = policyTables((name) => world.map(name))
-const maps = new PolicyMaps(tables, () => 0)
-t.teardown(() => world.close())
+import { FROM_POD, TARGET_PORT, TC, TO_POD, XDP } from './world.ts'
 
 const R = abi.VerdictReason
 const K = abi.FlowKind
-/** struct __sk_buff as far as a test run reads it. */
-const SKB_BYTES = 192
-const INGRESS_IFINDEX_AT = 36
-/** Test runs happen on loopback, so that is every pod's device here. */
-const DEVICE = 1
-const SET = { pod: 1, localClient: 2 } as const
-const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4, wouldDeny: 5, wouldAllow: 6 } as const
-const AUDITED = 777
-type Said = keyof typeof CLASS | 'open'
-const PORT = 40_000
-
-function said(isAllowed: boolean, first = 0, keepsExisting = false): PortInterval {
-  return { first, isAllowed, rule: FIRST_RULE + (isAllowed ? 1 : 0), wouldBeRule: 0, keepsExisting }
-}
-
-function uniform(id: number, interval: PortInterval): ClassRow {
-  return { class: id, protocols: CLASS_PROTOCOLS.map(() => [interval]), uniform: interval }
-}
-
-const port80: readonly PortInterval[] = [
-  said(false),
-  said(true, 80),
-  said(false, 81),
-  said(true, TARGET_PORT),
-]
-const ofPing = (type: number): readonly PortInterval[] => [
-  said(false),
-  said(true, type),
-  said(false, type + 1),
-]
-maps.apply([
-  {
-    table: 'classes',
-    put: [
-      uniform(CLASS.deny, said(false)),
-      uniform(CLASS.allow, said(true)),
-      uniform(CLASS.keep, said(false, 0, true)),
-      uniform(CLASS.wouldDeny, { ...said(true), wouldBeRule: AUDITED }),
-      uniform(CLASS.wouldAllow, { ...said(false), wouldBeRule: AUDITED }),
-      {
-        class: CLASS.port80,
-        uniform: undefined,
-        protocols: [port80, port80, [said(false)], ofPing(8), ofPing(128), [said(false)]],
-      },
-    ],
-  },
-  {
-    table: 'identities',
-    put: ['0.0.0.0/0', '::/0'].map((text) => ({ kind: 'prefix', text, identity: 9, scope: 'outside' })),
-  },
-])
-
-let epoch = 0
-const direction = (all: Said): SetDirection =>
-  all === 'open'
-    ? { defaults: [0, 0, 0], isOpen: true }
-    : { defaults: [CLASS[all], CLASS[all], CLASS[all]], isOpen: false }
-
-/** What the pods' sets say from now on. */
-function policy(who: keyof typeof SET, ingress: Said, egress: Said): void {
-  epoch += 1
-  const set = { set: SET[who], epoch, ingress: direction(ingress), egress: direction(egress) }
-  maps.apply([{ table: 'sets', put: [set] }])
-}
-
-/** What a pod is let do that a Service leads to itself. */
-let hairpin: { readonly ingress: number; readonly egress: number } = {
-  ingress: CLASS.allow,
-  egress: CLASS.allow,
-}
-
-function know(...pods: (readonly [Address, number])[]): void {
-  const put = pods.map(([address, set]) => ({ kind: 'pod' as const, address, set, pod: 'a/b', hairpin }))
-  maps.apply([{ table: 'subjects', put }])
-}
-
-for (const family of ['ipv4', 'ipv6'] as const)
-  for (const who of ['pod', 'localClient'] as const) {
-    const at = addressToBytes(world.cast(family)[who])
-    const row = abi.decodeEndpoint(world.map('endpoints').lookup(at) as Buffer)
-    world.map('endpoints').update(at, abi.encodeEndpoint({ ...row, ifindex: DEVICE }))
-  }
-
-const PODS = (['ipv4', 'ipv6'] as const).flatMap((family) => [
-  [world.cast(family).pod, SET.pod] as const,
-  [world.cast(family).localClient, SET.localClient] as const,
-])
-
-/** From a pod's device. */
-function send(sent: Frame): number {
-  return world.datapath.podTc.testRun({ data: sent.bytes(), context: Buffer.alloc(SKB_BYTES) }).returnValue
-}
-
-const UNSPEC = 0xffff_ffff
-
-/** To a pod's device. @param from the device that it came in by; 0: this node says it */
-function deliver(sent: Frame, from = DEVICE): number {
-  const context = Buffer.alloc(SKB_BYTES)
-  context.writeUInt32LE(from, INGRESS_IFINDEX_AT)
-  return world.datapath.podEgressTc.testRun({ data: sent.bytes(), context }).returnValue
-}
-
-function arrive(sent: Frame): number {
-  return world.datapath.uplink.xdp.testRun({ data: sent.bytes(), dataOutBytes: 12_000 }).returnValue
-}
-
-function count(reason: number, act: () => void): number {
-  const before = world.metrics().get(reason) ?? 0
-  act()
-  return (world.metrics().get(reason) ?? 0) - before
-}
-
-const kinds = () =>
-  world
-    .flows()
-    .map(({ kind }) => kind)
-    .sort()
 
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
@@ -159,7 +46,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
     }
     const begin = (ingress: Said, egress: Said) => {
       world.forgetFlows()
-      know(...PODS)
+      know()
       policy('pod', ingress, egress)
       policy('localClient', 'open', 'open')
     }
@@ -172,7 +59,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       const probe = into(remotePod, 80, 'syn')
       t.equal(deliver(probe, 0), UNSPEC, 'the kubelet')
       t.equal(send(swapped(probe, 'syn', 'ack')), TC.OK, 'and its answer')
-      know(...PODS)
+      know()
       t.equal(send(out(remotePod, 80, 'syn')), TC.OK)
     })
 
@@ -180,7 +67,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       begin('deny', 'port80')
       const sent = out(remotePod, 80, 'syn')
       t.equal(send(sent), TC.OK)
-      t.same(kinds(), [K.FLOW_POD])
+      t.same(flowKinds(world), [K.FLOW_POD])
       t.equal(send(spoken(sent, 'ack')), TC.OK)
       t.equal(deliver(swapped(sent, 'ack')), UNSPEC, 'NP-011: the answer, though ingress is denied')
       const counted = count(R.REASON_POLICY_EGRESS, () => {
@@ -216,7 +103,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(deliver(sent), UNSPEC)
       t.equal(send(swapped(sent, 'syn', 'ack')), TC.OK)
       t.equal(deliver(swapped(sent, 'syn', 'ack')), UNSPEC)
-      t.same(kinds(), [K.FLOW_POD, K.FLOW_POD], 'an end each')
+      t.same(flowKinds(world), [K.FLOW_POD, K.FLOW_POD], 'an end each')
     })
 
     t.test(`${name}: NP-017 policy tightens`, async (t) => {
@@ -250,7 +137,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       begin('deny', 'open')
       const answer = swapped(into(client, 80), 'ack')
       t.equal(send(answer), TC.OK, 'egress says nothing against it')
-      if (protocol === TCP) t.same(kinds(), [], 'but who began it is not to be seen')
+      if (protocol === TCP) t.same(flowKinds(world), [], 'but who began it is not to be seen')
       if (protocol === TCP) t.equal(deliver(into(client, 80, 'ack')), TC.DROP)
       begin('port80', 'deny')
       t.equal(deliver(into(client, 80, 'ack')), UNSPEC)
@@ -274,7 +161,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(arrive(request), XDP.REDIRECT, 'its port is the pod’s own')
       t.equal(arrive(further), XDP.REDIRECT)
       t.equal(send(answer), TC.REDIRECT)
-      t.same(kinds(), [K.FLOW_TO_LOCAL, K.FLOW_REPLY])
+      t.same(flowKinds(world), [K.FLOW_TO_LOCAL, K.FLOW_REPLY])
       t.equal(deliver(spoken(frame(TO_POD).from(client, PORT).to(pod, TARGET_PORT), 'ack')), UNSPEC)
       policy('pod', 'keep', 'deny')
       t.equal(arrive(further), XDP.REDIRECT)
@@ -328,15 +215,12 @@ for (const family of ['ipv4', 'ipv6'] as const)
         ['allow', 'deny', TC.DROP],
       ] as const) {
         world.forgetFlows()
-        hairpin = { ingress: CLASS[ingress], egress: CLASS[egress] }
-        know(...PODS)
+        know({ ingress: CLASS[ingress], egress: CLASS[egress] })
         t.equal(send(ask), expected, `in ${ingress}, out ${egress}`)
       }
-      hairpin = { ingress: CLASS.allow, egress: CLASS.allow }
       world.forgetFlows()
-      know(...PODS)
-      const result = world.datapath.podTc.testRun({ data: ask.bytes(), context: Buffer.alloc(SKB_BYTES) })
-      const { sourcePort } = readFrame(result.dataOut)
+      know()
+      const { sourcePort } = readFrame(runFromPod(ask).dataOut)
       const turned = spoken(frame(TO_POD).from(node, sourcePort).to(pod, TARGET_PORT).payload(9), 'syn')
       t.equal(deliver(turned), UNSPEC, 'its own device knows it')
       t.equal(send(swapped(turned, 'syn', 'ack')), TC.REDIRECT)
@@ -354,73 +238,10 @@ for (const family of ['ipv4', 'ipv6'] as const)
       })
   }
 
-for (const family of ['ipv4', 'ipv6'] as const) {
-  const { pod, client, remotePod } = world.cast(family)
-  const begin = (ingress: Said, egress: Said) => {
-    world.forgetFlows()
-    know(...PODS)
-    policy('pod', ingress, egress)
-  }
-  const ping = family === 'ipv4' ? { ask: 8, answer: 0 } : { ask: 128, answer: 129 }
-  const icmp = (blank: Frame, type: number, identifier = 7) =>
-    blank.icmp(type, 0, Buffer.from([0, identifier, 0, 1, 1, 2, 3, 4]))
-  const out = (type: number, identifier?: number) =>
-    icmp(frame(FROM_POD).from(pod).to(client), type, identifier)
-  const into = (type: number, identifier?: number) =>
-    icmp(frame(TO_POD).from(client).to(pod), type, identifier)
-
-  t.test(`${family}: what hides its ports, or its network`, async (t) => {
-    begin('port80', 'port80')
-    const tagged = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn').tagged(0)
-    t.equal(send(tagged), TC.DROP, 'a tag, which a stack may overlook')
-    t.equal(deliver(tagged.from(client, PORT).to(pod, 80)), TC.DROP)
-    if (family === 'ipv4') return
-    const [hopByHop, options] = [0, 60]
-    const hidden = frame(FROM_POD).from(pod).to(remotePod).body(options, Buffer.alloc(40, TCP))
-    t.equal(send(hidden), TC.DROP, 'a transport behind a header')
-    t.equal(deliver(hidden.from(client).to(pod)), TC.DROP)
-    const report = frame(FROM_POD).from(pod).to(address('ff02::16')).body(hopByHop, Buffer.alloc(40, TCP))
-    t.equal(send(report), TC.OK, 'a report of multicast listeners')
-    policy('pod', 'open', 'open')
-    t.equal(send(hidden), TC.OK, 'where all is allowed nobody asks')
-  })
-
-  t.test(`${family}: pings`, async (t) => {
-    begin('deny', 'port80')
-    t.equal(deliver(into(ping.ask)), TC.DROP)
-    t.equal(deliver(into(ping.answer)), TC.DROP, 'an answer that nobody asked for')
-    t.equal(send(out(ping.ask)), TC.OK)
-    t.equal(deliver(into(ping.answer)), UNSPEC)
-    t.equal(deliver(into(ping.answer, 8)), TC.DROP, 'to another question')
-    t.equal(deliver(into(ping.ask)), TC.DROP, 'a question is no answer')
-    begin('port80', 'deny')
-    t.equal(deliver(into(ping.ask)), UNSPEC)
-    t.equal(send(out(ping.answer)), TC.OK)
-    t.equal(send(out(ping.ask)), TC.DROP)
-  })
-
-  t.test(`${family}: NP-021 errors go with the flow that they are about`, async (t) => {
-    begin('deny', 'port80')
-    const sent = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn')
-    const [type, code] = family === 'ipv4' ? [3, 4] : [2, 0]
-    const error = sent.icmpError(type, code, 1400)
-    t.equal(deliver(error), TC.DROP, 'about nothing')
-    t.equal(send(sent), TC.OK)
-    t.equal(deliver(error), UNSPEC)
-    t.equal(deliver(error.from(client)), UNSPEC, 'of a router on the way')
-    begin('port80', 'deny')
-    const came = frame(TO_POD).from(client, PORT).to(pod, 80).udp()
-    const closed = came.icmpError(family === 'ipv4' ? 3 : 1, family === 'ipv4' ? 3 : 4, 0)
-    t.equal(send(closed), TC.DROP)
-    t.equal(deliver(came), UNSPEC)
-    t.equal(send(closed), TC.OK)
-  })
-}
-
 t.test('what audited policies would say is told of, and changes nothing', async (t) => {
   const { pod, client, remotePod } = world.cast('ipv4')
   world.forgetFlows()
-  know(...PODS)
+  know()
   const ring = new RingBuffer(world.map('events'))
   const told = (act: () => void) => {
     const events: (readonly [number, number, number])[] = []
@@ -456,17 +277,4 @@ t.test('what audited policies would say is told of, and changes nothing', async 
     )
   })
   t.equal(counted, 2)
-})
-
-t.test('neighbour discovery is the link’s business', async (t) => {
-  const { pod } = world.cast('ipv6')
-  world.forgetFlows()
-  know(...PODS)
-  policy('pod', 'deny', 'deny')
-  const neighbour = (type: number, ttl: number) =>
-    frame(FROM_POD).from(pod).to(pod).ttl(ttl).icmp(type, 0, Buffer.alloc(20))
-  const other = neighbour(135, 255).to(world.cast('ipv6').client)
-  t.equal(send(other), TC.OK)
-  t.equal(deliver(other), UNSPEC)
-  t.equal(send(other.ttl(64)), TC.DROP, 'from beyond a router')
 })

@@ -23,6 +23,7 @@ import {
 } from '../../src/policy/compile/rows.ts'
 import { ICMP, SCTP, TCP, UDP } from './packet.ts'
 import { type Answer, PolicyJudge, type Question, SNAT_PORTS } from './policy-judge.ts'
+import { uniform } from './policy-rows.ts'
 
 const judge = new PolicyJudge()
 const maps = new PolicyMaps(judge.tables, () => 0)
@@ -54,10 +55,6 @@ function verdict(
   return { first, isAllowed, rule: rule(number), wouldBeRule: 0, keepsExisting: false, ...more }
 }
 
-function uniform(id: number, interval: PortInterval): ClassRow {
-  return { class: id, protocols: CLASS_PROTOCOLS.map(() => [interval]), uniform: interval }
-}
-
 const DENIED = verdict(false, 0)
 const PORTS: ClassRow = {
   class: CLASS.ports,
@@ -68,8 +65,8 @@ const PORTS: ClassRow = {
       verdict(true, 1, 80),
       verdict(false, 2, 81, { wouldBeRule: rule(9) }),
       verdict(true, 3, 8000),
-      DENIED,
-    ].map((interval, index) => (index === 4 ? { ...interval, first: 9000 } : interval)),
+      { ...DENIED, first: 9000 },
+    ],
     [verdict(true, 4), { ...DENIED, first: 53, keepsExisting: true }],
     [DENIED, verdict(true, 5, 65_535)],
     [DENIED, verdict(true, 6, 8), { ...DENIED, first: 9 }],

@@ -11,10 +11,10 @@ import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { address, addressToBytes } from '../../src/model/address.ts'
-import { CLASS_PROTOCOLS, FIRST_RULE } from '../../src/policy/compile/rows.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { TCP } from './packet.ts'
+import { said, uniform } from './policy-rows.ts'
 
 const CAST = {
   ipv4: { vip: address('203.0.113.21'), self: address('127.0.0.1'), other: address('192.0.2.1') },
@@ -92,11 +92,7 @@ t.test('a Service that leads to its caller', async (t) => {
   if (!server.listening) await once(server, 'listening')
   const bound = server.address()
   const port = typeof bound === 'object' && bound ? bound.port : 0
-  const uniform = (id: number, isAllowed: boolean) => {
-    const verdict = { first: 0, isAllowed, rule: FIRST_RULE, wouldBeRule: 0, keepsExisting: false }
-    return { class: id, protocols: CLASS_PROTOCOLS.map(() => [verdict]), uniform: verdict }
-  }
-  maps.apply([{ table: 'classes', put: [uniform(DENY, false), uniform(ALLOW, true)] }])
+  maps.apply([{ table: 'classes', put: [uniform(DENY, said(false)), uniform(ALLOW, said(true))] }])
   for (const [index, family] of (['ipv4', 'ipv6'] as const).entries()) {
     const { vip, self } = CAST[family]
     writeService(family, index + 1, port)

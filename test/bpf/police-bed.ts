@@ -1,0 +1,108 @@
+// Two pods of this node on whose flows policy is enforced, and packets through the programs at their devices and at an uplink.
+
+import t from 'tap'
+import { policyTables } from '../../src/datapath/maps.ts'
+import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
+import { FAMILIES } from '../../src/model/address.ts'
+import type { PortInterval, SetDirection } from '../../src/policy/compile/rows.ts'
+import { countWhile, runUplink } from './check.ts'
+import type { Frame } from './packet.ts'
+import { EVERYBODY, LOOPBACK, movePodsToLoopback, said, uniform } from './policy-rows.ts'
+import { TARGET_PORT, World } from './world.ts'
+
+export const world = new World('police', false, { enforcesPolicy: true, perPacket: true })
+export const maps = new PolicyMaps(
+  policyTables((name) => world.map(name)),
+  () => 0,
+)
+t.teardown(() => world.close())
+
+/** struct __sk_buff as far as a test run reads it. */
+const SKB_BYTES = 192
+const INGRESS_IFINDEX_AT = 36
+const SET = { pod: 1, localClient: 2 } as const
+export const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4, wouldDeny: 5, wouldAllow: 6 } as const
+/** A rule of policies that are audited. */
+export const AUDITED = 777
+export type Said = keyof typeof CLASS | 'open'
+/** What the bed's other ends speak from. */
+export const PORT = 40_000
+
+const port80: readonly PortInterval[] = [
+  said(false),
+  said(true, 80),
+  said(false, 81),
+  said(true, TARGET_PORT),
+]
+const ofPing = (type: number): readonly PortInterval[] => [
+  said(false),
+  said(true, type),
+  said(false, type + 1),
+]
+maps.apply([
+  {
+    table: 'classes',
+    put: [
+      uniform(CLASS.deny, said(false)),
+      uniform(CLASS.allow, said(true)),
+      uniform(CLASS.keep, said(false, 0, true)),
+      uniform(CLASS.wouldDeny, { ...said(true), wouldBeRule: AUDITED }),
+      uniform(CLASS.wouldAllow, { ...said(false), wouldBeRule: AUDITED }),
+      {
+        class: CLASS.port80,
+        uniform: undefined,
+        protocols: [port80, port80, [said(false)], ofPing(8), ofPing(128), [said(false)]],
+      },
+    ],
+  },
+  EVERYBODY,
+])
+
+let epoch = 0
+const direction = (all: Said): SetDirection =>
+  all === 'open'
+    ? { defaults: [0, 0, 0], isOpen: true }
+    : { defaults: [CLASS[all], CLASS[all], CLASS[all]], isOpen: false }
+
+/** What the pods' sets say from now on. */
+export function policy(who: keyof typeof SET, ingress: Said, egress: Said): void {
+  epoch += 1
+  const set = { set: SET[who], epoch, ingress: direction(ingress), egress: direction(egress) }
+  maps.apply([{ table: 'sets', put: [set] }])
+}
+
+movePodsToLoopback(world)
+const PODS = FAMILIES.flatMap((family) => [
+  [world.cast(family).pod, SET.pod] as const,
+  [world.cast(family).localClient, SET.localClient] as const,
+])
+
+/** All pods. @param hairpin what they are let do that a Service leads to themselves */
+export function know(hairpin = { ingress: CLASS.allow as number, egress: CLASS.allow as number }): void {
+  const put = PODS.map(([address, set]) => ({ kind: 'pod' as const, address, set, pod: 'a/b', hairpin }))
+  maps.apply([{ table: 'subjects', put }])
+}
+
+/** From a pod's device. */
+export function runFromPod(sent: Frame) {
+  return world.datapath.podTc.testRun({ data: sent.bytes(), context: Buffer.alloc(SKB_BYTES) })
+}
+
+export const send = (sent: Frame): number => runFromPod(sent).returnValue
+
+export const UNSPEC = 0xffff_ffff
+
+/** To a pod's device. @param from the device that it came in by; 0: this node says it */
+export function deliver(sent: Frame, from = LOOPBACK): number {
+  const context = Buffer.alloc(SKB_BYTES)
+  context.writeUInt32LE(from, INGRESS_IFINDEX_AT)
+  return world.datapath.podEgressTc.testRun({ data: sent.bytes(), context }).returnValue
+}
+
+export function arrive(sent: Frame): number {
+  return runUplink(world, sent.bytes()).returnValue
+}
+
+export function count(reason: number, act: () => void): number {
+  return countWhile(world, reason, act)
+}

@@ -1,0 +1,83 @@
+// Policy at a pod's device on what has no ports, or hides them: pings, errors, neighbour discovery, tags and extension headers.
+
+import t from 'tap'
+import { address } from '../../src/model/address.ts'
+import { type Frame, frame, TCP } from './packet.ts'
+import { deliver, know, PORT, policy, type Said, send, UNSPEC, world } from './police-bed.ts'
+import { FROM_POD, TC, TO_POD } from './world.ts'
+
+for (const family of ['ipv4', 'ipv6'] as const) {
+  const { pod, client, remotePod } = world.cast(family)
+  const begin = (ingress: Said, egress: Said) => {
+    world.forgetFlows()
+    know()
+    policy('pod', ingress, egress)
+  }
+  const ping = family === 'ipv4' ? { ask: 8, answer: 0 } : { ask: 128, answer: 129 }
+  const icmp = (blank: Frame, type: number, identifier = 7) =>
+    blank.icmp(type, 0, Buffer.from([0, identifier, 0, 1, 1, 2, 3, 4]))
+  const out = (type: number, identifier?: number) =>
+    icmp(frame(FROM_POD).from(pod).to(client), type, identifier)
+  const into = (type: number, identifier?: number) =>
+    icmp(frame(TO_POD).from(client).to(pod), type, identifier)
+
+  t.test(`${family}: what hides its ports, or its network`, async (t) => {
+    begin('port80', 'port80')
+    const tagged = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn').tagged(0)
+    t.equal(send(tagged), TC.DROP, 'a tag, which a stack may overlook')
+    t.equal(deliver(tagged.from(client, PORT).to(pod, 80)), TC.DROP)
+    if (family === 'ipv4') return
+    const [hopByHop, options] = [0, 60]
+    const hidden = frame(FROM_POD).from(pod).to(remotePod).body(options, Buffer.alloc(40, TCP))
+    t.equal(send(hidden), TC.DROP, 'a transport behind a header')
+    t.equal(deliver(hidden.from(client).to(pod)), TC.DROP)
+    const report = frame(FROM_POD).from(pod).to(address('ff02::16')).body(hopByHop, Buffer.alloc(40, TCP))
+    t.equal(send(report), TC.OK, 'a report of multicast listeners')
+    policy('pod', 'open', 'open')
+    t.equal(send(hidden), TC.OK, 'where all is allowed nobody asks')
+  })
+
+  t.test(`${family}: pings`, async (t) => {
+    begin('deny', 'port80')
+    t.equal(deliver(into(ping.ask)), TC.DROP)
+    t.equal(deliver(into(ping.answer)), TC.DROP, 'an answer that nobody asked for')
+    t.equal(send(out(ping.ask)), TC.OK)
+    t.equal(deliver(into(ping.answer)), UNSPEC)
+    t.equal(deliver(into(ping.answer, 8)), TC.DROP, 'to another question')
+    t.equal(deliver(into(ping.ask)), TC.DROP, 'a question is no answer')
+    begin('port80', 'deny')
+    t.equal(deliver(into(ping.ask)), UNSPEC)
+    t.equal(send(out(ping.answer)), TC.OK)
+    t.equal(send(out(ping.ask)), TC.DROP)
+  })
+
+  t.test(`${family}: NP-021 errors go with the flow that they are about`, async (t) => {
+    begin('deny', 'port80')
+    const sent = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn')
+    const [type, code] = family === 'ipv4' ? [3, 4] : [2, 0]
+    const error = sent.icmpError(type, code, 1400)
+    t.equal(deliver(error), TC.DROP, 'about nothing')
+    t.equal(send(sent), TC.OK)
+    t.equal(deliver(error), UNSPEC)
+    t.equal(deliver(error.from(client)), UNSPEC, 'of a router on the way')
+    begin('port80', 'deny')
+    const came = frame(TO_POD).from(client, PORT).to(pod, 80).udp()
+    const closed = came.icmpError(family === 'ipv4' ? 3 : 1, family === 'ipv4' ? 3 : 4, 0)
+    t.equal(send(closed), TC.DROP)
+    t.equal(deliver(came), UNSPEC)
+    t.equal(send(closed), TC.OK)
+  })
+}
+
+t.test('neighbour discovery is the link’s business', async (t) => {
+  const { pod } = world.cast('ipv6')
+  world.forgetFlows()
+  know()
+  policy('pod', 'deny', 'deny')
+  const neighbour = (type: number, ttl: number) =>
+    frame(FROM_POD).from(pod).to(pod).ttl(ttl).icmp(type, 0, Buffer.alloc(20))
+  const other = neighbour(135, 255).to(world.cast('ipv6').client)
+  t.equal(send(other), TC.OK)
+  t.equal(deliver(other), UNSPEC)
+  t.equal(send(other.ttl(64)), TC.DROP, 'from beyond a router')
+})
