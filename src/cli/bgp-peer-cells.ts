@@ -1,7 +1,7 @@
 // What a session's cells say, in a table or in its paragraph.
 
 import type { PeerFamily, PeerView } from '../agent/bgp-peers-view.ts'
-import { formatSeconds } from '../model/text-table.ts'
+import { formatAge } from '../model/text-table.ts'
 
 export function stateOf({ state, isAdminDown }: PeerView): string {
   return isAdminDown ? `${state} (admin down)` : state
@@ -9,7 +9,7 @@ export function stateOf({ state, isAdminDown }: PeerView): string {
 
 export function upDown({ sinceMs, state }: PeerView, nowMs: number): string {
   if (sinceMs === undefined) return 'never'
-  const text = formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))
+  const text = formatAge(sinceMs, nowMs)
   return state === 'established' ? text : `down ${text}`
 }
 

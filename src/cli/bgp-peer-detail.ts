@@ -1,7 +1,7 @@
 // One session in a paragraph, as `show bgp neighbors` gives it: what is configured, what was agreed on, what was counted, what went wrong.
 
 import type { PeerFamily, PeerView } from '../agent/bgp-peers-view.ts'
-import { formatFields, formatSeconds, wrapText } from '../model/text-table.ts'
+import { formatAge, formatFields, wrapText } from '../model/text-table.ts'
 import { timeText } from '../model/time-text.ts'
 import { advertisedText, bfdError, stateOf } from './bgp-peer-cells.ts'
 
@@ -35,7 +35,7 @@ function stateText(peer: PeerView, nowMs: number): string {
   const { sinceMs, state, flaps } = peer
   const fell = flaps === 0 ? '' : `; it fell ${flaps === 1 ? 'once' : `${flaps} times`}`
   if (sinceMs === undefined) return `${stateOf(peer)}; it was never established${fell}`
-  const time = `${formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))}, since ${timeText(sinceMs)}`
+  const time = `${formatAge(sinceMs, nowMs)}, since ${timeText(sinceMs)}`
   return state === 'established'
     ? `established for ${time}${fell}`
     : `${stateOf(peer)}, down for ${time}${fell}`

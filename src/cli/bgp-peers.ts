@@ -1,7 +1,7 @@
 // `weir bgp peers`: this node's sessions with routers, as routers show theirs.
 
 import type { PeerFamily, PeersView, PeerView } from '../agent/bgp-peers-view.ts'
-import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { formatAge, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import type { Action } from './actions.ts'
 import { peersAnswer } from './answers.ts'
 import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
@@ -186,7 +186,7 @@ function formatCollectors({ collectors }: PeersView, nowMs: number): string {
   const rows = collectors.map(({ address, port, upSinceMs }) => [
     address,
     String(port),
-    upSinceMs === undefined ? 'down' : `up ${formatSeconds(Math.floor((nowMs - upSinceMs) / 1000))}`,
+    upSinceMs === undefined ? 'down' : `up ${formatAge(upSinceMs, nowMs)}`,
   ])
   return formatTable(['BMP COLLECTOR', 'PORT', 'STATE'], rows)
 }

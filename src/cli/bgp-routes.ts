@@ -9,13 +9,13 @@ import type {
 } from '../agent/bgp-routes-view.ts'
 import { inPrefixOrder } from '../model/prefix-order.ts'
 import type { PeerExport } from '../model/routing.ts'
-import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { formatAge, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
 import type { Action } from './actions.ts'
 import { routesAnswer } from './answers.ts'
 import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import { formatAttributes } from './bgp-attributes.ts'
 import { didYouMean, UsageError } from './options.ts'
-import { sentences } from './short-lists.ts'
+import { sentences, withSentences } from './short-lists.ts'
 
 export const ROUTE_ACTIONS: Readonly<Record<string, Action<AgentOptions>>> = {
   routes: {
@@ -115,22 +115,21 @@ export function formatRoutes(
     return `${head}Nothing is announced, waiting or refused. 'weir bgp why PREFIX' tells what holds one back.\n`
   const header = ['PREFIX', 'STATUS', 'AGE', 'SOURCE', 'PEERS', 'ATTRIBUTES', 'WHY']
   const table = formatTable(header, rows, { width, flexible: ['PEERS', 'ATTRIBUTES', 'WHY'] })
-  return `${head}${table}\n${isWide ? '' : formatProblems(routes, width)}`
+  return `${head}${withSentences(table, isWide ? [] : problemsOf(routes), width)}`
 }
 
 /** Below the table, for thousands may have one in common. */
-function formatProblems(routes: readonly RouteRow[], width: number): string {
+function problemsOf(routes: readonly RouteRow[]): string[] {
   const said = routes.flatMap((route) => {
     const problem = problemOf(route)
     return problem === undefined ? [] : [[route.prefix, problem] as const]
   })
-  const lines = sentences(said).map((text) => wrapText(text, width, '  '))
-  return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`
+  return sentences(said)
 }
 
 function routeRows(route: RouteRow, nowMs: number, isWide: boolean): string[][] {
   const { prefix, status, sinceMs, source, exports } = route
-  const since = sinceMs === undefined ? '' : ago(sinceMs, nowMs)
+  const since = sinceMs === undefined ? '' : formatAge(sinceMs, nowMs)
   const reason = isWide ? wideReason(route) : route.why
   const row = (to: string, attributes: string) => [prefix, status, since, source, to, attributes, reason]
   if (!isWide || exports.length < 2)
@@ -159,10 +158,6 @@ function peersOf({ peers }: PeerExport): string {
 function joined(exports: readonly PeerExport[]): string {
   const texts = [...new Set(exports.map(({ attributes }) => formatAttributes(attributes)))]
   return texts.length > 1 ? texts.join('; ') : (texts[0] ?? '')
-}
-
-function ago(sinceMs: number, nowMs: number): string {
-  return formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))
 }
 
 function pathFor(what: 'advertised' | 'received', [peer]: readonly string[]): string {
@@ -237,7 +232,7 @@ export function formatReceived(rows: readonly ReceivedRow[], nowMs: number, widt
     row.nextHop,
     row.asPath.join(' '),
     formatAttributes(row.attributes),
-    ago(row.sinceMs, nowMs),
+    formatAge(row.sinceMs, nowMs),
     `${VERDICTS[row.verdict]}${row.isStale ? ' (stale: the router restarts)' : ''}`,
   ])
   const header = ['PEER', 'PREFIX', 'NEXT HOP', 'AS PATH', 'ATTRIBUTES', 'AGE', 'BECOMES']

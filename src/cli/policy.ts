@@ -1,11 +1,12 @@
 // `weir policy`: which policies this node follows, and why one packet is let through or is not.
 
 import type { DirectionView, PolicyAnswer, PolicyRow } from '../agent/policy-view.ts'
-import { formatFields, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { formatFields, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
 import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
+import { withSentences } from './short-lists.ts'
 
 const OPTIONS = {
   ...AGENT_OPTIONS,
@@ -87,9 +88,9 @@ export function formatPolicies(rows: readonly PolicyRow[], width = PAGE_WIDTH): 
   const header = ['KIND', 'POLICY', 'TIER', 'DIRECTIONS', 'MODE', 'PODS HERE', 'FAULTS']
   const table = formatTable(header, cells, { width, flexible: ['POLICY', 'DIRECTIONS'] })
   const below = inOrder.flatMap(({ kind, policy, faults }) =>
-    faults.map((fault) => wrapText(`${kind} ${policy}: ${fault}`, width, INDENT)),
+    faults.map((fault) => `${kind} ${policy}: ${fault}`),
   )
-  return `${[table, ...(below.length > 0 ? ['', ...below] : [])].join('\n')}\n`
+  return withSentences(table, below, width)
 }
 
 export function formatExplanation(answers: readonly PolicyAnswer[], width = PAGE_WIDTH): string {

@@ -6,6 +6,7 @@ import { type Action, type ActionSet, runAction } from './actions.ts'
 import { AGENT_OPTIONS, type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
+import { withSentences } from './short-lists.ts'
 
 const INDENT = '  '
 
@@ -68,8 +69,7 @@ export function formatServices(services: readonly ServiceSummary[], width = PAGE
   ])
   const header = ['SERVICE', 'ADDRESSES', 'PORTS', 'ENDPOINTS', 'HERE', 'PROBLEMS']
   const table = formatTable(header, rows, { width, flexible: ['ADDRESSES', 'PORTS'] })
-  const below = inOrder.flatMap(firstProblem).map((text) => wrapText(text, width, INDENT))
-  return `${[table, ...(below.length > 0 ? ['', ...below] : [])].join('\n')}\n`
+  return withSentences(table, inOrder.flatMap(firstProblem), width)
 }
 
 function firstProblem({ service, problems }: ServiceSummary): string[] {

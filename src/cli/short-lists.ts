@@ -1,5 +1,7 @@
 // Sentences about several things at once: which, as many as are read, and what.
 
+import { wrapText } from '../model/text-table.ts'
+
 const NAMES_SHOWN = 5
 
 /** The sentence of each thing → a line for each sentence, in the order they come, with the names of what it is said of. */
@@ -11,6 +13,12 @@ export function sentences(said: readonly (readonly [name: string, text: string])
     else namesOf.set(text, [name])
   }
   return [...namesOf].map(([text, names]) => `${beforeColon(shortList(names))}: ${text}`)
+}
+
+/** A table that keeps its cells short, and below it what is to be said beyond them. */
+export function withSentences(table: string, said: readonly string[], width: number): string {
+  const below = said.map((text) => wrapText(text, width, '  '))
+  return `${[table, ...(below.length > 0 ? ['', ...below] : [])].join('\n')}\n`
 }
 
 function shortList(names: readonly string[]): string {

@@ -111,6 +111,11 @@ export function formatFields(
     .join('\n')
 }
 
+/** How long ago it was. Who set it may have had a clock that was ahead. */
+export function formatAge(sinceMs: number, nowMs: number): string {
+  return formatSeconds(Math.max(0, Math.floor((nowMs - sinceMs) / 1000)))
+}
+
 /** `12s`, `5m`, `3h`, `2d`. */
 export function formatSeconds(seconds: number): string {
   if (seconds < 120) return `${seconds}s`
