@@ -1,7 +1,6 @@
 // An agent whose roles lack a rule: what it does without, and that it says which rule is missing until it is there. The roles are those of
 // manifests/, at an API server that enforces them.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { SecretStore } from '../../../src/agent/secrets.ts'
@@ -9,6 +8,7 @@ import { followSources } from '../../../src/agent/sources.ts'
 import { type Access, isRefusedByRoles, LackingRules, ruleFor } from '../../../src/kube/access.ts'
 import { LEASES, NODES, SECRETS, SERVICES } from '../../../src/kube/objects.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
+import { until } from '../kube/fake-server.ts'
 import { removeCertificates } from '../sandbox/apiserver/test-server.ts'
 import { agentAt } from './agent-at.ts'
 
@@ -17,18 +17,13 @@ const log = pino({ level: 'silent' })
 
 t.teardown(removeCertificates)
 
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const endMs = Date.now() + WAIT_MS; !holds(); await sleep(20))
-    if (Date.now() > endMs) throw new Error(`waited in vain for ${what}`)
-}
-
 t.test('what must be followed and may not is told with the rule, and followed once it may', async (t) => {
   const { client, takeAway, giveBack } = await agentAt(t, builtinKinds)
   await takeAway('nodes')
   const sources = followSources({ client, nodeName: 'node1', log, startDelayMs: 0 })
   t.teardown(() => sources.close())
   const nodes = () => sources.describe()['nodes']
-  await until('the refusal', () => nodes()?.lastError?.includes('/api/v1/nodes') ?? false)
+  await until('the refusal', () => nodes()?.lastError?.includes('/api/v1/nodes') ?? false, WAIT_MS)
   t.match(
     nodes()?.lastError,
     /403 Forbidden nodes is forbidden: User "system:serviceaccount:kube-system:weir" cannot (list|watch) resource "nodes" in API group "" at the cluster scope; its roles lack the rule \{ apiGroups: \[""\], resources: \[nodes\], verbs: \[(list|watch)\] \}$/,
@@ -41,7 +36,7 @@ t.test('what must be followed and may not is told with the rule, and followed on
     )
   await giveBack()
   await sources.synced
-  await until('nothing to be lacking', () => client.lacking().length === 0)
+  await until('nothing to be lacking', () => client.lacking().length === 0, WAIT_MS)
 })
 
 t.test(

@@ -1,6 +1,5 @@
 // Policy from tables to rows: whole before anything is attached, again after a failure, and by an agent that follows another.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { PolicyLoop } from '../../../src/agent/policy-loop.ts'
 import type { PolicyWorldTables } from '../../../src/agent/policy-world.ts'
@@ -8,10 +7,12 @@ import { lookUpPolicy } from '../../../src/datapath/policy-lookup.ts'
 import { PolicyMaps } from '../../../src/datapath/policy-maps.ts'
 import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
 import { address } from '../../../src/model/address.ts'
+import { until } from '../kube/fake-server.ts'
 import { pod } from '../policy/rows.ts'
 import { memoryTables } from './policy-reads.ts'
 import { tables } from './policy-world-tables.ts'
 
+const WAIT_MS = 5_000
 const WEB = address('10.0.1.1')
 const CART = address('10.0.2.2')
 const OTHER = address('10.0.2.3')
@@ -61,11 +62,6 @@ const who = ({ reads }: ReturnType<typeof memoryTables>) =>
       }).isAllowed,
   )
 
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const endMs = Date.now() + 5000; !holds(); await sleep(5))
-    if (Date.now() > endMs) throw new Error(`waited in vain for ${what}`)
-}
-
 t.test('whole when it is made, then as objects change', async (t) => {
   const { all, allow } = cluster()
   const memory = memoryTables()
@@ -73,9 +69,9 @@ t.test('whole when it is made, then as objects change', async (t) => {
   t.same(who(memory), [true, false])
   t.match(loop.status, { rounds: 1, size: { subjects: 1 }, shortage: { classes: 0 } })
   allow('other')
-  await until('the change', () => who(memory).join() === 'false,true')
+  await until('the change', () => who(memory).join() === 'false,true', WAIT_MS)
   all.policy.objects.NetworkPolicy.delete('shop/web')
-  await until('all to be allowed', () => who(memory).join() === 'true,true')
+  await until('all to be allowed', () => who(memory).join() === 'true,true', WAIT_MS)
 })
 
 t.test('an agent that follows: the same numbers, and what is gone goes', async (t) => {
@@ -106,6 +102,6 @@ t.test('a kernel that refuses for a while', async (t) => {
   })
   const { errors } = start(t, all, memory)
   t.same(who(memory), [false, false], 'closed until then')
-  await until('the rows', () => who(memory).join() === 'true,false')
+  await until('the rows', () => who(memory).join() === 'true,false', WAIT_MS)
   t.equal(errors.length, 2)
 })

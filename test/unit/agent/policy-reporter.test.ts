@@ -3,10 +3,9 @@
 
 import t, { type Test } from 'tap'
 import { PolicyReporter } from '../../../src/agent/policy-reporter.ts'
-import { type PolicyObject, toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
 import type { PolicyKind } from '../../../src/model/policy.ts'
-import { equalRows } from '../../../src/tables/equal-rows.ts'
-import { Table } from '../../../src/tables/table.ts'
+import { tables } from './policy-world-tables.ts'
 
 const L7 = {
   endpointSelector: {},
@@ -14,13 +13,7 @@ const L7 = {
 }
 
 function bed(t: Test) {
-  const table = () => new Table<PolicyObject>({ name: 'policies', equals: equalRows })
-  const objects = {
-    NetworkPolicy: table(),
-    ClusterNetworkPolicy: table(),
-    CiliumNetworkPolicy: table(),
-    CiliumClusterwideNetworkPolicy: table(),
-  }
+  const { objects } = tables().policy
   const patches: {
     name: string
     status: { conditions: { type: string; status: string; message: string }[] }

@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import t from 'tap'
 import { PolicySources } from '../../../src/agent/policy-sources.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
+import { until } from '../kube/fake-server.ts'
 import { POLICY_CRDS } from '../kube/policy-crds.ts'
 import { removeCertificates } from '../sandbox/apiserver/test-server.ts'
 import { agentAt } from './agent-at.ts'
@@ -16,11 +17,6 @@ const POLICIES = '/apis/networking.k8s.io/v1/namespaces/default/networkpolicies'
 const CILIUM = '/apis/cilium.io/v2/namespaces/default/ciliumnetworkpolicies'
 
 t.teardown(removeCertificates)
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const endMs = Date.now() + WAIT_MS; !(await holds()); await sleep(20))
-    if (Date.now() > endMs) throw new Error(`waited in vain for ${what}`)
-}
 
 t.test('kinds that are absent, and come', async (t) => {
   const { server, client } = await agentAt(t, builtinKinds)
@@ -47,8 +43,13 @@ t.test('kinds that are absent, and come', async (t) => {
     metadata: { name: 'web' },
     spec: { endpointSelector: {}, ingress: [{}] },
   }
-  await until('the kind to be served', async () => (await admin.request('POST', CILIUM, object)).status < 300)
-  await until('the object', () => sources.objects.CiliumNetworkPolicy.get('default/web') !== undefined)
+  const create = async () => (await admin.request('POST', CILIUM, object)).status
+  await until('the kind to be served', async () => (await create()) < 300, WAIT_MS)
+  await until(
+    'the object',
+    () => sources.objects.CiliumNetworkPolicy.get('default/web') !== undefined,
+    WAIT_MS,
+  )
   t.same(client.lacking(), [])
 })
 
@@ -63,8 +64,10 @@ t.test('a kind of policy that may not be read is waited for', async (t) => {
   const synced = sources.synced.then(() => {
     isSynced = true
   })
-  await until('the refusal', () =>
-    client.lacking().some(({ rule }) => rule.includes('clusternetworkpolicies')),
+  await until(
+    'the refusal',
+    () => client.lacking().some(({ rule }) => rule.includes('clusternetworkpolicies')),
+    WAIT_MS,
   )
   await sleep(300)
   t.notOk(isSynced)

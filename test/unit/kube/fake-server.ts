@@ -135,10 +135,14 @@ export async function fakeServer(port = 0): Promise<FakeServer> {
   return fake
 }
 
-/** Waits for a condition, looking every 2 ms; fails after 3 s. */
-export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 3000
-  while (!condition()) {
+/** Waits for a condition, looking every 2 ms. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  withinMs = 3_000,
+): Promise<void> {
+  const deadline = Date.now() + withinMs
+  while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`waited in vain for: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
