@@ -1,0 +1,48 @@
+// Which absent kinds are asked for again, by what discovery says of their groups.
+
+import t from 'tap'
+import { AbsentKinds } from '../../../src/agent/absent-kinds.ts'
+import { BGP_CLUSTER_CONFIGS, BGP_PEER_CONFIGS } from '../../../src/kube/cilium.ts'
+import { KubeError } from '../../../src/kube/errors.ts'
+import { POLICY_RESOURCES } from '../../../src/kube/policies/resources.ts'
+import { until } from '../kube/fake-server.ts'
+
+const { ClusterNetworkPolicy } = POLICY_RESOURCES
+const ABSENT = [BGP_CLUSTER_CONFIGS, BGP_PEER_CONFIGS, ClusterNetworkPolicy]
+
+/** Found after one look that asked for every group. */
+async function foundBy(discover: (group: string) => Promise<readonly string[]>) {
+  const asked: string[] = []
+  const found = new Set<string>()
+  const kinds = new AbsentKinds({
+    client: {
+      discover: (group, version) => {
+        asked.push(`${group}/${version}`)
+        return discover(group)
+      },
+    },
+    absent: () => (asked.length === 0 ? ABSENT : []),
+    onFound: ({ plural }) => void found.add(plural),
+    pollMs: 1,
+  })
+  await until('a look', () => asked.length === 2)
+  await new Promise((resolve) => setImmediate(resolve))
+  kinds.close()
+  return { asked, found: [...found] }
+}
+
+t.test('one request for each group; what is there is found', async (t) => {
+  const { asked, found } = await foundBy(async (group) =>
+    group === BGP_PEER_CONFIGS.group ? [BGP_PEER_CONFIGS.plural, 'others'] : [],
+  )
+  t.same(asked, ['cilium.io/v2', `${ClusterNetworkPolicy.group}/${ClusterNetworkPolicy.version}`])
+  t.same(found, [BGP_PEER_CONFIGS.plural])
+})
+
+t.test('where discovery fails, the kinds themselves are asked for', async (t) => {
+  const { found } = await foundBy(async (group) => {
+    if (group === BGP_PEER_CONFIGS.group) throw new KubeError('forbidden', 'not you')
+    return []
+  })
+  t.same(found, [BGP_CLUSTER_CONFIGS.plural, BGP_PEER_CONFIGS.plural])
+})
