@@ -4,48 +4,56 @@ import { execFileSync } from 'node:child_process'
 import t, { type Test } from 'tap'
 import { NetworkView } from '../../../src/datapath/network-view.ts'
 import { address } from '../../../src/model/address.ts'
+import type { Netlink } from '../../../src/sys/node-netlink/netlink.ts'
 import { makeNamespace } from '../sys/node-netlink/namespace.ts'
 
 const POD = address('10.244.0.5')
 const DEADLINE_MS = 8000
+
+/** What is seen of a namespace. */
+async function watch(test: Test, netlink: Netlink, onProblem: (action: string, error: unknown) => void) {
+  let changed = () => {}
+  const view = new NetworkView({ netlink, uplinkNames: [], onChange: () => changed(), onProblem })
+  await view.start()
+  test.teardown(() => view.close())
+  /** @param tell what there is instead */
+  const until = async (wanted: string, isSo: () => boolean, tell: () => string) => {
+    const deadline = Date.now() + DEADLINE_MS
+    while (!isSo()) {
+      if (Date.now() > deadline) throw new Error(`not seen: ${wanted}, but ${tell()}`)
+      await new Promise<void>((resolve) => {
+        changed = resolve
+        setTimeout(resolve, 100)
+      })
+    }
+    test.pass(wanted)
+  }
+  return { view, until }
+}
+
+/** A veth between two namespaces, up on this side. */
+const joinTo = (netlink: Netlink, namespacePath: string) =>
+  netlink.links.create({ kind: 'veth', name: 'near', isUp: true, peer: { name: 'far', namespacePath } })
 
 /** A node with a route to a pod over a veth, and what it sees of it. */
 async function watchPod(test: Test, isInNamespaceOfItsOwn: boolean) {
   const node = makeNamespace(test)
   const pod = isInNamespaceOfItsOwn ? makeNamespace(test) : node
   const { netlink } = node
-  await netlink.links.create({
-    kind: 'veth',
-    name: 'near',
-    isUp: true,
-    peer: { name: 'far', namespacePath: pod.path },
-  })
+  await joinTo(netlink, pod.path)
   const index = (await netlink.links.get('near'))?.index ?? 0
   await netlink.routes.add({ destination: `${POD}/32`, nextHops: [{ index }] })
   const problems: unknown[] = []
-  let changed = () => {}
-  const view = new NetworkView({
-    netlink,
-    uplinkNames: [],
-    onChange: () => changed(),
-    onProblem: (_action, error) => problems.push(error),
-  })
-  await view.start()
-  test.teardown(() => view.close())
+  const { view, until } = await watch(test, netlink, (_action, error) => problems.push(error))
   /** The pod's row, once it has been looked at and is like this. */
-  const until = async (mayBypass: boolean) => {
-    const deadline = Date.now() + DEADLINE_MS
-    while (view.facts().pods[0]?.mayBypass !== mayBypass) {
-      if (Date.now() > deadline) throw new Error(`not seen: ${JSON.stringify(view.facts().unknownPods)}`)
-      await new Promise<void>((resolve) => {
-        changed = resolve
-        setTimeout(resolve, 100)
-      })
-    }
-    test.pass(`mayBypass: ${mayBypass}`)
-  }
+  const untilBypass = (mayBypass: boolean) =>
+    until(
+      `mayBypass: ${mayBypass}`,
+      () => view.facts().pods[0]?.mayBypass === mayBypass,
+      () => JSON.stringify(view.facts().unknownPods),
+    )
   const tc = (...args: string[]) => execFileSync('tc', ['-n', node.name, 'qdisc', ...args])
-  return { until, tc, problems }
+  return { until: untilBypass, tc, problems }
 }
 
 t.test('a device is skipped as long as no queue of its own shapes what goes in', async (t) => {
@@ -70,33 +78,15 @@ t.test('how a link is', async (t) => {
   const here = makeNamespace(t)
   const there = makeNamespace(t)
   const { netlink } = here
-  await netlink.links.create({
-    kind: 'veth',
-    name: 'near',
-    isUp: true,
-    peer: { name: 'far', namespacePath: there.path },
-  })
+  await joinTo(netlink, there.path)
   await there.netlink.links.change('far', { isUp: true })
-  let changed = () => {}
-  const view = new NetworkView({
-    netlink,
-    uplinkNames: [],
-    onChange: () => changed(),
-    onProblem: (action, error) => t.fail(`${action}: ${error}`),
-  })
-  await view.start()
-  t.teardown(() => view.close())
-  const becomes = async (state: ReturnType<typeof view.linkState>) => {
-    const deadline = Date.now() + DEADLINE_MS
-    while (view.linkState('near') !== state) {
-      if (Date.now() > deadline) throw new Error(`is ${view.linkState('near')}, not ${state}`)
-      await new Promise<void>((resolve) => {
-        changed = resolve
-        setTimeout(resolve, 100)
-      })
-    }
-    t.pass(`${state}`)
-  }
+  const { view, until } = await watch(t, netlink, (action, error) => t.fail(`${action}: ${error}`))
+  const becomes = (state: ReturnType<typeof view.linkState>) =>
+    until(
+      `${state}`,
+      () => view.linkState('near') === state,
+      () => `${view.linkState('near')}`,
+    )
   await becomes('up')
   await there.netlink.links.change('far', { isUp: false })
   await becomes('no-carrier')
