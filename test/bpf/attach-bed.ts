@@ -1,14 +1,12 @@
 // A network namespace and a place for pins, in which devices get programs. Both go with the test, and with the next one if it was killed.
 
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import type { Test } from 'tap'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { deleteOrphans } from './orphans.ts'
 
-for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
-  const owner = /^bpf-(\d+)-/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
-}
+deleteOrphans('bpf')
 
 export function attachBed(test: Test, name: string) {
   const namespace = `bpf-${process.pid}-${name}`

@@ -2,7 +2,6 @@
 // such neighbours one must be awake; and what the agent itself sends is seen here to be believed.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Bfd, type BfdPeer } from '../../src/agent/bfd.ts'
@@ -14,6 +13,7 @@ import { address, type Family } from '../../src/model/address.ts'
 import { attachXdp } from '../../src/sys/libbpf-ts/index.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
 import { Netlink } from '../../src/sys/node-netlink/netlink.ts'
+import { deleteOrphans } from './orphans.ts'
 import { World } from './world.ts'
 
 const INTERVAL_MS = 300
@@ -23,11 +23,7 @@ const SOON_MS = 15_000
 
 t.setTimeout(120_000)
 
-// A test that was killed leaves its namespaces to the next one.
-for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
-  const owner = /^bfdpair-(\d+)-/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
-}
+deleteOrphans('bfdpair')
 
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
 

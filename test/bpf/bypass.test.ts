@@ -3,7 +3,6 @@
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
@@ -11,6 +10,7 @@ import { Attachments } from '../../src/datapath/attach.ts'
 import { FAMILIES, type Family } from '../../src/model/address.ts'
 import { F_TEST_XDP_LIVE_FRAMES } from '../../src/sys/libbpf-ts/program.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { deleteOrphans } from './orphans.ts'
 import { type Frame, frame, mac, UDP } from './packet.ts'
 import { ARRIVING, FROM_POD, POD_MTU, TARGET_PORT, TO_POD, World } from './world.ts'
 
@@ -23,11 +23,7 @@ const UPLINK_IFINDEX = 3
 const HOSTS = ['client', 'node', 'pod'] as const
 type Host = (typeof HOSTS)[number]
 
-// A test that was killed leaves its namespaces to the next one.
-for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
-  const owner = /^bypass-(\d+)-/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
-}
+deleteOrphans('bypass')
 
 const world = new World('bypass', true)
 const namespace = (host: Host) => `bypass-${process.pid}-${host}`

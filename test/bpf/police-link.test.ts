@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
@@ -10,7 +10,9 @@ import { Attachments } from '../../src/datapath/attach.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { type Address, addressToBytes, FAMILIES } from '../../src/model/address.ts'
+import { cgroupMount } from '../../src/sandbox/host.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { deleteOrphans } from './orphans.ts'
 import { mac } from './packet.ts'
 import { EVERYBODY, said, uniform } from './policy-rows.ts'
 import { World } from './world.ts'
@@ -25,15 +27,9 @@ const [OPEN_PORT, CLOSED_PORT] = [8080, 8081]
 /** A connection that nobody answers. */
 const PROBE_SECONDS = 1
 
-for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
-  const owner = /^police-(\d+)-/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
-}
+deleteOrphans('police')
 
-const cgroupMount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1]
-if (cgroupMount === undefined)
-  throw new Error('no cgroup v2 is mounted: mount -t cgroup2 none /sys/fs/cgroup')
-const cgroup = `${cgroupMount}/weir-test-police-${process.pid}`
+const cgroup = `${cgroupMount()}/weir-test-police-${process.pid}`
 const world = new World('police-link', false, { enforcesPolicy: true })
 const maps = new PolicyMaps(
   policyTables((name) => world.map(name)),

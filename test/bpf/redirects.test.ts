@@ -2,7 +2,6 @@
 // arrives at a peer that has NAPI (GRO on) but no XDP program. With XDP_TX such frames can rest in the peer's queue.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import type { Family } from '../../src/model/address.ts'
@@ -10,6 +9,7 @@ import { attachXdp } from '../../src/sys/libbpf-ts/index.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
 import { Netlink } from '../../src/sys/node-netlink/netlink.ts'
 import { runUplink } from './check.ts'
+import { deleteOrphans } from './orphans.ts'
 import { type Frame, TCP, UDP } from './packet.ts'
 import { arriving } from './tunnel.ts'
 import { World, XDP } from './world.ts'
@@ -70,11 +70,7 @@ for (const family of ['ipv4', 'ipv6'] as const)
       },
     )
 
-// A test that was killed leaves its namespaces to the next one.
-for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
-  const owner = /^bpf-(\d+)-/.exec(name)?.[1]
-  if (owner && !existsSync(`/proc/${owner}`)) spawnSync('ip', ['netns', 'delete', name])
-}
+deleteOrphans('bpf')
 
 const NODE_MAC = '02:00:00:00:00:01'
 const ATTEMPTS = 200

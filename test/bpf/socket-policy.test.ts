@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
@@ -11,6 +11,7 @@ import { DEFAULT_SETTINGS, loadDatapath } from '../../src/datapath/load.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { address, addressToBytes } from '../../src/model/address.ts'
+import { cgroupMount } from '../../src/sandbox/host.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { TCP } from './packet.ts'
@@ -24,10 +25,7 @@ const PORT = 80
 const NONE: abi.SlotRange = { base: 0, size: 0 }
 const [DENY, ALLOW] = [1, 2]
 
-const cgroupMount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1]
-if (cgroupMount === undefined)
-  throw new Error('no cgroup v2 is mounted: mount -t cgroup2 none /sys/fs/cgroup')
-const cgroup = `${cgroupMount}/weir-test-socket-policy-${process.pid}`
+const cgroup = `${cgroupMount()}/weir-test-socket-policy-${process.pid}`
 const bpffs = `/sys/fs/bpf/weir-test-socket-policy-${process.pid}`
 mkdirSync(cgroup)
 const datapath = loadDatapath({

@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -23,6 +23,7 @@ import {
   formatAddress,
   type Prefix,
 } from '../../src/model/address.ts'
+import { cgroupMount } from '../../src/sandbox/host.ts'
 import { attachCgroup } from '../../src/sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { TCP, UDP } from './packet.ts'
@@ -46,10 +47,7 @@ function u32(value: number): Buffer {
   return bytes
 }
 
-const cgroupMount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1]
-if (cgroupMount === undefined)
-  throw new Error('no cgroup v2 is mounted: mount -t cgroup2 none /sys/fs/cgroup')
-const cgroup = `${cgroupMount}/weir-test-socket-${process.pid}`
+const cgroup = `${cgroupMount()}/weir-test-socket-${process.pid}`
 const bpffs = `/sys/fs/bpf/weir-test-socket-${process.pid}`
 
 mkdirSync(cgroup)
