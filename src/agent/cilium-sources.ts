@@ -179,9 +179,9 @@ export class CiliumSources {
     const { table, watch } = followed
     if (now === 'readable' && !followed.wasRead) {
       followed.wasRead = true
-      for (const key of [...keysOf(table)]) if (watch.get(key) === undefined) table.delete(key)
+      for (const [key] of [...table.entries()]) if (watch.get(key) === undefined) table.delete(key)
     } else if (!followed.wasRead) {
-      for (const key of [...keysOf(table)]) table.delete(key)
+      for (const [key] of [...table.entries()]) table.delete(key)
       if (now === 'forbidden') for (const [key, row] of this.#memory.recall(plural)) table.set(key, row)
     }
     const hasProblems = this.#followed.size > 1 && this.problems.length > 0
@@ -189,10 +189,6 @@ export class CiliumSources {
     this.#hadProblems = hasProblems
     this.#options.onReadability?.()
   }
-}
-
-function* keysOf(table: Table<unknown>): Generator<string> {
-  for (const [key] of table.entries()) yield key
 }
 
 const SOURCE = 'routing.sources.cilium'

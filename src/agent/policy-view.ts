@@ -4,7 +4,13 @@
 import { type KernelRuling, lookUpPolicy, type PolicyReads } from '../datapath/policy-lookup.ts'
 import type { PolicyObject } from '../kube/policies/resources.ts'
 import { type Address, familyOf, parseAddress } from '../model/address.ts'
-import type { Policy, PolicyDirection, PolicyPacket, PolicyWorld } from '../model/policy.ts'
+import {
+  POLICY_DIRECTIONS,
+  type Policy,
+  type PolicyDirection,
+  type PolicyPacket,
+  type PolicyWorld,
+} from '../model/policy.ts'
 import type { RuleId } from '../policy/compile/rows.ts'
 import type { BuiltInCause, RuleName } from '../policy/compile/rule-ids.ts'
 import { describeJudgement } from '../policy/describe-cause.ts'
@@ -88,7 +94,7 @@ function rowOf(object: PolicyObject, own: readonly { key: string; party: Party }
     kind,
     policy: key,
     tier: first === undefined ? '' : tierOf(first),
-    directions: (['ingress', 'egress'] as const).filter((name) => policies.some((one) => one[name])),
+    directions: POLICY_DIRECTIONS.filter((name) => policies.some((one) => one[name])),
     mode: first === undefined ? 'refused' : first.isAudit ? 'audit' : 'enforce',
     subjects: subjects.slice(0, SUBJECTS_SHOWN_MAX),
     subjectCount: subjects.length,
