@@ -1,7 +1,7 @@
 // `weir service`: what this node's kernel serves, Service by Service.
 
 import type { EndpointView, PortView, ServiceDetail, ServiceSummary } from '../agent/service-view.ts'
-import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { formatFields, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import { type Action, type ActionSet, runAction } from './actions.ts'
 import { AGENT_OPTIONS, type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
@@ -83,17 +83,17 @@ export function formatService(
   { service, usable, problems, ports }: ServiceDetail,
   width = PAGE_WIDTH,
 ): string {
-  const head = [
-    `Service    ${service}`,
-    `Endpoints  ${usable.anywhere} usable, ${usable.here} of them on this node`,
-    ...problems.map((problem) => wrapText(`Problem    ${problem}`, width, ' '.repeat(11))),
-  ]
   const isCatchAll = ({ frontends }: PortView) =>
     frontends.length > 0 && frontends.every(({ port }) => port === 0)
   const closed = ports.filter(isCatchAll).flatMap((port) => port.frontends.map(({ address }) => address))
+  const fields = [
+    ['Service', service],
+    ['Endpoints', `${usable.anywhere} usable, ${usable.here} of them on this node`],
+    ...problems.map((problem) => ['Problem', problem] as const),
+    ...(closed.length > 0 ? [['Refused', `any other port of ${closed.join(' ')}`] as const] : []),
+  ] as const
   return `${[
-    ...head,
-    ...(closed.length > 0 ? [`Refused    any other port of ${closed.join(' ')}`] : []),
+    formatFields(fields, width),
     ...ports.filter((port) => !isCatchAll(port)).flatMap((port) => formatPort(port, width)),
   ].join('\n')}\n`
 }
