@@ -10,6 +10,13 @@ import type { AddressWish, ObjectKey } from '../model/service.ts'
 import { SetsByKey } from '../tables/sets-by-key.ts'
 import { type AddressPool, PoolIndex, poolAccepts } from './address-pools.ts'
 import { type SharingClaim, whyNotShared } from './address-sharing.ts'
+import {
+  type AllocationProblem,
+  FAMILY_LABELS,
+  problem,
+  whyNoneFree,
+  whyPoolsRefuse,
+} from './allocation-problems.ts'
 
 export interface AddressClaim extends SharingClaim {
   readonly service: ObjectKey
@@ -22,23 +29,6 @@ export interface AddressClaim extends SharingClaim {
   /** Another implementation gave it what it holds: we give that to nobody, and take nothing from it. */
   readonly isForeign: boolean
   readonly createdMs: number
-}
-
-export type ProblemReason =
-  | 'NoPool'
-  | 'UnknownPool'
-  | 'PoolClosed'
-  | 'PoolExhausted'
-  | 'AddressInUse'
-  | 'AddressOutsidePools'
-  | 'AddressNotForService'
-  | 'AddressReserved'
-  | 'InvalidRequest'
-
-export interface AllocationProblem {
-  readonly reason: ProblemReason
-  /** What could not be granted, why, and the mend: one sentence. */
-  readonly text: string
 }
 
 export interface AddressGrant {
@@ -246,7 +236,12 @@ export class AddressLedger {
       const family = familyOf(address)
       if (families.length === 0 || mine.has(family)) return []
       if (!families.includes(family))
-        return [problem('InvalidRequest', `${address} is asked for, but the Service has no ${LABEL[family]}`)]
+        return [
+          problem(
+            'InvalidRequest',
+            `${address} is asked for, but the Service has no ${FAMILY_LABELS[family]}`,
+          ),
+        ]
       const why = this.#whyNotAskedFor(claim, address)
       if (why === undefined) this.#take(claim, mine, address)
       return why ?? []
@@ -254,33 +249,8 @@ export class AddressLedger {
   }
 
   #whyNotAskedFor(claim: AddressClaim, address: Address): AllocationProblem | undefined {
-    const pools = this.#index.poolsOf(address)
-    const names = pools.map(({ name }) => name).join(', ')
-    if (pools.length === 0)
-      return problem(
-        'AddressOutsidePools',
-        `${address} is asked for, but lies in no pool; ask for one of ${namesOf(this.#index.pools)}`,
-      )
-    const mine = pools.filter(
-      (pool) => poolAccepts(pool, claim) && (claim.wish?.pool === undefined || claim.wish.pool === pool.name),
-    )
-    if (mine.length === 0)
-      return problem(
-        'AddressNotForService',
-        `${address} is asked for, but pool ${names} is not for this Service`,
-      )
-    const giving = mine.filter((pool) => this.#index.gives(pool, address))
-    if (giving.length === 0)
-      return problem(
-        'AddressReserved',
-        `${address} is asked for, but pool ${names} keeps back the first and last address of its networks; ask for another, or set its allowFirstLast`,
-      )
-    const open = giving.find(({ closed }) => closed === undefined)
-    if (open === undefined)
-      return problem(
-        'PoolClosed',
-        `${address} is asked for, but pool ${names} gives nothing new: ${giving[0]?.closed}`,
-      )
+    const refused = whyPoolsRefuse(this.#index, claim, address)
+    if (refused !== undefined) return refused
     const rival = this.#rivalOf(claim, address)
     if (rival !== undefined)
       return problem('AddressInUse', `${address} is asked for, but ${rival.service} has it, and ${rival.why}`)
@@ -303,7 +273,7 @@ export class AddressLedger {
       )
       const open = pools.filter(({ closed }) => closed === undefined)
       const found = this.#shared(claim, family, open) ?? this.#free(family, open)
-      if (found === undefined) return [this.#whyNone(claim, family, pools, open)]
+      if (found === undefined) return [whyNoneFree(this.#index, claim, family, pools)]
       this.#take(claim, mine, found)
       return []
     })
@@ -333,39 +303,6 @@ export class AddressLedger {
     return undefined
   }
 
-  #whyNone(
-    { wish }: AddressClaim,
-    family: Family,
-    pools: readonly AddressPool[],
-    open: readonly AddressPool[],
-  ): AllocationProblem {
-    const label = LABEL[family]
-    if (open.length > 0)
-      return problem(
-        'PoolExhausted',
-        `no free ${label} address in ${namesOf(open)}; add a prefix to pools or delete a Service of type LoadBalancer`,
-      )
-    const [closed] = pools
-    if (closed !== undefined)
-      return problem('PoolClosed', `pool ${closed.name} gives nothing new: ${closed.closed}`)
-    if (wish?.pool !== undefined) return this.#whyNotPool(wish.pool, family)
-    if (!this.#index.has(family))
-      return problem('NoPool', `no pool has ${label} addresses; add an ${label} prefix to pools`)
-    return problem('NoPool', `no pool with ${label} addresses is for this Service; see the pools' selectors`)
-  }
-
-  #whyNotPool(name: string, family: Family): AllocationProblem {
-    const pool = this.#index.pools.find((one) => one.name === name)
-    if (pool === undefined)
-      return problem(
-        'UnknownPool',
-        `it asks for pool ${name}, which there is not; there are ${namesOf(this.#index.pools)}`,
-      )
-    if (!this.#index.offers(pool, family))
-      return problem('NoPool', `it asks for pool ${name}, which has no ${LABEL[family]} addresses`)
-    return problem('AddressNotForService', `it asks for pool ${name}, which is not for this Service`)
-  }
-
   #grant({ service, families }: AddressClaim, problems: readonly AllocationProblem[] = []): AddressGrant {
     const mine = this.#granted.get(service) ?? NOTHING
     if (mine.size === 0) this.#granted.delete(service)
@@ -384,16 +321,6 @@ function* inSlices<Item>(items: Iterable<Item>, step: (item: Item) => void): Gen
     count += 1
     if (count % SLICE === 0) yield
   }
-}
-
-const LABEL: Readonly<Record<Family, string>> = { ipv4: 'IPv4', ipv6: 'IPv6' }
-
-function problem(reason: ProblemReason, text: string): AllocationProblem {
-  return { reason, text }
-}
-
-function namesOf(pools: readonly AddressPool[]): string {
-  return pools.map(({ name }) => name).join(', ')
 }
 
 function wantedBy({ held, wish }: AddressClaim): readonly Address[] {
