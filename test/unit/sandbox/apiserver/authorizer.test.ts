@@ -313,38 +313,13 @@ t.test('a client certificate names its user', async (t) => {
   const { ca, key, cert } = await ensureCertificates(directory)
   const server = await startServer({ kinds: builtinKinds, tls: { ca, key, cert } })
   t.teardown(() => server.close())
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' })
+  const openssl = (line: string) =>
+    execFileSync('openssl', line.split(' '), { cwd: directory, stdio: 'pipe' })
+  const newKey = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout'
   const certificateOf = (name: string, subject: string, authority: string) => {
-    openssl(
-      'req',
-      '-new',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.csr`,
-      '-subj',
-      subject,
-    )
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      `${name}.csr`,
-      '-CA',
-      `${authority}.crt`,
-      '-CAkey',
-      `${authority}.key`,
-      '-CAcreateserial',
-      '-out',
-      `${name}.crt`,
-      '-days',
-      '1',
-    )
+    openssl(`req -new ${newKey} ${name}.key -out ${name}.csr -subj ${subject}`)
+    const signer = `-CA ${authority}.crt -CAkey ${authority}.key -CAcreateserial`
+    openssl(`x509 -req -in ${name}.csr ${signer} -out ${name}.crt -days 1`)
     return {
       key: readFileSync(join(directory, `${name}.key`), 'utf8'),
       cert: readFileSync(join(directory, `${name}.crt`), 'utf8'),
@@ -368,23 +343,7 @@ t.test('a client certificate names its user', async (t) => {
   const plain = certificateOf('plain', '/O=team/CN=ann', 'ca')
   t.match(await get('/api/v1/nodes', plain), { status: 403, body: { message: /User "ann" cannot list/ } })
   t.equal((await get('/api/v1/nodes', {})).status, 401)
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-keyout',
-    'other.key',
-    '-out',
-    'other.crt',
-    '-subj',
-    '/CN=other',
-    '-days',
-    '1',
-  )
+  openssl(`req -x509 ${newKey} other.key -out other.crt -subj /CN=other -days 1`)
   const stranger = certificateOf('stranger', '/O=system:masters/CN=boss', 'other')
   t.equal((await get('/api/v1/nodes', stranger)).status, 401, 'and who signed it matters')
 })
