@@ -11,15 +11,15 @@ import { startAgent } from '../../src/sandbox/nodes.ts'
 import { findProcess } from '../../src/sandbox/process.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { Bed, type Manifest } from './conformance/bed.ts'
-import { type PodPlace, pod, READY, service, slicesOf } from './conformance/manifests.ts'
+import { type PodPlace, READY, service, slicesOf } from './conformance/manifests.ts'
 import type { FlowReport } from './traffic/client.ts'
-import { serverCommand, Traffic } from './traffic/traffic.ts'
+import { FLOW_PORT, flowPod, flowService } from './traffic/manifests.ts'
+import { Traffic } from './traffic/traffic.ts'
 import { idOf, reportsOf, watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(280_000)
 /** Of each protocol. */
 const FLOWS = 1000
-const PORT = 7000
 const KILLS = 5
 /** A TCP flow that waits longer than this has lost its way: a lost segment is sent again within a second or two. */
 const STALLED_MS = 8000
@@ -28,8 +28,8 @@ const ANSWERS_MS = 10_000
 const STAYING = ['b1', 'b2', 'b3'] as const
 const COMING_AND_GOING = ['e1', 'e2'] as const
 const PORTS_OF_SLICE = [
-  { name: 'tcp', port: PORT },
-  { name: 'udp', port: PORT, protocol: 'UDP' },
+  { name: 'tcp', port: FLOW_PORT },
+  { name: 'udp', port: FLOW_PORT, protocol: 'UDP' },
 ]
 
 const bed = await Bed.up({ name: 'churn' })
@@ -41,11 +41,6 @@ t.teardown(async () => {
 
 const places = new Map<string, PodPlace>()
 
-function flowPod(name: string, node: string): Manifest {
-  const containers = [{ name: 'server', image: 'none', command: serverCommand(name, PORT) }]
-  return pod(name, { node, labels: { app: 'flows' }, spec: { containers } })
-}
-
 function endpoints(names: readonly string[]): Manifest[] {
   const states = Object.fromEntries(names.map((name) => [name, { conditions: READY }]))
   return slicesOf('flows', places, states, { ports: PORTS_OF_SLICE })
@@ -54,13 +49,7 @@ function endpoints(names: readonly string[]): Manifest[] {
 await bed.apply(
   ...STAYING.map((name, index) => flowPod(name, `node${index + 1}`)),
   ...COMING_AND_GOING.map((name, index) => flowPod(name, `node${index + 1}`)),
-  service('flows', {
-    type: 'LoadBalancer',
-    ports: [
-      { name: 'tcp', port: 80, targetPort: PORT },
-      { name: 'udp', port: 80, targetPort: PORT, protocol: 'UDP' },
-    ],
-  }),
+  flowService(),
 )
 await bed.waitForPods('app=flows')
 for (const name of [...STAYING, ...COMING_AND_GOING]) {
@@ -110,7 +99,7 @@ function others(round: number): Manifest[] {
   return Array.from({ length: 20 }, (_, index) =>
     service(`other${round}-${index}`, {
       selector: { app: 'flows' },
-      ports: [{ port: 90, targetPort: PORT }],
+      ports: [{ port: 90, targetPort: FLOW_PORT }],
     }),
   )
 }

@@ -12,13 +12,13 @@ import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
-import { serverCommand, Traffic } from './traffic/traffic.ts'
+import { flowPod, flowService } from './traffic/manifests.ts'
+import { Traffic } from './traffic/traffic.ts'
 import { reportsOf, watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(280_000)
 const DRAINED = 'node2'
 const TORS = ['tor1', 'tor2'] as const
-const PORT = 7000
 const FLOWS = 100
 const QUIET_SECONDS = 3
 const ALL_NODES = 3
@@ -34,22 +34,12 @@ t.teardown(async () => {
 })
 
 const names = bed.rack.plan.nodes.map(({ name }) => name)
-const ports = [
-  { name: 'tcp', port: 80, targetPort: PORT },
-  { name: 'udp', port: 80, targetPort: PORT, protocol: 'UDP' },
-]
 await bed.apply(
   ...names.flatMap((node, index) => [
-    pod(`flow${index + 1}`, {
-      node,
-      labels: { app: 'flows' },
-      spec: {
-        containers: [{ name: 'server', image: 'none', command: serverCommand(`flow${index + 1}`, PORT) }],
-      },
-    }),
+    flowPod(`flow${index + 1}`, node),
     pod(`web${index + 1}`, { node, labels: { app: 'web' } }),
   ]),
-  service('flows', { type: 'LoadBalancer', selector: { app: 'flows' }, ports }),
+  flowService({ app: 'flows' }),
   service('web', { type: 'LoadBalancer', selector: { app: 'web' } }),
 )
 await bed.waitForPods('app in (flows,web)')

@@ -12,13 +12,13 @@ import { routerBfdSessions, routerSessions } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { expectAnswerers, expectConnect } from './conformance/expect.ts'
 import { pod, service, TCP_AND_UDP } from './conformance/manifests.ts'
-import { serverCommand, Traffic } from './traffic/traffic.ts'
+import { flowPod, flowService } from './traffic/manifests.ts'
+import { Traffic } from './traffic/traffic.ts'
 import { watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(150_000)
 const TORS = ['tor1', 'tor2'] as const
 const NODES = ['node1', 'node2'] as const
-const FLOW_PORT = 7000
 const FLOWS = 50
 const PROTOCOL = '158'
 
@@ -41,21 +41,11 @@ const ownAddress = (node: string, tor: string): string =>
 await bed.apply(
   ...NODES.map((node, index) => pod(`p${index + 1}`, { node, labels: { app: 'p' } })),
   pod('far', { node: 'node2', labels: { app: 'far' } }),
-  pod('flows', {
-    node: 'node2',
-    spec: { containers: [{ name: 'server', image: 'none', command: serverCommand('flows', FLOW_PORT) }] },
-  }),
+  flowPod('flows', 'node2'),
   service('web', { type: 'LoadBalancer', selector: { app: 'p' }, ports: TCP_AND_UDP }),
   service('far', { type: 'LoadBalancer', selector: { app: 'far' } }),
   service('local', { type: 'LoadBalancer', selector: { app: 'far' }, externalTrafficPolicy: 'Local' }),
-  service('flows', {
-    type: 'LoadBalancer',
-    selector: { app: 'flows' },
-    ports: [
-      { name: 'tcp', port: 80, targetPort: FLOW_PORT },
-      { name: 'udp', port: 80, targetPort: FLOW_PORT, protocol: 'UDP' },
-    ],
-  }),
+  flowService({ app: 'flows' }),
 )
 await Promise.all(['p', 'far', 'flows'].map((app) => bed.waitForPods(`app=${app}`)))
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { LinkPlan } from '../../src/sandbox/address-plan.ts'
 import { runIn } from '../../src/sandbox/host.ts'
-import { blackholeLink, cutLink, findLink, healLink } from '../../src/sandbox/links.ts'
+import { blackholeLink, cutLink, findLink, findLinks, healLink } from '../../src/sandbox/links.ts'
 import { startAgent, WEIR } from '../../src/sandbox/nodes.ts'
 import { findProcess, signalProcess, startProcess, waitForEnd } from '../../src/sandbox/process.ts'
 import { countersOf, loadFrom, packets, urlOf } from '../../src/sandbox/proof/context.ts'
@@ -14,12 +14,12 @@ import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
 import { routerSessions } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
+import { FLOW_PORT, flowPod, flowService } from './traffic/manifests.ts'
 import { serverCommand, Traffic } from './traffic/traffic.ts'
 import { reportsOf, watchFlows } from './traffic/watch.ts'
 
 t.setTimeout(400_000)
 const NODES = ['node1', 'node2'] as const
-const PORT = 7000
 /** Of each protocol, from each place. */
 const FLOWS = 100
 const ROUTE_MS = 15_000
@@ -104,24 +104,10 @@ async function untilSound(): Promise<void> {
   )
 }
 
-const flowPod = (name: string, node: string) =>
-  pod(name, {
-    node,
-    labels: { app: 'flows' },
-    spec: { containers: [{ name: 'server', image: 'none', command: serverCommand(name, PORT) }] },
-  })
-
 await bed.apply(
   ...NODES.map((node, index) => flowPod(`b${index + 1}`, node)),
   ...NODES.map((node, index) => pod(`web${index + 1}`, { node, labels: { app: 'web' } })),
-  service('flows', {
-    type: 'LoadBalancer',
-    selector: { app: 'flows' },
-    ports: [
-      { name: 'tcp', port: 80, targetPort: PORT },
-      { name: 'udp', port: 80, targetPort: PORT, protocol: 'UDP' },
-    ],
-  }),
+  flowService({ app: 'flows' }),
   service('web', { type: 'LoadBalancer', selector: { app: 'web' }, ports: [{ port: 80, targetPort: 8080 }] }),
 )
 await bed.waitForPods('app=flows')
@@ -131,7 +117,7 @@ await startProcess({
   name: 'the server outside',
   namespace: outside.namespace,
   cgroup: outside.systemCgroup,
-  argv: serverCommand('outside', PORT),
+  argv: serverCommand('outside', FLOW_PORT),
   logFile: `${outside.directory}/server.log`,
   pidFile: `${outside.directory}/server.pid`,
 })
@@ -153,7 +139,7 @@ t.test('flows are opened from a client to VIPs and from a pod to outside', async
   const { address } = bed.rack.plan.clients.find(({ name }) => name === 'client2') ?? {}
   running.push(new Traffic(bed.rack.host('client1'), await bed.vips('flows'), 80, FLOWS))
   const to = [address?.ipv4 ?? '', address?.ipv6 ?? '']
-  running.push(new Traffic(await bed.host('default/b1'), to, PORT, FLOWS))
+  running.push(new Traffic(await bed.host('default/b1'), to, FLOW_PORT, FLOWS))
   await bed.until('every flow to be answered', async () => {
     const flows = await reports()
     return flows.length === 4 * FLOWS && flows.every(({ answered }) => answered > 0)
@@ -171,9 +157,6 @@ async function withRequests(t: Test, what: string, happening: () => Promise<void
   t.comment(`${what}: of requests ${answered} answered, ${slow} of them late, ${failures.length} failed`)
   t.ok(answered > 0)
 }
-
-const linksOf = (tor: string): LinkPlan[] =>
-  bed.rack.plan.links.filter(({ upper, lower }) => upper.host === tor || lower.host === tor)
 
 async function healAll(links: readonly LinkPlan[]): Promise<void> {
   for (const link of links) await healLink(link, bed.rack.host)
@@ -199,8 +182,18 @@ const FAULTS: readonly Fault[] = [
       lost: [['node1', uplink]],
     },
   ]),
-  { name: 'tor1 is switched off', links: linksOf('tor1'), how: cutLink, lost: everywhere('to-tor1') },
-  { name: 'tor2 forwards nothing', links: linksOf('tor2'), how: blackholeLink, lost: everywhere('to-tor2') },
+  {
+    name: 'tor1 is switched off',
+    links: findLinks(bed.rack.plan, 'tor1'),
+    how: cutLink,
+    lost: everywhere('to-tor1'),
+  },
+  {
+    name: 'tor2 forwards nothing',
+    links: findLinks(bed.rack.plan, 'tor2'),
+    how: blackholeLink,
+    lost: everywhere('to-tor2'),
+  },
 ]
 
 /** A ToR that is dead at its links' other ends is left out by the fabric too, long before its sessions' hold time is over. */
