@@ -1,4 +1,4 @@
-// A Service as the agent's tables hold it, of which a benchmark says what matters to it.
+// A Service as the agent's tables hold it, of which a benchmark says what matters to it; tests build on it too (test/unit/model/rows.ts).
 
 import type { ObjectKey, Service } from '../../src/model/service.ts'
 

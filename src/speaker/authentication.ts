@@ -114,11 +114,8 @@ const DROPPED = {
  * What the counters' growth and the unanswered SYN say of a peer whose session is down; undefined: nothing. The counters are the
  * namespace's, so the sentence says "perhaps" where several sessions are down.
  */
-export function diagnose(
-  peer: DownPeer,
-  ...seen: [grown: Md5Counters, isOnlyOne: boolean]
-): Diagnosis | undefined {
-  const found = whyDown(peer, ...seen)
+export function diagnose(peer: DownPeer, grown: Md5Counters, isOnlyOne: boolean): Diagnosis | undefined {
+  const found = whyDown(peer, grown, isOnlyOne)
   if (found === undefined || !peer.hasBlank) return found
   const more = (text: string) =>
     `${text}; ours holds a blank, and FRR for one takes a password of one word alone`

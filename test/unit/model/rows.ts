@@ -1,5 +1,6 @@
 // Model rows for tests: everything defaulted, so that a case names only what it is about.
 
+import { serviceRow as plainService } from '../../../bench/bed/service-row.ts'
 import { address } from '../../../src/model/address.ts'
 import {
   type Endpoint,
@@ -11,33 +12,14 @@ import {
 } from '../../../src/model/service.ts'
 
 export function serviceRow(overrides: Partial<Service> = {}): Service {
-  return {
-    key: objectKey('shop', 'web'),
+  return plainService(objectKey('shop', 'web'), {
     uid: 'uid-web',
-    labels: {},
     clusterIps: [address('10.96.0.10')],
-    externalIps: [],
     loadBalancerIps: [],
-    statusIps: [],
     ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 0 }],
-    sourceRanges: [],
-    externalTrafficPolicy: 'Cluster',
-    internalTrafficPolicy: 'Cluster',
-    healthCheckNodePort: 0,
-    affinitySeconds: 0,
-    forwarding: undefined,
-    balancing: 'maglev',
-    topologyForExternal: false,
-    announcing: undefined,
-    loadBalancerFamilies: [],
-    isForeignBalancer: false,
-    addressWish: undefined,
-    addressCondition: undefined,
-    refusalCondition: undefined,
     createdMs: 1,
-    problems: [],
     ...overrides,
-  }
+  })
 }
 
 export function endpointRow(text: string, overrides: Partial<Endpoint> = {}): Endpoint {
