@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { isRecord } from '../model/is-record.ts'
 import { timeText } from '../model/time-text.ts'
 import { BOOT_CLOCK, type BootClock } from './boot-clock.ts'
 import { type AgentConfig, ConfigError, checkDocument, readDocument } from './config.ts'
@@ -321,8 +322,4 @@ function overlay(text: string, fileText: string): { base: AgentConfig; next: Age
     base: checkDocument(base, 'the file'),
     next: checkDocument({ ...base, ...given, ...routing }, SOURCE),
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

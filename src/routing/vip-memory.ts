@@ -2,6 +2,7 @@
 // hold-down, because the agent was replaced. Times in it are of a clock that no restart and nobody who sets the date moves. Pure.
 
 import { type Address, parseAddress } from '../model/address.ts'
+import { isRecord } from '../model/is-record.ts'
 import type { FlapDamping } from '../model/routing.ts'
 import { type FlapRecord, penaltyAt } from './flap-damping.ts'
 import type { VipMemory } from './plan-announcements.ts'
@@ -45,7 +46,7 @@ function shifted({ endpointsLostMs, ...memory }: VipMemory, shiftMs: number) {
 /** @param shiftMs from the text's clock to the planner's. Rows that make no sense are left out */
 export function readMemories(rows: unknown, shiftMs: number): VipMemories {
   const memories = new Map<Address, VipMemory>()
-  if (!isObject(rows)) return memories
+  if (!isRecord(rows)) return memories
   for (const [text, row] of Object.entries(rows)) {
     const vip = parseAddress(text)
     const memory = readMemory(row, shiftMs)
@@ -55,7 +56,7 @@ export function readMemories(rows: unknown, shiftMs: number): VipMemories {
 }
 
 function readMemory(row: unknown, shiftMs: number): VipMemory | undefined {
-  if (!isObject(row) || !isObject(row['flaps']) || !Array.isArray(row['endpointsLostMs'])) return undefined
+  if (!isRecord(row) || !isRecord(row['flaps']) || !Array.isArray(row['endpointsLostMs'])) return undefined
   const flaps = readFlaps(row['flaps'], shiftMs)
   if (!flaps) return undefined
   const lost = row['endpointsLostMs'].flatMap((pair: unknown) =>
@@ -70,7 +71,7 @@ function readMemory(row: unknown, shiftMs: number): VipMemory | undefined {
   }
 }
 
-function readFlaps(row: Record<string, unknown>, shiftMs: number): FlapRecord | undefined {
+function readFlaps(row: Readonly<Record<string, unknown>>, shiftMs: number): FlapRecord | undefined {
   const { penalty, atMs, suppressedMs } = row
   const at = timeOf(atMs, shiftMs)
   if (typeof penalty !== 'number' || !Number.isFinite(penalty) || penalty < 0 || at === undefined)
@@ -80,8 +81,4 @@ function readFlaps(row: Record<string, unknown>, shiftMs: number): FlapRecord | 
 
 function timeOf(value: unknown, shiftMs: number): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? value + shiftMs : undefined
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
+import { isRecord } from '../model/is-record.ts'
 import type { NodePlan, UplinkPlan } from './address-plan.ts'
 import { demand, type Host } from './host.ts'
 import { formatNetwork } from './ip-arithmetic.ts'
@@ -102,10 +103,6 @@ function merge(base: unknown, over: unknown): unknown {
   if (!isRecord(base) || !isRecord(over)) return over === undefined ? base : over
   const keys = new Set([...Object.keys(base), ...Object.keys(over)])
   return Object.fromEntries([...keys].map((key) => [key, merge(base[key], over[key])]))
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {

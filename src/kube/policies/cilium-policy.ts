@@ -2,6 +2,7 @@
 // is a policy by itself. A deny beats every allow; a section with rules isolates its direction unless `enableDefaultDeny` says not to.
 // What is not followed here (L7 rules, FQDNs, groups, authentication) makes the policy fail closed.
 
+import { isRecord } from '../../model/is-record.ts'
 import type {
   DirectionRules,
   Policy,
@@ -16,7 +17,7 @@ import type { ApiObject } from '../objects.ts'
 import { readPeers, withoutSources } from './cilium-peers.ts'
 import { readPorts } from './cilium-ports.ts'
 import { readEndpointSelector } from './cilium-selector.ts'
-import { addFault, Fields, type Item, isObject } from './fields.ts'
+import { addFault, Fields, type Item } from './fields.ts'
 import { EVERYTHING, NOTHING, namespaceNamed, readAnnotations, readSelector } from './parts.ts'
 
 /** @param namespace undefined for a cluster-wide policy */
@@ -45,7 +46,7 @@ export function toCiliumPolicies(object: ApiObject, namespace: string | undefine
 }
 
 function specsOf(object: unknown): readonly Item[] {
-  if (!isObject(object)) return [{ value: undefined, path: 'spec' }]
+  if (!isRecord(object)) return [{ value: undefined, path: 'spec' }]
   const { spec, specs } = object
   const list = Array.isArray(specs)
     ? specs.map((value: unknown, index): Item => ({ value, path: `specs[${index}]` }))

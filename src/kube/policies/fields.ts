@@ -1,6 +1,7 @@
 // Reading a policy object strictly: a field that nobody here asked for is a fault, for what a policy says and we do not follow may be what
 // keeps somebody out. Absent and null are the same, as in the API's own decoding.
 
+import { isRecord } from '../../model/is-record.ts'
 import { nearMatches } from '../../model/near-matches.ts'
 import type { PolicyFault } from '../../model/policy.ts'
 import { SHOWN_VALUE_MAX } from '../parts.ts'
@@ -26,7 +27,7 @@ export class Fields {
 
   /** Undefined, and a fault, when the value is no object. */
   static read({ value, path }: Item, faults: PolicyFault[]): Fields | undefined {
-    if (isObject(value)) return new Fields(value, path, faults)
+    if (isRecord(value)) return new Fields(value, path, faults)
     addFault(faults, path, value, 'is not an object', 'write fields below it')
     return undefined
   }
@@ -131,10 +132,6 @@ export class Fields {
     this.refuse(name, text, mend)
     return undefined
   }
-}
-
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function addFault(

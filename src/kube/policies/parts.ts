@@ -1,6 +1,7 @@
 // What the policy kinds have in common: selectors, prefixes, ports, annotations.
 
 import { liesWithin, type Prefix, parseNetwork, prefixParts } from '../../model/address.ts'
+import { isRecord } from '../../model/is-record.ts'
 import type { LabelSelector } from '../../model/label-selector.ts'
 import { POLICY_KEYS } from '../../model/own-keys.ts'
 import {
@@ -12,7 +13,7 @@ import {
   type PortProtocol,
 } from '../../model/policy.ts'
 import type { ObjectMeta } from '../objects.ts'
-import { addFault, type Fields, type Item, isObject } from './fields.ts'
+import { addFault, type Fields, type Item } from './fields.ts'
 
 export const EVERYTHING: LabelSelector = { requirements: [] }
 /** Nobody has a value out of none. */
@@ -117,7 +118,7 @@ export function readAnnotations(
 
 /** The spec of an object, whatever it is. */
 export function specOf(object: unknown, faults: PolicyFault[]): Item | undefined {
-  if (isObject(object) && isObject(object['spec'])) return { value: object['spec'], path: 'spec' }
-  addFault(faults, 'spec', isObject(object) ? object['spec'] : object, 'is missing', 'write one')
+  if (isRecord(object) && isRecord(object['spec'])) return { value: object['spec'], path: 'spec' }
+  addFault(faults, 'spec', isRecord(object) ? object['spec'] : object, 'is missing', 'write one')
   return undefined
 }

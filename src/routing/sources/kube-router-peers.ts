@@ -2,6 +2,7 @@
 
 import { parse as parseYaml } from 'yaml'
 import { familyOf, parseAddress } from '../../model/address.ts'
+import { isRecord } from '../../model/is-record.ts'
 import { nearMatches } from '../../model/near-matches.ts'
 import type { BgpPeer } from '../../model/routing.ts'
 import { type KubeRouterReader, type KubeRouterSettings, parseAsn, sourceOf } from './kube-router-reader.ts'
@@ -196,8 +197,4 @@ function readBfd(bfd: Readonly<Record<string, unknown>>, refuse: Refuse): BgpPee
     ),
     multiplier: number('detection_multiplier', 3, 255),
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,0 +1,4 @@
+/** Of foreign text: neither a scalar, nor null, nor a list. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
