@@ -1,10 +1,11 @@
 // What gobgpd's policy must be: sets and statements from the allowed prefixes, the classes in use, the peers and the drain mark. Pure.
 //
-// Export: what lies outside the allowed prefixes is rejected first, once for all classes: gobgpd asks every statement in turn about every
-// path and peer, and a look into a prefix set is half of what one costs. Then a statement accepts what this node originated, of one class,
-// for the peers of one export. What no statement accepts is rejected. In a host's gobgpd, where others' paths pass our policy, nothing is
-// rejected by us, and every statement names the allowed prefixes itself. Import: what this node originates; then nothing that is ours; then, from peers with import rules,
-// what their filter names. An *empty* neighbor set would match every peer, so none is ever made.
+// Export: after what is reflected, which is others', what lies outside the allowed prefixes is rejected once for all classes: gobgpd asks
+// every statement in turn about every path and peer, and a look into a prefix set is half of what one costs. Then a statement accepts what
+// this node originated, of one class, for the peers of one export. What no statement accepts is rejected. In a host's gobgpd, where others'
+// paths pass our policy, nothing is rejected by us, and every statement names the allowed prefixes itself.
+// Import: what this node originates; then nothing that is ours; then, from peers with import rules, what their filter names. An *empty*
+// neighbor set would match every peer, so none is ever made.
 
 import type {
   DefinedSet,

@@ -26,7 +26,7 @@ t.teardown(() => bed.down())
 
 await bed.apply(ciliumCrd('CiliumLoadBalancerIPPool'))
 
-// Only now: a kind that was not there is asked for again after minutes.
+// The kind is there before agents are told to follow it; that they notice one which comes later, live-routing.test.ts shows.
 for (const { name } of bed.rack.plan.nodes) {
   const file = `${bed.rack.host(name).directory}/agent.yaml`
   const config = parse(readFileSync(file, 'utf8')) as { routing: object }

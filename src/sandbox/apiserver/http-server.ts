@@ -1,6 +1,6 @@
-// The sockets: HTTPS with bearer tokens or client certificates in front of the request handler. Reads a request whole (bounded), writes its answer or its
-// stream, and lets many listeners share one handler: by host and port, or by a listening descriptor made elsewhere (another network
-// namespace).
+// The sockets: HTTPS with bearer tokens or client certificates in front of the request handler. Reads a request whole (bounded), writes its
+// answer or its stream, and lets many listeners share one handler: by host and port, or by a listening descriptor made elsewhere (another
+// network namespace).
 
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
