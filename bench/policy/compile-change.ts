@@ -4,9 +4,11 @@
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { NAMESPACE_NAME_LABEL } from '../../src/model/policy.ts'
 import { COMPILER_LIMITS, PolicyCompiler } from '../../src/policy/compile/compiler.ts'
 import { policyId, type WorldChange, wholeWorld } from '../../src/policy/compile/objects.ts'
 import type { PolicyChange } from '../../src/policy/compile/rows.ts'
+import { percentiles } from '../control/percentiles.ts'
 import {
   BENCH_NODE,
   benchClusterPolicy,
@@ -89,17 +91,13 @@ const KINDS: Readonly<Record<string, (index: number) => WorldChange>> = {
   'labels of a namespace': (index) => {
     const name = namespaceName(index)
     return {
-      namespaces: new Map([[name, { 'kubernetes.io/metadata.name': name, team: `t${(index * 3) % 8}` }]]),
+      namespaces: new Map([[name, { [NAMESPACE_NAME_LABEL]: name, team: `t${(index * 3) % 8}` }]]),
     }
   },
 }
 
 function rowsOf(change: PolicyChange): number {
   return change.reduce((sum, write) => sum + ('put' in write ? write.put.length : write.delete.length), 0)
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
 }
 
 const empty = anonymousMb()
@@ -134,8 +132,7 @@ for (const [kind, make] of Object.entries(KINDS)) {
     times.push((user + system) / 1000)
     rows += rowsOf(written)
   }
-  times.sort((a, b) => a - b)
-  const [p50, p99, most] = [quantile(times, 0.5), quantile(times, 0.99), times.at(-1) ?? 0]
+  const { p50, p99, max: most } = percentiles(times)
   process.stdout.write(
     `${kind}: p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, most ${most.toFixed(2)} ms, ${(rows / changes).toFixed(0)} rows\n`,
   )

@@ -11,11 +11,8 @@ import type { Effort } from '../frame/figure.ts'
 import { NODES, RackBed } from './rack-bed.ts'
 
 const NODE = 'node1'
-/** Of different nodes and ToRs: while the first of a pair recovers, which takes gobgpd some ten seconds, the second is as it was. */
-const LINK_PAIRS = [
-  ['node1:to-tor1', 'node2:to-tor2'],
-  ['node1:to-tor2', 'node2:to-tor1'],
-] as const
+/** In pairs, of different nodes and ToRs: while the first of one recovers, which takes gobgpd some ten seconds, the second is as it was. */
+const LINKS = ['node1:to-tor1', 'node2:to-tor2', 'node1:to-tor2', 'node2:to-tor1'] as const
 const BLACKHOLE_RATE = 500
 const BLACKHOLE_SECONDS = 3
 /** Of the end of a run, in which nothing may be lost: else it was not seen how long that lasts. */
@@ -70,11 +67,14 @@ export async function measureDisturbances(
     lost: { agent: [], gobgpd: [], drain: [] },
     repeated: [],
   }
-  const telling = { say, repeated: times.repeated }
+  const tellRepeated = (seen: string) => {
+    times.repeated.push(seen)
+    say(`  once more: ${seen}`)
+  }
   for (let index = 0; index < lossRepetitions; index += 1) {
-    times.lost.agent.push(await lossOf(bed, AGENT_SECONDS, () => killAgent(bed), telling))
-    times.lost.gobgpd.push(await lossOf(bed, GOBGPD_SECONDS, () => killGobgpd(bed), telling))
-    times.lost.drain.push(await lossOf(bed, DRAIN_SECONDS, () => drainAndBack(bed, vips), telling))
+    times.lost.agent.push(await lossOf(bed, AGENT_SECONDS, () => killAgent(bed), tellRepeated))
+    times.lost.gobgpd.push(await lossOf(bed, GOBGPD_SECONDS, () => killGobgpd(bed), tellRepeated))
+    times.lost.drain.push(await lossOf(bed, DRAIN_SECONDS, () => drainAndBack(bed, vips), tellRepeated))
     say(
       `  lost: ${Object.entries(times.lost)
         .map(([what, counts]) => `${what} ${counts.at(-1)}`)
@@ -89,9 +89,9 @@ export async function measureDisturbances(
   }
   say(`  drained ${repetitions} times`)
   for (let index = 0; index < repetitions; index += 1) {
-    const pair = LINK_PAIRS[(index >> 1) % LINK_PAIRS.length] ?? LINK_PAIRS[0]
-    const link = findLink(bed.rack.plan, pair[index % 2] ?? pair[0])
-    await bed.sessionsUp(index % 2 === 0 ? undefined : link.upper.host)
+    const link = findLink(bed.rack.plan, LINKS[index % LINKS.length] ?? LINKS[0])
+    const isFirstOfPair = index % 2 === 0
+    await bed.sessionsUp(isFirstOfPair ? undefined : link.upper.host)
     const { fromFaultMs, fromFirstMs } = await blackhole(bed, link)
     times.blackhole.fromFault.push(fromFaultMs)
     times.blackhole.fromFirst.push(fromFirstMs)
@@ -109,7 +109,7 @@ async function lossOf(
   bed: RackBed,
   seconds: number,
   happens: () => Promise<unknown>,
-  { say, repeated }: { readonly say: (line: string) => void; readonly repeated: string[] },
+  tellRepeated: (seen: string) => void,
 ): Promise<number> {
   const wanted = KILL_RATE * seconds
   for (let window = 1; ; window += 1) {
@@ -119,12 +119,12 @@ async function lossOf(
     // What fails first is what is told: the load, which goes down with the rack, would fail too.
     await happens().finally(() => Promise.allSettled([loading]))
     const report = await loading
-    if (window === WINDOWS_MAX) checkSent(report, wanted)
-    if (isSent(report, wanted)) return report.started - report.answered
     const { started, answered, slow, latencyMs } = report
-    const seen = `${started} of ${wanted} requests were sent, ${answered} answered, ${slow} of them after more than 0.9 s, p50 ${latencyMs.p50} ms`
-    repeated.push(seen)
-    say(`  once more: ${seen}`)
+    if (isSent(report, wanted)) return started - answered
+    if (window === WINDOWS_MAX) throw notSent(report, wanted)
+    tellRepeated(
+      `${started} of ${wanted} requests were sent, ${answered} answered, ${slow} of them after more than 0.9 s, p50 ${latencyMs.p50} ms`,
+    )
   }
 }
 
@@ -132,10 +132,9 @@ function isSent({ started }: LoadReport, wanted: number): boolean {
   return started >= wanted * SENT_SHARE_MIN
 }
 
-function checkSent(report: LoadReport, wanted: number): void {
-  if (isSent(report, wanted)) return
-  const reason = report.failures[0]?.reason ?? 'none'
-  throw new Error(`only ${report.started} of ${wanted} requests were sent; the first failure: ${reason}`)
+function notSent({ started, failures }: LoadReport, wanted: number): Error {
+  const reason = failures[0]?.reason ?? 'none'
+  return new Error(`only ${started} of ${wanted} requests were sent; the first failure: ${reason}`)
 }
 
 async function killAgent(bed: RackBed): Promise<void> {
@@ -190,7 +189,8 @@ async function blackhole(
     const faultMs = Date.now()
     await blackholeLink(link, bed.rack.host)
     const report = await loading
-    checkSent(report, BLACKHOLE_RATE * BLACKHOLE_SECONDS)
+    const wanted = BLACKHOLE_RATE * BLACKHOLE_SECONDS
+    if (!isSent(report, wanted)) throw notSent(report, wanted)
     const met = report.failures.map(({ atMs }) => atMs)
     const name = linkName(link.lower)
     if (met.length === 0) throw new Error(`no request met the dead link ${name}: nothing went over it`)
