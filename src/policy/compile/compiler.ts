@@ -21,7 +21,7 @@ import { Peers } from './peers.ts'
 import { ReadyPolicies } from './policies.ts'
 import { PolicySets } from './policy-sets.ts'
 import { Population, type PopulationStep } from './population.ts'
-import { type LabelFilter, References } from './references.ts'
+import { type GroupPrefixes, type LabelFilter, References } from './references.ts'
 import { type EarlierRows, type PeerRow, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
 import { type BuiltInCause, RuleIds, type RuleName } from './rule-ids.ts'
 import { rulePorts } from './rule-ports.ts'
@@ -90,10 +90,10 @@ export class PolicyCompiler {
     const { node, limits, failSafe, earlier } = options
     this.#options = options
     this.#earlier = earlier
-    const groupPrefixes = (peer: Parameters<ConstructorParameters<typeof References>[1]>[0]) =>
+    const groupPrefixes: GroupPrefixes = ({ groups }) =>
       [...this.#objects.networkGroups.values()]
         .filter(({ name, labels }) =>
-          'name' in peer.groups ? name === peer.groups.name : selectorMatches(peer.groups.labels, labels),
+          'name' in groups ? name === groups.name : selectorMatches(groups.labels, labels),
         )
         .flatMap(({ prefixes }) => prefixes)
     const pool = (count: number, foreign: Iterable<number> = []) => {

@@ -125,6 +125,13 @@ export class Grouped<Key, Item> {
   }
 }
 
+/** Where peers that select pods by their labels find one, and it them. */
+export function* labelAnchorsOf({ scope, labels, namespaceLabels }: IdentityTraits): Iterable<string> {
+  if (scope !== 'pod') return
+  for (const [key, value] of Object.entries(labels)) yield labelAnchor('pod', key, value)
+  for (const [key, value] of Object.entries(namespaceLabels)) yield labelAnchor('namespace', key, value)
+}
+
 export function labelAnchor(kind: 'pod' | 'namespace', key: string, value: string): string {
   return `${kind}${PART}${key}${PART}${value}`
 }
@@ -224,10 +231,6 @@ export class Identities {
     visit(this.byScope, identity.scope)
     if (identity.prefix !== undefined) visit(this.byPrefix, identity.prefix)
     for (const services of identity.services) visit(this.byServices, services)
-    if (identity.scope !== 'pod') return
-    for (const [key, value] of Object.entries(identity.labels))
-      visit(this.byLabel, labelAnchor('pod', key, value))
-    for (const [key, value] of Object.entries(identity.namespaceLabels))
-      visit(this.byLabel, labelAnchor('namespace', key, value))
+    for (const anchor of labelAnchorsOf(identity)) visit(this.byLabel, anchor)
   }
 }

@@ -4,7 +4,7 @@
 import type { Prefix } from '../../model/address.ts'
 import { type LabelSelector, selectorMatches } from '../../model/label-selector.ts'
 import type { PolicyEntity, PolicyPeer } from '../../model/policy.ts'
-import { Grouped, type Identities, type Identity, labelAnchor } from './identities.ts'
+import { Grouped, type Identities, type Identity, labelAnchor, labelAnchorsOf } from './identities.ts'
 import { type Place, PrefixIndex, placeContains, placeOfPrefix } from './prefix-index.ts'
 import { type GroupPrefixes, servicesKey } from './references.ts'
 import { SCOPES, type Scope } from './rows.ts'
@@ -236,12 +236,7 @@ export class Peers {
   *#candidatesFor(identity: Identity): Iterable<Peer> {
     yield* this.#loose
     for (const services of identity.services) yield* this.#byAnchor.get(SERVICES_ANCHOR + services)
-    if (identity.scope === 'pod') {
-      for (const [key, value] of Object.entries(identity.labels))
-        yield* this.#byAnchor.get(labelAnchor('pod', key, value))
-      for (const [key, value] of Object.entries(identity.namespaceLabels))
-        yield* this.#byAnchor.get(labelAnchor('namespace', key, value))
-    }
+    for (const anchor of labelAnchorsOf(identity)) yield* this.#byAnchor.get(anchor)
     const { place } = identity
     if (place === undefined) return
     for (let below = place.length + 1; ; ) {

@@ -6,7 +6,7 @@ import type { Classes } from './classes.ts'
 import { Grouped, type Identities, type Identity } from './identities.ts'
 import type { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
-import type { ReadyPolicies } from './policies.ts'
+import type { ReadyDirection, ReadyPolicies } from './policies.ts'
 import type { IdentityId, PeerRow, SetRow } from './rows.ts'
 import { SetDirectionPlan } from './set-direction.ts'
 import { type SetContext, SetDirectionRows } from './set-rows.ts'
@@ -54,10 +54,6 @@ export class PolicySets {
 
   values(): IterableIterator<PolicySet> {
     return this.#byKey.values()
-  }
-
-  get epoch(): number {
-    return this.#epoch
   }
 
   /**
@@ -317,9 +313,12 @@ export class PolicySets {
     this.#lagging.clear()
   }
 
+  #partsOf({ policies }: SetTraits, direction: PolicyDirection): readonly ReadyDirection[] {
+    return policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
+  }
+
   #plan(traits: SetTraits, direction: PolicyDirection): SetDirectionPlan {
-    const parts = traits.policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
-    return new SetDirectionPlan(parts, direction === 'ingress', {
+    return new SetDirectionPlan(this.#partsOf(traits, direction), direction === 'ingress', {
       kind: traits.kind,
       namedPorts: traits.namedPorts,
       namedPortsKey: traits.namedPortsKey,
@@ -331,10 +330,9 @@ export class PolicySets {
     let isOtherDefault = false
     for (const direction of POLICY_DIRECTIONS) {
       const rows = set[direction]
-      const parts = set.traits.policies.flatMap((id) => this.#options.policies.get(id)?.[direction] ?? [])
       // The names of ports that a set's subjects have in common are in its key, and matter to ingress only.
       const isSame =
-        isSameList(parts, rows.plan.parts) &&
+        isSameList(this.#partsOf(set.traits, direction), rows.plan.parts) &&
         (direction === 'egress' || rows.plan.subject.namedPortsKey === set.traits.namedPortsKey)
       if (isSame && !users.has(rows)) continue
       for (const peer of rows.plan.peers) this.#users.delete(peer, rows)

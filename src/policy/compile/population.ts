@@ -155,9 +155,10 @@ export class Population {
       entry.pods = entry.pods.filter((other) => other.key !== key)
       this.#dirty.add(address)
     }
-    for (const address of pod && isSomebody(pod) ? new Set(pod.addresses) : []) {
+    if (!pod || !isSomebody(pod)) return
+    for (const address of new Set(pod.addresses)) {
       const entry = this.#entryOf(address)
-      entry.pods = pod ? [...entry.pods, pod].sort((a, b) => (a.key < b.key ? -1 : 1)) : entry.pods
+      entry.pods = [...entry.pods, pod].sort((a, b) => (a.key < b.key ? -1 : 1))
       this.#dirty.add(address)
     }
   }
@@ -169,11 +170,14 @@ export class Population {
       entry.nodes = entry.nodes.filter((other) => other.name !== name)
       this.#dirty.add(address)
     }
-    if (node) this.#objects.nodes.set(name, node)
-    else this.#objects.nodes.delete(name)
-    for (const address of node ? new Set(node.addresses) : []) {
+    if (!node) {
+      this.#objects.nodes.delete(name)
+      return
+    }
+    this.#objects.nodes.set(name, node)
+    for (const address of new Set(node.addresses)) {
       const entry = this.#entryOf(address)
-      entry.nodes = node ? [...entry.nodes, node].sort((a, b) => (a.name < b.name ? -1 : 1)) : entry.nodes
+      entry.nodes = [...entry.nodes, node].sort((a, b) => (a.name < b.name ? -1 : 1))
       this.#dirty.add(address)
     }
   }

@@ -76,9 +76,4 @@ export class PrefixIndex {
     }
     return undefined
   }
-
-  *[Symbol.iterator](): Iterator<Prefix> {
-    for (const levels of [this.#levels.ipv4, this.#levels.ipv6])
-      for (const { prefixes } of levels.values()) yield* prefixes.values()
-  }
 }

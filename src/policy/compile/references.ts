@@ -54,10 +54,6 @@ export class ReferenceCount<Key> {
     if (changed.size > 0) this.#changed = new Set()
     return changed
   }
-
-  keys(): Key[] {
-    return [...this.#uses.keys(), ...this.#idle.keys()]
-  }
 }
 
 /** Keys of labels, with what is configured. */

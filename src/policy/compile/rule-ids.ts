@@ -94,11 +94,6 @@ export class RuleIds {
     return BUILT_IN.get(id) ?? this.#byId.get(id)?.name
   }
 
-  /** Above every number in use. */
-  get next(): RuleId {
-    return this.#next
-  }
-
   #freeId(): RuleId {
     while (this.#byId.has(this.#next)) this.#advance()
     const id = this.#next
