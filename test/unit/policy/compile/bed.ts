@@ -1,15 +1,12 @@
 // Small clusters for the compiler's tests.
 
-import type { Prefix } from '../../../../src/model/address.ts'
-import type { LabelSelector } from '../../../../src/model/label-selector.ts'
-import {
-  NAMESPACE_NAME_LABEL,
-  type Policy,
-  type PolicyDirection,
-  type PolicyPacket,
-  type PolicyPeer,
-  type PolicyPod,
-  type PolicyRule,
+import type {
+  Policy,
+  PolicyDirection,
+  PolicyPacket,
+  PolicyPeer,
+  PolicyPod,
+  PolicyRule,
 } from '../../../../src/model/policy.ts'
 import {
   COMPILER_LIMITS,
@@ -20,14 +17,7 @@ import {
 import { type Decision, PolicyTables } from '../../../../src/policy/compile/decide.ts'
 import { policyId, type WorldChange } from '../../../../src/policy/compile/objects.ts'
 import type { PolicyChange, PolicyWrite } from '../../../../src/policy/compile/rows.ts'
-
-export const EVERYTHING: LabelSelector = { requirements: [] }
-
-export function equals(labels: Readonly<Record<string, string>>): LabelSelector {
-  return {
-    requirements: Object.entries(labels).map(([key, value]) => ({ key, operator: 'In', values: [value] })),
-  }
-}
+import * as plain from '../rows.ts'
 
 export function pod(
   name: string,
@@ -35,39 +25,20 @@ export function pod(
   labels: Record<string, string>,
   more: Partial<PolicyPod> = {},
 ): PolicyPod {
-  return {
-    key: `shop/${name}`,
-    namespace: 'shop',
-    labels,
-    serviceAccount: 'default',
-    addresses: [address],
-    node: 'here',
-    isHostNetwork: false,
-    isFinished: false,
-    namedPorts: [],
-    ...more,
-  }
+  return plain.pod(`shop/${name}`, { labels, addresses: [address], node: 'here', ...more })
 }
 
-export const pods = (labels: Record<string, string>): PolicyPeer => ({
-  kind: 'pods',
-  namespaces: EVERYTHING,
-  pods: equals(labels),
-})
+export const pods = (labels: Record<string, string>): PolicyPeer => plain.pods({ pods: plain.labels(labels) })
 
-export const network = (prefix: string, except: readonly string[] = []): PolicyPeer => ({
-  kind: 'networks',
-  prefix: prefix as Prefix,
-  except: except as readonly Prefix[],
-  covers: 'outside',
-})
+export const network = (prefix: string, except: readonly string[] = []): PolicyPeer =>
+  plain.networks(prefix, except, 'outside')
 
 export function allow(peers: PolicyRule['peers'], port?: number): PolicyRule {
-  const ports =
-    port === undefined
-      ? 'any'
-      : [{ kind: 'ports' as const, protocol: 'tcp' as const, first: port, last: port }]
-  return { action: 'allow', path: 'spec.ingress[0]', peers, ports }
+  return plain.rule({
+    path: 'spec.ingress[0]',
+    peers,
+    ports: port === undefined ? 'any' : [plain.ports('tcp', port)],
+  })
 }
 
 /** A policy for the ingress of some pods. */
@@ -77,21 +48,12 @@ export function policy(
   rules: readonly PolicyRule[],
   more: Partial<Policy> = {},
 ): Policy {
-  return {
-    kind: 'NetworkPolicy',
-    key: `shop/${name}`,
-    part: 0,
-    uid: name,
-    tier: 'normal',
-    priority: 0,
-    subject: { kind: 'pods', namespaces: equals({ [NAMESPACE_NAME_LABEL]: 'shop' }), pods: equals(subject) },
-    ingress: { isolates: true, rules },
-    egress: undefined,
-    isAudit: false,
-    existingConnections: undefined,
-    faults: [],
-    ...more,
-  }
+  return plain.networkPolicy(
+    `shop/${name}`,
+    plain.labels(subject),
+    {},
+    { ingress: { isolates: true, rules }, ...more },
+  )
 }
 
 export const putPolicies = (...policies: readonly Policy[]): WorldChange => ({
@@ -124,7 +86,7 @@ export class Bed {
 
   constructor(options: BedOptions = {}) {
     this.compiler = new PolicyCompiler(bedOptions(options))
-    this.apply({ nodes: new Map([['here', { name: 'here', labels: {}, addresses: ['192.0.2.1'] }]]) })
+    this.apply({ nodes: new Map([['here', plain.node('here', { addresses: ['192.0.2.1'] })]]) })
   }
 
   apply(change: WorldChange): PolicyChange {
@@ -140,16 +102,7 @@ export class Bed {
     more: Partial<PolicyPacket> = {},
     direction: PolicyDirection = 'ingress',
   ): Decision | undefined {
-    const packet: PolicyPacket = {
-      source,
-      destination,
-      protocol: 'tcp',
-      port,
-      node: 'here',
-      isMasqueraded: false,
-      isHairpin: false,
-      ...more,
-    }
+    const packet = plain.packet(source, destination, { port, node: 'here', ...more })
     return this.tables.decide(packet, direction, new Set(['192.0.2.1']))
   }
 
