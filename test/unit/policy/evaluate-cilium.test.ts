@@ -13,7 +13,7 @@ import {
   SERVICE_ACCOUNT_LABEL,
 } from '../../../src/model/policy.ts'
 import { judge } from '../../../src/policy/evaluate.ts'
-import { netpolWorld, withPod } from './netpol-cluster.ts'
+import { NODE, netpolWorld, OTHER_NODE, OUTSIDE, twoNodes, withPod, XA, XB, YA } from './netpol-cluster.ts'
 import {
   ciliumPolicy,
   clusterNetworkPolicy,
@@ -25,27 +25,17 @@ import {
   namespaceNamed,
   networkPolicy,
   networks,
-  node,
   packet,
   pods,
   ports,
   prefix,
 } from './rows.ts'
 
-const XA = '10.0.1.1'
-const XB = '10.0.1.2'
-const YA = '10.0.2.1'
-const OUTSIDE = '203.0.113.7'
 const OUTSIDE_V6 = '2001:db8::7'
-const NODE = '192.168.0.1'
-const OTHER_NODE = '192.168.0.2'
 const onlyA = labels({ pod: 'a' })
 
 const base: PolicyWorld = netpolWorld([], {
-  nodes: [
-    node('n1', { addresses: [NODE, 'fd01::1'], labels: { role: 'control' } }),
-    node('n2', { addresses: [OTHER_NODE, 'fd01::2'], labels: { role: 'worker' } }),
-  ],
+  nodes: twoNodes,
   apiServers: [OTHER_NODE, '198.51.100.6'],
   networkGroups: [
     {

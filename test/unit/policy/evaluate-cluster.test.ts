@@ -10,7 +10,18 @@ import type {
   PolicyWorld,
 } from '../../../src/model/policy.ts'
 import { judge } from '../../../src/policy/evaluate.ts'
-import { netpolWorld, withPod } from './netpol-cluster.ts'
+import {
+  NODE,
+  netpolWorld,
+  OTHER_NODE,
+  OUTSIDE,
+  twoNodes,
+  withPod,
+  XA,
+  XB,
+  YA,
+  ZA,
+} from './netpol-cluster.ts'
 import {
   clusterNetworkPolicy,
   EVERYTHING,
@@ -19,30 +30,17 @@ import {
   namespaceNamed,
   networkPolicy,
   networks,
-  node,
   packet,
   pod,
   pods,
   ports,
 } from './rows.ts'
 
-const XA = '10.0.1.1'
-const XB = '10.0.1.2'
-const YA = '10.0.2.1'
-const ZA = '10.0.3.1'
-const OUTSIDE = '203.0.113.7'
-const NODE = '192.168.0.1'
-const WORKER = '192.168.0.2'
 const inX = namespaceNamed('x')
 const fromY = [pods({ namespaces: namespaceNamed('y') })]
 const TIERS = ['admin', 'baseline'] as const
 const DIRECTIONS = ['ingress', 'egress'] as const
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const
-
-const nodes = [
-  node('n1', { addresses: [NODE], labels: { role: 'control' } }),
-  node('n2', { addresses: [WORKER], labels: { role: 'worker' } }),
-]
 
 function told(
   policies: readonly Policy[],
@@ -51,7 +49,7 @@ function told(
   base?: PolicyWorld,
 ) {
   const { verdict, cause, passedBy } = judge(
-    { ...(base ?? netpolWorld([], { nodes })), policies },
+    { ...(base ?? netpolWorld([], { nodes: twoNodes })), policies },
     asked,
     direction,
   )
@@ -147,7 +145,7 @@ for (const tier of TIERS) {
     const toOne = { action: 'allow', peers: [networks(`${YA}/32`)] } as const
     const denyAll = { action: 'deny', peers: [networks('0.0.0.0/0')] } as const
     t.equal(ask([toOne, denyAll], YA), 'allow cidr spec.egress[0]')
-    for (const other of ['10.0.2.2', WORKER, NODE, OUTSIDE])
+    for (const other of ['10.0.2.2', OTHER_NODE, NODE, OUTSIDE])
       t.equal(ask([toOne, denyAll], other), 'deny cidr spec.egress[1]', other)
     t.equal(ask([denyAll], OUTSIDE, { protocol: 'icmp', port: 8 }), 'deny cidr spec.egress[0]')
     t.equal(
@@ -157,7 +155,7 @@ for (const tier of TIERS) {
   })
 
   t.test(`${tier} named ports: the destination's, per pod`, async (t) => {
-    let base = withPod(netpolWorld([], { nodes }), 'x/a', {
+    let base = withPod(netpolWorld([], { nodes: twoNodes }), 'x/a', {
       namedPorts: [{ name: 'web', protocol: 'tcp', port: 80 }],
     })
     base = withPod(base, 'y/a', {
@@ -183,10 +181,10 @@ for (const tier of TIERS) {
   })
 
   t.test(`${tier} egress node peers: by label, the own one too, never pods`, async (t) => {
-    const base = netpolWorld([], { nodes })
+    const base = netpolWorld([], { nodes: twoNodes })
     const withHost = {
       ...base,
-      pods: [...base.pods, pod('y/host', { addresses: [WORKER], isHostNetwork: true, node: 'n2' })],
+      pods: [...base.pods, pod('y/host', { addresses: [OTHER_NODE], isHostNetwork: true, node: 'n2' })],
     }
     const ask = (role: string, other: string) =>
       told(
@@ -199,8 +197,8 @@ for (const tier of TIERS) {
         'egress',
         withHost,
       )
-    t.equal(ask('worker', WORKER), 'deny nodes spec.egress[0]', 'with a pod of the host network on it')
-    t.equal(ask('control', WORKER), 'allow default')
+    t.equal(ask('worker', OTHER_NODE), 'deny nodes spec.egress[0]', 'with a pod of the host network on it')
+    t.equal(ask('control', OTHER_NODE), 'allow default')
     t.equal(ask('control', NODE), 'deny nodes spec.egress[0]')
     t.equal(ask('worker', YA), 'allow default')
     t.equal(ask('worker', OUTSIDE), 'allow default')
@@ -291,15 +289,18 @@ t.test('the subject: by namespace and pod, never the host network', async (t) =>
     pods: labels({ pod: 'a' }),
     ingress: [{ action: 'deny' }],
   })
-  const base = netpolWorld([], { nodes })
+  const base = netpolWorld([], { nodes: twoNodes })
   const withHost = {
     ...base,
-    pods: [...base.pods, pod('x/host', { labels: { pod: 'a' }, addresses: [WORKER], isHostNetwork: true })],
+    pods: [
+      ...base.pods,
+      pod('x/host', { labels: { pod: 'a' }, addresses: [OTHER_NODE], isHostNetwork: true }),
+    ],
   }
   t.equal(told([policy], packet(YA, XA), 'ingress'), 'deny subject spec.ingress[0]')
   t.equal(told([policy], packet(YA, XB), 'ingress'), 'allow default')
   t.equal(told([policy], packet(XA, YA), 'ingress'), 'allow default')
-  t.equal(told([policy], packet(YA, WORKER), 'ingress', withHost), 'allow default')
+  t.equal(told([policy], packet(YA, OTHER_NODE), 'ingress', withHost), 'allow default')
   t.equal(told([policy], packet(NODE, XA), 'ingress'), 'allow own-node', 'its own node is never cut off')
 })
 

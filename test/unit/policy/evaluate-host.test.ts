@@ -3,20 +3,11 @@
 import t from 'tap'
 import type { Policy, PolicyDirection, PolicyPacket } from '../../../src/model/policy.ts'
 import { judge } from '../../../src/policy/evaluate.ts'
-import { netpolWorld } from './netpol-cluster.ts'
-import { ciliumPolicy, EVERYTHING, entity, labels, networks, node, packet, ports } from './rows.ts'
-
-const XA = '10.0.1.1'
-const YA = '10.0.2.1'
-const OUTSIDE = '203.0.113.7'
-const NODE = '192.168.0.1'
-const OTHER_NODE = '192.168.0.2'
+import { NODE, netpolWorld, OTHER_NODE, OUTSIDE, twoNodes, XA, YA } from './netpol-cluster.ts'
+import { ciliumPolicy, EVERYTHING, entity, labels, networks, packet, ports } from './rows.ts'
 
 const base = netpolWorld([], {
-  nodes: [
-    node('n1', { addresses: [NODE], labels: { role: 'control' } }),
-    node('n2', { addresses: [OTHER_NODE], labels: { role: 'worker' } }),
-  ],
+  nodes: twoNodes,
 })
 
 function verdict(policies: readonly Policy[], asked: PolicyPacket, direction: PolicyDirection = 'ingress') {

@@ -14,6 +14,21 @@ import { node, packet, pod, world } from './rows.ts'
 const NAMESPACES = ['x', 'y', 'z'] as const
 const PODS = ['a', 'b', 'c'] as const
 
+/** Of `x/a`, `x/b`, `y/a` and `z/a`. */
+export const XA = '10.0.1.1'
+export const XB = '10.0.1.2'
+export const YA = '10.0.2.1'
+export const ZA = '10.0.3.1'
+export const OUTSIDE = '203.0.113.7'
+export const NODE = '192.168.0.1'
+export const OTHER_NODE = '192.168.0.2'
+
+/** The one that all pods are on, and another. */
+export const twoNodes = [
+  node('n1', { addresses: [NODE, 'fd01::1'], labels: { role: 'control' } }),
+  node('n2', { addresses: [OTHER_NODE, 'fd01::2'], labels: { role: 'worker' } }),
+]
+
 const NAMED_PORTS = [80, 81].flatMap((port) =>
   (['tcp', 'udp', 'sctp'] as const).map((protocol) => ({
     name: `serve-${port}-${protocol}`,
@@ -37,7 +52,7 @@ export function netpolWorld(policies: readonly Policy[], overrides: Partial<Poli
     policies,
     pods: NAMESPACES.flatMap((namespace) => PODS.map((name) => netpolPod(namespace, name))),
     namespaces: new Map(NAMESPACES.map((name) => [name, { ns: name, [NAMESPACE_NAME_LABEL]: name }])),
-    nodes: [node('n1', { addresses: ['192.168.0.1', 'fd01::1'] })],
+    nodes: [node('n1', { addresses: [NODE, 'fd01::1'] })],
     ...overrides,
   })
 }
