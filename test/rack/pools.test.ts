@@ -7,7 +7,7 @@ import { parse, stringify } from 'yaml'
 import { startAgent } from '../../src/sandbox/nodes.ts'
 import { findProcess } from '../../src/sandbox/process.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
-import { ciliumCrd } from '../unit/kube/cilium-crds.ts'
+import { ciliumCrd } from '../unit/kube/open-crds.ts'
 import { Bed } from './conformance/bed.ts'
 import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 

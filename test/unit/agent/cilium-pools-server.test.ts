@@ -9,7 +9,7 @@ import type { Resource } from '../../../src/kube/objects.ts'
 import type { Prefix } from '../../../src/model/address.ts'
 import type { Node } from '../../../src/model/service.ts'
 import { Table } from '../../../src/tables/table.ts'
-import { ciliumCrd } from '../kube/cilium-crds.ts'
+import { ciliumCrd } from '../kube/open-crds.ts'
 import { startBed } from './address-bed.ts'
 
 const WAIT_MS = 15_000

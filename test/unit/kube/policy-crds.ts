@@ -1,38 +1,10 @@
-// The kinds of policy that an API server gets as CRDs, as far as it has to know them: their objects may hold anything.
+// The kinds of policy that an API server gets as CRDs.
 
-const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
-
-function crd(group: string, version: string, kind: string, plural: string, scope: 'Namespaced' | 'Cluster') {
-  const properties = { spec: anything, specs: { type: 'array', items: anything }, status: anything }
-  const annotations =
-    // Groups below k8s.io are the community's: their CRDs say who approved them.
-    group.endsWith('.k8s.io')
-      ? { annotations: { 'api-approved.kubernetes.io': 'unapproved, for tests' } }
-      : {}
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.${group}`, ...annotations },
-    spec: {
-      group,
-      scope,
-      names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` },
-      versions: [
-        {
-          name: version,
-          served: true,
-          storage: true,
-          subresources: { status: {} },
-          schema: { openAPIV3Schema: { type: 'object', properties } },
-        },
-      ],
-    },
-  }
-}
+import { ciliumCrd, openCrd } from './open-crds.ts'
 
 export const POLICY_CRDS = [
-  crd('policy.networking.k8s.io', 'v1alpha2', 'ClusterNetworkPolicy', 'clusternetworkpolicies', 'Cluster'),
-  crd('cilium.io', 'v2', 'CiliumNetworkPolicy', 'ciliumnetworkpolicies', 'Namespaced'),
-  crd('cilium.io', 'v2', 'CiliumClusterwideNetworkPolicy', 'ciliumclusterwidenetworkpolicies', 'Cluster'),
-  crd('cilium.io', 'v2', 'CiliumCIDRGroup', 'ciliumcidrgroups', 'Cluster'),
+  openCrd('policy.networking.k8s.io', 'v1alpha2', 'ClusterNetworkPolicy', 'clusternetworkpolicies'),
+  openCrd('cilium.io', 'v2', 'CiliumNetworkPolicy', 'ciliumnetworkpolicies', 'Namespaced'),
+  openCrd('cilium.io', 'v2', 'CiliumClusterwideNetworkPolicy', 'ciliumclusterwidenetworkpolicies'),
+  ciliumCrd('CiliumCIDRGroup'),
 ]
