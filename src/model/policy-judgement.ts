@@ -46,6 +46,10 @@ export function policyRef({ kind, key, part }: PolicyRef): PolicyRef {
   return { kind, key, part }
 }
 
+export function isSamePolicy(a: PolicyRef, b: PolicyRef): boolean {
+  return a.kind === b.kind && a.key === b.key && a.part === b.part
+}
+
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }

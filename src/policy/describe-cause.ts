@@ -1,13 +1,14 @@
 // Sentences for verdicts: what `weir policy explain` and `why` print, whether the cause was evaluated or read from the kernel.
 
 import type { Policy, PolicyDirection } from '../model/policy.ts'
-import type {
-  PolicyCause,
-  PolicyJudgement,
-  PolicyRef,
-  PolicyRuleRef,
-  PolicyRuling,
-  PolicyVerdict,
+import {
+  isSamePolicy,
+  type PolicyCause,
+  type PolicyJudgement,
+  type PolicyRef,
+  type PolicyRuleRef,
+  type PolicyRuling,
+  type PolicyVerdict,
 } from '../model/policy-judgement.ts'
 
 /** More names than these are counted. */
@@ -21,8 +22,8 @@ interface Telling {
 
 const PAST: Readonly<Record<PolicyVerdict, string>> = { allow: 'allowed', deny: 'denied' }
 
-function find(policies: readonly Policy[], { kind, key, part }: PolicyRef): Policy | undefined {
-  return policies.find((policy) => policy.kind === kind && policy.key === key && policy.part === part)
+function find(policies: readonly Policy[], ref: PolicyRef): Policy | undefined {
+  return policies.find((policy) => isSamePolicy(policy, ref))
 }
 
 /** `ClusterNetworkPolicy guard (admin tier, priority 10)`. */

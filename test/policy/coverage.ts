@@ -10,7 +10,7 @@ import {
   type PolicyWorld,
   type PortMatch,
 } from '../../src/model/policy.ts'
-import type { PolicyRuleRef } from '../../src/model/policy-judgement.ts'
+import { isSamePolicy, type PolicyRuleRef } from '../../src/model/policy-judgement.ts'
 import type { ExplainedJudgement } from '../../src/policy/evaluate.ts'
 import { isInRange, peerMatches, portMatches } from '../../src/policy/matching.ts'
 import { destinationOf, type Party, sourceOf } from '../../src/policy/parties.ts'
@@ -62,8 +62,7 @@ function ruleName(policy: Policy, direction: PolicyDirection, rule: PolicyRule):
 
 /** The rule that a judgement names. */
 function findRule(world: PolicyWorld, direction: PolicyDirection, ref: PolicyRuleRef) {
-  const { kind, key, part } = ref.policy
-  const policy = world.policies.find((each) => each.kind === kind && each.key === key && each.part === part)
+  const policy = world.policies.find((each) => isSamePolicy(each, ref.policy))
   const rule = policy?.[direction]?.rules.find((each) => each.path === ref.path)
   return policy && rule && { policy, rule }
 }

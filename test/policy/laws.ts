@@ -15,7 +15,7 @@ import type {
   PolicyWorld,
   RuleAction,
 } from '../../src/model/policy.ts'
-import type { Random } from './random.ts'
+import { Random } from './random.ts'
 
 const EVERYTHING = { requirements: [] }
 
@@ -144,6 +144,11 @@ export function withIdleObjects(world: PolicyWorld): PolicyWorld {
       ...world.pods,
     ],
   }
+}
+
+/** Everything that must not matter is otherwise. */
+export function inOtherWords(world: PolicyWorld): PolicyWorld {
+  return shuffled(withIdleObjects(withSplitPrefixes(world)), new Random(world.pods.length))
 }
 
 /** The world, and another's policies beside its own with every rule saying `action`; they isolate nobody where they allow. */

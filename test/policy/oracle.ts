@@ -5,11 +5,11 @@
 
 import { createHash } from 'node:crypto'
 import type { PolicyDirection, PolicyPacket, PolicyWorld } from '../../src/model/policy.ts'
-import type {
-  PolicyCause,
-  PolicyJudgement,
-  PolicyRef,
-  PolicyRuling,
+import {
+  isSamePolicy,
+  type PolicyCause,
+  type PolicyJudgement,
+  type PolicyRuling,
 } from '../../src/model/policy-judgement.ts'
 import { judge } from '../../src/policy/evaluate.ts'
 import { aimProbes, type Probe } from './arbitrary/probes.ts'
@@ -43,10 +43,6 @@ const BATCH_WORLDS = 50
 /** Far more worlds than sets: so many repetitions mean that the worlds' arbitrary is broken. */
 const REPETITIONS_MAX = 10
 
-function isSameRef(a: PolicyRef, b: PolicyRef): boolean {
-  return a.kind === b.kind && a.key === b.key && a.part === b.part
-}
-
 const isUndecided = ({ kind }: PolicyCause) => kind === 'default' || kind === 'fail-safe'
 
 /**
@@ -56,12 +52,12 @@ const isUndecided = ({ kind }: PolicyCause) => kind === 'default' || kind === 'f
 function isSameCause(expected: PolicyCause, got: PolicyCause): boolean {
   if (isUndecided(expected)) return isUndecided(got)
   if (expected.kind === 'rule')
-    return got.kind === 'rule' && got.path === expected.path && isSameRef(got.policy, expected.policy)
+    return got.kind === 'rule' && got.path === expected.path && isSamePolicy(got.policy, expected.policy)
   if (expected.kind !== 'isolation') return got.kind === expected.kind
   return (
     got.kind === 'isolation' &&
     got.policies.length > 0 &&
-    got.policies.every((ref) => expected.policies.some((other) => isSameRef(ref, other)))
+    got.policies.every((ref) => expected.policies.some((other) => isSamePolicy(ref, other)))
   )
 }
 

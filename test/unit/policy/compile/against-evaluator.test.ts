@@ -4,7 +4,7 @@ import t from 'tap'
 import type { PolicyWorld } from '../../../../src/model/policy.ts'
 import { PolicyCompiler } from '../../../../src/policy/compile/compiler.ts'
 import { type Decision, PolicyTables } from '../../../../src/policy/compile/decide.ts'
-import { type WorldChange, wholeWorld } from '../../../../src/policy/compile/objects.ts'
+import { policyId, type WorldChange, wholeWorld } from '../../../../src/policy/compile/objects.ts'
 import { FIRST_RULE } from '../../../../src/policy/compile/rows.ts'
 import { judge } from '../../../../src/policy/evaluate.ts'
 import { aimProbes, type Probe } from '../../../policy/arbitrary/probes.ts'
@@ -107,9 +107,7 @@ t.test('rows after any changes are those compiled from nothing', async (t) => {
     const { classes: _counted, ...size } = fresh.compiler.size()
     t.match(fed.compiler.size(), size, `pair ${index}: nor in the compiler`)
     fed.apply({
-      policies: new Map(
-        [...fed.world.policies].map(({ kind, key, part }) => [`${kind} ${key} ${part}`, undefined]),
-      ),
+      policies: new Map(fed.world.policies.map((policy) => [policyId(policy), undefined])),
       pods: new Map(fed.world.pods.map(({ key }) => [key, undefined])),
       nodes: new Map(fed.world.nodes.map(({ name }) => [name, undefined])),
       apiServers: [],
