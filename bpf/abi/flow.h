@@ -47,7 +47,9 @@ enum flow_kind {
 	/* a pod of this node -> frontend, backend elsewhere, reached by routing with the pod's own
 	   address: index is the backend */
 	FLOW_TO_REMOTE_PLAIN = 6,
-	/* a pod of this node -> its peer, without translation, whoever began it; for policy */
+	/* a pod of this node -> its peer, without translation, whoever began it; for policy. The
+	   key may be a digest, so index names the pod's end for who reads the table: its port, and
+	   above it the low half of its device's ifindex; 0: not said */
 	FLOW_POD = 7,
 };
 
@@ -87,7 +89,7 @@ struct flow_detail {
 	struct address client;
 	__be16 client_port;
 	__u8 protocol;
-	__u8 pad0;
+	__u8 ifindex_high; /* POD: bits 16 to 23 of its device's ifindex */
 	__u32 frontend_id; /* POD: the rule that allowed it */
 };
 

@@ -299,14 +299,15 @@ static __always_inline bool may_be_cut_off(struct scratch *scratch, const struct
 	return !policy_judge(question, &scratch->verdict);
 }
 
-/* scratch->generation is that of the verdict. False: there is no place. */
+/* scratch->generation is that of the verdict; `ifindex` the pod's device. False: there is no
+ * place. */
 static __always_inline bool end_record(struct scratch *scratch, const struct packet *packet,
-				       enum policy_direction way, bool is_from_host)
+				       enum policy_direction way, bool is_from_host, __u32 ifindex)
 {
 	struct flow_data *data = &scratch->data;
 	const struct tuple *end = &scratch->mate_tuple;
 
-	data->index = 0;
+	data->index = ifindex << 16 | bpf_ntohs(end->source_port);
 	data->kind = FLOW_POD;
 	data->flags = (has_connections(packet->tuple.protocol) ? 0 : FLOW_IS_UDP) |
 		      (way == POLICY_INGRESS ? FLOW_IS_SERVER : 0) |
@@ -315,7 +316,7 @@ static __always_inline bool end_record(struct scratch *scratch, const struct pac
 	data->detail.client = end->destination;
 	data->detail.client_port = end->destination_port;
 	data->detail.protocol = end->protocol;
-	data->detail.pad0 = 0;
+	data->detail.ifindex_high = ifindex >> 16;
 	data->detail.frontend_id = scratch->rule_id;
 	return flow_record(&scratch->mate_id, data, events_of_client(packet));
 }
@@ -362,7 +363,8 @@ static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
 	scratch->generation = scratch->verdict.generation;
 	scratch->rule_id = scratch->verdict.rule_id;
 	end_identify(scratch, way, family);
-	if (may_be_cut_off(scratch, packet, way) || end_record(scratch, packet, way, is_from_host))
+	if (may_be_cut_off(scratch, packet, way) ||
+	    end_record(scratch, packet, way, is_from_host, ctx->ifindex))
 		return true;
 	packet_drop(packet, REASON_FLOW_SET_FULL);
 	return false;

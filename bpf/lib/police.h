@@ -62,8 +62,25 @@ static __always_inline enum verdict_reason police_reason(enum policy_direction d
 	return direction == POLICY_EGRESS ? REASON_POLICY_EGRESS : REASON_POLICY_INGRESS;
 }
 
+/* Tells of the flow as it was asked for: after translation, in the direction in which it began. */
+static __always_inline void police_tell(const struct packet *packet, const struct scratch *scratch,
+					enum event_kind kind, __u32 rule_id)
+{
+	const struct policy_question *question = &scratch->question;
+	struct packet_event *event = event_begin(packet, kind, police_reason(question->direction));
+
+	if (!event)
+		return;
+	event->source = question->tuple.source;
+	event->destination = question->tuple.destination;
+	event->source_port = question->tuple.source_port;
+	event->destination_port = question->tuple.destination_port;
+	event->service_id = rule_id;
+	bpf_ringbuf_submit(event, 0);
+}
+
 /* What audited policies would say. Out of the way, for it is rare. */
-GLOBAL_FUNCTION int police_note(const struct packet *packet, __u32 direction)
+GLOBAL_FUNCTION int police_note(const struct packet *packet)
 {
 	const struct scratch *scratch = scratch_find();
 	enum event_kind kind;
@@ -72,7 +89,7 @@ GLOBAL_FUNCTION int police_note(const struct packet *packet, __u32 direction)
 		return 0;
 	kind = scratch->verdict.flags & POLICY_ALLOWED ? EVENT_WOULD_DROP : EVENT_WOULD_PASS;
 	count_packet(packet, REASON_POLICY_AUDITED);
-	packet_tell(packet, kind, police_reason(direction), scratch->verdict.would_be_rule_id);
+	police_tell(packet, scratch, kind, scratch->verdict.would_be_rule_id);
 	return 0;
 }
 
@@ -88,11 +105,11 @@ static __always_inline bool police_ask(const struct packet *packet, struct scrat
 	bool is_allowed = policy_judge(&scratch->question, &scratch->verdict);
 
 	if (verdict->would_be_rule_id)
-		police_note(packet, direction);
+		police_note(packet);
 	if (is_allowed || (goes_on && verdict->flags & POLICY_KEEPS_EXISTING))
 		return true;
 	count_packet(packet, police_reason(direction));
-	packet_tell(packet, EVENT_DROP, police_reason(direction), verdict->rule_id);
+	police_tell(packet, scratch, EVENT_DROP, verdict->rule_id);
 	return false;
 }
 

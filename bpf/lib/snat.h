@@ -202,7 +202,7 @@ static __always_inline void snat_describe(struct scratch *scratch, const struct 
 	data->detail.client = packet->tuple.source;
 	data->detail.client_port = packet->tuple.source_port;
 	data->detail.protocol = packet->tuple.protocol;
-	data->detail.pad0 = 0;
+	data->detail.ifindex_high = 0;
 	data->detail.frontend_id = frontend_id;
 	data->index = frontend_id;
 	data->kind = FLOW_SNAT_REPLY;

@@ -44,7 +44,7 @@ static __always_inline void detail_fill(struct flow_detail *detail, const struct
 	detail->client = forward->source;
 	detail->client_port = forward->source_port;
 	detail->protocol = forward->protocol;
-	detail->pad0 = 0;
+	detail->ifindex_high = 0;
 	detail->frontend_id = frontend_id;
 }
 

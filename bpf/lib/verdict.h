@@ -71,18 +71,6 @@ event_begin(const struct packet *packet, enum event_kind kind, enum verdict_reas
 	return event;
 }
 
-/* `name`: whose doing it was, see struct packet_event. */
-static __always_inline void packet_tell(const struct packet *packet, enum event_kind kind,
-					enum verdict_reason reason, __u32 name)
-{
-	struct packet_event *event = event_begin(packet, kind, reason);
-
-	if (!event)
-		return;
-	event->service_id = name;
-	bpf_ringbuf_submit(event, 0);
-}
-
 GLOBAL_FUNCTION int packet_drop(const struct packet *packet, enum verdict_reason reason)
 {
 	struct packet_event *event;

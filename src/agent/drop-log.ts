@@ -29,6 +29,9 @@ export interface Drop {
   readonly rule?: string
 }
 
+/** ICMP's and ICMPv6's messages have none, though policy's events name their type there. */
+const WITHOUT_PORTS: ReadonlySet<number> = new Set([1, 58])
+
 const PROTOCOLS: ReadonlyMap<number, string> = new Map([
   [1, 'ICMP'],
   [6, 'TCP'],
@@ -75,13 +78,14 @@ export class DropLog {
     for (let index = Math.max(0, batch.count - DROPS_KEPT_MAX); index < batch.count; index++) {
       const event = decodePacketEvent(batch.data, batch.offsets[index] ?? 0)
       if (event.kind !== EventKind.EVENT_DROP) continue
+      const hasPorts = !WITHOUT_PORTS.has(event.protocol)
       this.#kept[this.#next] = {
         timeMs: this.#bootMs + Number(event.timeNs / 1_000_000n),
         reason: VERDICT_REASON_NAMES.get(event.reason)?.replace('REASON_', '') ?? String(event.reason),
         source: formatAddress(event.source),
-        sourcePort: event.sourcePort,
+        sourcePort: hasPorts ? event.sourcePort : 0,
         destination: formatAddress(event.destination),
-        destinationPort: event.destinationPort,
+        destinationPort: hasPorts ? event.destinationPort : 0,
         protocol: PROTOCOLS.get(event.protocol) ?? String(event.protocol),
         ifindex: event.ifindex,
         ...this.#named(event.reason, event.serviceId),

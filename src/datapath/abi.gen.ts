@@ -1178,14 +1178,15 @@ export interface FlowDetail {
   readonly client: Uint8Array
   readonly clientPort: number
   readonly protocol: number
+  readonly ifindexHigh: number
   readonly frontendId: number
 }
 
 export function encodeFlowDetail(value: FlowDetail, buffer: Buffer = Buffer.alloc(FLOW_DETAIL_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 24)
   writeBytes(value.client, 16, 'FlowDetail.client', buffer, offset)
   buffer.writeUInt16BE(value.clientPort, offset + 16)
   buffer.writeUInt8(value.protocol, offset + 18)
+  buffer.writeUInt8(value.ifindexHigh, offset + 19)
   buffer.writeUInt32LE(value.frontendId, offset + 20)
   return buffer
 }
@@ -1195,6 +1196,7 @@ export function decodeFlowDetail(buffer: Buffer, offset = 0): FlowDetail {
     client: readBytes(buffer, offset, 16),
     clientPort: buffer.readUInt16BE(offset + 16),
     protocol: buffer.readUInt8(offset + 18),
+    ifindexHigh: buffer.readUInt8(offset + 19),
     frontendId: buffer.readUInt32LE(offset + 20),
   }
 }
@@ -1202,13 +1204,13 @@ export function decodeFlowDetail(buffer: Buffer, offset = 0): FlowDetail {
 export const FLOW_DETAIL_LAYOUT: StructLayout = {
   name: 'flow_detail',
   sizeBytes: 24,
-  hash: 'ae42d79dbdab1fdc',
+  hash: 'f08ff33a92b05374',
   fields: [
     { path: 'client', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'client.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
     { path: 'client_port', bitOffset: 128, bits: 16, type: 'be16' },
     { path: 'protocol', bitOffset: 144, bits: 8, type: 'u8' },
-    { path: 'pad0', bitOffset: 152, bits: 8, type: 'u8' },
+    { path: 'ifindex_high', bitOffset: 152, bits: 8, type: 'u8' },
     { path: 'frontend_id', bitOffset: 160, bits: 32, type: 'u32' },
   ],
 }
@@ -1236,14 +1238,14 @@ export function decodeFlowDetailSet(buffer: Buffer, offset = 0): FlowDetailSet {
 export const FLOW_DETAIL_SET_LAYOUT: StructLayout = {
   name: 'flow_detail_set',
   sizeBytes: 96,
-  hash: '7f64495e5ece64cc',
+  hash: '720371d133454226',
   fields: [
     { path: 'ways', bitOffset: 0, bits: 768, type: 'struct[4]' },
     { path: 'ways[0].client', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'ways[0].client.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
     { path: 'ways[0].client_port', bitOffset: 128, bits: 16, type: 'be16' },
     { path: 'ways[0].protocol', bitOffset: 144, bits: 8, type: 'u8' },
-    { path: 'ways[0].pad0', bitOffset: 152, bits: 8, type: 'u8' },
+    { path: 'ways[0].ifindex_high', bitOffset: 152, bits: 8, type: 'u8' },
     { path: 'ways[0].frontend_id', bitOffset: 160, bits: 32, type: 'u32' },
   ],
 }

@@ -32,7 +32,21 @@ const { FLOW_TO_REMOTE, FLOW_TO_REMOTE_SNAT, FLOW_REPLY, FLOW_SNAT_REPLY, FLOW_P
 const NAMES_FRONTEND: ReadonlySet<number> = new Set([FLOW_REPLY, FLOW_SNAT_REPLY])
 /** The others have a generation of policy in its place. */
 const IS_MASQUERADED: ReadonlySet<number> = new Set([FLOW_TO_REMOTE_SNAT, FLOW_SNAT_REPLY])
-const { FLOW_IS_UDP } = abi.FlowFlags
+const { FLOW_IS_UDP, FLOW_IS_SERVER, FLOW_FROM_HOST } = abi.FlowFlags
+const PORT_BITS = 16
+const PORT_MASK = 2 ** PORT_BITS - 1
+
+/** The pod's end of its own flow, of which the entry is. */
+export interface FlowPodEnd {
+  /** Its device's. */
+  readonly ifindex: number
+  /** Of a ping from the pod its identifier, of one to it the message's type. */
+  readonly port: number
+  /** The peer began it. */
+  readonly isServer: boolean
+  /** The peer is this node itself. */
+  readonly isFromHost: boolean
+}
 
 export interface FlowEntry {
   /** Name of enum flow_kind without its prefix: `TO_LOCAL`, `REPLY`, … */
@@ -49,6 +63,8 @@ export interface FlowEntry {
   readonly backendId: number | undefined
   /** 0: not masqueraded. */
   readonly snatPort: number
+  /** Of a pod's own flow, where the programs said it; the peer is `client`. */
+  readonly podEnd?: FlowPodEnd
 }
 
 export interface FlowCounts {
@@ -226,6 +242,7 @@ export class FlowTable {
       frontendId: isPods ? 0 : detail.frontendId,
       backendId: isPods || NAMES_FRONTEND.has(flow.kind) ? undefined : flow.index,
       snatPort: IS_MASQUERADED.has(flow.kind) ? flow.snatPort : 0,
+      ...(isPods && flow.index !== 0 ? { podEnd: podEndOf(flow, detail.ifindexHigh) } : {}),
     }
   }
 
@@ -287,6 +304,15 @@ export class FlowTable {
     this.#generationsSeen.endSweep()
     this.#serving.clear()
     this.#cursor = 0
+  }
+}
+
+function podEndOf({ index, flags }: Pick<abi.Flow, 'index' | 'flags'>, ifindexHigh: number): FlowPodEnd {
+  return {
+    ifindex: (index >>> PORT_BITS) | (ifindexHigh << PORT_BITS),
+    port: index & PORT_MASK,
+    isServer: (flags & FLOW_IS_SERVER) !== 0,
+    isFromHost: (flags & FLOW_FROM_HOST) !== 0,
   }
 }
 

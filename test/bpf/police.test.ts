@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import type { Address } from '../../src/model/address.ts'
+import { type Address, formatAddress } from '../../src/model/address.ts'
 import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
 import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
 import { flowKinds } from './check.ts'
@@ -23,6 +23,7 @@ import {
   UNSPEC,
   world,
 } from './police-bed.ts'
+import { LOOPBACK } from './policy-rows.ts'
 import { readFrame } from './read-frame.ts'
 import { FROM_POD, TARGET_PORT, TC, TO_POD, XDP } from './world.ts'
 
@@ -61,6 +62,16 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(send(swapped(probe, 'syn', 'ack')), TC.OK, 'and its answer')
       know()
       t.equal(send(out(remotePod, 80, 'syn')), TC.OK)
+    })
+
+    t.test(`${name}: an entry names the pod's device and port to who reads the table`, async (t) => {
+      const ends = () => world.flows().map(({ kind, index }) => [kind, index >>> 16, index & 0xffff])
+      begin('open', 'open')
+      t.equal(send(out(remotePod, 80, 'syn')), TC.OK)
+      t.strictSame(ends(), [[K.FLOW_POD, LOOPBACK, PORT]])
+      begin('open', 'open')
+      t.equal(deliver(into(client, 80, 'syn')), UNSPEC)
+      t.strictSame(ends(), [[K.FLOW_POD, LOOPBACK, 80]])
     })
 
     t.test(`${name}: what the pod begins, and its answers`, async (t) => {
@@ -238,23 +249,53 @@ for (const family of ['ipv4', 'ipv6'] as const)
       })
   }
 
+/** Events that the action brings. */
+function eventsOf(act: () => void): readonly abi.PacketEvent[] {
+  const ring = new RingBuffer(world.map('events'))
+  const events: abi.PacketEvent[] = []
+  ring.consume(() => {})
+  act()
+  ring.consume(({ data, count: found, offsets }) => {
+    for (let index = 0; index < found; index++) events.push(abi.decodePacketEvent(data, offsets[index]))
+  })
+  return events
+}
+
+t.test('an event tells of the flow as it was judged: after translation, as it began', async (t) => {
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const { pod, localClient, client, vip } = world.cast(family)
+    world.forgetFlows()
+    know()
+    policy('pod', 'deny', 'open')
+    policy('localClient', 'open', 'deny')
+    const ask = frame(FROM_POD).from(localClient, PORT).to(vip, 81).payload(9).tcp('syn')
+    const ends = eventsOf(() => t.equal(send(ask), TC.DROP)).map(
+      ({ source, destination, destinationPort }) => [
+        ...[formatAddress(source), formatAddress(destination), destinationPort],
+      ],
+    )
+    t.strictSame(ends, [[localClient, pod, TARGET_PORT]], 'the backend, not the Service')
+    policy('pod', 'open', 'open')
+    const came = frame(TO_POD).from(client, PORT).to(pod, 80).payload(9).tcp('syn')
+    t.equal(deliver(came), UNSPEC)
+    policy('pod', 'deny', 'open')
+    const answer = frame(FROM_POD).from(pod, 80).to(client, PORT).payload(9).tcp('syn', 'ack')
+    t.match(
+      eventsOf(() => t.equal(send(answer), TC.DROP)).map(({ reason, source, destinationPort }) => [
+        ...[reason, formatAddress(source), destinationPort],
+      ]),
+      [[R.REASON_POLICY_INGRESS, client, 80]],
+      'what an answer answers',
+    )
+  }
+})
+
 t.test('what audited policies would say is told of, and changes nothing', async (t) => {
   const { pod, client, remotePod } = world.cast('ipv4')
   world.forgetFlows()
   know()
-  const ring = new RingBuffer(world.map('events'))
-  const told = (act: () => void) => {
-    const events: (readonly [number, number, number])[] = []
-    ring.consume(() => {})
-    act()
-    ring.consume(({ data, count: found, offsets }) => {
-      for (let index = 0; index < found; index++) {
-        const { kind, reason, serviceId } = abi.decodePacketEvent(data, offsets[index])
-        events.push([kind, reason, serviceId])
-      }
-    })
-    return events
-  }
+  const told = (act: () => void) =>
+    eventsOf(act).map(({ kind, reason, serviceId }) => [kind, reason, serviceId])
   const { EVENT_DROP, EVENT_WOULD_DROP, EVENT_WOULD_PASS } = abi.EventKind
   const sent = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn')
   const came = frame(TO_POD).from(client, PORT).to(pod, 80).tcp('syn')

@@ -31,7 +31,7 @@ function table(written: readonly Written[]) {
     const row = { word, key: [1, 2, 3, entry], index: 40 + entry, kind, flags, snatPort: 0 }
     abi.encodeFlow(row, Buffer.from(flows), entry * abi.FLOW_BYTES)
     const client = addressToBytes(address('198.51.100.7'))
-    const detail = { client, clientPort: 40_000 + entry, protocol: 6, frontendId: 9 }
+    const detail = { client, clientPort: 40_000 + entry, protocol: 6, ifindexHigh: 0, frontendId: 9 }
     abi.encodeFlowDetail(detail, Buffer.from(details), entry * abi.FLOW_DETAIL_BYTES)
   }
   const flowTable = new FlowTable({ flows, details, sets: SETS, backends: 128, frontends: 128 }, () => NOW)
@@ -158,4 +158,26 @@ t.test('an entry as people see it', async (t) => {
       { kind: 'REPLY', state: 'HALF_OPEN', idleTicks: 1, clientPort: 40_001, backendId: undefined },
     ],
   )
+})
+
+t.test("a pod's own flow names the pod's device and port, the peer, and who began it", async (t) => {
+  const flows = new ArrayBuffer(SETS * FLOW_WAYS * abi.FLOW_BYTES)
+  const details = new ArrayBuffer(SETS * FLOW_WAYS * abi.FLOW_DETAIL_BYTES)
+  const word = (7n << BigInt(FLOW_VERSION_SHIFT)) | (BigInt(FLOW_ESTABLISHED) << BigInt(FLOW_STATE_SHIFT))
+  const client = addressToBytes(address('2001:db8::7'))
+  const write = (entry: number, index: number, flags: number, ifindexHigh: number) => {
+    const row = { word, key: [0, 0, 0, 0], index, kind: abi.FlowKind.FLOW_POD, flags, snatPort: 3 }
+    abi.encodeFlow(row, Buffer.from(flows), entry * abi.FLOW_BYTES)
+    const detail = { client, clientPort: 40_000, protocol: 6, ifindexHigh, frontendId: 17 }
+    abi.encodeFlowDetail(detail, Buffer.from(details), entry * abi.FLOW_DETAIL_BYTES)
+  }
+  write(0, 0xfffe_0050, abi.FlowFlags.FLOW_IS_SERVER, 1)
+  write(1, 0, 0, 0)
+  const flowTable = new FlowTable({ flows, details, sets: SETS }, () => NOW)
+  const [first, older] = [...flowTable.entries()]
+  t.match(first, {
+    ...{ client: '2001:db8::7', clientPort: 40_000, backendId: undefined, frontendId: 0 },
+    podEnd: { ifindex: 0x1_fffe, port: 80, isServer: true, isFromHost: false },
+  })
+  t.equal(older?.podEnd, undefined, 'of programs that did not say it')
 })
