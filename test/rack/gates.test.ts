@@ -326,3 +326,55 @@ t.test('more than routing.maxAnnouncements stays here, and its Service is told',
   writeFileSync(file, before)
   await expectNodes(t, 'with room again', [vip], ALL)
 })
+
+t.test(
+  'what is more than routing.maxChangesPerSecond takes its turn; what cannot be served leaves at once',
+  async (t) => {
+    const [node = ''] = NODES
+    const others = NODES.filter((name) => name !== node).join()
+    const file = `${bed.rack.host(node).directory}/agent.yaml`
+    const before = readFileSync(file, 'utf8')
+    const config = parse(before) as { routing: Record<string, unknown> }
+    config.routing['maxChangesPerSecond'] = 1
+    const writtenMs = Date.now()
+    writeFileSync(file, stringify(config))
+    await bed.until('it to be taken', async () => {
+      type Status = { configuration: { file: { takenAtMs: number } } }
+      return (await bed.agent<Status>(node, '/v1/status')).configuration.file.takenAtMs >= writtenMs
+    })
+    // A burst may use up what ten seconds bring.
+    const [burst, more] = [10, 3]
+    const externalIPs = Array.from({ length: burst + more }, (_, index) => `203.0.113.${200 + index}`)
+    const ofNode = async () => {
+      const nodes = await Promise.all(externalIPs.map((vip) => nodesOf('tor1', host(vip))))
+      t.ok(
+        nodes.every((names) => names === ALL || others.startsWith(names)),
+        'the other nodes go by their own rate',
+      )
+      return nodes.filter((names) => names.includes(node)).length
+    }
+    const startMs = Date.now()
+    await bed.apply(service('many', { externalIPs }), ...endpoints('many', { p1: READY }))
+    const early: string[] = []
+    await bed.until('all of them', async () => {
+      const count = await ofNode()
+      const seconds = (Date.now() - startMs) / 1000
+      if (count > burst + seconds) early.push(`${count} after ${seconds} s`)
+      return count === externalIPs.length
+    })
+    t.same(early, [], 'no more than a burst and one a second')
+    await bed.apply(...endpoints('many', { p1: BROKEN }))
+    const left: number[] = []
+    await bed.until('none of them', async () => {
+      const count = await ofNode()
+      if (count < externalIPs.length) left.push(Date.now())
+      return count === 0
+    })
+    const took = (left.at(-1) ?? 0) - (left[0] ?? 0)
+    t.ok(
+      took < externalIPs.length * 500,
+      `they left within ${took} ms, which by turns would take twice as long`,
+    )
+    writeFileSync(file, before)
+  },
+)

@@ -1,5 +1,6 @@
 // Address pools as clients and routers meet them: what the file's pool and Cilium's give is announced and answers, what no pool holds any more
-// is withdrawn, a shared address leads to each Service's own pods, and a leader's death changes nothing. Routes are read from both ToRs' kernels.
+// is withdrawn, who gets none is told why, a shared address leads to each Service's own pods, and a leader's death changes nothing. Routes are
+// read from both ToRs' kernels, conditions and Events from the API server.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
@@ -124,6 +125,50 @@ t.test("a pool of Cilium's: from the moment it is there, and until it goes", asy
   })
   await bed.kubectl('delete', RESOURCE, 'rival')
 })
+
+/** An Event of this reason on the Service, whose message says so. */
+async function expectEvent(t: Test, name: string, reason: string, message: RegExp): Promise<void> {
+  const selector = `involvedObject.kind=Service,involvedObject.name=${name},reason=${reason}`
+  let told: string[] = []
+  await bed
+    .until(`an Event ${reason} on ${name}`, async () => {
+      const { items } = await bed.get<{ items: { message: string }[] }>(
+        'events',
+        '--field-selector',
+        selector,
+      )
+      told = items.map((one) => one.message)
+      return told.some((text) => message.test(text))
+    })
+    .catch(() => {})
+  t.ok(
+    told.some((text) => message.test(text)),
+    `${name} is told ${reason}: ${told.join('; ')}`,
+  )
+}
+
+t.test(
+  'a pool that is used up, and an address that another has: said, and served when there is room',
+  async (t) => {
+    const gold = { labels: { tier: 'gold' }, annotations: { 'weir.network/address-pool': 'gold' } }
+    await bed.apply(service('gold2', web, gold))
+    await expectAddresses(t, 'gold2', '203.0.113.66 Allocated')
+    await bed.apply(
+      service('gold3', web, gold),
+      service('taker', web, { annotations: { 'weir.network/load-balancer-ips': '203.0.113.15' } }),
+    )
+    await expectAddresses(t, 'gold3', 'PoolExhausted')
+    await expectEvent(t, 'gold3', 'PoolExhausted', /no free IPv4 address in gold; add a prefix/)
+    await expectAddresses(t, 'taker', 'AddressInUse')
+    await expectEvent(t, 'taker', 'AddressInUse', /203\.0\.113\.15.*default\/web/)
+    await expectHops(t, '203.0.113.15', NODES, 'whoever has it keeps it')
+    await bed.kubectl('delete', 'service', 'gold2', 'taker')
+    await expectAddresses(t, 'gold3', '203.0.113.66 Allocated')
+    await expectHops(t, '203.0.113.66', NODES, 'what was given back is the next one’s, and announced')
+    await bed.kubectl('delete', 'service', 'gold3')
+    await expectHops(t, '203.0.113.66', 0, 'and gone with it')
+  },
+)
 
 t.test(
   'two Services on one address: each port leads to its own pods, until the last of them goes',

@@ -5,12 +5,12 @@
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { GobgpClient } from '../../../bgp/client/gobgp-grpc-client.ts'
 import type { PeerExport } from '../../../src/model/routing.ts'
 import { exportsOf } from '../../../src/routing/exports.ts'
 import { withdrawPaths } from '../../../src/speaker/withdraw.ts'
 import { peer as clientPeer, link, oneSession, routerAsn, until, untilEstablished } from '../bgp/bed.ts'
 import { announcement, attributes, exported, routingOf } from './bed.ts'
+import { becomeKubeRouter, type KubeRouter, kubeRouterState } from './kube-router.ts'
 import { allowed, BIRD, FRR, peer, TwoRouters } from './two-routers.ts'
 
 const VIP = '203.0.113.7/32'
@@ -22,89 +22,17 @@ const LOOKED_MS = 3_000
 /** Another node, a BIRD with our ASN. */
 const MESH = 3
 
-/** As kube-router's network routes controller does when it starts. */
-async function becomeKubeRouter(client: GobgpClient): Promise<void> {
-  await client.startIfIdle({ asn: ASN, routerId: '10.255.0.1' })
-  const external = [link(BIRD).router4, link(FRR).router4]
-  await client.addSetMembers({
-    kind: 'prefix',
-    name: 'podcidrdefinedset',
-    members: [{ prefix: POD_CIDR, lengthMin: 24, lengthMax: 24 }],
-  })
-  await client.addSetMembers({
-    kind: 'prefix',
-    name: 'servicevipsdefinedset',
-    members: [{ prefix: HOST_VIP, lengthMin: 32, lengthMax: 32 }],
-  })
-  await client.addSetMembers({ kind: 'neighbor', name: 'iBGPpeerset', members: [link(MESH).router4] })
-  await client.addSetMembers({ kind: 'neighbor', name: 'externalpeerset', members: external })
-  await client.addSetMembers({
-    kind: 'neighbor',
-    name: 'allpeerset',
-    members: [...external, link(MESH).router4],
-  })
-  await client.addPolicy({
-    name: 'kube_router_export1',
-    statements: [
-      {
-        name: 'kube_router_export1_stmt0',
-        conditions: { prefixSet: 'podcidrdefinedset', neighborSet: 'iBGPpeerset' },
-        action: 'accept',
-      },
-      {
-        name: 'kube_router_export1_stmt1',
-        conditions: { prefixSet: 'servicevipsdefinedset', neighborSet: 'externalpeerset' },
-        changes: { nextHop: 'self' },
-        action: 'accept',
-      },
-    ],
-  })
-  await client.addPolicy({
-    name: 'kube_router_import1',
-    statements: [
-      {
-        name: 'kube_router_import1_stmt0',
-        conditions: { prefixSet: 'servicevipsdefinedset', neighborSet: 'allpeerset' },
-        action: 'reject',
-      },
-    ],
-  })
-  await client.appendAssignment('import', ['kube_router_import1'])
-  // AddPolicyAssignment with a default; ours has none.
-  await client.setAssignment({
-    direction: 'export',
-    policies: ['kube_router_export1'],
-    defaultAction: 'reject',
-  })
-  await client.applyPaths({ withdraw: [], announce: [POD_CIDR, HOST_VIP].map((prefix) => ({ prefix })) })
-  // On a busy node we have looked by now, and found no peers.
-  await sleep(LOOKED_MS)
-  for (const index of [BIRD, FRR]) await client.addPeer(clientPeer(index, 'ipv4'))
-  await client.addPeer({ ...clientPeer(MESH, 'ipv4'), asn: ASN })
+const kubeRouter: KubeRouter = {
+  asn: ASN,
+  routerId: '10.255.0.1',
+  podCidr: POD_CIDR,
+  vip: HOST_VIP,
+  external: [BIRD, FRR].map((index) => clientPeer(index, 'ipv4')),
+  internal: [{ ...clientPeer(MESH, 'ipv4'), asn: ASN }],
+  // On a busy node we have looked by then, and found no peers.
+  beforePeers: () => sleep(LOOKED_MS),
 }
-
-/** All that the host has, as the gobgp command prints it; what begins with our prefix is left out. */
-function hostState(target: string): string {
-  const ask = (...args: string[]): unknown => {
-    const text = execFileSync('gobgp', ['--target', target, '-j', ...args], { encoding: 'utf8' })
-    return text.trim() === '' ? null : JSON.parse(text)
-  }
-  const isOurs = (row: unknown) => /"(name|Name)":"weir-/.test(JSON.stringify(row))
-  // gobgpd answers in the order of its hash tables.
-  const sorted = (rows: unknown[]) => rows.map((row) => JSON.stringify(row)).sort()
-  const foreign = (list: unknown) => (Array.isArray(list) ? sorted(list.filter((row) => !isOurs(row))) : list)
-  const neighbors = ask('neighbor') as { conf: unknown; transport: { remote_port: unknown } }[]
-  return JSON.stringify([
-    ask('global'),
-    foreign(ask('policy')),
-    foreign(ask('policy', 'statement')),
-    ...['prefix', 'neighbor', 'community', 'large-community'].map((kind) => foreign(ask('policy', kind))),
-    sorted(neighbors.map(({ conf }) => conf)),
-    sorted(Object.keys((ask('global', 'rib') ?? {}) as object)).filter(
-      (prefix) => prefix.includes(POD_CIDR) || prefix.includes(HOST_VIP),
-    ),
-  ])
-}
+const hostState = (target: string) => kubeRouterState(target, kubeRouter)
 
 t.test('as a guest of kube-router', async (t) => {
   const bed = new TwoRouters(t)
@@ -129,7 +57,7 @@ t.test('as a guest of kube-router', async (t) => {
     t.equal((await client.probe()).asn, 0)
   })
 
-  await becomeKubeRouter(client)
+  await becomeKubeRouter(client, kubeRouter)
   const before = hostState(bed.target)
   const assignment = () => client.getAssignment('export')
   const atBoth = (prefix: string) => bed.birdRoute(BIRD, prefix) !== '' && bed.frrPath(prefix) !== undefined
@@ -204,7 +132,7 @@ t.test('as a guest of kube-router', async (t) => {
   await t.test('kube-router restarts: ours comes again, after its own', async (t) => {
     await bed.startGobgpd(client)
     await until('noticed', async () => (await told()).announcements[0]?.status.kind !== 'announced')
-    await becomeKubeRouter(client)
+    await becomeKubeRouter(client, kubeRouter)
     await until('the VIP again', () => atBoth(VIP), 25_000)
     t.equal(hostState(bed.target), before)
     t.match((await assignment()).policies, ['kube_router_export1', /^weir-/])
