@@ -304,4 +304,12 @@ struct {
 	__type(value, __u32);
 } policy_generations SEC(".maps");
 
+/* The set of the node itself; 0: no policy selects it, and nobody judges what it sends and gets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} policy_host SEC(".maps");
+
 #endif

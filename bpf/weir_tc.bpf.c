@@ -4,12 +4,14 @@
  * frontend's address back and leave by redirection, past the host stack, which never saw the
  * client's packets and would call the answers invalid (lib/reply.h). What goes to a Service and was
  * not translated at the socket is balanced here (lib/from_pod.h). Where policy is enforced, what
- * pods send and get at their devices is judged (lib/pod_end.h).
+ * pods send and get at their devices is judged (lib/pod_end.h), and what they send to the node
+ * itself a second time, as the node's (lib/host_end.h).
  */
 #define WEIR_SKB
 #include "maps.h"
 #include "lib/fragment.h"
 #include "lib/from_pod.h"
+#include "lib/host_end.h"
 #include "lib/icmp_reply.h"
 #include "lib/parse_skb.h"
 #include "lib/pod_end.h"
@@ -74,13 +76,27 @@ static __always_inline int police_pods_packet(ctx_t *ctx, struct packet *packet,
 					: judge_from_pod_family(ctx, packet, family);
 	if (verdict != VERDICT_PASS || policed == POLICED_ON || packet->is_judged)
 		return verdict;
+	packet->is_unknown = true;
 	return police_new_family(ctx, packet, POLICY_EGRESS, false, family) ? VERDICT_PASS
 									    : VERDICT_DROP;
 }
 
+/* What the node began itself is answered, whatever its policies say. */
+static __always_inline int police_pod_to_host(ctx_t *ctx, struct packet *packet, const int family)
+{
+	int verdict = police_pods_packet(ctx, packet, family);
+
+	if (verdict != VERDICT_PASS || packet->is_answer || !host_set())
+		return verdict;
+	return host_admits_family(ctx, packet,
+				  packet->is_unknown ? PASSAGE_FROM_POD : PASSAGE_GOES_ON, family)
+		   ? VERDICT_PASS
+		   : VERDICT_DROP;
+}
+
 static __always_inline int judge_pods_packet(ctx_t *ctx, struct packet *packet, const int family)
 {
-	return node_config.enforces_policy ? police_pods_packet(ctx, packet, family)
+	return node_config.enforces_policy ? police_pod_to_host(ctx, packet, family)
 					   : translate_pods_packet(ctx, packet, family);
 }
 

@@ -47,7 +47,8 @@ enum flow_kind {
 	/* a pod of this node -> frontend, backend elsewhere, reached by routing with the pod's own
 	   address: index is the backend */
 	FLOW_TO_REMOTE_PLAIN = 6,
-	/* a pod of this node -> its peer, without translation, whoever began it; for policy. The
+	/* a pod of this node, or this node -> its peer, without translation, whoever began it; for
+	   policy. The
 	   key may be a digest, so index names the pod's end for who reads the table: its port, and
 	   above it the low half of its device's ifindex; 0: not said */
 	FLOW_POD = 7,
@@ -59,6 +60,8 @@ enum flow_flags {
 	FLOW_IS_SERVER = 4,	  /* POD: the peer began it */
 	FLOW_FROM_HOST = 8,	  /* POD: and the peer is this node itself */
 	FLOW_OF_NODE = 16,	  /* the client's half: its frontend is FRONTEND_OF_NODE */
+	FLOW_OF_HOST = 32,	  /* POD: it is this node's own end, no pod's */
+	FLOW_FORWARDED = 64,	  /* OF_HOST: the stack masquerades somebody as this node */
 };
 
 /*

@@ -3,7 +3,7 @@
  * Policy: what one direction of a new flow is judged by. The subject is a pod of this node (or the
  * node itself), the peer is the flow's other end.
  *
- *   policy_subjects[subject] -> set (:: is the node itself)
+ *   policy_subjects[subject] -> set (:: is the node itself, whose set is policy_host[0] too)
  *   identities[peer], else identity_prefixes[peer] -> identity, scope
  *   policy_peers[set, direction, identity], else the set's default of that scope -> class
  *   policy_classes[class], and policy_ports for one that asks for ports -> verdict and rule

@@ -100,8 +100,6 @@ static __always_inline int reverse_at_egress(ctx_t *ctx)
 	struct packet packet = {.ifindex = ctx->ifindex};
 	int family;
 
-	if (ctx_was_sent_by_us(ctx))
-		return VERDICT_PASS;
 	family = parse_skb(ctx, &packet);
 	if (!family)
 		return VERDICT_PASS;

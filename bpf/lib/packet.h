@@ -30,6 +30,8 @@ struct packet {
 	__u8 is_tunnelled;   /* enum tunnelled */
 	__u8 fragment : 4;   /* enum fragment */
 	__u8 is_of_node : 1; /* to a FRONTEND_OF_NODE */
+	__u8 is_answer : 1;  /* of a flow that its destination began */
+	__u8 is_unknown : 1; /* of a pod whose end of the flow had no entry */
 	__u8 parsed;	     /* enum parsed, where it was not the parser's caller who asked */
 	__u8 is_foreseen;    /* scratch->choice is for it, and its entries were asked for */
 	__u8 is_judged;	     /* policy allows what it became */

@@ -214,6 +214,8 @@ export const FlowFlags = {
   FLOW_IS_SERVER: 4,
   FLOW_FROM_HOST: 8,
   FLOW_OF_NODE: 16,
+  FLOW_OF_HOST: 32,
+  FLOW_FORWARDED: 64,
 } as const
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags]
 
@@ -224,6 +226,8 @@ export const FLOW_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowFla
   [4, 'FLOW_IS_SERVER'],
   [8, 'FLOW_FROM_HOST'],
   [16, 'FLOW_OF_NODE'],
+  [32, 'FLOW_OF_HOST'],
+  [64, 'FLOW_FORWARDED'],
 ])
 
 export const FlowKind = {
@@ -333,6 +337,7 @@ export const MapVersion = {
   MAP_VERSION_POLICY_CLASSES: 1,
   MAP_VERSION_POLICY_PORTS: 1,
   MAP_VERSION_POLICY_GENERATIONS: 1,
+  MAP_VERSION_POLICY_HOST: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 

@@ -46,8 +46,8 @@ export type HookChoice = 'auto' | 'xdp' | 'tc'
 
 export interface UplinkPrograms {
   readonly xdp: BpfProgram
-  /** Also behind XDP: for frames that XDP leaves to it, see bpf/lib/unfinished.h. */
-  readonly ingressAlways: boolean
+  /** At tc behind XDP: for frames that XDP leaves to it (bpf/lib/unfinished.h), and for what is the node's own; undefined: nothing. */
+  readonly behindXdp: BpfProgram | undefined
   readonly ingress: BpfProgram
   readonly egress: BpfProgram
 }
@@ -151,7 +151,7 @@ export class Attachments {
       try {
         this.#attach(xdpPin, programs.xdp, { ifindex }, () => attachXdp(programs.xdp, ifindex, 'native'))
         yield
-        if (programs.ingressAlways) this.#attachTc(programs.ingress, name, ifindex, 'ingress')
+        if (programs.behindXdp) this.#attachTc(programs.behindXdp, name, ifindex, 'ingress')
         else this.#detachTc(name, ifindex, 'ingress')
         return { hook: 'xdp', reason: undefined }
       } catch (error) {

@@ -194,7 +194,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       uplink: {
         xdp: xdp.program('weir_uplink_xdp'),
         ingress: uplinkTc.program('weir_uplink_ingress'),
-        ingressAlways: options.redirectsOnly,
+        behindXdp: behindXdp(options, uplinkTc),
         egress: uplinkTc.program('weir_uplink_egress'),
       },
       podTc: tc.program('weir_pod_tc'),
@@ -218,6 +218,12 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
     for (const object of objects) object.close()
     throw error
   }
+}
+
+/** Frames that were never on a wire need all of it; elsewhere the node's own policy is what is left to do. */
+function behindXdp({ redirectsOnly, settings }: LoadOptions, uplinkTc: LoadedObject): BpfProgram | undefined {
+  if (redirectsOnly) return uplinkTc.program('weir_uplink_ingress')
+  return settings.enforcesPolicy ? uplinkTc.program('weir_host_ingress') : undefined
 }
 
 /** The one object that the datapath can do without: kernels may lack iterators, or the types of their own structures. */

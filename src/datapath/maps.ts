@@ -159,6 +159,7 @@ export type MapName =
   | 'events'
   | 'bfd_timers'
   | 'policy_generations'
+  | 'policy_host'
 
 /** All that hold rows, but the secret of the flow table's hash, which is read once. */
 export const MAP_NAMES: readonly MapName[] = [
@@ -167,6 +168,7 @@ export const MAP_NAMES: readonly MapName[] = [
   'events',
   'bfd_timers',
   'policy_generations',
+  'policy_host',
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {
@@ -216,6 +218,7 @@ export function policyTables(map: (name: MapName) => BpfMap): PolicyTables & Pol
     classes: arrayOf(map('policy_classes'), policyClassCodec),
     ports: mappedPolicyPorts(map('policy_ports')),
     generations: mappedGenerations(map('policy_generations')),
+    host: arrayOf(map('policy_host'), indexCodec),
   }
 }
 

@@ -318,6 +318,7 @@ export class PolicyMaps {
         continue
       }
       this.#subjects.set(address, set)
+      if (address === NODE_SUBJECT) this.#tables.host.set(0, set)
       if (before !== undefined && before !== set) left.add(before)
     }
     for (const set of left) this.#rewriteSet(set)
@@ -331,6 +332,7 @@ export class PolicyMaps {
     const before = this.#subjects.get(address)
     this.#leftovers.subjects.claim(address)
     this.#waitingSubjects.delete(address)
+    if (address === NODE_SUBJECT) this.#tables.host.set(0, 0)
     this.#tables.subjects.delete(address)
     this.#subjects.delete(address)
     if (before !== undefined) this.#rewriteSet(before)

@@ -71,6 +71,8 @@ export interface PolicyTables {
   readonly classes: KernelArray<PolicyClassValue>
   readonly ports: PolicyPorts
   readonly generations: PolicyGenerations
+  /** Its one row: the node's own set, as among the subjects; 0: nobody judges the node. */
+  readonly host: Pick<KernelArray<SetId>, 'set'>
 }
 
 /** The key of the node's own set among the subjects. */

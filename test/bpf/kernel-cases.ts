@@ -44,6 +44,7 @@ const MAPS = [
   'policy_classes',
   'policy_ports',
   'policy_generations',
+  'policy_host',
 ] as const
 /** Jiffies of a tick as a power of two: longer than any run. */
 const LONGEST_TICK = 40

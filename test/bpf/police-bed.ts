@@ -20,7 +20,7 @@ t.teardown(() => world.close())
 /** struct __sk_buff as far as a test run reads it. */
 const SKB_BYTES = 192
 const INGRESS_IFINDEX_AT = 36
-const SET = { pod: 1, localClient: 2 } as const
+const SET = { pod: 1, localClient: 2, node: 3 } as const
 export const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4, wouldDeny: 5, wouldAllow: 6 } as const
 /** A rule of policies that are audited. */
 export const AUDITED = 777
@@ -64,7 +64,7 @@ const direction = (all: Said): SetDirection =>
     ? { defaults: [0, 0, 0], isOpen: true }
     : { defaults: [CLASS[all], CLASS[all], CLASS[all]], isOpen: false }
 
-/** What the pods' sets say from now on. */
+/** What the pods' and the node's sets say from now on. */
 export function policy(who: keyof typeof SET, ingress: Said, egress: Said): void {
   epoch += 1
   const set = { set: SET[who], epoch, ingress: direction(ingress), egress: direction(egress) }
@@ -83,6 +83,15 @@ export function know(hairpin = { ingress: CLASS.allow as number, egress: CLASS.a
   maps.apply([{ table: 'subjects', put }])
 }
 
+/** Whether a policy selects the node. */
+export function judgeNode(isJudged: boolean): void {
+  maps.apply([
+    isJudged
+      ? { table: 'subjects', put: [{ kind: 'node', set: SET.node }] }
+      : { table: 'subjects', delete: [{ kind: 'node' }] },
+  ])
+}
+
 /** From a pod's device. */
 export function runFromPod(sent: Frame) {
   return world.datapath.podTc.testRun({ data: sent.bytes(), context: Buffer.alloc(SKB_BYTES) })
@@ -97,6 +106,20 @@ export function deliver(sent: Frame, from = LOOPBACK): number {
   const context = Buffer.alloc(SKB_BYTES)
   context.writeUInt32LE(from, INGRESS_IFINDEX_AT)
   return world.datapath.podEgressTc.testRun({ data: sent.bytes(), context }).returnValue
+}
+
+/** What the stack hands to an uplink. @param from the device that it came in by; 0: this node says it */
+export function leave(sent: Frame, from = 0): number {
+  const context = Buffer.alloc(SKB_BYTES)
+  context.writeUInt32LE(from, INGRESS_IFINDEX_AT)
+  return world.datapath.uplink.egress.testRun({ data: sent.bytes(), context }).returnValue
+}
+
+/** What XDP leaves to the stack. */
+export function comeIn(sent: Frame): number {
+  const { behindXdp } = world.datapath.uplink
+  if (!behindXdp) throw new Error('nothing stands behind XDP')
+  return behindXdp.testRun({ data: sent.bytes(), context: Buffer.alloc(SKB_BYTES) }).returnValue
 }
 
 export function arrive(sent: Frame): number {

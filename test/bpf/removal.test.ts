@@ -39,7 +39,7 @@ function uplinkPrograms(t: Test): UplinkPrograms {
   return {
     xdp: programOf(load(t, 'weir_xdp.bpf.o'), 'weir_uplink_xdp'),
     ingress: programOf(tc, 'weir_uplink_ingress'),
-    ingressAlways: true,
+    behindXdp: programOf(tc, 'weir_uplink_ingress'),
     egress: programOf(tc, 'weir_uplink_egress'),
   }
 }

@@ -29,7 +29,7 @@ function loadPrograms(test: Test, ingressAlways = false): UplinkPrograms {
     xdp: load(test, 'weir_xdp.bpf.o').program('weir_uplink_xdp'),
     ingress: tc.program('weir_uplink_ingress'),
     egress: tc.program('weir_uplink_egress'),
-    ingressAlways,
+    behindXdp: ingressAlways ? tc.program('weir_uplink_ingress') : undefined,
   }
 }
 

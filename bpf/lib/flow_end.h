@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * One end of a flow, a pod's or the node's own (lib/pod_end.h, lib/host_end.h): how a packet tells
+ * its flow, the key of the flow's entry at that end, and the entry itself.
+ */
+#ifndef WEIR_LIB_FLOW_END_H
+#define WEIR_LIB_FLOW_END_H
+
+#include "lib/fragment.h"
+#include "lib/icmp.h"
+#include "lib/police.h"
+
+enum policed {
+	POLICED_OWN,	  /* the end's own flow, allowed: on its way as it is */
+	POLICED_ON,	  /* allowed, and somebody may have to translate it */
+	POLICED_UNJUDGED, /* nobody knows it yet */
+	POLICED_DROPPED,
+};
+
+/* How a packet's flow is told, in scratch->question.tuple. */
+enum end_form {
+	END_FLOW,
+	END_ANSWER, /* to a ping */
+	END_ERROR,
+	END_ALONE, /* has no flow */
+	END_EXEMPT,
+	END_BROKEN, /* its ports are not to be had */
+};
+
+#define PING_IPV4	 8
+#define PING_ANSWER_IPV4 0
+#define PING_IPV6	 128
+#define PING_ANSWER_IPV6 129
+
+/* Neighbour discovery comes from the link itself (RFC 4861); MLD (RFC 2710, RFC 3810). */
+static __always_inline bool is_links_business(const struct packet *packet, __u8 type,
+					      const int family)
+{
+	if (family == IPV4)
+		return false;
+	if (type >= 133 && type <= 137)
+		return packet->ttl == 255;
+	return (type >= 130 && type <= 132) || type == 143;
+}
+
+/* A ping's ports are its identifier and the type, seen from who asks; else the type is the
+ * destination's. */
+static __always_inline enum end_form end_name_icmp(ctx_t *ctx, const struct packet *packet,
+						   struct tuple *tuple, const int family)
+{
+	const __u8 ping = family == IPV4 ? PING_IPV4 : PING_IPV6;
+	const __u8 answer = family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6;
+	struct icmp_header icmp;
+
+	if (bpf_skb_load_bytes(ctx, packet->l4_offset, &icmp, sizeof(icmp)))
+		return END_BROKEN;
+	tuple->source_port = 0;
+	tuple->destination_port = bpf_htons(icmp.type);
+	if (is_links_business(packet, icmp.type, family))
+		return END_EXEMPT;
+	if (icmp.type == ping) {
+		tuple->source_port = (__be16)icmp.value;
+		return END_FLOW;
+	}
+	if (icmp.type == answer) {
+		tuple->source_port = bpf_htons(ping);
+		tuple->destination_port = (__be16)icmp.value;
+		return END_ANSWER;
+	}
+	return is_icmp_error(icmp.type, family) ? END_ERROR : END_ALONE;
+}
+
+/* Reports of multicast listeners go there, and nothing that goes there goes further: ff02::/16. */
+static __always_inline bool is_to_the_link(const struct packet *packet)
+{
+	const __u8 *bytes = packet->tuple.destination.bytes;
+
+	return bytes[0] == 0xff && bytes[1] == 0x02;
+}
+
+/* Headers behind which the transport's own lies, that the parser does not look behind. */
+static __always_inline bool is_extension(__u32 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+	       protocol == IPPROTO_FRAGMENT || protocol == IPPROTO_AH ||
+	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_MH;
+}
+
+static __always_inline enum end_form end_name(ctx_t *ctx, const struct packet *packet,
+					      struct tuple *tuple, const int family)
+{
+	*tuple = packet->tuple;
+	switch (packet->parsed) {
+	case PARSED_PORTS:
+		return END_FLOW;
+	case PARSED_ICMP:
+		return end_name_icmp(ctx, packet, tuple, family);
+	case PARSED_PORTLESS:
+		if (family == IPV6 && is_extension(packet->tuple.protocol))
+			return is_to_the_link(packet) ? END_EXEMPT : END_BROKEN;
+		tuple->source_port = 0;
+		tuple->destination_port = 0;
+		return END_ALONE;
+	default:
+		return END_BROKEN;
+	}
+}
+
+/* The pod's end of what scratch->question.tuple is: scratch->mate_tuple and ->mate_id. */
+static __always_inline void end_identify(struct scratch *scratch, enum policy_direction way,
+					 const int family)
+{
+	if (way == POLICY_EGRESS)
+		scratch->mate_tuple = scratch->question.tuple;
+	else
+		tuple_reverse(&scratch->mate_tuple, &scratch->question.tuple);
+	flow_identify(&scratch->mate_id, &scratch->mate_tuple, family);
+}
+
+static __always_inline bool end_is_server(const struct flow_hit *hit)
+{
+	return hit->kind == FLOW_REPLY || (hit->kind == FLOW_POD && hit->flags & FLOW_IS_SERVER);
+}
+
+/* The question that the flow was judged by when it began. False: its backend is gone. */
+static __always_inline bool end_question(struct scratch *scratch, const struct flow_hit *hit)
+{
+	struct policy_question *question = &scratch->question;
+	const struct tuple *end = &scratch->mate_tuple;
+	const struct backend *backend;
+
+	question->set = policy_set_of(&end->source);
+	question->direction = end_is_server(hit) ? POLICY_INGRESS : POLICY_EGRESS;
+	question->circumstances =
+	    hit->kind == FLOW_POD && hit->flags & FLOW_FROM_HOST ? POLICY_FROM_HOST : 0;
+	if (end_is_server(hit))
+		tuple_reverse(&question->tuple, end);
+	else
+		question->tuple = *end;
+	if (hit->kind != FLOW_TO_LOCAL && hit->kind != FLOW_TO_REMOTE_PLAIN)
+		return true;
+	backend = backend_find(hit->index);
+	if (!backend)
+		return false;
+	question->tuple.destination = backend->address;
+	question->tuple.destination_port = backend->port;
+	return true;
+}
+
+static __always_inline bool has_connections(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
+}
+
+/* scratch->generation is that of the verdict. `direction` is that of who began the flow, seen from
+ * this end; `flags` are further ones; `ifindex` is the pod's device, 0 for an end of the node.
+ * False: there is no place. */
+static __always_inline bool end_record(struct scratch *scratch, const struct packet *packet,
+				       enum policy_direction direction, __u8 flags, __u32 ifindex)
+{
+	struct flow_data *data = &scratch->data;
+	const struct tuple *end = &scratch->mate_tuple;
+
+	data->index = ifindex ? ifindex << 16 | bpf_ntohs(end->source_port) : 0;
+	data->kind = FLOW_POD;
+	data->flags = (has_connections(packet->tuple.protocol) ? 0 : FLOW_IS_UDP) |
+		      (direction == POLICY_INGRESS ? FLOW_IS_SERVER : 0) | flags;
+	data->snat_port = bpf_htons(scratch->generation);
+	data->detail.client = end->destination;
+	data->detail.client_port = end->destination_port;
+	data->detail.protocol = end->protocol;
+	data->detail.ifindex_high = ifindex >> 16;
+	data->detail.frontend_id = scratch->rule_id;
+	return flow_record(&scratch->mate_id, data, events_of_client(packet));
+}
+
+/* Without its ports nothing can be said of it, unless all is allowed. */
+static __always_inline bool police_broken(const struct packet *packet, __u32 number,
+					  enum policy_direction way)
+{
+	const struct policy_set *set = policy_set_find(number);
+	__u32 open = way == POLICY_EGRESS ? POLICY_SET_EGRESS_OPEN : POLICY_SET_INGRESS_OPEN;
+
+	if (number && set && set->flags & open)
+		return true;
+	packet_drop(packet, packet->fragment ? REASON_FRAGMENT : REASON_MALFORMED);
+	return false;
+}
+
+#endif
