@@ -10,6 +10,7 @@ import type { Node } from '../model/service.ts'
 import { steadyNowMs } from '../model/steady-clock.ts'
 import { passwordReader } from '../speaker/passwords.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
+import { AnnouncingMemory } from './announcing-memory.ts'
 import type { AgentConfig } from './config.ts'
 import { DrainFiles } from './drain-files.ts'
 import { DrainRequests, writeDrainCondition } from './drain-requests.ts'
@@ -51,7 +52,8 @@ export function makeRouting(options: RoutingPartsOptions): RoutingParts {
     readPassword: passwordReader((namespace, name, key) => live.secrets.read(namespace, name, key)),
   })
   const memory = new VipMemoryFile({ stateDirectory: config.stateDirectory, log, nowMs: steadyNowMs })
-  const routing = new Routing({ speaker, log, events, node, served, memory })
+  const said = new AnnouncingMemory({ stateDirectory: config.stateDirectory, log, nowMs: steadyNowMs })
+  const routing = new Routing({ speaker, log, events, node, served, memory, said })
   const { current, pools } = live.sources
   if (current) routing.setRouting(current, pools)
   const drain = new NodeDrain({

@@ -18,6 +18,7 @@ import { VipPlans } from '../routing/vip-plans.ts'
 import type { Why } from '../routing/why.ts'
 import type { Speaker } from '../speaker/speaker.ts'
 import type { SpeakerTables } from '../speaker/tables.ts'
+import type { AnnouncingMemory } from './announcing-memory.ts'
 import type { DrainedRouting } from './node-drain.ts'
 import { previewAnnouncements } from './preview.ts'
 import { type RefusalReporter, RefusalReports } from './report-refusals.ts'
@@ -43,6 +44,8 @@ export interface RoutingOptions extends RefusalReporter {
   readonly nowMs?: () => number
   /** What agents tell each other of flapping VIPs; without it each begins anew. */
   readonly memory?: Pick<VipMemoryFile, 'read' | 'keep' | 'close'>
+  /** What they tell each other of annotations that could be read once. */
+  readonly said?: Pick<AnnouncingMemory, 'recall' | 'keep' | 'close'>
 }
 
 type Askers = ReadonlyMap<string, Announcement | undefined>
@@ -190,6 +193,7 @@ export class Routing implements DrainedRouting {
       const served = given && this.#settled(key, given)
       if (served) this.#served.set(key, served)
       else this.#served.delete(key)
+      this.#options.said?.keep(key, served?.service)
       this.#plans.setService(key, served ? vipFacts(served, this.#named) : [])
       count += 1
       if (count % SLICE === 0) await setImmediate()
@@ -215,7 +219,8 @@ export class Routing implements DrainedRouting {
   }
 
   #settled(key: ObjectKey, served: ServedService): ServedService {
-    const service = settleAnnouncing(served.service, this.#served.get(key)?.service)
+    const before = this.#served.get(key)?.service ?? this.#options.said?.recall(key)
+    const service = settleAnnouncing(served.service, before)
     return service === served.service ? served : { ...served, service }
   }
 
@@ -355,6 +360,7 @@ export class Routing implements DrainedRouting {
     await this.#updating
     clearTimeout(this.#timer)
     this.#options.memory?.close()
+    this.#options.said?.close()
     await this.#options.speaker.close()
   }
 }

@@ -14,6 +14,7 @@ import { removeDatapath } from '../datapath/removal.ts'
 import { removeLearnedRoutes } from '../speaker/kernel-routes.ts'
 import { withdrawPaths } from '../speaker/withdraw.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
+import { ANNOUNCING_MEMORY_FILE } from './announcing-memory.ts'
 import { ROUTING_FILE } from './boot-routing.ts'
 import { CILIUM_FILE } from './cilium-memory.ts'
 import type { AgentConfig } from './config.ts'
@@ -40,6 +41,7 @@ const STATE_FILES = [
   ROUTING_FILE,
   CILIUM_FILE,
   VIP_MEMORY_FILE,
+  ANNOUNCING_MEMORY_FILE,
 ]
 
 export class UninstallError extends Error {

@@ -11,8 +11,11 @@ const SILENT: ServiceAnnouncing = {
   withoutEndpoints: undefined,
 }
 
-/** @param before the same Service as it was settled last; undefined: it was not there */
-export function settleAnnouncing(next: Service, before: Service | undefined): Service {
+/** @param before the same Service as it was settled last, by this agent or an earlier one; undefined: it was not there */
+export function settleAnnouncing(
+  next: Service,
+  before: Pick<Service, 'uid' | 'announcing'> | undefined,
+): Service {
   const overruled = next.announcing?.unreadable
   if (overruled === undefined || before === undefined || before.uid !== next.uid) return next
   const { announcing: last = SILENT } = before

@@ -2,7 +2,7 @@
 // start, another routing while it runs, the pace, kinds of addresses, and the Events of what may not leave.
 
 import t, { type Test } from 'tap'
-import { Routing } from '../../../src/agent/routing.ts'
+import { Routing, type RoutingOptions } from '../../../src/agent/routing.ts'
 import type { ServedService } from '../../../src/agent/service-loop.ts'
 import { address, FAMILIES, type Family } from '../../../src/model/address.ts'
 import type { Announcement } from '../../../src/model/announcement.ts'
@@ -59,7 +59,7 @@ class Bed {
   readonly events: string[] = []
   readonly routing: Routing
 
-  constructor(t: Test) {
+  constructor(t: Test, said?: RoutingOptions['said'] & object) {
     const changeDesired: Speaker['changeDesired'] = (changes) => {
       this.told ??= new Map()
       this.times += 1
@@ -100,6 +100,7 @@ class Bed {
       served: () => this.families,
       node: () => undefined,
       nowMs: () => this.nowMs,
+      ...(said === undefined ? {} : { said }),
     })
     t.teardown(() => this.routing.close())
   }
@@ -326,6 +327,22 @@ t.test(
     t.equal(bed.withRouting.length, 2)
   },
 )
+
+t.test('an agent that is started while an annotation cannot be read withdraws nothing', async (t) => {
+  const kept: string[] = []
+  const NO_EXPORT = announcing({ attributes: attributes({ communities: ['65535:65281'] }) })
+  const bed = new Bed(t, {
+    recall: () => ({ uid: 'uid-web', announcing: NO_EXPORT }),
+    keep: (key, service) => void kept.push(`${key} ${service?.announcing?.overruled}`),
+    close: () => {},
+  })
+  bed.routing.setRouting(ROUTING, [POOL])
+  await bed.serve(served(1, { announcing: announcing({ unreadable: 'a slip' }) }))
+  const [told] = bed.told?.get('203.0.113.1/32')?.exports ?? []
+  t.same(told?.attributes.communities, ['65535:65281'])
+  await bed.routing.update(new Map([[objectKey('shop', 's1'), undefined]]))
+  t.same(kept, ['shop/s1 a slip', 'shop/s1 undefined'])
+})
 
 t.test('what is not ours to answer', async (t) => {
   const bed = new Bed(t)
