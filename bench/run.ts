@@ -1,7 +1,7 @@
 // Measures families of figures and keeps them.
 //
 //   npm run bench [-- FAMILY…] [--quick] [--services 10,1000] [--rounds N] [--out DIRECTORY] [--strict]
-//   npm run bench -- --list
+//   npm run bench -- --list, or --help
 //   npm run bench -- --page                  writes RESULTS.md anew from the results that are kept
 //
 // A full run writes bench/results/<family>.json, its plots, and bench/RESULTS.md; a quick one, one of chosen sizes, or one of fewer rounds
@@ -42,7 +42,28 @@ const OPTIONS = {
   strict: { type: 'boolean', default: false },
   list: { type: 'boolean', default: false },
   page: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const satisfies ParseArgsOptionsConfig
+
+const HELP = `npm run bench [-- FAMILY…] [OPTIONS]
+
+Measures families of figures against what else does the job on this machine, in turns, and writes them with plots to bench/ (a run with
+--quick, --services or fewer rounds: to build/bench). As root, on an otherwise idle machine. All of it takes half an hour to an hour, a family
+two to ten minutes.
+
+  --list             the families, and what each is about
+  --quick            ${QUICK.rounds} rounds of the small sizes
+  --services N,…     sizes (default ${FULL.services.join(',')})
+  --rounds N         of each comparison (default ${FULL.rounds})
+  --out DIRECTORY    where it is written
+  --strict           exit with 1 also when a figure does not clear its bar
+  --page             write RESULTS.md anew from the results that are kept, and measure nothing
+  --help             this
+
+Exit status: 0; 1 when something could not be measured; 2 when called wrongly.
+
+  npm run bench -- packet --quick
+`
 
 class UsageError extends Error {}
 
@@ -166,6 +187,10 @@ async function run({ names, effort, directory, isStrict }: Order): Promise<numbe
 
 async function main(): Promise<number> {
   const line = parseCommandLine()
+  if (line.values.help) {
+    say(HELP.trimEnd())
+    return 0
+  }
   const names = chosenFamilies(line)
   const effort = chosenEffort(line)
   if (line.values.list) {

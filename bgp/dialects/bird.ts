@@ -21,22 +21,58 @@ import {
 /** After an error BIRD waits at least and at most this long; its defaults (60 and 300) would keep a mended link down. */
 const ERROR_WAIT_SECONDS = '2,10'
 
-/** The whole of bird.conf; of a router without a name what belongs in it, beside what the router has already. */
+/** The whole of bird.conf; of a router without a name what its own file includes. */
 export function birdConfig(router: RouterModel): string {
   checkModelNames(router)
-  const { name, routerId, groups, ownPrefixes } = router
+  const { name, groups } = router
+  const whole = name === undefined ? includedLines(router) : wholeLines(router, name)
   return [
-    ...remarkLines(router, '#'),
-    ...(name === undefined ? [] : ['log stderr all;', `hostname "${name}";`]),
-    ...(routerId === undefined ? [] : [`router id ${routerId};`]),
-    'protocol device { scan time 5; }',
-    ...(name === undefined && ownPrefixes.length === 0 ? [] : directLines(router)),
-    ...FAMILIES.flatMap((family) => kernelLines(router, family)),
-    ...(groups.some(({ bfd }) => bfd) ? ['protocol bfd bfd1 {}'] : []),
+    ...whole,
     ...groups.flatMap((group) => familiesCarried(group).flatMap((family) => policyLines(group, family))),
     ...groups.flatMap(sessionsOf).flatMap((sessions) => sessionLines(router, sessions)),
     '',
   ].join('\n')
+}
+
+function wholeLines(router: RouterModel, name: string): string[] {
+  const { routerId } = router
+  return [
+    ...remarkLines(router, '#'),
+    'log stderr all;',
+    `hostname "${name}";`,
+    ...(routerId === undefined ? [] : [`router id ${routerId};`]),
+    ...directLines(router),
+    ...commonLines(router),
+  ]
+}
+
+/** BIRD takes a device protocol and, of each table, a kernel's once only: they are the including file's. */
+function includedLines(router: RouterModel): string[] {
+  const { ownPrefixes, remarks = [] } = router
+  return [
+    ...remarkLines(
+      {
+        ...router,
+        remarks: [
+          'A part of bird.conf, not the whole: keep it in a file of its own, name it there with: include "FILE";',
+          "and say: birdc configure. Printed anew it takes the file's place, and sessions go on.",
+          ...remarks,
+          'What it needs besides stands in most files already, and may only once. If yours lacks it:',
+          ...commonLines(router).map((line) => `  ${line}`),
+        ],
+      },
+      '#',
+    ),
+    ...(ownPrefixes.length === 0 ? [] : directLines(router)),
+  ]
+}
+
+function commonLines(router: RouterModel): string[] {
+  return [
+    'protocol device { scan time 5; }',
+    ...FAMILIES.flatMap((family) => kernelLines(router, family)),
+    ...(router.groups.some(({ bfd }) => bfd) ? ['protocol bfd bfd1 {}'] : []),
+  ]
 }
 
 /** The name of a peer's protocol, as `birdc show protocols` lists it: `node1_ipv4`. */

@@ -28,7 +28,7 @@ export function frrBgpConfig(router: RouterModel): string {
     // Policy before sessions: a route-map that appears after its neighbor takes effect only with FRR's delay of 5 s.
     ...ownPolicyLines(router),
     ...router.groups.flatMap((group) =>
-      familiesCarried(group).flatMap((family) => policyLines(group, family)),
+      familiesCarried(group).flatMap((family) => policyLines(router, group, family)),
     ),
     `router bgp ${router.asn}`,
     ...(router.routerId === undefined ? [] : [` bgp router-id ${router.routerId}`]),
@@ -38,14 +38,24 @@ export function frrBgpConfig(router: RouterModel): string {
     ' no bgp default ipv4-unicast',
     // Without it only paths with the very same AS_PATH share load, and every node has its own ASN.
     ' bgp bestpath as-path multipath-relax',
-    ...router.groups.flatMap(sessionsOf).flatMap(sessionLines),
+    ...router.groups.flatMap(sessionsOf).flatMap((sessions) => sessionLines(router, sessions)),
     ...FAMILIES.flatMap((family) => familyLines(router, family)),
     'exit',
     '',
   ].join('\n')
 }
 
-/** What vtysh reads as one file (`vtysh -f`, or a part of frr.conf): sessions, policy and BFD. Applied again it is taken again. */
+const OVER_ITSELF =
+  'Give it to vtysh -f. Lists, maps and settings of an earlier print make room for these, and sessions go on.'
+const OVER_OTHERS =
+  'A neighbour that is there by hand or in another peer-group keeps what it has, and FRR may refuse it: print with --replace, which ends its session.'
+const REPLACING =
+  'Give it to vtysh -f. The neighbours and peer-groups named here are removed and made anew: their sessions end, and begin again.'
+
+/**
+ * What vtysh reads as one file (`vtysh -f`, or a part of frr.conf): sessions, policy and BFD. A router without a name takes it over an
+ * earlier one.
+ */
 export function frrIntegratedConfig(router: RouterModel): string {
   const withBfd = router.groups.some(({ bfd }) => bfd)
   const { remarks = [], ...plain } = router
@@ -54,7 +64,13 @@ export function frrIntegratedConfig(router: RouterModel): string {
   const ofPassword = hasPassword
     ? ['FRR takes a password of one word: with a blank in it the line is refused.']
     : []
-  return [...remarkLines({ ...router, remarks: [...remarks, ...ofPassword] }, '!'), ...parts].join('\n')
+  const all = [...overRemarks(router), ...remarks, ...ofPassword]
+  return [...remarkLines({ ...router, remarks: all }, '!'), ...parts].join('\n')
+}
+
+function overRemarks({ name, isReplacing }: RouterModel): string[] {
+  if (name !== undefined) return []
+  return isReplacing ? [REPLACING] : [OVER_ITSELF, OVER_OTHERS]
 }
 
 function headLines({ name }: RouterModel): string[] {
@@ -127,10 +143,16 @@ interface FrrPeer {
   readonly pfxRcd?: number
 }
 
-function sessionLines({ name, group, family, carries, peers, ranges, timers }: Sessions): string[] {
+function sessionLines(
+  router: RouterModel,
+  { name, group, family, carries, peers, ranges, timers }: Sessions,
+): string[] {
   const of = (text: string) => ` neighbor ${name} ${text}`
+  const isMapped = family === 'ipv6' && carries.includes('ipv4')
   return [
+    ...replacingLines(router, name, peers),
     of('peer-group'),
+    ...(router.name === undefined ? resetLines(group, isMapped).map((text) => ` no${of(text)}`) : []),
     of(`timers ${timers.keepaliveSeconds} ${timers.holdSeconds}`),
     of(`timers connect ${timers.connectRetrySeconds}`),
     of('advertisement-interval 0'),
@@ -139,13 +161,46 @@ function sessionLines({ name, group, family, carries, peers, ranges, timers }: S
     ...(group.password === undefined ? [] : [of(`password ${group.password}`)]),
     ...(group.multihopTtl === undefined ? [] : [of(`ebgp-multihop ${group.multihopTtl}`)]),
     ...(group.ttlSecurityHops === undefined ? [] : [of(`ttl-security hops ${group.ttlSecurityHops}`)]),
-    ...(family === 'ipv6' && carries.includes('ipv4') ? [of('capability extended-nexthop')] : []),
+    ...(isMapped ? [of('capability extended-nexthop')] : []),
     // Without check-control-plane-failure: it has FRR ignore the loss of BFD while a peer restarts that does not say C (RFC 5882, 4.3).
     // Weir says it, and 8.4 keeps stale routes for the whole restart time all the same.
     ...(group.bfd ? [of('bfd'), of(`bfd profile ${group.name}`)] : []),
     ...peers.flatMap((peer) => peerLines(peer, name)),
     ...(ranges.length > 0 ? [of(`remote-as ${group.listen?.asn}`)] : []),
     ...ranges.map((range) => ` bgp listen range ${range} peer-group ${name}`),
+  ]
+}
+
+/** What is removed has to be there: FRR 8.4 refuses to remove a group or an interface's neighbour that is not. */
+function replacingLines(
+  { name: router, isReplacing }: RouterModel,
+  group: string,
+  peers: readonly Peer[],
+): string[] {
+  if (router !== undefined || !isReplacing) return []
+  return [
+    ...peers.flatMap(({ address, asn, interface: link }) =>
+      link === undefined
+        ? [` no neighbor ${address}`]
+        : [` neighbor ${link} interface v6only remote-as ${asn}`, ` no neighbor ${link} interface`],
+    ),
+    ` neighbor ${group} peer-group`,
+    ` no neighbor ${group} peer-group`,
+  ]
+}
+
+/**
+ * What an earlier group of the name may have and this one has not. Each is taken in silence where it is not set, and ends no session. TTLs
+ * only where the group has none: FRR 8.4 sets both back whichever is named, which would end a session that has one.
+ */
+function resetLines(group: PeerGroup, isMapped: boolean): string[] {
+  const hasTtl = group.multihopTtl !== undefined || group.ttlSecurityHops !== undefined
+  return [
+    ...(group.passive ? [] : ['passive']),
+    ...(group.password === undefined ? ['password'] : []),
+    ...(hasTtl ? [] : ['ttl-security hops 1', 'ebgp-multihop']),
+    ...(isMapped ? [] : ['capability extended-nexthop']),
+    ...(group.bfd ? [] : ['bfd']),
   ]
 }
 
@@ -166,12 +221,15 @@ function peerLines({ name, asn, address, localAddress, interface: link }: Peer, 
 }
 
 function familyLines(router: RouterModel, family: Family): string[] {
-  const sessions = router.groups.flatMap(sessionsOf).filter(({ carries }) => carries.includes(family))
+  const all = router.groups.flatMap(sessionsOf)
+  const sessions = all.filter(({ carries }) => carries.includes(family))
+  const others = router.name === undefined ? all.filter(({ carries }) => !carries.includes(family)) : []
   return [
     ` address-family ${family} unicast`,
     ...(ofFamily(router.ownPrefixes, family).length > 0
       ? [`  redistribute connected route-map ${ownName(family)}`]
       : []),
+    ...others.map(({ name }) => `  no neighbor ${name} activate`),
     ...sessions.flatMap(({ name, group }) => [
       `  neighbor ${name} activate`,
       // Refused prefixes stay visible: `show bgp … neighbors X received-routes`.
@@ -186,9 +244,17 @@ function familyLines(router: RouterModel, family: Family): string[] {
   ]
 }
 
-function policyLines(group: PeerGroup, family: Family): string[] {
+/** On a router that runs, what is gone must leave the lists: they are made anew, and FRR judges routes by what is there 5 s later. */
+function policyLines(router: RouterModel, group: PeerGroup, family: Family): string[] {
   const name = policyName(group, family)
+  const keyword = family === 'ipv4' ? 'ip' : 'ipv6'
   return [
+    ...(router.name === undefined
+      ? ['in', 'out'].flatMap((way) => [
+          `no ${keyword} prefix-list ${name}-${way}`,
+          `no route-map ${name}-${way}`,
+        ])
+      : []),
     ...prefixListLines(`${name}-in`, family, group.accept),
     ...prefixListLines(`${name}-out`, family, group.announce),
     ...routeMapLines(`${name}-in`, family, group.accept),

@@ -10,6 +10,8 @@ export interface RouterModel {
   /** Undefined: a router that has its configuration already, to which this is to be added; what is the whole router's is left to it. */
   readonly name?: string
   readonly asn: number
+  /** Of a router without a name: neighbours that it has already are made anew, and their sessions with them. */
+  readonly isReplacing?: boolean
   /** An IPv4 address, also on a router that carries IPv6 only. Undefined: the router has one. */
   readonly routerId?: string
   readonly groups: readonly PeerGroup[]

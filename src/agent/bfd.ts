@@ -120,6 +120,11 @@ export class Bfd {
     return entry && this.#isUp(entry)
   }
 
+  /** Sessions that anything is remembered of: no more than there are. */
+  get remembered(): number {
+    return new Set([...this.#seen.keys(), ...this.#nextWordNs.keys()]).size
+  }
+
   /** Once: what has changed since the last look, and who is to be spoken to. */
   look(): void {
     const { sessions, nowNs } = this.#options
@@ -127,6 +132,7 @@ export class Bfd {
     this.#follow()
     this.#place()
     let hasChanged = false
+    this.#forget()
     for (const entry of sessions.entries) {
       const state = sessions.state(entry)
       hasChanged = this.#notice(entry, state) || hasChanged
@@ -285,6 +291,15 @@ export class Bfd {
       places.some((place) => place.ifindex === ifindex && place.peer === address)
     const governed = onLink.filter(({ address }) => address === peer || !isWatched(address))
     return [...new Set(governed.map(({ family }) => family))].sort()
+  }
+
+  /** What is remembered of sessions that are no more: a link that comes and goes has another index each time. */
+  #forget(): void {
+    const { entries } = this.#options.sessions
+    if (this.#seen.size <= entries.length && this.#nextWordNs.size <= entries.length) return
+    const here = new Set(entries.map(textOf))
+    for (const known of [this.#seen, this.#nextWordNs])
+      for (const text of known.keys()) if (!here.has(text)) known.delete(text)
   }
 
   /** @returns whether the neighbour came or went since the last look */

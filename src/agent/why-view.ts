@@ -4,9 +4,11 @@ import {
   type Address,
   addressBits,
   familyOf,
+  liesWithin,
   type Prefix,
   parseAddress,
   parsePrefix,
+  prefixParts,
 } from '../model/address.ts'
 import type { Announcement, AnnouncementRow, RefusedAnnouncement } from '../model/announcement.ts'
 import type { AnnounceKind, DrainMark, NodeRouting } from '../model/routing.ts'
@@ -94,6 +96,9 @@ export function whyPrefix(text: string, parts: WhyParts): Why | undefined {
     kind !== undefined || !isSingle
       ? []
       : [...parts.served].flatMap((served) => vipFacts(served, ALL_KINDS).filter((fact) => fact.vip === vip))
+  const covering = kind === undefined && facts.length === 0 ? coveringOwn(prefix, routing) : undefined
+  // Routers look an address up by the longest prefix that holds it; who asks about a prefix means that one.
+  if (covering !== undefined && parseAddress(text) !== undefined) return ofCovering(vip, covering, parts)
   const view = kind === undefined && isSingle ? plans.view(vip) : undefined
   const pool = kind === undefined ? context.poolOf(vip) : undefined
   const subjects =
@@ -119,6 +124,20 @@ export function whyPrefix(text: string, parts: WhyParts): Why | undefined {
       parts.sessions.filter(({ session }) => session === 'established').map(({ name }) => name),
     ),
   })
+}
+
+/** The longest of the node's own prefixes that another lies in. */
+function coveringOwn(prefix: Prefix, routing: NodeRouting | undefined): Prefix | undefined {
+  const own = [...(routing?.loopbacks ?? []), ...(routing?.podCidrs ?? [])]
+  const lengthOf = (one: Prefix) => prefixParts(one).length
+  return own
+    .filter((one) => one !== prefix && liesWithin(prefixParts(prefix), prefixParts(one)))
+    .sort((a, b) => lengthOf(b) - lengthOf(a))[0]
+}
+
+function ofCovering(asked: Address, covering: Prefix, parts: WhyParts): Why | undefined {
+  const why = whyPrefix(covering, parts)
+  return why && { ...why, asked, summary: `${asked} is in ${covering}. ${why.summary}` }
 }
 
 function ownKind(prefix: Prefix, routing: NodeRouting | undefined): 'loopback' | 'pod-cidr' | undefined {

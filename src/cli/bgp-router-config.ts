@@ -28,6 +28,7 @@ export const ROUTER_CONFIG_OPTIONS = {
   config: { type: 'string' },
   node: { type: 'string' },
   label: { type: 'string', multiple: true },
+  replace: { type: 'boolean' },
 } as const
 
 interface RouterConfigOptions extends AgentOptions {
@@ -41,6 +42,7 @@ interface RouterConfigOptions extends AgentOptions {
   readonly config?: string | undefined
   readonly node?: string | undefined
   readonly label?: string[] | undefined
+  readonly replace?: boolean | undefined
 }
 
 const DIALECTS: Readonly<Record<string, (router: RouterModel) => string>> = {
@@ -60,13 +62,14 @@ export const ROUTER_CONFIG_ACTION: Action<RouterConfigOptions> = {
     allow-list, limits.`,
   example: 'weir bgp router-config --dialect frr --peer tor1',
   optionsHelp: `  --dialect NAME   frr, bird (both are tested with the real daemons); eos, junos, nxos, sonic (not run against a device)
-  --peer NAME      sessions that are one router; may stand several times (default: what must be one router together)
+  --peer NAME      sessions that are one router, by name or address; may stand several times (default: what must be one router together)
   --listen-range CIDR   take every caller from this network (all nodes) instead of this node's address; may stand
                         several times
   --accept CIDR-LEN     let in networks of this length too, as 10.244.0.0/16-24 for the pods of all nodes; may stand
                         several times
   --node-address PEER=ADDRESS   from where the node calls a peer, where that is not known
   --interface NAME      the router's end of an unnumbered session
+  --replace        remove neighbours that the router has already before they are made; ends their sessions (frr, sonic)
   --asn N          the router's AS number, where the node takes any
   --config FILE    from an agent's configuration, without an agent
   --node NAME      which node (with --config; default: nodeName of the file)
@@ -80,10 +83,13 @@ async function runRouterConfig(values: RouterConfigOptions): Promise<number> {
   const write = dialectOf(values.dialect)
   if (values.config === undefined && (values.node ?? values.label) !== undefined)
     throw new UsageError('the agent knows its own node. Mend: --node and --label go with --config FILE')
+  if (values.replace && !REPLACING.includes(values.dialect ?? ''))
+    throw new UsageError(`--replace goes with --dialect ${REPLACING.join(' or ')}. Mend: leave it out`)
   const options = readOptions(values)
   const facts = await readFacts(values)
   const routers = chooseRouters(facts.routing.peers, options.peers)
-  const models = routers.map((peers) => routerSide(facts, peers, options))
+  const isReplacing = values.replace ?? false
+  const models = routers.map((peers) => ({ ...routerSide(facts, peers, options), isReplacing }))
   printAnswer(values, models, (shown) => shown.map(write).join('\n'))
   if (models.length > 1)
     process.stderr.write(
@@ -91,6 +97,9 @@ async function runRouterConfig(values: RouterConfigOptions): Promise<number> {
     )
   return 0
 }
+
+/** Where a neighbour that is there already may be in the way. */
+const REPLACING = ['frr', 'sonic']
 
 function dialectOf(name: string | undefined): (router: RouterModel) => string {
   const names = Object.keys(DIALECTS)
@@ -106,11 +115,15 @@ function chooseRouters(peers: readonly BgpPeer[], names: readonly string[]): rea
       "this node has no peers. Mend: routing.peers, or see 'weir status' for what is not followed",
     )
   if (names.length === 0) return routersOf(peers)
-  const known = peers.map(({ name }) => name)
+  const namesOf = ({ name, remote }: BgpPeer) => [
+    name,
+    ...(remote.kind === 'address' ? [remote.address] : []),
+  ]
+  const known = [...new Set(peers.flatMap(namesOf))]
   for (const name of names)
     if (!known.includes(name))
       throw new UsageError(`no such peer '${name}'. Mend: ${didYouMean(name, known)}`)
-  return [peers.filter(({ name }) => names.includes(name))]
+  return [peers.filter((peer) => namesOf(peer).some((name) => names.includes(name)))]
 }
 
 async function readFacts(values: RouterConfigOptions): Promise<RouterSideFacts> {

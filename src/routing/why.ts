@@ -1,7 +1,7 @@
 // Why a prefix is announced, or is not: every gate, rule and check between a Service and a router, in the order they are asked, with what
 // would open those that are shut. Pure; it repeats the planner's questions and asks them one by one.
 
-import type { Family, Prefix } from '../model/address.ts'
+import type { Address, Family, Prefix } from '../model/address.ts'
 import { type AnnouncementRow, REFUSAL_MENDS, type RefusedAnnouncement } from '../model/announcement.ts'
 import { showCommunity } from '../model/communities.ts'
 import type { AnnounceKind, DrainMark, PeerExport, RouteAttributes } from '../model/routing.ts'
@@ -52,6 +52,8 @@ export interface WhyPeer {
 
 export interface Why {
   readonly prefix: Prefix
+  /** The address that was asked about, where it has no prefix of its own, and this tells of the one that leads to it. */
+  readonly asked?: Address
   readonly isAnnounced: boolean
   /** One sentence. */
   readonly summary: string

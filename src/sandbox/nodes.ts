@@ -139,7 +139,9 @@ function agentConfig(rack: Rack, node: NodePlan): Record<string, unknown> {
 function peersOf({ families }: NodePlan, uplink: UplinkPlan, isUnnumbered: boolean): readonly object[] {
   const { tor, torAsn: asn, interface: device, peer, local } = uplink
   if (isUnnumbered) return [{ name: tor, interface: device, asn, bfd: true }]
-  return families.map((family) => ({
+  // The ToR's name finds the session of the node's first family; the other's is named after it.
+  return families.map((family, index) => ({
+    name: index === 0 ? tor : `${tor}-${family}`,
     address: peer[family],
     asn,
     localAddress: local[family],

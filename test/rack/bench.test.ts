@@ -44,6 +44,11 @@ function bench(
 const directory = mkdtempSync(join(tmpdir(), 'weir-bench-'))
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
+t.test('help', async (t) => {
+  const { status, output } = await bench(['--help'])
+  t.match({ status, output }, { status: 0, output: /--rounds N .*\n[^]*npm run bench -- packet/ })
+})
+
 for (const name of Object.keys(FAMILIES))
   t.test(`family ${name}`, async (t) => {
     const args = [name, '--quick', '--services', '10', '--rounds', '1', '--out', directory]

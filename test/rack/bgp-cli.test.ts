@@ -89,7 +89,7 @@ t.test('sessions, and as many prefixes as routers count', async (t) => {
   const table = await weir('peers')
   t.match(table.stdout, /^Node node1, AS \d+, router id .*; 4 of 4 sessions established\n/)
   t.equal(table.stdout.split('\n').filter((line) => line.includes(' established ')).length, 4)
-  t.match((await weir('peers', frr, '-o', 'wide')).stdout, /graceful-restart/)
+  t.match((await weir('peers', FRR, '-o', 'wide')).stdout, /graceful-restart/)
 })
 
 t.test('routes, and what each router is told', async (t) => {
@@ -98,7 +98,7 @@ t.test('routes, and what each router is told', async (t) => {
     routes.find(({ prefix }) => prefix === `${vip}/32`),
     { status: 'announced', source: 'service', why: /default\/web/ },
   )
-  const { routes: told, isReckoned } = await json<AdvertisedView>('advertised', frr)
+  const { routes: told, isReckoned } = await json<AdvertisedView>('advertised', FRR)
   t.equal(isReckoned, true, 'it is version 3')
   t.strictSame(told.map(({ prefix }) => prefix).sort(), await frrTable(), 'as FRR has it')
   t.ok(told.every(({ status, nextHop }) => status === 'advertised' && nextHop === own.frr))
@@ -111,7 +111,7 @@ t.test('routes, and what each router is told', async (t) => {
 })
 
 t.test('the routers’ side, as the agent gives it', async (t) => {
-  const { stdout } = await weir('router-config', '--dialect', 'frr', '--peer', frr)
+  const { stdout } = await weir('router-config', '--dialect', 'frr', '--peer', FRR)
   t.match(
     stdout,
     `neighbor ${own.frr} remote-as ${node.asn}`,
@@ -149,7 +149,7 @@ t.test('why a VIP is announced, and why it is not any more', async (t) => {
   t.match(no.stdout, /\nNO +gate of default\/web +.*\n +Mend: /)
   t.match(
     no.stdout,
-    new RegExp(`\n${frr} +no .* would be told as soon as nothing holds it back\n`),
+    new RegExp(`\n${FRR} +no .* would be told as soon as nothing holds it back\n`),
     'and no rule is blamed',
   )
   t.equal((await weir('why', '8.8.8.8')).status, 1)
@@ -197,7 +197,7 @@ t.test('a password that the router alone has is told as likely', async (t) => {
   const why = async () => (await peers()).peers.find(({ address }) => address === frr)?.lastError ?? ''
   await bed.until('it is said', async () => /our SYN: .*it wants a password/.test(await why()), 60_000)
   t.match(await why(), /Mend: /)
-  t.match(await whyDown(), [new RegExp(`^${frr}: .*it wants a password, and this peer has none`)])
+  t.match(await whyDown(), [new RegExp(`^${FRR}: .*it wants a password, and this peer has none`)])
 })
 
 t.test('a cut cable, and a silent one, are told as that', async (t) => {

@@ -180,6 +180,26 @@ t.test('a neighbour whose link is down stays where it was, after a restart too',
   t.match(rowOf('10.0.0.0'), { isAdminDown: true }, 'until the link itself is gone')
 })
 
+t.test('nothing is remembered of a session that is no more', async (t) => {
+  const { world, want, options, become } = bed()
+  const bfd = new Bfd(options())
+  for (const remote of ['10.0.0.0', '10.0.1.0']) {
+    want([peerOf(remote)], true)
+    await look(bfd, world)
+    become(remote, { state: BFD_UP, ups: 1 })
+    bfd.look()
+    t.equal(bfd.remembered, 1)
+    want([], true)
+    await look(bfd, world)
+    for (let rests = 0; rests < 3; rests += 1) {
+      world.nowNs += 60n * SECOND_NS
+      bfd.look()
+    }
+    t.equal(bfd.remembered, 0)
+  }
+  await bfd.close()
+})
+
 t.test('who hears nothing is spoken to', async (t) => {
   const { world, want, options, become } = bed()
   const bfd = new Bfd(options())

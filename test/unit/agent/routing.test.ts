@@ -344,6 +344,28 @@ t.test('an agent that is started while an annotation cannot be read withdraws no
   t.same(kept, ['shop/s1 a slip', 'shop/s1 undefined'])
 })
 
+t.test('an address of a pod is answered by its network, a prefix by itself', async (t) => {
+  const bed = new Bed(t)
+  const podCidrs = [cidr('10.244.0.0/16'), cidr('10.244.1.0/24')]
+  bed.routing.setRouting({ ...ROUTING, podCidrs }, [POOL])
+  await bed.serve(served(1, { loadBalancerIps: [address('10.244.1.9')] }))
+  const [pod, other, vip, part] = await Promise.all(
+    ['10.244.1.7', '10.244.2.7', '10.244.1.9', '10.244.1.0/25'].map((text) => bed.routing.why(text)),
+  )
+  t.match(pod, {
+    ...{ prefix: '10.244.1.0/24', asked: '10.244.1.7', isAnnounced: true },
+    summary: '10.244.1.7 is in 10.244.1.0/24. 10.244.1.0/24 is announced: it is of the node itself',
+  })
+  t.same(
+    pod?.peers.map(({ peer }) => peer),
+    ['tor1', 'tor2'],
+  )
+  t.equal(other?.prefix, '10.244.0.0/16', 'the longest that holds it')
+  t.match(vip, { prefix: '10.244.1.9/32', summary: /s1|pool/ }, 'an address of a Service stands for itself')
+  t.match(part, { prefix: '10.244.1.0/25', isAnnounced: false })
+  t.equal(part?.asked, undefined)
+})
+
 t.test('what is not ours to answer', async (t) => {
   const bed = new Bed(t)
   bed.routing.setRouting(ROUTING, [POOL])

@@ -1,6 +1,6 @@
 // `weir bgp router-config`, given to the real FRR and BIRD as it is printed: their parsers take it, the sessions come up with password and
-// GTSM, and each lets in exactly what the node may announce; applied once more it is taken again, and ends no session. What is asserted
-// is read from the routers.
+// GTSM, and each lets in exactly what the node may announce; applied once more, or over an earlier print, it is taken again, and ends no
+// session. What is asserted is read from the routers.
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -91,8 +91,12 @@ class Bed extends RouterBed {
   }
 
   async startBird(text: string): Promise<void> {
-    const file = join(this.directory, 'router.conf')
-    writeFileSync(file, text)
+    const [file, part] = ['router.conf', 'node1.conf'].map((name) => join(this.directory, name))
+    if (file === undefined || part === undefined) return
+    writeFileSync(part, text)
+    // What the text says that the including file needs.
+    const needed = text.split('\n').flatMap((line) => /^# {3}(.*)$/.exec(line)?.[1] ?? [])
+    writeFileSync(file, `${needed.join('\n')}\ninclude "${part}";\n`)
     execFileSync('bird', ['-p', '-c', file])
     const control = join(this.directory, 'bird1.ctl')
     this.spawn(this.tor, ['bird', '-f', '-c', file, '-s', control], 'bird.log')
@@ -112,15 +116,13 @@ class Bed extends RouterBed {
       this.spawn(this.tor, frrCommand(daemon, this.#frr), `${daemon}.log`)
       await until(`${daemon} is up`, () => isFrrReady(daemon, this.#frr))
     }
-    const file = join(this.#frr, 'router.conf')
-    writeFileSync(file, text)
-    own(file)
-    this.vtysh('-C', '-f', file)
-    this.applyFrr()
+    this.applyFrr(text)
+    this.vtysh('-C', '-f', join(this.#frr, 'router.conf'))
   }
 
-  /** What `startFrr` was given; fails where FRR refuses a line. */
-  applyFrr(): void {
+  /** @param text undefined: the last one again. Fails where FRR refuses a line */
+  applyFrr(text?: string): void {
+    if (text !== undefined) writeFileSync(join(this.#frr, 'router.conf'), text, { mode: 0o644 })
     this.#t.notMatch(
       this.vtysh('-f', join(this.#frr, 'router.conf')),
       /%|unknown|error/i,
@@ -238,6 +240,16 @@ t.test('FRR, as printed', async (t) => {
   await sleep(SETTLE_MS)
   t.same(bed.frrSessions(), before, 'applied again, no session was ended')
   t.equal(taken().flat().length, 6)
+  const [mistake = ''] = REFUSED
+  bed.applyFrr(configFor(CONFIG.replace('203.0.113.0/24', '198.51.100.0/24'), 'frr'))
+  t.notMatch(bed.vtysh('-c', 'show running-config'), /203\.0\.113\./, 'nothing is left of a pool that went')
+  await until('what is a pool now', () => bed.frrPaths(mistake) === 1 && bed.frrPaths('203.0.113.7/32') === 0)
+  bed.applyFrr(routerConfig('frr'))
+  await until(
+    'what is a pool again',
+    () => bed.frrPaths(mistake) === 0 && bed.frrPaths('203.0.113.7/32') === 1,
+  )
+  t.same(bed.frrSessions(), before, 'nor by other pools')
   speaker.setDrain({ communities: ['65535:0'], prepend: 0 })
   await until('graceful shutdown', () =>
     /"locPrf":0/.test(bed.vtysh('-c', 'show bgp ipv4 unicast 203.0.113.7/32 json').replaceAll(/\s/g, '')),
@@ -267,6 +279,28 @@ t.test('a password with a blank: FRR cannot be given it, and who reads the text 
   const config = ['-c', 'configure terminal', '-c', `router bgp ${ROUTER_ASN}`, '-c']
   bed.vtysh(...config, line.trim())
   t.throws(() => bed.vtysh(...config, line.trim().replace(PASSWORD, 'a secret')), /Unknown command/)
+
+  // A router that has the node already, as somebody wrote it.
+  const byHand = `router bgp ${ROUTER_ASN}
+    no neighbor ${node4}
+    neighbor servers peer-group
+    neighbor servers remote-as external
+    neighbor ${node4} peer-group servers
+    neighbor ${node4} ebgp-multihop 3
+    neighbor ${node6} weight 7`
+  bed.applyFrr(byHand)
+  t.throws(() => bed.applyFrr(text), /Cannot change the peer-group/)
+  bed.applyFrr(routerConfig('frr', '--replace'))
+  const running = bed.vtysh('-c', 'show running-config')
+  t.match(running, `neighbor ${node4} peer-group nodes-node1-ipv4`)
+  t.notMatch(running, /peer-group servers|ebgp-multihop|weight/)
+  // Another print of the node has fewer settings: none of the earlier ones is left.
+  const plain = CONFIG.replace(/ password: .*\n.*bfd: .*\}/, ' }').replace(
+    `'${node6}'`,
+    `'${node6}', ttlSecurity: 1`,
+  )
+  bed.applyFrr(configFor(plain, 'frr'))
+  t.notMatch(bed.vtysh('-c', 'show running-config'), /neighbor nodes-node1-ipv4 (password|ttl-security|bfd)/)
 })
 
 t.test('all nodes by one range, as printed', async (t) => {
