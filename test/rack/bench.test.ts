@@ -46,7 +46,7 @@ t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
 t.test('help', async (t) => {
   const { status, output } = await bench(['--help'])
-  t.match({ status, output }, { status: 0, output: /--rounds N .*\n[^]*npm run bench -- packet/ })
+  t.match({ status, output }, { status: 0, output: /--rounds N / })
 })
 
 for (const name of Object.keys(FAMILIES))
