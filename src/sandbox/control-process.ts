@@ -9,7 +9,7 @@ import type { Rack } from './rack.ts'
 import { waitUntil } from './wait.ts'
 
 const CONTROL = fileURLToPath(new URL('./control.ts', import.meta.url))
-const READY_MS = 20_000
+const READY_MS = 60_000
 const NODE_FLAGS = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning']
 
 /** Named like a host, though it has no network namespace of its own: a directory and a cgroup. */

@@ -19,7 +19,7 @@ const GOBGPD = '/usr/bin/gobgpd'
 const SUPERVISOR = fileURLToPath(new URL('../speaker/gobgpd-supervisor.sh', import.meta.url))
 /** The command, of this checkout. */
 export const WEIR = fileURLToPath(new URL('../../tools/weir.mjs', import.meta.url))
-const READY_MS = 20_000
+const READY_MS = 60_000
 /** A young generation of 2 MiB keeps an idle agent small; its work is bursts of short-lived rows. */
 const NODE_FLAGS = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning']
 

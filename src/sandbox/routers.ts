@@ -40,7 +40,7 @@ const BIRD = '/usr/sbin/bird'
 /** What the spine may learn from one ToR: every node's prefixes and all VIPs, with room. */
 const FABRIC_PREFIXES_MAX = 10_000
 const NODE_PREFIXES_MAX = 1000
-const READY_MS = 10_000
+const READY_MS = 30_000
 /** Nodes answer in the kernel. */
 const NODE_BFD = { intervalMs: 250, multiplier: 3 } as const
 /** Routers wait for each other's processes, and two busy cores keep those waiting: more patience, but far less than the hold time. */

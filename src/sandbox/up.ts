@@ -35,7 +35,7 @@ export interface UpOptions {
 }
 
 /** gobgpd tries again after 5 s and some; a session that needs two tries is still in time. */
-const SESSIONS_MS = 30_000
+const SESSIONS_MS = 60_000
 
 export async function upRack(options: UpOptions): Promise<Rack> {
   if (process.getuid?.() !== 0) {

@@ -21,7 +21,7 @@ const INTERVAL_MS = 300
 const MULTIPLIER = 5
 const SOON_MS = 15_000
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 deleteOrphans('bfdpair')
 

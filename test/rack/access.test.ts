@@ -7,7 +7,7 @@ import { agentSocket, WEIR } from '../../src/sandbox/nodes.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 const RBAC = fileURLToPath(new URL('../../manifests/base/rbac.yaml', import.meta.url))
 const AGENT = '--as=system:serviceaccount:kube-system:weir'
 

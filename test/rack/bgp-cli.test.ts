@@ -13,7 +13,7 @@ import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
 
-t.setTimeout(290_000)
+t.setTimeout(300_000)
 const FRR = 'tor1'
 const BIRD = 'tor2'
 const METRICS = '127.0.0.1:10249'

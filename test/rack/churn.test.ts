@@ -17,7 +17,7 @@ import { FLOW_PORT, flowPod, flowService } from './traffic/manifests.ts'
 import { Traffic } from './traffic/traffic.ts'
 import { idOf, reportsOf, watchFlows } from './traffic/watch.ts'
 
-t.setTimeout(280_000)
+t.setTimeout(300_000)
 /** Of each protocol. */
 const FLOWS = 1000
 const KILLS = 5

@@ -16,7 +16,7 @@ import { flowPod, flowService } from './traffic/manifests.ts'
 import { Traffic } from './traffic/traffic.ts'
 import { reportsOf, watchFlows } from './traffic/watch.ts'
 
-t.setTimeout(280_000)
+t.setTimeout(300_000)
 const DRAINED = 'node2'
 const TORS = ['tor1', 'tor2'] as const
 const FLOWS = 100

@@ -11,7 +11,7 @@ import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { BROKEN, type PodPlace, pod, READY, service, slicesOf } from './conformance/manifests.ts'
 
-t.setTimeout(280_000)
+t.setTimeout(300_000)
 const TORS = ['tor1', 'tor2'] as const
 /** Shorter than the grace of a Cluster VIP and the hold-down, which are 2 s. */
 const WITHIN_MS = 1000

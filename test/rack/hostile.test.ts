@@ -37,7 +37,7 @@ const IMPORTS: ImportRules = {
 /** gobgpd reads a message within milliseconds; what it would install is there soon after. */
 const SETTLE_MS = 1_500
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const bed = new TwoRouters(t)
 const netlink = new Netlink({ namespacePath: `/run/netns/${bed.node}` })

@@ -10,7 +10,7 @@ import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
 import { announce, RoutingBed } from './live-routing-bed.ts'
 
-t.setTimeout(290_000)
+t.setTimeout(300_000)
 
 const bed = await Bed.up({ name: 'liverouting', nodes: 2 })
 t.teardown(() => bed.down())

@@ -10,7 +10,7 @@ import { POLICY_CRDS } from '../unit/kube/policy-crds.ts'
 import { Bed, type Manifest } from './conformance/bed.ts'
 import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 const bed = await Bed.up({ name: 'policy', nodes: 2, agent: { policy: { enforce: true } } })
 t.teardown(() => bed.down())
 

@@ -12,7 +12,7 @@ import { ciliumCrd } from '../unit/kube/open-crds.ts'
 import { Bed } from './conformance/bed.ts'
 import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 
-t.setTimeout(280_000)
+t.setTimeout(300_000)
 const NODES = 2
 const TORS = ['tor1', 'tor2'] as const
 const RESOURCE = 'ciliumloadbalancerippools.cilium.io'

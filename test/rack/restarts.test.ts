@@ -14,7 +14,7 @@ import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const FRR = 'tor1'
 const BIRD = 'tor2'
 const ROUTERS = [FRR, BIRD, 'spine'] as const

@@ -7,7 +7,7 @@ import { Bed } from './conformance/bed.ts'
 import { expectAnswerers, expectConnect } from './conformance/expect.ts'
 import { pod, service, TCP_AND_UDP } from './conformance/manifests.ts'
 
-t.setTimeout(200_000)
+t.setTimeout(300_000)
 const PODS = ['p1', 'p2'] as const
 const FABRIC_MTU = 1500
 

@@ -16,7 +16,7 @@ import { flowPod, flowService } from './traffic/manifests.ts'
 import { Traffic } from './traffic/traffic.ts'
 import { watchFlows } from './traffic/watch.ts'
 
-t.setTimeout(150_000)
+t.setTimeout(300_000)
 const TORS = ['tor1', 'tor2'] as const
 const NODES = ['node1', 'node2'] as const
 const FLOWS = 50

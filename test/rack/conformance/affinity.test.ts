@@ -8,7 +8,7 @@ import { expectAnswerers, expectConnect } from './expect.ts'
 import { LEAVING, READY, service, slicesOf, TCP_AND_UDP, TCP_AND_UDP_OF_SLICE } from './manifests.ts'
 import { podsByNode } from './pods.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const bed = await Bed.up({ name: 'confaff', agent: { services: { externalIPs: { enabled: false } } } })
 t.teardown(() => bed.down())
 

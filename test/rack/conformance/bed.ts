@@ -31,7 +31,7 @@ const ANSWER_MS = 2000
 const SILENCE_MS = 1300
 const KUBECTL_MS = 60_000
 const POLL_MS = 100
-const UNTIL_MS = 20_000
+const UNTIL_MS = 60_000
 
 /** An object, or YAML text of several. */
 export type Manifest = string | Readonly<Record<string, unknown>>
@@ -225,7 +225,7 @@ export class Bed {
       'pod',
       '-l',
       selector,
-      '--timeout=40s',
+      '--timeout=80s',
     )
   }
 

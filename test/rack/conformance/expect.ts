@@ -6,7 +6,7 @@ import type { Bed } from './bed.ts'
 import type { Outcome } from './prober.ts'
 
 /** How long a change may take to arrive. A test that has already failed learns nothing by waiting so long again. */
-const WAIT_MS = 10_000
+const WAIT_MS = 20_000
 const FAILED_WAIT_MS = 500
 /** So many that of three equal endpoints one is left out in fewer than one of ten thousand tries. */
 const REQUESTS = 26

@@ -7,7 +7,7 @@ import { Bed } from './bed.ts'
 import { expectAnswerers } from './expect.ts'
 import { HTTP_PORT, pod, service } from './manifests.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 /** Room for the tables of two Services of both families, of 251 slots each, and not for four. */
 const SLOTS = 1400
 /** Two of them make a connection to a pod of the same node. */

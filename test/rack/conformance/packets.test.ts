@@ -5,7 +5,7 @@ import t from 'tap'
 import { Bed } from './bed.ts'
 import { pod, service, TCP_AND_UDP } from './manifests.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const bed = await Bed.up({ name: 'confpackets' })
 t.teardown(() => bed.down())
 

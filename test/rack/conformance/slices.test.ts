@@ -10,7 +10,7 @@ import { expectAnswerers, expectConnect } from './expect.ts'
 import { HTTP_PORT, READY, service, slice, slicesOf } from './manifests.ts'
 import { podsByNode } from './pods.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const bed = await Bed.up({ name: 'confslice' })
 t.teardown(() => bed.down())
 

@@ -7,7 +7,7 @@ import { expectAnswerers, expectClientAddress, expectConnect } from './expect.ts
 import { HTTP_PORT, pod, service, TCP_AND_UDP, UDP_PORT } from './manifests.ts'
 import { INIT_ACK, readSctp, SCTP, sctpPacket } from './sctp.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const UPLINKS_V4 = '10.254.1.0/24'
 const bed = await Bed.up({
   name: 'confnat',

@@ -11,7 +11,7 @@ const VIP = '203.0.113.7/32'
 const VIP6 = '2001:db8:113::7/128'
 const BIRD = 1
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const restarting = (localRestarting: boolean) =>
   peer(BIRD, 'ipv4', {

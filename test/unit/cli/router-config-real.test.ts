@@ -182,7 +182,7 @@ class Bed extends RouterBed {
   }
 }
 
-t.setTimeout(110_000)
+t.setTimeout(300_000)
 
 t.test('BIRD, as printed', async (t) => {
   const bed = new Bed(t)

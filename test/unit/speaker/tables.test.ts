@@ -12,7 +12,7 @@ import { link, NODE_ASN, until } from '../bgp/bed.ts'
 import { attributes, cidr, exported, routingOf } from './bed.ts'
 import { allowed, BIRD, bothRouters, FRR, peer, TwoRouters, untilUp } from './two-routers.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(300_000)
 const COLLECTOR_PORT = 11_019
 const STATION = fileURLToPath(new URL('./bmp-station.ts', import.meta.url))
 

@@ -4,7 +4,7 @@
 import t, { type Test } from 'tap'
 import { announce, FabricBed, type FabricNode, nodeObject, until } from './fabric-bed.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const SOON_MS = 30_000
 const VIP = '203.0.113.7/32'
 const VIP6 = '2001:db8:113::7/128'

@@ -9,7 +9,7 @@ import { NetworkView } from '../../../src/datapath/network-view.ts'
 import { Icmpv6Socket } from '../../../src/sys/libc/icmpv6.ts'
 import { announce, FabricBed, nodeObject, until } from './fabric-bed.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 const SOON_MS = 40_000
 const VIP = '203.0.113.7/32'
 const VIP6 = '2001:db8:113::7/128'
