@@ -50,14 +50,6 @@ static __always_inline __u32 host_set(void)
 	return set ? *set : 0;
 }
 
-static __always_inline bool has_node_scope(const struct address *address)
-{
-	struct address key = *address;
-	const struct identity *found = bpf_map_lookup_elem(&identities, &key);
-
-	return found && found->scope == SCOPE_NODE;
-}
-
 /* Whether it is the node that gets it, or sends it. */
 static __always_inline bool is_hosts(ctx_t *ctx, const struct packet *packet, __u32 passage,
 				     const int family)

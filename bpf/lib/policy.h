@@ -61,6 +61,15 @@ static __always_inline __u32 policy_set_of(const struct address *address)
 	return subject ? subject->set : 0;
 }
 
+/* Whether it is an address of a node of the cluster. */
+static __always_inline bool has_node_scope(const struct address *address)
+{
+	struct address key = *address;
+	const struct identity *found = bpf_map_lookup_elem(&identities, &key);
+
+	return found && found->scope == SCOPE_NODE;
+}
+
 static __always_inline const struct policy_set *policy_set_find(__u32 set)
 {
 	return bpf_map_lookup_elem(&policy_sets, &set);

@@ -251,6 +251,9 @@ static __noinline bool sock_may_be_led(struct bpf_sock_addr *ctx, const struct s
 	sock_read_client(ctx, target, &question.tuple.source);
 	if (!address_is_equal(&question.tuple.source, &backend->address))
 		return true;
+	/* The node, and who shares its network: nothing is between them, and they are no pods. */
+	if (has_node_scope(&backend->address))
+		return true;
 	question.tuple.destination = backend->address;
 	question.tuple.destination_port = backend->port;
 	question.tuple.protocol = target->protocol;

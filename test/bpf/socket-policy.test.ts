@@ -103,6 +103,10 @@ t.test('a Service that leads to its caller', async (t) => {
       ])
     speakFrom('self')
     t.notOk(connects(vip), `${family}: nothing is known of it`)
+    const row = { kind: 'address', text: self } as const
+    maps.apply([{ table: 'identities', put: [{ ...row, identity: 1, scope: 'node' }] }])
+    t.ok(connects(vip), `${family}: the node that one of its own network serves is no pod`)
+    maps.apply([{ table: 'identities', delete: [row] }])
     judge(ALLOW, ALLOW)
     t.ok(connects(vip), `${family}: both directions allow it`)
     judge(DENY, ALLOW)
