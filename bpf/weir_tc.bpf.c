@@ -8,6 +8,7 @@
  * itself a second time, as the node's (lib/host_end.h).
  */
 #define WEIR_SKB
+#define WEIR_POD_DEVICE 1
 #include "maps.h"
 #include "lib/fragment.h"
 #include "lib/from_pod.h"

@@ -29,6 +29,9 @@ enum verdict_reason {
 	/* a client's, translated, to an address of this node's own, wherever the backend is:
 	   counted apart from what announced addresses bring */
 	REASON_OF_NODE = 16,
+	/* what a pod of this node sends, translated, to a backend of this node: it comes
+	   whatever is announced */
+	REASON_OF_POD = 17,
 	/* refused: the client learns at once */
 	REASON_NO_ENDPOINT = 32,
 	REASON_NO_SUCH_PORT = 33,

@@ -13,16 +13,26 @@
 #include "lib/rewrite.h"
 #include "lib/verdict.h"
 
+/* 1: a program at pods' devices, which meets only what they send. */
+#ifndef WEIR_POD_DEVICE
+#define WEIR_POD_DEVICE 0
+#endif
+
 static __always_inline int drop(const struct packet *packet, enum verdict_reason reason)
 {
 	packet_drop(packet, reason);
 	return VERDICT_DROP;
 }
 
-/* What comes to the node's own address does so whatever is announced: a drain moves the rest. */
+/*
+ * What comes to the node's own address, or from its pods, does so whatever is announced: a drain
+ * moves the rest.
+ */
 static __always_inline enum verdict_reason reason_of_client(const struct packet *packet,
 							    enum verdict_reason reason)
 {
+	if (WEIR_POD_DEVICE)
+		return REASON_OF_POD;
 	return packet->is_of_node ? REASON_OF_NODE : reason;
 }
 

@@ -126,7 +126,7 @@ static __always_inline int send_from_pod(ctx_t *ctx, const struct packet *packet
 	if (choice->kind == FLOW_TO_REMOTE_SNAT) {
 		scratch->ends.source = *own_address(family);
 		scratch->ends.source_port = choice->snat_port;
-		return turn_back_family(ctx, packet, REASON_TO_LOCAL, family);
+		return turn_back_family(ctx, packet, REASON_OF_POD, family);
 	}
 	filter_hold(&packet->tuple.source);
 	scratch->ends.source = packet->tuple.source;

@@ -73,8 +73,8 @@ export function makeRouting(options: RoutingPartsOptions): RoutingParts {
 
 /**
  * What clients send to announced addresses by way of this node, wherever the backend is. What other nodes tunnel to pods here (FROM_TUNNEL)
- * does not come because of what this node announces, and goes on while the pods do; nor does what comes to node ports (OF_NODE), which are
- * found under the node's own address.
+ * does not come because of what this node announces, and goes on while the pods do; nor does what its own pods send (OF_POD), nor what comes
+ * to node ports (OF_NODE), which are found under the node's own address.
  */
 const TO_ANNOUNCED = ['TO_LOCAL', 'TO_HOST', 'TO_REMOTE', 'TO_REMOTE_SNAT']
 

@@ -3,7 +3,7 @@
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, type Family } from '../../src/model/address.ts'
-import { countWhile, flowKinds, runUplink } from './check.ts'
+import { countedSince, countWhile, flowKinds, runUplink } from './check.ts'
 import { type Frame, frame, SCTP, TCP, UDP } from './packet.ts'
 import { readFrame } from './read-frame.ts'
 import {
@@ -68,7 +68,9 @@ for (const family of ['ipv4', 'ipv6'] as const)
       world.forgetFlows()
       for (const flag of ['syn', 'ack'] as const) {
         const sent = request(81, flag)
+        const before = world.metrics()
         const result = send(sent)
+        t.same(countedSince(world, before), { [R.REASON_OF_POD]: 1 }, 'not as what is announced brings it')
         t.equal(result.returnValue, TC.REDIRECT)
         t.equal(hex(result.dataOut), hex(sent.to(pod, TARGET_PORT).ttl(63).link(TO_POD).bytes()))
       }
