@@ -189,7 +189,8 @@ export class AddressAllocator {
     if (patch === undefined || !this.#election.isLeader) return
     const [namespace = '', name = ''] = service.key.split('/')
     const object = serviceObject(service.key, service.uid)
-    for (const { reason, text } of grant.problems) events.record(object, 'Warning', reason, text)
+    for (const { reason, text } of [...grant.problems, ...grant.remarks])
+      events.record(object, 'Warning', reason, text)
     try {
       await client.patch(SERVICES, { namespace, name, subresource: 'status' }, patch, { kind: 'strategic' })
     } catch (error) {

@@ -7,12 +7,15 @@ import type { AddressGrant } from '../routing/allocate-addresses.ts'
 import { conditionPatch, isSameCondition } from './own-condition.ts'
 
 /** undefined: it asks for no address. */
-export function conditionOf({ loadBalancerFamilies }: Service, { problems }: AddressGrant) {
-  const [first] = problems
+export function conditionOf(
+  { loadBalancerFamilies }: Service,
+  { problems, remarks }: AddressGrant,
+): AddressCondition | undefined {
+  const [first] = [...problems, ...remarks]
   if (loadBalancerFamilies.length === 0) return undefined
   if (first === undefined) return ALLOCATED
-  const message = problems.map(({ text }) => text).join('; ')
-  return { status: 'False', reason: first.reason, message } satisfies AddressCondition
+  const message = [...problems, ...remarks].map(({ text }) => text).join('; ')
+  return { status: problems.length > 0 ? 'False' : 'True', reason: first.reason, message }
 }
 
 /** What is no pool's is not ours to take back. */

@@ -13,6 +13,7 @@ import { type SharingClaim, whyNotShared } from './address-sharing.ts'
 import {
   type AllocationProblem,
   FAMILY_LABELS,
+  notShared,
   problem,
   whyNoneFree,
   whyPoolsRefuse,
@@ -35,6 +36,8 @@ export interface AddressGrant {
   readonly service: ObjectKey
   readonly addresses: readonly Address[]
   readonly problems: readonly AllocationProblem[]
+  /** What it asked for beside an address, and has not. */
+  readonly remarks: readonly AllocationProblem[]
 }
 
 type Granted = Map<Family, Address>
@@ -58,6 +61,8 @@ export class AddressLedger {
   readonly #usage = new Map<string, number>()
   /** Services that found no free address. */
   readonly #short = new Set<ObjectKey>()
+  /** Services that do not share, though others of their key have an address. */
+  readonly #apart = new Set<ObjectKey>()
   #dirty = new Set<ObjectKey>()
   /** Something came free beside what the claims themselves tell. */
   #isFreeing = false
@@ -107,7 +112,7 @@ export class AddressLedger {
     if (sharing) {
       this.#sharers.delete(sharing.key, service)
       // Who shared its terms may find others now.
-      for (const other of this.#sharers.get(sharing.key)) if (this.#short.has(other)) this.#dirty.add(other)
+      for (const other of this.#sharers.get(sharing.key)) if (this.#isWaiting(other)) this.#dirty.add(other)
     }
     if (!isForeign) return
     for (const address of held) {
@@ -116,6 +121,11 @@ export class AddressLedger {
       for (const other of this.#wanters.get(address)) if (!this.#isForeign(other)) this.#dirty.add(other)
       this.#isFreeing = true
     }
+  }
+
+  /** For an address, or to hear why it shares none. */
+  #isWaiting(service: ObjectKey): boolean {
+    return this.#short.has(service) || this.#apart.has(service)
   }
 
   #isForeign(service: ObjectKey): boolean {
@@ -139,7 +149,7 @@ export class AddressLedger {
     const claims = services
       .flatMap((service) => this.#claims.get(service) ?? [])
       .filter(({ isForeign }) => !isForeign)
-      .sort((a, b) => a.createdMs - b.createdMs || (a.service < b.service ? -1 : 1))
+      .sort(byAge)
     // First everybody keeps what is rightly theirs, by its status or by what was granted and is not in the status yet; then comes who
     // asks for an address, and only then are fresh ones drawn: a new Service never gets an address that one further down the list
     // answers on already.
@@ -154,7 +164,8 @@ export class AddressLedger {
     const problems = new Map<ObjectKey, AllocationProblem[]>()
     yield* each((claim, has) => problems.set(claim.service, this.#takeAskedFor(claim, has)))
     yield* each((claim, has) => problems.get(claim.service)?.push(...this.#draw(claim, has)))
-    return claims.map((claim) => this.#grant(claim, problems.get(claim.service)))
+    const eldest = new Map<string, Sharer | undefined>()
+    return claims.map((claim) => this.#grant(claim, problems.get(claim.service), eldest))
   }
 
   /** What changed, whoever wants an address of theirs, and whoever waits for one that they give up. */
@@ -173,7 +184,7 @@ export class AddressLedger {
         for (const wanter of this.#wanters.get(address)) if (!this.#isForeign(wanter)) found.add(wanter)
       }
       if (claim?.sharing)
-        for (const other of this.#sharers.get(claim.sharing.key)) if (this.#short.has(other)) found.add(other)
+        for (const other of this.#sharers.get(claim.sharing.key)) if (this.#isWaiting(other)) found.add(other)
       for (const address of granted.values())
         if (!claim?.held.includes(address) || !this.#mayKeep(claim, address)) isFreeing = true
     })
@@ -183,6 +194,7 @@ export class AddressLedger {
 
   #release(service: ObjectKey): void {
     this.#short.delete(service)
+    this.#apart.delete(service)
     for (const address of this.#granted.get(service)?.values() ?? []) {
       this.#owners.delete(address, service)
       if (this.#owners.has(address)) continue
@@ -303,12 +315,58 @@ export class AddressLedger {
     return undefined
   }
 
-  #grant({ service, families }: AddressClaim, problems: readonly AllocationProblem[] = []): AddressGrant {
+  /** Of each address that it has alone though its key was to share one. @param eldest of the same round, by key and family */
+  #whyApart(claim: AddressClaim, eldest: Map<string, Sharer | undefined>): AllocationProblem[] {
+    const { service, sharing, wish, families } = claim
+    if (sharing === undefined) return []
+    return families.flatMap((family) => {
+      const mine = this.#granted.get(service)?.get(family)
+      if (mine === undefined || wish?.addresses.includes(mine)) return []
+      if ([...this.#owners.get(mine)].length > 1) return []
+      const known = `${family} ${sharing.key}`
+      if (!eldest.has(known)) eldest.set(known, this.#eldest(sharing.key, family))
+      const other = eldest.get(known)
+      if (other === undefined || other.claim.service === service) return []
+      const found = { service: other.claim.service, address: other.address }
+      return [notShared(sharing.key, mine, found, whyNotShared(claim, other.claim))]
+    })
+  }
+
+  /** Of those with this key that have an address: who need not be told, for others were to join it. */
+  #eldest(key: string, family: Family): Sharer | undefined {
+    let eldest: Sharer | undefined
+    for (const service of this.#sharers.get(key)) {
+      const claim = this.#claims.get(service)
+      const address = this.#granted.get(service)?.get(family)
+      if (claim && address && (eldest === undefined || byAge(claim, eldest.claim) < 0))
+        eldest = { claim, address }
+    }
+    return eldest
+  }
+
+  #grant(
+    claim: AddressClaim,
+    problems: readonly AllocationProblem[] = [],
+    eldest: Map<string, Sharer | undefined>,
+  ): AddressGrant {
+    const { service, families } = claim
+    const remarks = this.#whyApart(claim, eldest)
+    if (remarks.length > 0) this.#apart.add(service)
     const mine = this.#granted.get(service) ?? NOTHING
     if (mine.size === 0) this.#granted.delete(service)
     if (problems.some(({ reason }) => reason === 'PoolExhausted')) this.#short.add(service)
-    return { service, addresses: families.flatMap((family) => mine.get(family) ?? []), problems }
+    const addresses = families.flatMap((family) => mine.get(family) ?? [])
+    return { service, addresses, problems, remarks }
   }
+}
+
+interface Sharer {
+  readonly claim: AddressClaim
+  readonly address: Address
+}
+
+function byAge(a: AddressClaim, b: AddressClaim): number {
+  return a.createdMs - b.createdMs || (a.service < b.service ? -1 : 1)
 }
 
 /** Worked on at a stretch: some milliseconds. */

@@ -1,6 +1,7 @@
 // Why a Service has no address, or not the one that it asks for, as far as pools decide it: sentences with their mends. Pure.
 
 import type { Address, Family } from '../model/address.ts'
+import { SERVICE_KEYS } from '../model/own-keys.ts'
 import type { AddressWish } from '../model/service.ts'
 import { type AddressPool, type PoolCandidate, type PoolIndex, poolAccepts } from './address-pools.ts'
 
@@ -14,6 +15,7 @@ export type ProblemReason =
   | 'AddressNotForService'
   | 'AddressReserved'
   | 'InvalidRequest'
+  | 'NotShared'
 
 export interface AllocationProblem {
   readonly reason: ProblemReason
@@ -29,6 +31,20 @@ export const FAMILY_LABELS: Readonly<Record<Family, string>> = { ipv4: 'IPv4', i
 
 export function problem(reason: ProblemReason, text: string): AllocationProblem {
   return { reason, text }
+}
+
+/** Why a Service has an address of its own beside the one that the eldest of its sharing key has. @param why undefined: no terms forbid it */
+export function notShared(
+  key: string,
+  mine: Address,
+  eldest: { readonly service: string; readonly address: Address },
+  why: string | undefined,
+): AllocationProblem {
+  const reason = why ?? `this Service had ${mine} already, and what is held stays`
+  return problem(
+    'NotShared',
+    `${mine} is this Service's own: ${eldest.service} of sharing key '${key}' has ${eldest.address}, but ${reason}; to share, ${why === undefined ? '' : 'mend that and '}ask for ${eldest.address} by annotation ${SERVICE_KEYS.loadBalancerIps}`,
+  )
 }
 
 function namesOf(pools: readonly AddressPool[]): string {

@@ -69,7 +69,11 @@ t.test('Services of one sharing key have one address, each with its own ports', 
   await bed.create('imap', { 'weir.network/sharing-key': 'mail' }, { ports: [{ port: 143 }] })
   t.equal(await bed.until('imap', '203.0.113.3 True/Allocated'), '203.0.113.3 True/Allocated')
   await bed.create('relay', key, { ports: [{ port: 25 }] })
-  t.equal(await bed.until('relay', '203.0.113.4 True/Allocated'), '203.0.113.4 True/Allocated')
+  t.equal(await bed.until('relay', '203.0.113.4 True/NotShared'), '203.0.113.4 True/NotShared')
+  const { conditions = [] } = (await bed.get('relay')).status ?? {}
+  t.match(conditions[0], {
+    message: /smtp of sharing key 'mail' has 203.0.113.3, but both have port 25\/TCP; to share/,
+  })
   await agent.close()
 })
 

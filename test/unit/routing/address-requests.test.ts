@@ -295,6 +295,48 @@ t.test('two Services share an address on the terms that Cilium and MetalLB have'
   }
 })
 
+t.test(
+  'who shares nothing in spite of its key is told why, and again when that is another reason',
+  async (t) => {
+    const ledger = new AddressLedger(POOLS)
+    const sharing = share('k')
+    const one = (name: string, createdMs: number, more: Given = {}) =>
+      claim(name, { sharing, createdMs, ports: [{ protocol: 'TCP', port: 80 }], ...more })
+    const decided = (...claims: readonly AddressClaim[]) => {
+      for (const each of claims) ledger.set(each.service, each)
+      return Object.fromEntries(
+        ledger
+          .decide()
+          .map(({ service, addresses, remarks }) => [
+            service,
+            [...addresses, ...remarks.map(({ reason, text }) => `${reason} ${text}`)].join(' '),
+          ]),
+      )
+    }
+    const apart =
+      /^203.0.113.2 NotShared 203.0.113.2 is this Service's own: shop\/old of sharing key 'k' has 203.0.113.1, but both have port 80\/TCP; to share, mend that and ask for 203.0.113.1 by annotation weir/
+    t.match(decided(one('old', 1), one('young', 2)), { 'shop/old': /^203.0.113.1$/, 'shop/young': apart })
+    t.match(decided(one('third', 3, { ports: [{ protocol: 'TCP', port: 81 }] })), {
+      'shop/third': /^203.0.113.1$/,
+    })
+    const held = { held: ['203.0.113.1'] }
+    const mended = decided(one('old', 1, { ...held, ports: [{ protocol: 'TCP', port: 82 }] }))
+    t.match(mended, {
+      'shop/old': /^203.0.113.1$/,
+      'shop/young': /but this Service had 203.0.113.2 already.*to share, ask for/,
+    })
+    t.match(decided(one('young', 2, { asks: ['203.0.113.1'], held: ['203.0.113.2'] })), {
+      'shop/young': /^203.0.113.1$/,
+    })
+    t.match(
+      decided(one('own', 4, { asks: ['203.0.113.4'] })),
+      { 'shop/own': /^203.0.113.4$/ },
+      'as it wishes',
+    )
+    t.match(decided(one('alone', 5, { sharing: share('l') })), { 'shop/alone': /^203.0.113.\d$/ })
+  },
+)
+
 t.test('who no longer may share gives way to the older', async (t) => {
   const ledger = new AddressLedger(POOLS.slice(0, 1))
   const sharing = share('k')
