@@ -14,7 +14,6 @@ import type { Sessions } from '../datapath/live-uplinks.ts'
 import type { NetworkView } from '../datapath/network-view.ts'
 import type { LackingRule } from '../kube/access.ts'
 import { parseAddress } from '../model/address.ts'
-import type { RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { AddressAllocator } from './address-allocator.ts'
 import { apiHandlers } from './api-handlers.ts'
@@ -25,10 +24,9 @@ import { bgpMetrics } from './bgp-view.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import { CiliumStatus } from './cilium-status.ts'
 import { loadOrLastGood } from './config-file.ts'
-import type { DropLog } from './drop-log.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
-import { followDrops } from './follow-drops.ts'
+import { type FollowedDrops, followDrops } from './follow-drops.ts'
 import { type Ground, openGround } from './ground.ts'
 import { ConfigInForce, type LiveRouting } from './live-routing.ts'
 import { serveLocalApi } from './local-api.ts'
@@ -42,7 +40,6 @@ import { planContext } from './plan-context.ts'
 import type { PolicyLoop } from './policy-loop.ts'
 import { PolicyReporter } from './policy-reporter.ts'
 import type { PolicySources } from './policy-sources.ts'
-import { ruleText } from './policy-view.ts'
 import { RefusalConditions } from './refusal-conditions.ts'
 import type { Routing } from './routing.ts'
 import { makeRouting, type RoutingParts } from './routing-parts.ts'
@@ -87,7 +84,7 @@ export async function startAgent(file: string): Promise<Agent> {
 }
 
 /** What the composition is made of, as the local API sees it. */
-export interface Parts {
+export interface Parts extends Omit<FollowedDrops, 'stopFollowing'> {
   readonly datapath: Datapath
   readonly network: NetworkView
   readonly sources: Sources
@@ -108,7 +105,6 @@ export interface Parts {
   readonly sockets: () => EndedSockets | undefined
   readonly upkeep: Upkeep
   readonly capacity: CapacityWatch
-  readonly drops: DropLog
   readonly surroundings: Surroundings
   readonly monitoring: Monitoring
   readonly sessions: () => Sessions
@@ -156,8 +152,8 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
   const uplinks = joinUplinks(ground, late, routes.routing, bfd)
   const plan = planContext(config, sources.nodes, () => live.sources.pools)
   const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
-  const { ring, ...watching } = watchDatapath(ground, late)
-  const early = { ...watching, ring, surroundings, monitoring, routes, bfd, sender, uplinks }
+  const watching = watchDatapath(ground, late)
+  const early = { ...watching, surroundings, monitoring, routes, bfd, sender, uplinks }
   return {
     datapath,
     network,
@@ -211,7 +207,8 @@ function joinUplinks(ground: Ground, late: Late, routing: Routing, bfd: Bfd): Up
 }
 
 /** That programs stay where they are, that tables have room, and what is dropped. */
-function watchDatapath({ log, datapath, network }: Ground, late: Late) {
+function watchDatapath(ground: Ground, late: Late) {
+  const { log, datapath, network } = ground
   const upkeep = new Upkeep({
     log,
     present: () => new Set(network.devices().map(({ ifindex }) => ifindex)),
@@ -229,7 +226,7 @@ function watchDatapath({ log, datapath, network }: Ground, late: Late) {
   return {
     upkeep,
     capacity,
-    ...followDrops(datapath, log, (rule) => ruleText(rule, late.policy?.nameOf(rule))),
+    ...followDrops(ground, () => late.policy),
   }
 }
 
@@ -360,7 +357,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
 }
 
 interface Early extends Omit<BeginWith, 'plan'> {
-  readonly ring: RingBuffer
+  readonly stopFollowing: () => void
   readonly upkeep: Upkeep
   readonly capacity: CapacityWatch
   readonly sender: BfdSender
@@ -371,7 +368,7 @@ interface Early extends Omit<BeginWith, 'plan'> {
 async function closeAll(ground: Ground, late: Late, early: Early): Promise<void> {
   early.upkeep.close()
   early.capacity.close()
-  early.ring.stop()
+  early.stopFollowing()
   await early.uplinks.close()
   await early.bfd.close()
   early.sender.close()

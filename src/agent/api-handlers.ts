@@ -11,8 +11,7 @@ import { DROPS_KEPT_MAX } from './drop-log.ts'
 import { type FlowNaming, listFlows, readFlowFilter, readLimit } from './flow-view.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
 import { planContext } from './plan-context.ts'
-import { POLICY_KINDS } from './policy-sources.ts'
-import { explainPolicy, listPolicies, type PolicyViewParts } from './policy-view.ts'
+import { policyHandlers } from './policy-handlers.ts'
 import { routingHandlers } from './routing-view.ts'
 import type { ServedService } from './service-loop.ts'
 import { describeService, summarizeService } from './service-view.ts'
@@ -30,16 +29,11 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
     '/v1/service': (query) => showService(config, parts, query),
     '/v1/flows': (query) =>
       listFlows(parts.datapath.flows, flowNaming(parts), readFlowFilter(query), tickSeconds()),
-    '/v1/drops': (query) => ({
-      drops: parts.drops.newest(readLimit(query, DROPS_KEPT_MAX) ?? DROPS_DEFAULT),
-      sinceMs: parts.drops.sinceMs,
-      counted: droppedPackets(parts.datapath.metrics()),
-    }),
+    '/v1/drops': (query) => showDrops(parts, query),
     '/v1/routes': () => parts.routing.status(),
     '/v1/bfd': () => parts.bfd.describe(),
     '/v1/uplinks': () => parts.uplinks.describe(),
-    '/v1/policies': () => policies(config, parts),
-    '/v1/policy': (query) => explainPolicy(query, policyParts(config, parts)),
+    ...policyHandlers(config, parts, NOT_SYNCED),
     ...routingHandlers(parts),
     ...bgpHandlers(config, parts),
     '/v1/why': (query) => why(parts, query),
@@ -49,22 +43,21 @@ export function apiHandlers(config: AgentConfig, parts: Parts): Record<string, L
   }
 }
 
-function policies(config: AgentConfig, parts: Parts): unknown {
-  const view = policyParts(config, parts)
-  const objects = POLICY_KINDS.flatMap((kind) => [...(parts.policySources?.objects[kind].values() ?? [])])
-  return listPolicies(objects, view)
-}
-
-function policyParts({ nodeName }: AgentConfig, { policySources, policy, datapath }: Parts): PolicyViewParts {
-  if (policySources === undefined)
-    throw new RequestError(404, 'policy is not enforced on this node. Mend: policy.enforce: true turns it on')
-  const loop = policy()
-  if (loop === undefined) throw new RequestError(404, NOT_SYNCED)
+async function showDrops(
+  { drops, policy, lines, datapath }: Parts,
+  query: URLSearchParams,
+): Promise<unknown> {
+  const newest = drops.newest(readLimit(query, DROPS_KEPT_MAX) ?? DROPS_DEFAULT)
+  const rules = new Set(newest.flatMap(({ ruleId }) => ruleId ?? []))
+  const named = [...rules].flatMap((rule) => {
+    const name = policy()?.nameOf(rule)
+    return typeof name === 'object' ? [name] : []
+  })
   return {
-    node: nodeName,
-    world: loop.world,
-    rows: datapath.policyRows,
-    nameOf: (rule) => loop.nameOf(rule),
+    drops: newest,
+    sinceMs: drops.sinceMs,
+    counted: droppedPackets(datapath.metrics()),
+    lines: await lines.of(named),
   }
 }
 

@@ -27,6 +27,7 @@ export interface Drop {
   readonly service: string | undefined
   /** Of what policy denied: by which rule. */
   readonly rule?: string
+  readonly ruleId?: number
 }
 
 /** ICMP's and ICMPv6's messages have none, though policy's events name their type there. */
@@ -95,8 +96,8 @@ export class DropLog {
   }
 
   /** What policy denies names its rule in the Service's place. */
-  #named(reason: number, number: number): Pick<Drop, 'service' | 'rule'> {
-    if (BY_POLICY.has(reason)) return { service: undefined, rule: this.#ruleOf(number) }
+  #named(reason: number, number: number): Pick<Drop, 'service' | 'rule' | 'ruleId'> {
+    if (BY_POLICY.has(reason)) return { service: undefined, rule: this.#ruleOf(number), ruleId: number }
     return { service: number === 0 ? undefined : this.#serviceOf(number) }
   }
 

@@ -3,11 +3,13 @@
 import type { Parts } from './agent.ts'
 import { configurationReadings } from './metrics/configuration-readings.ts'
 import type { Reading } from './metrics/exposition.ts'
+import { policyReadings } from './metrics/policy-readings.ts'
 import { controlReadings, datapathReadings } from './metrics/readings.ts'
 import { featuresOf } from './status-view.ts'
 
 export function agentReadings(parts: Parts): readonly Reading[] {
-  const { datapath, network, sources, sessions, capacity, upkeep, surroundings, monitoring, live } = parts
+  const { datapath, network, sources, sessions, capacity, upkeep, surroundings, monitoring, live, records } =
+    parts
   return [
     ...datapathReadings({
       metrics: () => datapath.metrics(),
@@ -25,6 +27,7 @@ export function agentReadings(parts: Parts): readonly Reading[] {
       neighbours: () => surroundings.neighbours,
     }),
     ...configurationReadings(() => live.status()),
+    ...(records ? policyReadings({ tallies: () => records.tallies, count: () => records.count }) : []),
     ...controlReadings({
       sources: () => sources.describe(),
       // Of those that are configured: a router that nobody has heard of since the speaker started counts as down.

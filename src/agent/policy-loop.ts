@@ -4,6 +4,7 @@
 
 import type { Logger } from 'pino'
 import type { PolicyMaps, PolicyShortage } from '../datapath/policy-maps.ts'
+import type { EventRecorder } from '../kube/events.ts'
 import type { PolicyWorld } from '../model/policy.ts'
 import {
   COMPILER_LIMITS,
@@ -15,6 +16,7 @@ import type { EarlierRows, PolicyWrite, RuleId } from '../policy/compile/rows.ts
 import { Rounds } from '../reconcile/rounds.ts'
 import { FAIL_SAFE_PORTS } from './fail-safe-ports.ts'
 import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
+import { nodeObject } from './report-problems.ts'
 
 const SETTLE_MS = 2
 const RETRY_MIN_MS = 100
@@ -29,6 +31,7 @@ export interface PolicyLoopOptions {
   readonly limits: Pick<CompilerLimits, 'sets' | 'classes'>
   readonly existingConnections: 'recheck' | 'keep'
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
+  readonly events: Pick<EventRecorder, 'record'>
 }
 
 export interface PolicyStatus {
@@ -126,15 +129,27 @@ export class PolicyLoop {
   }
 
   #tellShortage(): void {
-    const { maps, log } = this.#options
+    const { maps, log, events, node } = this.#options
     const { shortage } = maps
     const text = JSON.stringify(shortage)
     if (text === this.#toldShortage) return
     this.#toldShortage = text
-    if (Object.values(shortage).some((count) => count > 0))
-      log.warn(shortage, 'policy found no room in the kernel for all of its rows; what lacks them is closed')
+    const short = SHORTAGES.filter(([count]) => shortage[count] > 0).map(([, what]) => what)
+    if (short.length === 0) return
+    log.warn(shortage, 'policy found no room in the kernel for all of its rows; what lacks them is closed')
+    // Without figures, which change from round to round: an Event a change would be many.
+    const message = `policy found no room in this node's kernel for ${short.join(', ')}: what lacks them is closed. Mend: fewer pods or fewer different policies on this node; 'weir status -o json' has the counts, under policy`
+    events.record(nodeObject(node), 'Warning', 'PolicyNoRoom', message)
   }
 }
+
+const SHORTAGES = [
+  ['classes', 'verdicts by port'],
+  ['peers', 'whom sets of pods tell apart'],
+  ['identities', 'addresses and networks'],
+  ['subjects', 'pods'],
+  ['lockedSets', 'all that some sets of pods say'],
+] as const satisfies readonly (readonly [keyof PolicyShortage, string])[]
 
 /** On a node that never enforced there is nobody to follow: addresses come before those who are judged by them. */
 function isAnything({ sets, identities }: EarlierRows): boolean {

@@ -11,6 +11,7 @@ import {
   type PolicyPacket,
   type PolicyWorld,
 } from '../model/policy.ts'
+import { isSamePolicy, type PolicyJudgement } from '../model/policy-judgement.ts'
 import type { RuleId } from '../policy/compile/rows.ts'
 import type { BuiltInCause, RuleName } from '../policy/compile/rule-ids.ts'
 import { describeJudgement } from '../policy/describe-cause.ts'
@@ -18,6 +19,9 @@ import { judge } from '../policy/evaluate.ts'
 import { subjectMatches } from '../policy/matching.ts'
 import { type Party, partyAt } from '../policy/parties.ts'
 import { RequestError } from './local-api.ts'
+import type { PolicyLines, RuleLine, WrittenRule } from './policy-lines.ts'
+import type { Tally } from './policy-records.ts'
+import { ruleText } from './policy-rule.ts'
 
 export interface PolicyRow {
   readonly kind: string
@@ -31,12 +35,16 @@ export interface PolicyRow {
   readonly subjectCount: number
   /** What of it is not followed, and what is followed but wrong. */
   readonly faults: readonly string[]
+  /** Packets that it dropped, or would have dropped or let pass, as this node was told; absent: none. */
+  readonly recorded?: Tally | undefined
 }
 
 /** How the kernel's rows say it. */
 interface KernelView {
   readonly verdict: 'allow' | 'deny'
   readonly cause: string
+  /** As the cause is numbered. */
+  readonly rule: RuleId
   readonly set: number
   readonly identity: number
   readonly agrees: boolean
@@ -49,6 +57,8 @@ export interface DirectionView {
   readonly kernel: KernelView | undefined
   /** Why there is no word of the kernel. */
   readonly unjudged: string | undefined
+  /** Where the rules that decide it are written. */
+  readonly lines: readonly RuleLine[]
 }
 
 export interface PolicyAnswer {
@@ -66,6 +76,7 @@ export interface PolicyViewParts {
   readonly world: PolicyWorld
   readonly rows: PolicyReads
   readonly nameOf: (rule: RuleId) => RuleName | BuiltInCause | undefined
+  readonly lines: Pick<PolicyLines, 'of'>
 }
 
 const SUBJECTS_SHOWN_MAX = 20
@@ -73,6 +84,7 @@ const SUBJECTS_SHOWN_MAX = 20
 export function listPolicies(
   objects: Iterable<PolicyObject>,
   { node, world }: Pick<PolicyViewParts, 'node' | 'world'>,
+  tallies: ReadonlyMap<string, Tally> = new Map(),
 ): PolicyRow[] {
   const own = world.pods
     .filter((pod) => pod.node === node)
@@ -80,7 +92,10 @@ export function listPolicies(
       const [first] = pod.addresses
       return first === undefined ? [] : [{ key: pod.key, party: partyAt(world, first, node) }]
     })
-  return [...objects].map((object) => rowOf(object, own))
+  return [...objects].map((object) => ({
+    ...rowOf(object, own),
+    recorded: tallies.get(`${object.kind} ${object.key}`),
+  }))
 }
 
 function rowOf(object: PolicyObject, own: readonly { key: string; party: Party }[]): PolicyRow {
@@ -107,7 +122,10 @@ function tierOf({ tier, priority }: Policy): string {
 }
 
 /** Of each family that both ends have. Throws RequestError. */
-export function explainPolicy(query: URLSearchParams, parts: PolicyViewParts): PolicyAnswer[] {
+export async function explainPolicy(
+  query: URLSearchParams,
+  parts: PolicyViewParts,
+): Promise<readonly PolicyAnswer[]> {
   const { protocol, port } = readPort(query.get('port') ?? '')
   const sources = addressesOf('from', query.get('from') ?? '', parts.world)
   const destinations = addressesOf('to', query.get('to') ?? '', parts.world)
@@ -116,7 +134,7 @@ export function explainPolicy(query: URLSearchParams, parts: PolicyViewParts): P
       .filter((destination) => familyOf(destination) === familyOf(source))
       .map((destination) => answerOf({ source, destination, protocol, port }, parts)),
   )
-  if (answers.length > 0) return answers
+  if (answers.length > 0) return await Promise.all(answers)
   throw new RequestError(400, `${sources.join(' ')} and ${destinations.join(' ')} are of different families`)
 }
 
@@ -125,13 +143,19 @@ type Ends = Pick<PolicyPacket, 'protocol' | 'port'> & {
   readonly destination: Address
 }
 
-function answerOf(ends: Ends, parts: PolicyViewParts): PolicyAnswer {
-  const egress = directionOf(ends, 'egress', parts)
-  const ingress = directionOf(ends, 'ingress', parts)
+async function answerOf(ends: Ends, parts: PolicyViewParts): Promise<PolicyAnswer> {
+  const [egress, ingress] = await Promise.all([
+    directionOf(ends, 'egress', parts),
+    directionOf(ends, 'ingress', parts),
+  ])
   return { ...ends, isAllowed: egress.verdict === 'allow' && ingress.verdict === 'allow', egress, ingress }
 }
 
-function directionOf(ends: Ends, direction: PolicyDirection, parts: PolicyViewParts): DirectionView {
+async function directionOf(
+  ends: Ends,
+  direction: PolicyDirection,
+  parts: PolicyViewParts,
+): Promise<DirectionView> {
   const { node, world } = parts
   const [subject, peer] =
     direction === 'egress' ? [ends.source, ends.destination] : [ends.destination, ends.source]
@@ -140,7 +164,8 @@ function directionOf(ends: Ends, direction: PolicyDirection, parts: PolicyViewPa
   const packet = { ...ends, node: judgesAt, isMasqueraded: false, isHairpin: false }
   const judgement = judge(world, packet, direction)
   const cause = describeJudgement(judgement, { policies: world.policies, direction })
-  const view = { verdict: judgement.verdict, cause }
+  const lines = await parts.lines.of(writtenRules(judgement, direction, world))
+  const view = { verdict: judgement.verdict, cause, lines }
   if (party.kind !== 'pod')
     return { ...view, kernel: undefined, unjudged: 'it is no pod, and pods alone are judged' }
   if (judgesAt !== node) return { ...view, kernel: undefined, unjudged: `node ${judgesAt} judges it` }
@@ -159,25 +184,54 @@ function kernelView(
   { nameOf }: PolicyViewParts,
 ): KernelView {
   const verdict = isAllowed ? 'allow' : 'deny'
-  return { verdict, cause: ruleText(rule, nameOf(rule)), set, identity, agrees: verdict === wanted }
+  return { verdict, cause: ruleText(rule, nameOf(rule)), rule, set, identity, agrees: verdict === wanted }
 }
 
-const BUILT_IN_TEXTS: Readonly<Record<BuiltInCause, string>> = {
-  none: 'no rule',
-  default: 'no policy decides it',
-  self: 'it speaks to itself',
-  'own-node': 'its own node speaks to it',
-  'no-room': 'the rows found no room, which closes',
-  'fail-safe': 'a port at which the node stays in touch',
-  unknown: 'nothing is known of the pod yet, which closes',
+/** What decides it, and what audited policies would decide it by. */
+function writtenRules(
+  { cause, wouldBe }: PolicyJudgement,
+  direction: PolicyDirection,
+  { policies }: PolicyWorld,
+): readonly WrittenRule[] {
+  return [cause, ...(wouldBe ? [wouldBe.cause] : [])].flatMap((one): readonly WrittenRule[] => {
+    if (one.kind === 'isolation')
+      return one.policies.map((ref) => ({ ...ref, direction, path: '', index: -1 }))
+    if (one.kind !== 'rule') return []
+    const { policy: ref, path } = one
+    const rules = policies.find((policy) => isSamePolicy(policy, ref))?.[direction]?.rules ?? []
+    return [{ ...ref, direction, path, index: rules.findIndex((rule) => rule.path === path) }]
+  })
 }
 
-/** A rule's number in words. */
-export function ruleText(rule: RuleId, name: RuleName | BuiltInCause | undefined): string {
-  if (name === undefined) return `rule ${rule}, of a policy that is gone`
-  if (typeof name === 'string') return BUILT_IN_TEXTS[name]
-  const { kind, key, direction, index, path } = name
-  return index < 0 ? `${kind} ${key} isolates ${direction}` : `${kind} ${key}, ${path}`
+/** What a rule's number, as events and rows carry it, stands for. */
+export interface RuleAnswer {
+  readonly rule: RuleId
+  /** In words. */
+  readonly text: string
+  /** Undefined: it is no policy's. */
+  readonly name: RuleName | undefined
+  readonly lines: readonly RuleLine[]
+}
+
+/** Throws RequestError. */
+export async function explainRule(
+  text: string,
+  { nameOf, lines }: Pick<PolicyViewParts, 'nameOf' | 'lines'>,
+): Promise<RuleAnswer> {
+  const rule = /^\d{1,10}$/.test(text) ? Number(text) : -1
+  const name = rule < 0 ? undefined : nameOf(rule)
+  if (name === undefined)
+    throw new RequestError(
+      404,
+      rule < 0
+        ? `'${text}' is no number of a rule; 'weir policy explain --from … --to … --port …' and events name them`
+        : `rule ${rule} is unknown: its policy is gone, or another agent gave the number`,
+    )
+  const written = typeof name === 'object' ? name : undefined
+  return {
+    ...{ rule, text: ruleText(rule, name), name: written },
+    lines: written ? await lines.of([written]) : [],
+  }
 }
 
 const PORT_TEXT = /^(\d{1,5})(?:\/(tcp|udp|sctp|icmp))?$/i

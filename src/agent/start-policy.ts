@@ -8,8 +8,11 @@ export function startPolicy({
   datapath,
   sources,
   policySources,
+  events,
   log,
-}: Pick<Ground, 'config' | 'datapath' | 'sources' | 'policySources' | 'log'>): PolicyLoop | undefined {
+}: Pick<Ground, 'config' | 'datapath' | 'sources' | 'policySources' | 'events' | 'log'>):
+  | PolicyLoop
+  | undefined {
   const { policy: maps } = datapath
   if (maps === undefined || policySources === undefined) return undefined
   const { services, slices, nodes } = sources
@@ -19,6 +22,7 @@ export function startPolicy({
     maps,
     limits: datapath.policyLimits,
     existingConnections: config.policy.existingConnections,
+    events,
     log,
   })
 }

@@ -46,14 +46,20 @@ export function askAgent<T>(options: AgentOptions, path: string, schema?: z.ZodT
 }
 
 /** Tells the agent of this node to do something. Throws AgentError, with the agent's words where it refuses. */
-export function tellAgent<T>(options: AgentOptions, path: string, body = ''): Promise<T> {
-  return exchange<T>(options, { method: 'POST', path, body })
+export function tellAgent<T>(
+  options: AgentOptions,
+  path: string,
+  body = '',
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
+  return exchange<T>(options, { method: 'POST', path, body, timeoutMs })
 }
 
 interface Asked {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly body?: string
+  readonly timeoutMs?: number
   readonly schema?: z.ZodType
 }
 
@@ -135,8 +141,8 @@ interface Answer {
 
 function send(socketPath: string, what: Asked): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { method, path } = what
-    const asked = request({ socketPath, method, path, timeout: TIMEOUT_MS }, (response) => {
+    const { method, path, timeoutMs = TIMEOUT_MS } = what
+    const asked = request({ socketPath, method, path, timeout: timeoutMs }, (response) => {
       const parts: Buffer[] = []
       response.on('data', (part: Buffer) => parts.push(part))
       response.on('error', reject)
@@ -149,7 +155,7 @@ function send(socketPath: string, what: Asked): Promise<Answer> {
         })
       })
     })
-    asked.on('timeout', () => asked.destroy(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)))
+    asked.on('timeout', () => asked.destroy(new Error(`no answer in ${timeoutMs / 1000} s`)))
     asked.on('error', reject)
     asked.end(what.body)
   })

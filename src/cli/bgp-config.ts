@@ -1,6 +1,5 @@
 // `weir bgp diff|apply|confirm|rollback`: a change of this node's routing, seen before it acts, and on trial as on Junos.
 
-import { readFileSync } from 'node:fs'
 import type { ApplyAnswer, RoutingDiff } from '../agent/routing-view.ts'
 import { formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import type { PeerChanges, RouteChange } from '../routing/diff.ts'
@@ -8,6 +7,7 @@ import type { Action } from './actions.ts'
 import { type AgentOptions, printAnswer, tellAgent } from './ask-agent.ts'
 import { formatAttributes } from './bgp-attributes.ts'
 import { UsageError } from './options.ts'
+import { readNamedFile } from './read-file.ts'
 
 const FILE_OPTION = `  -f FILE          YAML with the sections routing, pools, or both (a whole agent.yaml will do); - reads standard
                    input; long: --file
@@ -104,13 +104,7 @@ export const CONFIG_ACTIONS: Readonly<Record<string, Action<ConfigOptions>>> = {
 
 function readCandidate({ file }: ConfigOptions): string {
   if (file === undefined) throw new UsageError('no file is named. Mend: -f FILE, or -f - for standard input')
-  try {
-    return readFileSync(file === '-' ? 0 : file, 'utf8')
-  } catch (error) {
-    throw new UsageError(
-      `cannot read ${file} (${(error as NodeJS.ErrnoException).code}). Mend: name an existing file`,
-    )
-  }
+  return readNamedFile(file)
 }
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 }

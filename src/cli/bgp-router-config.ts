@@ -1,6 +1,5 @@
 // `weir bgp router-config`: what the other side of this node's sessions should have, in the words of its system.
 
-import { readFileSync } from 'node:fs'
 import { birdConfig } from '../../bgp/dialects/bird.ts'
 import { eosConfig } from '../../bgp/dialects/eos.ts'
 import { frrIntegratedConfig } from '../../bgp/dialects/frr.ts'
@@ -16,6 +15,7 @@ import type { Action } from './actions.ts'
 import { type AgentOptions, askAgent, printAnswer } from './ask-agent.ts'
 import { type RouterSideOptions, routerSide, routersOf } from './bgp-router-side.ts'
 import { didYouMean, UsageError } from './options.ts'
+import { readNamedFile } from './read-file.ts'
 
 export const ROUTER_CONFIG_OPTIONS = {
   dialect: { type: 'string' },
@@ -130,19 +130,10 @@ async function readFacts(values: RouterConfigOptions): Promise<RouterSideFacts> 
   const facts =
     values.config === undefined
       ? await askAgent<RouterSideFacts>(values, '/v1/bgp/router-side')
-      : fileFacts(readText(values.config), values.config, values.node, pairs(values.label, '--label'))
+      : fileFacts(readNamedFile(values.config), values.config, values.node, pairs(values.label, '--label'))
   return {
     ...facts,
     reachedFrom: { ...facts.reachedFrom, ...pairs(values['node-address'], '--node-address') },
-  }
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    throw new UsageError(`cannot read ${file} (${code}). Mend: name an existing file`)
   }
 }
 

@@ -2,12 +2,14 @@
 
 import type { Drop } from '../agent/drop-log.ts'
 import type { FlowView } from '../agent/flow-view.ts'
+import type { RuleLine } from '../agent/policy-lines.ts'
 import { endText } from '../model/address.ts'
 import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
 import { timeText } from '../model/time-text.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
 import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
+import { lineSentences } from './rule-lines.ts'
 
 interface FlowAnswer {
   /** Seen last first. */
@@ -23,6 +25,8 @@ interface DropAnswer {
   readonly sinceMs: number | undefined
   /** Packets dropped or refused since the maps were made. */
   readonly counted: number
+  /** Where the rules are written that drops name; older agents do not say. */
+  readonly lines?: readonly RuleLine[]
 }
 
 const OPTIONS = {
@@ -137,7 +141,7 @@ export function formatFlows(
   return `${table}\n${more > 0 ? `${more} more; --limit 0 for all, or narrow them: --service, --client, --backend.\n` : ''}`
 }
 
-export function formatDrops({ drops, counted, sinceMs }: DropAnswer, width = PAGE_WIDTH): string {
+export function formatDrops({ drops, counted, sinceMs, lines = [] }: DropAnswer, width = PAGE_WIDTH): string {
   if (drops.length === 0) {
     const since = sinceMs === undefined ? 'of late' : `since ${timeText(sinceMs)}`
     const before = counted > 0 ? `, and ${counted} before that: weir_packets_total has them by reason` : ''
@@ -155,5 +159,6 @@ export function formatDrops({ drops, counted, sinceMs }: DropAnswer, width = PAG
   const header = ['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', last]
   const table = formatTable(header, rows, { width, flexible: [last] })
   const rest = `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.`
-  return `${table}\n${counted > drops.length ? `${wrapText(rest, width)}\n` : ''}`
+  const below = [...(counted > drops.length ? [rest] : []), ...lineSentences(lines)]
+  return `${table}\n${below.map((text) => `${wrapText(text, width, '  ')}\n`).join('')}`
 }

@@ -27,7 +27,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     load: async () => (await import('./flow.ts')).flowCommand,
   },
   policy: {
-    summary: 'policies, and why a connection is allowed or denied',
+    summary: 'policies: why a connection is allowed or denied, what an audit saw, what a change would do',
     load: async () => (await import('./policy.ts')).policyCommand,
   },
   sandbox: {

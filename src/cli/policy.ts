@@ -1,11 +1,15 @@
-// `weir policy`: which policies this node follows, and why one packet is let through or is not.
+// `weir policy`: which policies this node follows, and why one packet is let through or is not; audits and simulations are beside it.
 
-import type { DirectionView, PolicyAnswer, PolicyRow } from '../agent/policy-view.ts'
+import type { Tally } from '../agent/policy-records.ts'
+import type { DirectionView, PolicyAnswer, PolicyRow, RuleAnswer } from '../agent/policy-view.ts'
 import { formatFields, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
 import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
+import { AUDIT_ACTION, AUDIT_OPTIONS } from './policy-audit.ts'
+import { SIMULATE_ACTION, SIMULATE_OPTIONS } from './policy-simulate.ts'
+import { lineText } from './rule-lines.ts'
 import { withSentences } from './short-lists.ts'
 
 const OPTIONS = {
@@ -13,6 +17,8 @@ const OPTIONS = {
   from: { type: 'string' },
   to: { type: 'string' },
   port: { type: 'string' },
+  ...AUDIT_OPTIONS,
+  ...SIMULATE_OPTIONS,
 } as const
 
 type Values = ValuesOf<typeof OPTIONS>
@@ -24,7 +30,8 @@ const LIST: Action<Values> = {
   words: 0,
   summary: 'every policy, whom of this node it protects, and what of it is not followed',
   about: `Every policy that this node's agent knows: its tier, the directions it speaks of, whether it is in force
-    or audited, how many pods of this node it selects, and which fields of it are not followed, with the mend.`,
+    or audited, how many pods of this node it selects, how many packets it dropped here or would have (audited), and
+    which fields of it are not followed, with the mend.`,
   example: 'weir policy list',
   options: [],
   run: async (values) => {
@@ -34,19 +41,22 @@ const LIST: Action<Values> = {
 }
 
 const EXPLAIN: Action<Values> = {
-  takes: '--from POD|ADDRESS --to POD|ADDRESS --port 80/tcp',
-  words: 0,
-  summary: 'whether a connection is allowed, by which rule, and what the kernel says',
+  takes: 'RULE | --from POD|ADDRESS --to POD|ADDRESS --port 80/tcp',
+  words: 1,
+  summary: 'whether a connection is allowed, by which rule and line of YAML, and what the kernel says',
   about: `Whether a connection is allowed, at the sender's end (egress) and at the receiver's (ingress), and by which rule:
     first by the objects as they are, then by the rows in this node's kernel, for those of the two pods that run
-    here. Both must agree. What a Service leads to is asked by the endpoint's own address and port. The exit status is
-    0 when it is allowed, 1 when it is denied.`,
+    here. Both must agree. What a Service leads to is asked by the endpoint's own address and port. Each rule is shown
+    with its line in what kubectl get -o yaml prints. The exit status is 0 when it is allowed, 1 when it is denied. With
+    RULE instead, the number of a rule as events, weir flow drops -o json and the kernel's rows have it: its policy, its
+    place there and its line.`,
   example: 'weir policy explain --from shop/cart --to shop/web --port 8080/tcp',
   optionsHelp: `  --from, --to POD|ADDRESS    NAMESPACE/NAME of a pod (a name alone is in default), or an address
   --port PORT/PROTOCOL        the pod's own port; of ICMP the type: 8/icmp
 `,
   options: ['from', 'to', 'port'],
-  run: async (values) => {
+  run: async (values, [rule]) => {
+    if (rule !== undefined) return await explainRule(values, rule)
     const query = new URLSearchParams()
     for (const name of ['from', 'to', 'port'] as const) {
       const value = values[name]
@@ -62,35 +72,62 @@ const EXPLAIN: Action<Values> = {
   },
 }
 
+async function explainRule(values: Values, rule: string): Promise<number> {
+  if (values.from !== undefined || values.to !== undefined || values.port !== undefined)
+    throw new UsageError(
+      'a rule stands alone. Mend: weir policy explain RULE, or --from, --to and --port without it',
+    )
+  const answer = await askAgent<RuleAnswer>(values, `/v1/policy/rule?id=${encodeURIComponent(rule)}`)
+  printAnswer(values, answer, formatRule)
+  return 0
+}
+
 export const POLICY_ACTIONS: ActionSet<typeof OPTIONS> = {
   command: 'weir policy',
   options: OPTIONS,
-  actions: { list: LIST, explain: EXPLAIN },
+  actions: { list: LIST, explain: EXPLAIN, audit: AUDIT_ACTION, simulate: SIMULATE_ACTION },
 }
 
 export const policyCommand: Command = {
-  summary: 'policies, and why a connection is allowed or denied',
+  summary: 'policies: why a connection is allowed or denied, what an audit saw, what a change would do',
   run: (args) => runAction(POLICY_ACTIONS, args),
 }
 
 export function formatPolicies(rows: readonly PolicyRow[], width = PAGE_WIDTH): string {
   if (rows.length === 0) return 'No policies: every pod may speak to everybody.\n'
   const inOrder = [...rows].sort((a, b) => (`${a.kind} ${a.policy}` < `${b.kind} ${b.policy}` ? -1 : 1))
-  const cells = inOrder.map(({ kind, policy, tier, directions, mode, subjectCount, faults }) => [
+  const cells = inOrder.map(({ kind, policy, tier, directions, mode, subjectCount, recorded, faults }) => [
     kind,
     policy,
     tier,
     directions.join(' '),
     mode,
     String(subjectCount),
+    recorded ? recordedText(recorded) : '',
     faults.length > 0 ? String(faults.length) : '',
   ])
-  const header = ['KIND', 'POLICY', 'TIER', 'DIRECTIONS', 'MODE', 'PODS HERE', 'FAULTS']
-  const table = formatTable(header, cells, { width, flexible: ['POLICY', 'DIRECTIONS'] })
+  const header = ['KIND', 'POLICY', 'TIER', 'DIRECTIONS', 'MODE', 'PODS HERE', 'PACKETS', 'FAULTS']
+  const table = formatTable(header, cells, { width, flexible: ['POLICY', 'DIRECTIONS', 'PACKETS'] })
   const below = inOrder.flatMap(({ kind, policy, faults }) =>
     faults.map((fault) => `${kind} ${policy}: ${fault}`),
   )
   return withSentences(table, below, width)
+}
+
+/** `3 would drop, 12 dropped` */
+function recordedText(tally: Tally): string {
+  const words = { 'would-drop': 'would drop', 'would-pass': 'would pass', dropped: 'dropped' } as const
+  const kinds = ['would-drop', 'would-pass', 'dropped'] as const
+  return kinds.flatMap((kind) => (tally[kind] > 0 ? [`${tally[kind]} ${words[kind]}`] : [])).join(', ')
+}
+
+export function formatRule({ rule, text, name, lines }: RuleAnswer, width = PAGE_WIDTH): string {
+  const place = name && (name.index < 0 ? 'none of its rules' : `rule ${name.index} of ${name.direction}`)
+  const fields = [
+    ...(name && place ? ([['policy', `${name.kind} ${name.key}, ${place}`]] as const) : []),
+    ...lines.map((line) => ['written', lineText(line)] as const),
+  ]
+  return `Rule ${rule}: ${text}\n${fields.length > 0 ? `${formatFields(fields, width, INDENT)}\n` : ''}`
 }
 
 export function formatExplanation(answers: readonly PolicyAnswer[], width = PAGE_WIDTH): string {
@@ -103,11 +140,22 @@ export function formatExplanation(answers: readonly PolicyAnswer[], width = PAGE
   return `${paragraphs.join('\n\n')}\n`
 }
 
-function fieldsOf(name: string, { cause, kernel, unjudged }: DirectionView) {
-  return [[name, cause] as const, ['kernel', kernel ? kernelText(kernel) : `not asked: ${unjudged}`] as const]
+function fieldsOf(name: string, { cause, kernel, unjudged, lines = [] }: DirectionView) {
+  return [
+    [name, cause] as const,
+    ...lines.map((line) => ['written', lineText(line)] as const),
+    ['kernel', kernel ? kernelText(kernel) : `not asked: ${unjudged}`] as const,
+  ]
 }
 
-function kernelText({ agrees, verdict, cause, set, identity }: NonNullable<DirectionView['kernel']>): string {
-  const said = `${verdict === 'allow' ? 'allowed' : 'denied'}: ${cause} (set ${set}, identity ${identity})`
+function kernelText({
+  agrees,
+  verdict,
+  cause,
+  rule,
+  set,
+  identity,
+}: NonNullable<DirectionView['kernel']>): string {
+  const said = `${verdict === 'allow' ? 'allowed' : 'denied'}: ${cause} (rule ${rule}, set ${set}, identity ${identity})`
   return `${agrees ? 'agrees' : 'DOES NOT AGREE'}, ${said}`
 }

@@ -241,6 +241,6 @@ export function gauge(name: string, help: string, read: Reading['read']): Readin
   return { name, help, type: 'gauge', read }
 }
 
-function counter(name: string, help: string, read: Reading['read']): Reading {
+export function counter(name: string, help: string, read: Reading['read']): Reading {
   return { name, help, type: 'counter', read }
 }

@@ -3,7 +3,7 @@
 import { liesWithin, type Prefix, parseNetwork, prefixParts } from '../../model/address.ts'
 import { isRecord } from '../../model/is-record.ts'
 import type { LabelSelector } from '../../model/label-selector.ts'
-import { POLICY_KEYS } from '../../model/own-keys.ts'
+import { POLICY_KEYS, unknownKeys } from '../../model/own-keys.ts'
 import {
   NAMESPACE_NAME_LABEL,
   PORT_MAX,
@@ -90,7 +90,7 @@ export function wholeProtocol(protocol: PortProtocol): PortMatch {
 const MODES = ['enforce', 'audit'] as const
 const EXISTING = ['recheck', 'keep'] as const
 
-/** What our annotations say. A value that is not known is told of, and the stricter one holds. */
+/** What our annotations say. A value that is not known is told of, and the stricter one holds; so is a key that is none of ours. */
 export function readAnnotations(
   metadata: ObjectMeta,
 ): Pick<Policy, 'isAudit' | 'existingConnections'> & { readonly notes: PolicyFault[] } {
@@ -109,11 +109,17 @@ export function readAnnotations(
       )
     return found ?? words[0]
   }
-  return {
-    isAudit: read(POLICY_KEYS.mode, MODES) === 'audit',
-    existingConnections: read(POLICY_KEYS.existingConnections, EXISTING),
-    notes,
-  }
+  const isAudit = read(POLICY_KEYS.mode, MODES) === 'audit'
+  const existingConnections = read(POLICY_KEYS.existingConnections, EXISTING)
+  for (const { key, value, why, near } of unknownKeys(metadata.annotations, 'an annotation of a policy'))
+    addFault(
+      notes,
+      `metadata.annotations['${key}']`,
+      value,
+      why,
+      near === undefined ? 'remove it' : `write ${near}`,
+    )
+  return { isAudit, existingConnections, notes }
 }
 
 /** The spec of an object, whatever it is. */

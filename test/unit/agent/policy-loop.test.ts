@@ -36,14 +36,21 @@ function cluster() {
   return { all, allow }
 }
 
-function start(t: Test, all: PolicyWorldTables, memory: ReturnType<typeof memoryTables>) {
+function start(
+  t: Test,
+  all: PolicyWorldTables,
+  memory: ReturnType<typeof memoryTables>,
+  maps = new PolicyMaps(memory.tables, Date.now),
+) {
   const errors: string[] = []
+  const events: string[] = []
   const loop = new PolicyLoop({
     node: 'n1',
     tables: all,
-    maps: new PolicyMaps(memory.tables, Date.now),
+    maps,
     limits: { sets: 4096, classes: 4096 },
     existingConnections: 'recheck',
+    events: { record: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
     log: {
       info: () => {},
       warn: () => {},
@@ -51,7 +58,7 @@ function start(t: Test, all: PolicyWorldTables, memory: ReturnType<typeof memory
     },
   })
   t.teardown(() => loop.close())
-  return { loop, errors }
+  return { loop, errors, events }
 }
 
 const who = ({ reads }: ReturnType<typeof memoryTables>) =>
@@ -104,4 +111,19 @@ t.test('a kernel that refuses for a while', async (t) => {
   t.same(who(memory), [false, false], 'closed until then')
   await until('the rows', () => who(memory).join() === 'true,false', WAIT_MS)
   t.equal(errors.length, 2)
+})
+
+t.test('what finds no room is told by an Event on the Node, once', async (t) => {
+  const { all, allow } = cluster()
+  const memory = memoryTables()
+  const maps = new PolicyMaps(memory.tables, Date.now)
+  const shortage = { classes: 3, peers: 0, identities: 0, subjects: 0, lockedSets: 1 }
+  Object.defineProperty(maps, 'shortage', { get: () => shortage })
+  const { events } = start(t, all, memory, maps)
+  const told =
+    /^PolicyNoRoom: .* no room .* for verdicts by port, all that some sets of pods say: what lacks them is closed\. Mend: /
+  t.match(events, [told])
+  allow('other')
+  await until('the change', () => who(memory).join() === 'false,true', WAIT_MS)
+  t.equal(events.length, 1)
 })

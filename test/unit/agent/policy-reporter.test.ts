@@ -92,7 +92,7 @@ t.test('a refused one: condition and Event, once', async (t) => {
 
 t.test("NetworkPolicy's status is nobody's; annotations that say nothing known are told", async (t) => {
   const { patches, events, reporter, put } = bed(t)
-  const annotations = { 'weir.network/policy-mode': 'audti' }
+  const annotations = { 'weir.network/policy-mode': 'audti', 'weir.network/policy-mod': 'audit' }
   put('NetworkPolicy', 'web', { podSelector: {}, nonsense: true }, { annotations })
   await reporter.look()
   await reporter.look()
@@ -100,6 +100,7 @@ t.test("NetworkPolicy's status is nobody's; annotations that say nothing known a
   t.match(events, [
     /^NetworkPolicy shop\/web PolicyNotFollowed spec\.nonsense: .*allows nothing/,
     /^NetworkPolicy shop\/web InvalidValue metadata\.annotations\['weir\.network\/policy-mode'\]: "audti"/,
+    /^NetworkPolicy shop\/web InvalidValue .*policy-mod'\]: "audit" is not followed: .*did you mean 'weir\.network\/policy-mode'/,
   ])
 })
 

@@ -2,8 +2,14 @@
 
 import t from 'tap'
 import { RequestError } from '../../../src/agent/local-api.ts'
-import { explainPolicy, listPolicies, type PolicyViewParts } from '../../../src/agent/policy-view.ts'
-import { formatExplanation, formatPolicies } from '../../../src/cli/policy.ts'
+import { PolicyLines } from '../../../src/agent/policy-lines.ts'
+import {
+  explainPolicy,
+  explainRule,
+  listPolicies,
+  type PolicyViewParts,
+} from '../../../src/agent/policy-view.ts'
+import { formatExplanation, formatPolicies, formatRule } from '../../../src/cli/policy.ts'
 import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
 import type { PolicyWorld } from '../../../src/model/policy.ts'
 import { PolicyCompiler } from '../../../src/policy/compile/compiler.ts'
@@ -12,16 +18,16 @@ import { compilerOptions } from '../../policy/compiled.ts'
 import { node, pod, world } from '../policy/rows.ts'
 import { readsOf } from './policy-reads.ts'
 
+const WRITTEN = {
+  metadata: { namespace: 'shop', name: 'web' },
+  spec: {
+    podSelector: { matchLabels: { app: 'web' } },
+    ingress: [{ from: [{ podSelector: { matchLabels: { app: 'cart' } } }], ports: [{ port: 80 }] }],
+  },
+}
+
 const OBJECTS = [
-  toPolicyObject('NetworkPolicy', {
-    metadata: { namespace: 'shop', name: 'web' },
-    ...{
-      spec: {
-        podSelector: { matchLabels: { app: 'web' } },
-        ingress: [{ from: [{ podSelector: { matchLabels: { app: 'cart' } } }], ports: [{ port: 80 }] }],
-      },
-    },
-  }),
+  toPolicyObject('NetworkPolicy', WRITTEN),
   toPolicyObject('CiliumNetworkPolicy', {
     metadata: { namespace: 'shop', name: 'l7' },
     ...{ spec: { endpointSelector: { matchLabels: { app: 'far' } }, egress: [{ toFQDNs: [{}] }] } },
@@ -38,17 +44,25 @@ const WORLD: PolicyWorld = world({
   nodes: [node('n1', { addresses: ['192.0.2.1'] }), node('n2', { addresses: ['192.0.2.2'] })],
 })
 
+/** The API server has the one, and not the other. */
+const lines = new PolicyLines({
+  list: async (_resource, query) => {
+    const items = query?.fieldSelector === 'metadata.name=web' ? [WRITTEN] : []
+    return { metadata: {}, items } as never
+  },
+})
+
 function parts(): PolicyViewParts {
   const compiler = new PolicyCompiler(compilerOptions(WORLD, { node: 'n1' }))
   const rows = readsOf(compiler.apply(wholeWorld(WORLD), 0))
-  return { node: 'n1', world: WORLD, rows, nameOf: (rule) => compiler.nameOf(rule) }
+  return { node: 'n1', world: WORLD, rows, nameOf: (rule) => compiler.nameOf(rule), lines }
 }
 
 const ask = (from: string, to: string, port: string) =>
   explainPolicy(new URLSearchParams({ from, to, port }), parts())
 
 t.test('allowed and denied, in both families, by objects and by rows', async (t) => {
-  const allowed = ask('shop/cart', 'shop/web', '80/tcp')
+  const allowed = await ask('shop/cart', 'shop/web', '80/tcp')
   t.equal(allowed.length, 2)
   for (const { isAllowed, egress, ingress } of allowed) {
     t.ok(isAllowed)
@@ -60,7 +74,7 @@ t.test('allowed and denied, in both families, by objects and by rows', async (t)
       cause: 'NetworkPolicy shop/web, spec.ingress[0]',
     })
   }
-  const [denied] = ask('10.0.1.2', '10.0.1.1', '81')
+  const [denied] = await ask('10.0.1.2', '10.0.1.1', '81')
   t.match(denied, {
     isAllowed: false,
     ingress: { verdict: 'deny', kernel: { agrees: true, verdict: 'deny' } },
@@ -69,24 +83,24 @@ t.test('allowed and denied, in both families, by objects and by rows', async (t)
 })
 
 t.test('the other node judges its own, and its refused policy says why', async (t) => {
-  const [answer] = ask('shop/far', 'shop/web', '80/tcp')
+  const [answer] = await ask('shop/far', 'shop/web', '80/tcp')
   t.match(answer?.egress, { verdict: 'deny', kernel: undefined, unjudged: 'node n2 judges it' })
   t.match(answer?.egress.cause, /CiliumNetworkPolicy shop\/l7 allows nothing: spec\.egress\[0\]\.toFQDNs/)
   t.match(answer?.ingress, { verdict: 'deny', kernel: { agrees: true } })
 })
 
 t.test('the own node to its pods, the outside, and ICMP', async (t) => {
-  t.match(ask('192.0.2.1', 'shop/web', '8/icmp'), [
+  t.match(await ask('192.0.2.1', 'shop/web', '8/icmp'), [
     {
       isAllowed: true,
       egress: { unjudged: /no pod/ },
       ingress: { kernel: { agrees: true, cause: /own node/ } },
     },
   ])
-  t.match(ask('203.0.113.1', 'shop/web', '80/tcp'), [
+  t.match(await ask('203.0.113.1', 'shop/web', '80/tcp'), [
     { isAllowed: false, ingress: { kernel: { agrees: true } } },
   ])
-  t.match(ask('shop/web', '203.0.113.1', '8/icmp'), [
+  t.match(await ask('shop/web', '203.0.113.1', '8/icmp'), [
     { isAllowed: true, egress: { kernel: { agrees: true } } },
   ])
 })
@@ -98,21 +112,50 @@ t.test('what cannot be asked', async (t) => {
     ['shop/cart', 'shop/web', '65536', /is no port/],
     ['fd00::9', 'shop/far', '80', /different families/],
   ] as const)
-    t.throws(() => ask(from, to, port), { constructor: RequestError, message })
+    await t.rejects(ask(from, to, port), { constructor: RequestError, message })
 })
 
 t.test('as printed', async (t) => {
-  const text = formatExplanation(ask('10.0.1.2', '10.0.1.1', '81/tcp'))
+  const text = formatExplanation(await ask('10.0.1.2', '10.0.1.1', '81/tcp'))
   t.match(
     text,
     /^10\.0\.1\.2 to 10\.0\.1\.1, tcp 81: denied\n {2}egress {3}allowed: no policy decides it\n {2}kernel {3}agrees, allowed/,
   )
   t.match(text, /ingress {2}denied: NetworkPolicy shop\/web isolates ingress, and no rule allows this/)
   const list = formatPolicies(listPolicies(OBJECTS, { node: 'n1', world: WORLD }))
-  t.match(list, /^KIND +POLICY +TIER +DIRECTIONS +MODE +PODS HERE +FAULTS$/m)
+  t.match(list, /^KIND +POLICY +TIER +DIRECTIONS +MODE +PODS HERE +PACKETS +FAULTS$/m)
   t.match(list, /^NetworkPolicy +shop\/web +normal +ingress +enforce +1 *$/m)
   t.match(list, /^CiliumNetworkPolicy +shop\/l7 +normal +egress +enforce +0 +1$/m)
   t.match(list, /^CiliumNetworkPolicy shop\/l7: spec\.egress\[0\]\.toFQDNs/m)
   t.ok(list.split('\n').every((line) => line.length <= 120))
   t.match(formatPolicies([]), /No policies/)
+  const tallies = new Map([['NetworkPolicy shop/web', { dropped: 12, 'would-drop': 3, 'would-pass': 0 }]])
+  const counted = formatPolicies(listPolicies(OBJECTS, { node: 'n1', world: WORLD }, tallies))
+  t.match(counted, /^NetworkPolicy +shop\/web .* 1 +3 would drop, 12 dropped *$/m)
+})
+
+t.test('where a rule is written: the line of what kubectl prints', async (t) => {
+  const command = 'kubectl get networkpolicies -n shop web -o yaml'
+  const [allowed] = await ask('10.0.1.2', '10.0.1.1', '80')
+  const rule = { kind: 'NetworkPolicy', policy: 'shop/web', command }
+  t.strictSame(allowed?.ingress.lines, [
+    { ...rule, index: 0, path: 'spec.ingress[0]', line: 8, text: '- from:' },
+  ])
+  const text = formatExplanation(await ask('10.0.1.2', '10.0.1.1', '81'))
+  t.match(
+    text,
+    /^ {2}written +line 7, 'ingress:', of kubectl get networkpolicies -n shop web -o yaml \(spec\.ingress\)$/m,
+  )
+  const [gone] = await ask('shop/far', 'shop/web', '80')
+  t.match(gone?.egress.lines, [{ kind: 'CiliumNetworkPolicy', line: undefined, problem: 'it is gone' }])
+
+  const number = allowed?.ingress.kernel?.rule
+  t.type(number, 'number')
+  const explained = formatRule(await explainRule(String(number), parts()))
+  t.match(explained, /^Rule \d+: NetworkPolicy shop\/web, spec\.ingress\[0\]$/m)
+  t.match(explained, /^ {2}policy +NetworkPolicy shop\/web, rule 0 of ingress$/m)
+  t.match(explained, /^ {2}written +line 8, '- from:', of kubectl/m)
+  t.match(formatRule(await explainRule('1', parts())), /^Rule 1: no policy decides it$/m)
+  await t.rejects(explainRule('4000000', parts()), { message: /rule 4000000 is unknown/ })
+  await t.rejects(explainRule('web', parts()), { message: /'web' is no number/ })
 })

@@ -1,0 +1,86 @@
+// The flow table as policy sees it: each entry is one or two connections' ends that this node judges, as the packet that began them was
+// after translation.
+
+import type { FlowEntry } from '../datapath/flow-table.ts'
+import { type Address, type Family, familyOf } from '../model/address.ts'
+import type { PolicyDirection, PolicyPacket } from '../model/policy.ts'
+import type { Seen } from '../policy/simulate/simulate.ts'
+import { type PolicyRecord, PROTOCOL_WORDS } from './policy-records.ts'
+
+export interface SeenContext {
+  readonly node: string
+  /** Of the pod behind a device of this node. */
+  readonly podAt: (ifindex: number, family: Family) => Address | undefined
+  readonly backend: (id: number) => { readonly address: Address; readonly port: number } | undefined
+  readonly isOwnPod: (address: Address) => boolean
+  readonly isNode: (address: Address) => boolean
+  /** From where nodes send for those whom they lend their address. */
+  readonly snatPorts: { readonly first: number; readonly last: number }
+}
+
+interface Begun {
+  readonly source: Address
+  readonly sourcePort: number
+  readonly destination: Address
+  readonly port: number
+}
+
+/** Empty: nothing of it is judged here, or it does not say whose it is. */
+export function seenInEntry(entry: FlowEntry, context: SeenContext): readonly Seen[] {
+  const { client, clientPort, podEnd, backendId } = entry
+  const protocol = PROTOCOL_WORDS.get(entry.protocol) ?? 'other'
+  if (podEnd !== undefined) {
+    const own = context.podAt(podEnd.ifindex, familyOf(client))
+    if (own === undefined) return []
+    const { port, isServer } = podEnd
+    return isServer
+      ? [
+          flow(
+            { source: client, sourcePort: clientPort, destination: own, port },
+            'ingress',
+            protocol,
+            context,
+          ),
+        ]
+      : [
+          flow(
+            { source: own, sourcePort: port, destination: client, port: clientPort },
+            'egress',
+            protocol,
+            context,
+          ),
+        ]
+  }
+  const backend = backendId === undefined ? undefined : context.backend(backendId)
+  if (backend === undefined) return []
+  const { address: destination, port } = backend
+  const begun = { source: client, sourcePort: clientPort, destination, port }
+  return [
+    ...(context.isOwnPod(client) ? [flow(begun, 'egress', protocol, context)] : []),
+    ...(context.isOwnPod(destination) ? [flow(begun, 'ingress', protocol, context)] : []),
+  ]
+}
+
+/** The last packet of a record stands for all of it. */
+export function seenInRecord(record: PolicyRecord, context: SeenContext): Seen {
+  const { kind, direction, protocol, port, last, count } = record
+  const { packet } = flow({ ...last, port }, direction, protocol, context)
+  return { packet, direction, as: kind === 'dropped' ? 'drop' : 'audit', count }
+}
+
+function flow(
+  { source, sourcePort, destination, port }: Begun,
+  direction: PolicyDirection,
+  protocol: PolicyPacket['protocol'],
+  { node, isNode, snatPorts }: SeenContext,
+): Seen {
+  const hasPorts = protocol !== 'icmp' && protocol !== 'other'
+  const isLent = hasPorts && sourcePort >= snatPorts.first && sourcePort <= snatPorts.last
+  const packet: PolicyPacket = {
+    ...{ source, destination, protocol, node },
+    port: protocol === 'other' ? 0 : port,
+    isMasqueraded: direction === 'ingress' && isLent && isNode(source),
+    isHairpin: source === destination,
+  }
+  return { packet, direction, as: 'flow', count: 1 }
+}
