@@ -6,7 +6,7 @@
 
 import { spawn } from 'node:child_process'
 import { createReadStream, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Parser } from 'tap-parser'
 import { CONFORMANCE_ROWS } from '../test/rack/conformance/rows.ts'
@@ -17,6 +17,8 @@ const MARKERS = ['<!-- table: written by npm run conformance -->', '<!-- end of 
 /** `SVC-001`, or several: `SVC-001, SVC-002 …`. */
 const IDS = /^((?:[A-Z]{2,3}-\d{3})(?:, [A-Z]{2,3}-\d{3})*)\b/
 const ID_IN_SOURCE = /['"`]((?:[A-Z]{2,3}-\d{3})(?:, [A-Z]{2,3}-\d{3})*) /g
+
+const CASES_IMPORT = /from '(\.[^']*\/cases\/[^']+\.ts)'/g
 
 /** @typedef {{passed: number, failed: string[], files: Set<string>}} Shown */
 
@@ -34,9 +36,15 @@ function filesWithIds() {
     .filter((path) => idsInSource(path).length > 0)
 }
 
+/** Of a test, and of the cases that it runs: names of tests may stand there. */
 function idsInSource(file) {
   const source = readFileSync(join(root, file), 'utf8')
-  return [...source.matchAll(ID_IN_SOURCE)].flatMap((match) => match[1].split(', '))
+  const cases = [...source.matchAll(CASES_IMPORT)].map(([, path]) =>
+    readFileSync(join(root, dirname(file), path), 'utf8'),
+  )
+  return [source, ...cases].flatMap((text) =>
+    [...text.matchAll(ID_IN_SOURCE)].flatMap((match) => match[1].split(', ')),
+  )
 }
 
 /** A file that broke off, or could not even begin, has not shown what its other tests would have: these rows fail. */

@@ -1,4 +1,4 @@
-// What a kube-proxy replacement has to do, row by row. Ids are stable; a test shows a row by beginning its name with the id
+// What a kube-proxy replacement and a policy engine have to do, row by row. Ids are stable; a test shows a row by beginning its name with the id
 // (`SVC-013 …`, several with commas). `npm run conformance` joins rows and results.
 
 export interface ConformanceRow {
@@ -177,6 +177,50 @@ const SECTIONS: Readonly<Record<string, readonly (readonly [string, 0 | 1 | 2, s
     ['API-010', 1, 'Nodes do not all start at once; a FlowSchema is shipped'],
     ['API-011', 1, 'The resource version never goes back'],
     ['API-012', 2, 'Unknown fields and values are tolerated'],
+  ],
+  NetworkPolicy: [
+    [
+      'NP-001',
+      0,
+      'Everything is allowed until a policy selects the pod; then, in that direction, what one of them allows',
+    ],
+    ['NP-002', 0, 'policyTypes and what they are when absent; each direction by itself'],
+    ['NP-003', 0, 'Empty rules, peers and ports: nobody in the list of rules, everybody within a rule'],
+    ['NP-004', 0, 'podSelector and namespaceSelector: both in one peer, either in two; empty and absent'],
+    ['NP-005', 0, 'Expressions, of keys that an object lacks too; the name of a namespace as its label'],
+    ['NP-006', 0, 'ipBlock and its exceptions, which narrow their own block alone'],
+    ['NP-007', 0, 'TCP where no protocol is written; a protocol without port is all of it'],
+    ['NP-008', 0, 'endPort, both ends in it'],
+    ['NP-009', 0, "Named ports are each pod's own, by protocol too, of restartable init containers as well"],
+    ['NP-010', 0, "Through a Service policy sees the pods, and their ports, not the Service's"],
+    ['NP-011', 0, 'Replies pass; who may not begin may still answer'],
+    ['NP-012', 0, 'A pod reaches itself, and its own node reaches it; other nodes are not exempt'],
+    ['NP-014', 0, 'SCTP is never read as TCP, and isolates like any other'],
+    [
+      'NP-015',
+      0,
+      'Policies and labels of pods and namespaces count when they change, and no longer when they go',
+    ],
+    ['NP-016', 0, 'Nothing forbidden passes while a pod or the agent starts'],
+    ['NP-017', 1, 'Connections that a change no longer allows are cut, or kept where the policy says so'],
+    ['NP-019', 1, 'Both families of a pod; a block of addresses speaks of its own'],
+    ['NP-021', 1, 'Errors about an allowed connection pass'],
+    ['NP-022', 1, 'Thousands of policies and blocks within the limits; nothing is left after they are gone'],
+  ],
+  'ClusterNetworkPolicy, names, L7': [
+    ['CNP-001', 0, 'Tiers: admin, then NetworkPolicy, then baseline, then allowed'],
+    ['CNP-002', 0, 'Priority, then the order of rules; a pass leaves the tier'],
+    ['CNP-003', 0, 'Nothing is isolated by being selected'],
+    ['CNP-005', 1, 'networks match pods as well, and every protocol'],
+    ['CNP-006', 1, "Nodes as peers; pods on the host's network are never selected"],
+    ['CNP-007', 1, 'tcp, udp and sctp by number and range; named ports'],
+    ['CNP-008', 1, 'A pod that a Service leads back to itself is judged, its own address is not'],
+    ['CNP-009', 1, 'domainNames: exact, wildcard, CNAME, TTL, a hundred addresses and more'],
+    ['CNP-010', 1, "Names are learned from trusted servers' answers to the pod alone"],
+    ['CNP-011', 1, "The community's conformance list, by its names"],
+    ['CNP-012', 1, 'HTTP rules for each request of a connection; what is malformed is denied'],
+    ['CNP-013', 1, 'The L7 proxy keeps who asked, and closes what it cannot judge'],
+    ['CNP-014', 2, 'Conditions tell what was accepted and what is not supported'],
   ],
 }
 
