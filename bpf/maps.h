@@ -35,6 +35,7 @@
 #define IDENTITIES_MAX	      (1 << 17)
 #define IDENTITY_PREFIXES_MAX (1 << 16)
 #define POLICY_SUBJECTS_MAX   (2 * ENDPOINTS_MAX)
+#define KNOWN_NETNS_MAX	      (2 * ENDPOINTS_MAX)
 #define POLICY_SETS_MAX	      (1 << 12)
 #define POLICY_PEERS_MAX      (1 << 18)
 #define POLICY_CLASSES_MAX    (1 << 16)
@@ -265,6 +266,15 @@ struct {
 	__type(key, struct address);
 	__type(value, struct policy_subject);
 } policy_subjects SEC(".maps");
+
+/* By cookie; see abi/policy.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KNOWN_NETNS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} known_netns SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

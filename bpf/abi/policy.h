@@ -118,6 +118,12 @@ enum policy_rule {
 	POLICY_RULE_UNKNOWN = 6,   /* nothing is known of the subject yet: closed */
 };
 
+/*
+ * known_netns[cookie of a pod's network namespace]: 1, its pod is known, its rows are written and
+ * its device is judged. A cookie is never used again while the node is up, an address is: so a pod
+ * that got the address of one that has gone is told from that one.
+ */
+
 /* policy_generations[number]: 1 while verdicts of this generation hold. 0 never does. */
 #define WEIR_POLICY_GENERATIONS (1 << 16)
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Closed until known: what sockets of pods send and get before policy knows their address. A new
+ * Closed until known: what sockets of pods send and get before policy knows their pod. A new
  * container is in its pod's cgroup before its first instruction, and its device may have no program
- * yet, or its packets never come by one (two pods of one bridge).
+ * yet, or its packets never come by one.
  *
- * A pod that is known is judged at its device, and so is multicast to it, whose sender must be
- * known too. A process on the host's network below the pods' cgroup speaks from the node's address.
- * Neighbour discovery is the kernel's own, whose sockets are in no pod's cgroup.
+ * What tells is the socket's network namespace, and not its address, which may have been another
+ * pod's a moment ago. That of a known pod passes: its device judges what it sends and gets. So does
+ * the host's, where daemons speak from whatever address the node has. Everybody else may speak to
+ * themselves by the loopback. Neighbour discovery and answers to pings are the kernel's own, whose
+ * sockets are in no pod's cgroup.
  */
 #ifndef WEIR_LIB_CLOSED_H
 #define WEIR_LIB_CLOSED_H
@@ -15,11 +17,31 @@
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <bpf/bpf_core_read.h>
 #include "lib/policy.h"
 #include "lib/verdict.h"
 
 #define SOCKET_DROP 0
 #define SOCKET_PASS 1
+
+#define KERNEL_STRUCT __attribute__((preserve_access_index))
+
+/* As much of the kernel's own structures as is read here; offsets are the running kernel's. */
+struct net {
+	__u64 net_cookie;
+} KERNEL_STRUCT;
+
+typedef struct {
+	struct net *net;
+} KERNEL_STRUCT possible_net_t;
+
+struct sock_common {
+	possible_net_t skc_net;
+} KERNEL_STRUCT;
+
+struct sock {
+	struct sock_common __sk_common;
+} KERNEL_STRUCT;
 
 /* The packet begins with its IP header here. */
 static __always_inline bool closed_read_own(struct __sk_buff *ctx, struct address *own,
@@ -58,26 +80,33 @@ static __always_inline bool is_loopback(const struct address *address)
 	       address_get_word(address, 3) == bpf_htonl(1);
 }
 
-static __always_inline bool is_multicast(const struct address *address)
+/* 0: unknown. */
+static __always_inline __u64 netns_cookie_of(struct __sk_buff *ctx)
 {
-	return address_is_ipv4(address) ? address->bytes[12] >= 224 : address->bytes[0] == 0xff;
-}
+	/* bpf_get_netns_cookie() is there from 6.12 on for hooks of this kind. The verifier lets
+	 * nobody calculate with a socket's pointer, but read it as a number. */
+	struct bpf_sock *socket = ctx->sk;
+	struct sock *sk;
+	struct net *net;
+	__u64 cookie;
 
-static __always_inline bool is_own_nodes(const struct address *address)
-{
-	struct address key = *address;
-	const struct identity *identity = bpf_map_lookup_elem(&identities, &key);
-
-	return identity && identity->scope == SCOPE_NODE;
+	if (!socket || bpf_probe_read_kernel(&sk, sizeof(sk), &socket))
+		return 0;
+	if (bpf_core_read(&net, sizeof(net), &sk->__sk_common.skc_net.net) ||
+	    bpf_core_read(&cookie, sizeof(cookie), &net->net_cookie))
+		return 0;
+	return cookie;
 }
 
 static __always_inline int judge_closed(struct __sk_buff *ctx, bool is_egress)
 {
+	__u64 netns = netns_cookie_of(ctx);
 	struct address own = {};
 
-	if (closed_read_own(ctx, &own, is_egress) &&
-	    (is_loopback(&own) || (!is_egress && is_multicast(&own)) || policy_set_of(&own) ||
-	     is_own_nodes(&own)))
+	if (netns &&
+	    (netns == node_config.host_netns_cookie || bpf_map_lookup_elem(&known_netns, &netns)))
+		return SOCKET_PASS;
+	if (closed_read_own(ctx, &own, is_egress) && is_loopback(&own))
 		return SOCKET_PASS;
 	count(is_egress ? REASON_POLICY_EGRESS : REASON_POLICY_INGRESS, ctx->len);
 	return SOCKET_DROP;

@@ -23,6 +23,7 @@ import { startBfd } from './bfd-start.ts'
 import { bgpMetrics } from './bgp-view.ts'
 import { CapacityWatch } from './capacity-watch.ts'
 import { CiliumStatus } from './cilium-status.ts'
+import type { ClosedPods } from './closed-pods.ts'
 import { loadOrLastGood } from './config-file.ts'
 import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
@@ -91,6 +92,7 @@ export interface Parts extends Omit<FollowedDrops, 'stopFollowing'> {
   /** Undefined: policy is not enforced. */
   readonly policySources: PolicySources | undefined
   readonly policy: () => PolicyLoop | undefined
+  readonly closedPods: () => ClosedPods | undefined
   readonly inForce: ConfigInForce
   readonly live: LiveRouting
   readonly routing: Routing
@@ -117,6 +119,7 @@ export interface Parts extends Omit<FollowedDrops, 'stopFollowing'> {
 /** What comes into being only when every source has synced, and what peers' sessions say. */
 interface Late {
   policy?: PolicyLoop
+  closedPods?: ClosedPods
   policyReporter?: PolicyReporter
   loop?: ServiceLoop
   allocator?: AddressAllocator
@@ -160,6 +163,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     sources,
     policySources: ground.policySources,
     policy: () => late.policy,
+    closedPods: () => late.closedPods,
     inForce,
     live,
     ...routes,
@@ -316,7 +320,10 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
   late.sockets = sockets
   // Before any program that enforces is attached.
   const policy = startPolicy(ground)
-  if (policy) late.policy = policy
+  if (policy) {
+    late.policy = policy.loop
+    late.closedPods = policy.closedPods
+  }
   late.loop = new ServiceLoop({
     sessions: () => knownSessions(late, bfd),
     isGatewayUp: (gateway) => bfd.isGatewayUp(gateway),
@@ -327,6 +334,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     events,
     log,
     observer: monitoring,
+    onNetwork: () => policy?.closedPods.networkWritten(),
     onApplied: (applied) => {
       // Addresses that Services have are served before others get theirs.
       late.allocator ??= startAllocator(ground)
@@ -385,6 +393,7 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   await early.routes.routing.close()
   ground.live.close()
   await late.policyReporter?.close()
+  await late.closedPods?.close()
   await late.policy?.close()
   ground.policySources?.close()
   ground.sources.close()

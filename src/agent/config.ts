@@ -139,6 +139,8 @@ const configFields = z.strictObject({
       enforce: z.boolean().default(false),
       /** What becomes of connections that are allowed no more, where their policy does not say. */
       existingConnections: z.enum(['recheck', 'keep']).default('recheck'),
+      /** The cgroup that the kubelet puts pods into; absent: kubepods or kubepods.slice, found below datapath.cgroup. */
+      podsCgroup: z.string().startsWith('/').optional(),
     })
     .prefault({}),
   pools: poolsSchema,

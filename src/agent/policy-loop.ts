@@ -30,6 +30,8 @@ export interface PolicyLoopOptions {
   readonly maps: PolicyMaps
   readonly limits: Pick<CompilerLimits, 'sets' | 'classes'>
   readonly existingConnections: 'recheck' | 'keep'
+  /** Called when the kernel holds what the tables say. */
+  readonly onWritten?: (() => void) | undefined
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
   readonly events: Pick<EventRecorder, 'record'>
 }
@@ -120,6 +122,7 @@ export class PolicyLoop {
       this.#isSettled = true
       log.info(this.#compiler.size(), 'the kernel holds every policy')
     }
+    this.#options.onWritten?.()
     this.#rounds.requestIn(UPKEEP_MS)
     if (isWriting) {
       this.#written += 1

@@ -44,7 +44,11 @@ interface Followed {
 export class PolicySources {
   readonly objects: Readonly<Record<PolicyKind, Table<PolicyObject>>>
   /** Those that have addresses of their own. */
-  readonly pods = new Table<PolicyPod>({ name: 'pods of all nodes', equals: equalRows })
+  readonly pods = new Table<PolicyPod>({
+    name: 'pods of all nodes',
+    equals: equalRows,
+    indexes: { node: ({ node }) => [node], address: ({ addresses }) => addresses },
+  })
   readonly namespaces = new Table<Readonly<Record<string, string>>>({
     name: 'namespaces',
     equals: equalRows,

@@ -66,6 +66,8 @@ export interface ServiceLoopOptions {
   /** What BFD says of it; undefined: nothing. */
   readonly isGatewayUp: (gateway: Gateway) => boolean | undefined
   readonly observer: LoopObserver
+  /** Called when devices carry their programs and the kernel has their rows. */
+  readonly onNetwork?: (() => void) | undefined
   /** Called after every round, with the Services that were written in it; undefined: gone. */
   readonly onApplied: (changed: ReadonlyMap<ObjectKey, ServedService | undefined>) => Promise<void>
 }
@@ -225,6 +227,7 @@ export class ServiceLoop {
         (backend) => isRepetition || movedPods.has(backend.address) || movedNodes.has(backend.nodeName ?? ''),
       )
     this.#networkHalfWritten = false
+    this.#options.onNetwork?.()
   }
 
   /** What a failure of the kernel leaves undone stays dirty. */

@@ -1,27 +1,49 @@
 // Joins policy's loop to the tables, the kernel and the flows, where policy is enforced.
 
+import { steadyNowMs } from '../model/steady-clock.ts'
+import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
+import { ClosedPods } from './closed-pods.ts'
 import type { Ground } from './ground.ts'
 import { PolicyLoop } from './policy-loop.ts'
+import type { PolicySources } from './policy-sources.ts'
 
-export function startPolicy({
-  config,
-  datapath,
-  sources,
-  policySources,
-  events,
-  log,
-}: Pick<Ground, 'config' | 'datapath' | 'sources' | 'policySources' | 'events' | 'log'>):
-  | PolicyLoop
-  | undefined {
+export interface Policy {
+  readonly loop: PolicyLoop
+  readonly closedPods: ClosedPods
+}
+
+export function startPolicy(ground: Ground): Policy | undefined {
+  const { config, datapath, sources, policySources, events, log } = ground
   const { policy: maps } = datapath
   if (maps === undefined || policySources === undefined) return undefined
   const { services, slices, nodes } = sources
-  return new PolicyLoop({
+  const closedPods = startClosedPods(ground, policySources.pods)
+  const loop = new PolicyLoop({
     node: config.nodeName,
     tables: { services, slices, nodes, policy: policySources },
     maps,
     limits: datapath.policyLimits,
     existingConnections: config.policy.existingConnections,
+    onWritten: () => closedPods.policyWritten(),
+    events,
+    log,
+  })
+  return { loop, closedPods }
+}
+
+function startClosedPods(
+  { config, datapath, network, events, log }: Ground,
+  pods: PolicySources['pods'],
+): ClosedPods {
+  return new ClosedPods({
+    nodeName: config.nodeName,
+    configured: config.policy.podsCgroup,
+    mount: config.datapath.cgroup,
+    pods,
+    devices: () => network.pods().pods,
+    kernel: datapath,
+    cookieOfProcess: (pid) => networkNamespaceCookie(`/proc/${pid}/ns/net`),
+    nowMs: steadyNowMs,
     events,
     log,
   })

@@ -44,6 +44,7 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
     formatLackingRules(status, width),
     formatFills(status),
     formatLacks(status, width),
+    formatClosedPods(status, width),
     formatNeighbours(status, width),
     formatSysctls(status, width),
   ]
@@ -232,6 +233,21 @@ function formatLacks({ features }: AgentStatus, width: number): string {
   if (lacking.length === 0) return 'This kernel has every feature that is asked for.'
   const rows = lacking.map(({ name, since, instead }) => [name, since, instead])
   return formatTable(['KERNEL LACKS', 'SINCE', 'INSTEAD'], rows, { width, flexible: PROSE })
+}
+
+/** Only what somebody should look at. */
+function formatClosedPods({ closedPods }: AgentStatus, width: number): string {
+  if (closedPods === undefined) return ''
+  const { problem, byAddress, known, waiting } = closedPods
+  const rows: string[][] = []
+  if (problem !== undefined) rows.push(['new pods', `not closed: ${problem}`])
+  if (byAddress > 0)
+    rows.push([
+      `${byAddress} of ${known} pods`,
+      'told by their address alone, which may have been another pod’s a moment ago: no cgroup is named by their uid, or its processes are hidden. Mend: hostPID for the agent, policy.podsCgroup',
+    ])
+  for (const { pod, why } of waiting) rows.push([pod, `closed: ${why}`])
+  return rows.length === 0 ? '' : formatTable(['POLICY', 'WHAT'], rows, { width, flexible: PROSE })
 }
 
 function formatNeighbours({ neighbours }: AgentStatus, width: number): string {

@@ -338,6 +338,7 @@ export const MapVersion = {
   MAP_VERSION_POLICY_PORTS: 1,
   MAP_VERSION_POLICY_GENERATIONS: 1,
   MAP_VERSION_POLICY_HOST: 1,
+  MAP_VERSION_KNOWN_NETNS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 

@@ -3,6 +3,7 @@
 // else attached is named and left alone.
 //
 //   links/xdp_<uplink>, links/<socket hook>     links
+//   links/<hook>_<cgroup>                       one that hangs on several cgroups
 //   links/tc_<direction>_<uplink>               an uplink's tcx links: egress always, ingress where XDP is not
 //   links/pod_<ifindex>, pod_egress_<ifindex>   a pod's device: its tcx links; the second where policy is enforced
 //   links/clsact_<ifindex>, clsact_pod_egress_<ifindex>, clsact_<direction>_<ifindex>
@@ -118,6 +119,11 @@ export class Attachments {
     return this.#uplinks
   }
 
+  /** Devices of pods that carry our programs. */
+  get pods(): ReadonlySet<number> {
+    return this.#pods
+  }
+
   /** Throws when nothing of ours can be attached, or not where it was wanted. A foreign program is never replaced. */
   attachUplink(programs: UplinkPrograms, name: string, ifindex: number, choice: HookChoice): void {
     for (const _step of this.attachingUplink(programs, name, ifindex, choice));
@@ -199,9 +205,33 @@ export class Attachments {
       this.#attach(program.name, program, { cgroupId }, () => attachCgroup(program, cgroup))
   }
 
-  /** Takes programs off their cgroup that an earlier process attached. */
-  detachSocket(names: readonly string[]): void {
-    for (const name of names) this.#drop(name)
+  /**
+   * Makes exactly these cgroups carry the programs, also of those an earlier process attached.
+   * @param names of the programs, to take them off where there are none
+   * @returns cgroups that are not there
+   */
+  attachCgroups(
+    programs: readonly BpfProgram[],
+    names: readonly string[],
+    cgroups: readonly string[],
+  ): readonly string[] {
+    const wanted = new Set<string>()
+    const absent: string[] = []
+    for (const cgroup of cgroups) {
+      const cgroupId = statSync(cgroup, { bigint: true, throwIfNoEntry: false })?.ino
+      if (cgroupId === undefined) {
+        absent.push(cgroup)
+        continue
+      }
+      for (const program of programs) {
+        const name = `${program.name}_${cgroupId}`
+        this.#attach(name, program, { cgroupId }, () => attachCgroup(program, cgroup))
+        wanted.add(name)
+      }
+    }
+    for (const pin of existsSync(this.#directory) ? readdirSync(this.#directory) : [])
+      if (!wanted.has(pin) && names.some((name) => pin.startsWith(`${name}_`))) this.#drop(pin)
+    return absent
   }
 
   /**

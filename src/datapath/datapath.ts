@@ -12,6 +12,7 @@ import { type AttachedProgram, Attachments, type HookChoice, type Loss, type Upl
 import { BfdSessions } from './bfd-sessions.ts'
 import { FlowTable } from './flow-table.ts'
 import { GatheredTables } from './gathered-tables.ts'
+import { KnownNetns } from './known-netns.ts'
 import {
   type DatapathSettings,
   type LoadedDatapath,
@@ -52,8 +53,6 @@ export interface DatapathOptions {
   readonly nodeName: string
   readonly bpffs: string
   readonly cgroup: string
-  /** The root of the pods' cgroups, which is closed to pods that policy does not know; undefined: none is known here. */
-  readonly podsCgroup?: string | undefined
   readonly objects: string | undefined
   readonly tunnelAddresses: { readonly ipv4: Address | undefined; readonly ipv6: Address | undefined }
   readonly redirectsOnly: boolean
@@ -66,6 +65,7 @@ export class Datapath {
   readonly services: ServiceMaps
   readonly nexthops: NexthopMaps
   readonly namespaces: NetnsEndpoints
+  readonly knownNetns: KnownNetns
   readonly flows: FlowTable
   readonly sockets: SockPeers
   readonly bfd: BfdSessions
@@ -79,7 +79,7 @@ export class Datapath {
   readonly #attachments: Attachments
   readonly #log: Logger
   readonly #cgroup: string
-  readonly #podsCgroup: string | undefined
+  #podsCgroups: readonly string[] = []
   readonly #uplinkHook: HookChoice
   readonly #enforcesPolicy: boolean
   readonly #failedUplinks = new Map<string, string>()
@@ -88,7 +88,6 @@ export class Datapath {
   constructor(options: DatapathOptions) {
     this.#log = options.log
     this.#cgroup = options.cgroup
-    this.#podsCgroup = options.podsCgroup
     this.#uplinkHook = options.uplinkHook
     this.#enforcesPolicy = options.settings.enforcesPolicy
     this.#loaded = loadDatapath(options)
@@ -97,6 +96,7 @@ export class Datapath {
     this.nexthops = new NexthopMaps(tables, nowMs, options.settings.tunnel)
     this.bfd = new BfdSessions(tables.bfd, () => randomInt(1, DISCRIMINATORS))
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
+    this.knownNetns = new KnownNetns(tables.knownNetns)
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
@@ -126,12 +126,27 @@ export class Datapath {
     })
     this.#attachments = new Attachments(options.bpffs)
     this.#attachSocket()
-    if (this.#podsCgroup === undefined || !this.#enforcesPolicy) this.#attachments.detachSocket(CLOSED)
+    if (!this.#enforcesPolicy) this.closePods([])
   }
 
   #attachSocket(): void {
     this.#attachments.attachSocket(this.#loaded.socket, this.#cgroup)
-    if (this.#podsCgroup !== undefined) this.#attachments.attachSocket(this.#loaded.closed, this.#podsCgroup)
+  }
+
+  /**
+   * Makes exactly these the roots of pods' cgroups that are closed to pods that policy does not know. Until it is called, what an earlier
+   * process closed stays so.
+   * @returns those that are not there
+   */
+  closePods(cgroups: readonly string[]): readonly string[] {
+    this.#podsCgroups = cgroups
+    return this.#attachments.attachCgroups(this.#loaded.closed, CLOSED, cgroups)
+  }
+
+  /** The device of a pod's address, if packets of that address are judged there. */
+  judgedAt(address: Address): number | undefined {
+    const ifindex = this.nexthops.rows.endpoints.get(address)?.ifindex
+    return ifindex !== undefined && this.#attachments.pods.has(ifindex) ? ifindex : undefined
   }
 
   /** From here on rows of Services wait, until `writeServices`: for many changes at once. */
@@ -213,7 +228,10 @@ export class Datapath {
   verify(present: ReadonlySet<number>): readonly Loss[] {
     const losses = [...this.#attachments.verify(present), ...verifyMapPins(this.#loaded.pinned)]
     const rows = this.#gathered.isWaiting ? [] : this.#rowCheck.next(ROWS_CHECKED)
-    if (losses.length > 0) this.#attachSocket()
+    if (losses.length > 0) {
+      this.#attachSocket()
+      if (this.#podsCgroups.length > 0) this.closePods(this.#podsCgroups)
+    }
     return [...losses, ...rows]
   }
 
@@ -280,6 +298,7 @@ export class Datapath {
         capacity: rows('netns_endpoints'),
         knob: undefined,
       },
+      { map: 'known_netns', used: this.knownNetns.used, capacity: rows('known_netns'), knob: undefined },
     ]
   }
 

@@ -160,6 +160,7 @@ export type MapName =
   | 'bfd_timers'
   | 'policy_generations'
   | 'policy_host'
+  | 'known_netns'
 
 /** All that hold rows, but the secret of the flow table's hash, which is read once. */
 export const MAP_NAMES: readonly MapName[] = [
@@ -169,6 +170,7 @@ export const MAP_NAMES: readonly MapName[] = [
   'bfd_timers',
   'policy_generations',
   'policy_host',
+  'known_netns',
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {
@@ -179,6 +181,8 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   readonly endpoints: NexthopTables['endpoints'] & CanGet<Address, EndpointValue>
   /** By network namespace cookie. */
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
+  /** By network namespace cookie. */
+  readonly knownNetns: KernelHash<bigint, number>
   readonly bfd: BfdTables
   readonly policy: PolicyTables & PolicyReads
 }
@@ -199,6 +203,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     nodes: hashOf(map('nodes'), addressCodec, nodeCodec),
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
     netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
+    knownNetns: hashOf(map('known_netns'), cookieCodec, indexCodec),
     bfd: {
       sessions: hashOf(map('bfd_sessions'), bfdKeyCodec, bfdSessionCodec),
       states: mappedBfdStates(map('bfd_states')),

@@ -47,6 +47,10 @@ interface PodEnd {
 /** What a veth has unless somebody limits a pod's bandwidth. */
 const UNSHAPED = 'noqueue'
 
+/** A namespace may have no name and no process yet when its device is there already. */
+const UNSEEN_RETRY_MIN_MS = 100
+const UNSEEN_RETRY_MAX_MS = 10_000
+
 const UNSEEN_END: PodEnd = { mac: NO_MAC, takesRedirects: false, namespace: undefined }
 
 export class NetworkView {
@@ -84,6 +88,11 @@ export class NetworkView {
   facts(): NetworkFacts {
     const ways = this.waysOut()
     return { ...ways, ...this.#pods(ways.uplinks) }
+  }
+
+  /** The part of the facts that asks for no gateway. */
+  pods(): Pick<NetworkFacts, 'pods' | 'unknownPods'> {
+    return this.#pods(this.#uplinks())
   }
 
   /** The part of the facts that asks for no look at every pod. */
@@ -288,9 +297,12 @@ export class NetworkView {
     return { pods, unknownPods }
   }
 
-  /** A pod whose end cannot be looked at is served through the host's routing, which needs neither MAC nor NAPI. */
-  #askPodEnd(ifindex: number): void {
-    this.#podEnds.set(ifindex, 'asked')
+  /**
+   * A pod whose end cannot be looked at is served through the host's routing, which needs neither MAC nor NAPI, and looked at again.
+   * @param retryMs after which it is, if it has to be
+   */
+  #askPodEnd(ifindex: number, retryMs = UNSEEN_RETRY_MIN_MS): void {
+    if (retryMs === UNSEEN_RETRY_MIN_MS) this.#podEnds.set(ifindex, 'asked')
     findVethPeer(this.#options.netlink, ifindex)
       .then((peer): PodEnd => {
         const path = peer.namespacePath
@@ -300,17 +312,25 @@ export class NetworkView {
         return { mac, takesRedirects: peer.acceptsRedirects, namespace }
       })
       .catch((error: unknown): PodEnd => {
-        this.#options.onProblem(
-          `looking at the pod's end of ${this.#links.get(ifindex)?.name ?? ifindex}`,
-          error,
-        )
+        const name = this.#links.get(ifindex)?.name ?? ifindex
+        if (retryMs === UNSEEN_RETRY_MIN_MS)
+          this.#options.onProblem(`looking at the pod's end of ${name}`, error)
+        this.#askAgain(ifindex, retryMs)
         return UNSEEN_END
       })
       .then((end) => {
-        if (!this.#links.has(ifindex)) return
+        if (!this.#links.has(ifindex) || (end === UNSEEN_END && retryMs > UNSEEN_RETRY_MIN_MS)) return
         this.#podEnds.set(ifindex, end)
         this.#notify()
       })
+  }
+
+  #askAgain(ifindex: number, retryMs: number): void {
+    const timer = setTimeout(() => {
+      if (this.#stop.signal.aborted || !this.#links.has(ifindex)) return
+      this.#askPodEnd(ifindex, Math.min(UNSEEN_RETRY_MAX_MS, retryMs * 2))
+    }, retryMs)
+    timer.unref()
   }
 
   #notify(): void {

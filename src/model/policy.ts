@@ -161,6 +161,8 @@ export interface PolicyPod {
   readonly namespace: string
   readonly labels: Readonly<Record<string, string>>
   readonly serviceAccount: string
+  /** As its cgroup is named: that of the kubelet's own, where the API server has only its image. */
+  readonly uid?: string | undefined
   /** Canonical addresses; empty before it has any. */
   readonly addresses: readonly string[]
   readonly node: string

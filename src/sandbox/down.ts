@@ -17,7 +17,7 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cgroupProcesses, removeCgroup } from './cgroups.ts'
 import { cgroupMount, deleteNamespace } from './host.ts'
-import { checkRackName, namespacePath, rackBpffs, rackCgroup, rackDirectory } from './names.ts'
+import { checkRackName, namespacePath, podsCgroup, rackBpffs, rackCgroup, rackDirectory } from './names.ts'
 import { findProcess, identify, isAlive, type ProcessIdentity, signalProcess, waitForEnd } from './process.ts'
 import { type Step, silentSteps } from './progress.ts'
 import { rackNamespaces } from './rack.ts'
@@ -99,7 +99,7 @@ function killPods(name: string): void {
   const rack = rackCgroup(cgroupMount(), name)
   if (!existsSync(rack)) return
   for (const host of readdirSync(rack, { withFileTypes: true })) {
-    const kill = `${rack}/${host.name}/pods/cgroup.kill`
+    const kill = `${podsCgroup(cgroupMount(), name, host.name)}/cgroup.kill`
     // Kernels from 5.14 on have it; on others the pods end with the rest.
     if (host.isDirectory() && existsSync(kill)) writeFileSync(kill, '1')
   }

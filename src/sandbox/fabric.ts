@@ -6,7 +6,8 @@ import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { type AddressPlan, hostNames, type LinkEnd } from './address-plan.ts'
 import { killCgroup } from './cgroups.ts'
-import { createNamespaces, demand, type Host, ipBatch, namespaceExists } from './host.ts'
+import { cgroupMount, createNamespaces, demand, type Host, ipBatch, namespaceExists } from './host.ts'
+import { podsCgroup } from './names.ts'
 
 /** Applies to IPv6 as well. */
 const HASH_SEED = 'net.ipv4.fib_multipath_hash_seed'
@@ -89,7 +90,8 @@ function makeCgroups(plan: AddressPlan, hosts: readonly Host[]): void {
     mkdirSync(host.systemCgroup, { recursive: true })
   }
   const nodes = new Set(plan.nodes.map((node) => node.name))
-  for (const host of hosts) if (nodes.has(host.name)) mkdirSync(`${host.cgroup}/pods`, { recursive: true })
+  for (const { rack, name } of hosts)
+    if (nodes.has(name)) mkdirSync(podsCgroup(cgroupMount(), rack, name), { recursive: true })
 }
 
 async function applySettings(plan: AddressPlan, host: Host, isNew: boolean): Promise<void> {

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { podDirectory, recordedUid } from './controllers/pod-record.ts'
 import {
   BPFFS_MOUNT,
   hostCgroup,
@@ -14,7 +15,6 @@ import {
   podAlias,
   podCgroup,
   podNamespaceName,
-  rackDirectory,
   systemCgroup,
 } from './names.ts'
 import { enterArgv, type Place } from './process.ts'
@@ -24,7 +24,7 @@ export interface Host {
   readonly rack: string
   readonly name: string
   readonly namespace: string
-  /** The host's whole cgroup; a node's `system` and `pods` are below it. */
+  /** The host's whole cgroup; a node's `system` and `kubepods` are below it. */
   readonly cgroup: string
   /** Where its own daemons and commands run: a cgroup with controllers enabled holds no process itself. */
   readonly systemCgroup: string
@@ -72,16 +72,20 @@ export function hostOf(rack: string, name: string): Host {
   }
 }
 
-/** A pod seen as a host; `node` is where it is scheduled. */
-export function podHost(rack: string, node: string, pod: PodName): Host {
-  const cgroup = podCgroup(cgroupMount(), rack, node, pod)
+/**
+ * A pod seen as a host.
+ * @param node where it is scheduled
+ * @param uid of its object; absent: as recorded, if it has been started
+ */
+export function podHost(rack: string, node: string, pod: PodName, uid = recordedUid(rack, node, pod)): Host {
+  const cgroup = podCgroup(cgroupMount(), rack, node, uid)
   return {
     rack,
     name: podAlias(pod),
     namespace: podNamespaceName(rack, pod),
     cgroup,
     systemCgroup: cgroup,
-    directory: `${rackDirectory(rack)}/${node}/pods/${pod.namespace}.${pod.name}`,
+    directory: podDirectory(rack, node, pod),
   }
 }
 

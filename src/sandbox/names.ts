@@ -119,8 +119,13 @@ export function systemCgroup(mount: string, rack: string, host: string): string 
   return `${hostCgroup(mount, rack, host)}/system`
 }
 
-export function podCgroup(mount: string, rack: string, node: string, pod: PodName): string {
-  return `${hostCgroup(mount, rack, node)}/pods/${checkFileName(podFileName(pod), pod)}`
+/** Where a node's pods run, as the kubelet's cgroupfs driver has it. */
+export function podsCgroup(mount: string, rack: string, node: string): string {
+  return `${hostCgroup(mount, rack, node)}/kubepods`
+}
+
+export function podCgroup(mount: string, rack: string, node: string, uid: string): string {
+  return `${podsCgroup(mount, rack, node)}/besteffort/pod${uid}`
 }
 
 /** An interface is named for where it leads: `to-tor1`. */

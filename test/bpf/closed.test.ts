@@ -1,67 +1,52 @@
-// The pods' cgroup: closed to whom policy does not know yet.
+// The pods' cgroup: closed to whom policy does not know yet. A test run's socket is of the namespace that it is made in.
 
-import { fileURLToPath } from 'node:url'
+import { execFileSync } from 'node:child_process'
 import t from 'tap'
-import { policyTables } from '../../src/datapath/maps.ts'
-import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { address } from '../../src/model/address.ts'
-import { openObject } from '../../src/sys/libbpf-ts/index.ts'
+import { KnownNetns } from '../../src/datapath/known-netns.ts'
+import { datapathTables } from '../../src/datapath/maps.ts'
+import { type Address, address, FAMILIES } from '../../src/model/address.ts'
+import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
+import { deleteOrphans } from './orphans.ts'
 import { frame } from './packet.ts'
+import { World } from './world.ts'
 
-const object = openObject(fileURLToPath(new URL('../../build/bpf/weir_closed.bpf.o', import.meta.url))).load()
-t.teardown(() => object.close())
-const maps = new PolicyMaps(
-  policyTables((name) => object.map(name)),
-  () => 0,
-)
+deleteOrphans('closed')
+const name = `closed-${process.pid}-pod`
+const path = `/run/netns/${name}`
+execFileSync('ip', ['netns', 'add', name])
+const world = new World('closed', false, { enforcesPolicy: true })
+t.teardown(() => {
+  execFileSync('ip', ['netns', 'delete', name])
+  world.close()
+})
+const known = new KnownNetns(datapathTables((map) => world.map(map)).knownNetns)
 const LINK = { destination: '02:00:00:00:00:01', source: '02:00:00:00:00:02' }
-const CAST = {
-  ipv4: {
-    pod: address('10.244.1.5'),
-    peer: address('10.244.1.6'),
-    node: address('10.255.0.1'),
-    loopback: address('127.0.0.2'),
-    group: address('224.0.0.251'),
-    none: address('0.0.0.0'),
-  },
-  ipv6: {
-    pod: address('fd00:244:1::5'),
-    peer: address('fd00:244:1::6'),
-    node: address('fd00:255::1'),
-    loopback: address('::1'),
-    group: address('ff02::fb'),
-    none: address('fe80::1'),
-  },
-} as const
+const LOOPBACK = { ipv4: address('127.0.0.2'), ipv6: address('::1') }
 
-for (const family of ['ipv4', 'ipv6'] as const)
+function passes(hook: 'ingress' | 'egress', from: Address, to: Address): boolean {
+  const program = world.datapath.closed.find((one) => one.name === `weir_closed_${hook}`)
+  const data = frame(LINK).from(from, 1000).to(to, 80).udp().payload(20).bytes()
+  return program?.testRun({ data }).returnValue === 1
+}
+
+for (const family of FAMILIES)
   t.test(family, async (t) => {
-    const { pod, peer, node, loopback, group, none } = CAST[family]
-    const pass = (hook: 'ingress' | 'egress', from: typeof pod, to: typeof pod) =>
-      object
-        .program(`weir_closed_${hook}`)
-        .testRun({ data: frame(LINK).from(from, 1000).to(to, 80).udp().payload(20).bytes() }).returnValue ===
-      1
-    t.notOk(pass('egress', pod, peer), 'a pod that nobody knows')
-    t.notOk(pass('ingress', peer, pod))
-    t.notOk(pass('egress', none, peer))
-    t.ok(pass('egress', loopback, loopback), 'to itself')
-    t.ok(pass('ingress', loopback, loopback))
-    t.notOk(pass('egress', pod, group))
-    maps.apply([
-      { table: 'identities', put: [{ kind: 'address', text: node, identity: 1, scope: 'node' }] },
-      {
-        table: 'subjects',
-        put: [{ kind: 'pod', address: pod, set: 1, pod: 'a/b', hairpin: { ingress: 0, egress: 0 } }],
-      },
-    ])
-    t.ok(pass('egress', pod, peer), 'known: judged at its device')
-    t.ok(pass('ingress', peer, pod))
-    t.ok(pass('egress', pod, group))
-    t.ok(pass('ingress', peer, group), 'its sender was known')
-    t.notOk(pass('ingress', pod, peer), 'the other is not')
-    t.ok(pass('egress', node, peer), 'on the host’s network')
-    t.ok(pass('ingress', peer, node))
-    maps.apply([{ table: 'subjects', delete: [{ kind: 'pod', address: pod }] }])
-    t.notOk(pass('egress', pod, peer))
+    const { localClient: pod, pod: peer, node } = world.cast(family)
+    const loopback = LOOPBACK[family]
+    const both = (one: Address, other: Address) => [
+      passes('egress', one, other),
+      passes('ingress', other, one),
+    ]
+    const inPod = (one: Address, other: Address) => withNetworkNamespace(path, () => both(one, other))
+    t.strictSame(inPod(pod, peer), [false, false], 'a pod that nobody knows')
+    t.strictSame(inPod(node, peer), [false, false], 'whatever it says it is')
+    t.strictSame(inPod(loopback, loopback), [true, true], 'to itself')
+    t.strictSame(both(node, peer), [true, true], 'on the host’s network')
+    t.strictSame(both(pod, peer), [true, true], 'whatever the address')
+    known.set(new Set([networkNamespaceCookie(path)]))
+    t.strictSame(inPod(pod, peer), [true, true], 'known: judged at its device')
+    known.set(new Set([networkNamespaceCookie(path) + 1n]))
+    t.strictSame(inPod(pod, peer), [false, false], 'another is')
+    known.set(new Set())
   })

@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { Attachments } from '../../src/datapath/attach.ts'
-import { policyTables } from '../../src/datapath/maps.ts'
+import { KnownNetns } from '../../src/datapath/known-netns.ts'
+import { datapathTables, policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { type Address, addressToBytes, FAMILIES } from '../../src/model/address.ts'
+import { type Address, address, addressToBytes, FAMILIES, type Family } from '../../src/model/address.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
+import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
 import { deleteOrphans } from './orphans.ts'
 import { mac } from './packet.ts'
 import { EVERYBODY, said, uniform } from './policy-rows.ts'
@@ -24,6 +26,10 @@ type Host = (typeof HOSTS)[number]
 const DEVICE = { pod: 2, localClient: 3 } as const
 const SET = { pod: 1, localClient: 2 } as const
 const [OPEN_PORT, CLOSED_PORT] = [8080, 8081]
+const LOOPBACK = { ipv4: address('127.0.0.1'), ipv6: address('::1') }
+const ANY = { ipv4: address('0.0.0.0'), ipv6: address('::') }
+/** Enters the cgroup and becomes the command. */
+const ENTER = 'echo $$ >"$0"/cgroup.procs && exec "$@"'
 /** A connection that nobody answers. */
 const PROBE_SECONDS = 1
 
@@ -104,8 +110,10 @@ function policy(host: keyof typeof SET, ingress: keyof typeof CLASS, egress: key
   ])
 }
 
-async function serve(test: Test, host: Host, at: Address, port: number): Promise<void> {
-  const argv = argvOf(host, [process.execPath, TRANSFER, 'server', at, String(port)])
+/** @param inside a cgroup that the process enters first */
+async function serve(test: Test, host: Host, at: Address, port: number, inside?: string): Promise<void> {
+  const command = [process.execPath, TRANSFER, 'server', at, String(port)]
+  const argv = argvOf(host, inside === undefined ? command : ['sh', '-c', ENTER, inside, ...command])
   const server = spawn('nsenter', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
   test.teardown(() => server.kill())
   await once(server.stdout, 'data')
@@ -155,23 +163,41 @@ t.teardown(() => {
 t.test('the pods’ cgroup is closed until they are known, whatever their devices carry', async (t) => {
   const attachments = new Attachments(`/sys/fs/bpf/weir-test-police-closed-${process.pid}`)
   mkdirSync(`${cgroup}/pods/a`, { recursive: true })
-  attachments.attachSocket(world.datapath.closed, `${cgroup}/pods`)
+  const { closed } = world.datapath
+  const close = (...cgroups: string[]) =>
+    attachments.attachCgroups(closed, ['weir_closed_egress', 'weir_closed_ingress'], cgroups)
+  t.strictSame(
+    close(`${cgroup}/pods`, `${cgroup}/none`),
+    [`${cgroup}/none`],
+    'a cgroup that is not there is told',
+  )
   t.teardown(() => {
-    attachments.detachSocket(world.datapath.closed.map(({ name }) => name))
+    close()
     attachments.close()
   })
+  const netns = (host: Host) => networkNamespaceCookie(`/run/netns/${namespace(host)}`)
+  const known = new KnownNetns(datapathTables((name) => world.map(name)).knownNetns)
   /** From a container of a pod; its devices carry nothing yet. */
-  const fromPod = (to: Address, port: number) => connects('localClient', to, port, `${cgroup}/pods/a`)
+  const inside = `${cgroup}/pods/a`
+  const fromPod = (to: Address, port: number) => connects('localClient', to, port, inside)
+  const toPod = (port: number, family: Family) => connects('pod', world.cast(family).localClient, port)
   for (const family of FAMILIES) {
     const { pod } = world.cast(family)
     await serve(t, 'pod', pod, OPEN_PORT + 10)
+    const own = OPEN_PORT + (family === 'ipv4' ? 11 : 12)
+    await serve(t, 'localClient', ANY[family], own, inside)
     t.ok(connects('localClient', pod, OPEN_PORT + 10), `${family}: outside of the cgroup nobody asks`)
-    t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: nobody knows it`)
+    // Its address is known, as that of the pod that had it before.
     policy('localClient', 'open', 'open')
+    t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: nobody knows it`)
+    t.notOk(toPod(own, family), `${family}: nor does anybody reach it`)
+    t.ok(connects('localClient', LOOPBACK[family], own, inside), `${family}: but itself`)
+    known.set(new Set([netns('localClient')]))
     t.ok(fromPod(pod, OPEN_PORT + 10), `${family}: known`)
-    const gone = FAMILIES.map((each) => ({ kind: 'pod', address: world.cast(each).localClient }) as const)
-    maps.apply([{ table: 'subjects', delete: gone }])
-    t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: its address is nobody’s again`)
+    t.ok(toPod(own, family))
+    known.set(new Set([netns('pod')]))
+    t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: another is`)
+    known.set(new Set())
   }
 })
 

@@ -194,7 +194,7 @@ t.test(
       )
     }
     const cgroup = readFileSync(`/proc/${pidOf(first)}/cgroup`, 'utf8')
-    t.match(cgroup, `/weir-racks/${RACK}/node1/pods/default.${first.metadata.name}`)
+    t.match(cgroup, `/weir-racks/${RACK}/node1/kubepods/besteffort/pod${first.metadata.uid}`)
     const features = enter(first, 'ethtool', '-k', 'eth0')
     t.match(features, /generic-receive-offload: on/)
     t.match(features, /tx-checksumming: off/)

@@ -12,6 +12,9 @@ import type { ApiObject, Container, EndpointSlice, Namespace, Node, Pod, Service
 
 const PROTOCOLS: Readonly<Record<string, PortProtocol>> = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' }
 
+/** Of pods that the kubelet runs from files of its own. */
+const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror'
+
 export function toPolicyPod({ metadata, spec, status }: Pod): PolicyPod {
   const namespace = metadata.namespace ?? ''
   const texts = status?.podIPs?.map(({ ip }) => ip) ?? [status?.podIP ?? '']
@@ -20,6 +23,7 @@ export function toPolicyPod({ metadata, spec, status }: Pod): PolicyPod {
     namespace,
     labels: metadata.labels ?? {},
     serviceAccount: spec.serviceAccountName ?? 'default',
+    uid: metadata.annotations?.[MIRROR_ANNOTATION] ?? metadata.uid,
     addresses: texts.flatMap((text) => parseAddress(text) ?? []),
     node: spec.nodeName ?? '',
     isHostNetwork: spec.hostNetwork === true,

@@ -68,7 +68,7 @@ export class PodInstance {
     this.addresses = settings.addresses
     this.#hostNetwork = pod.spec.hostNetwork === true
     this.#startedMs = settings.nowMs()
-    this.#cgroup = podHost(settings.rack, settings.node, this.name).cgroup
+    this.#cgroup = podHost(settings.rack, settings.node, this.name, this.uid).cgroup
     const inits = (pod.spec.initContainers ?? []).map((container) => ({ container, isInit: true }))
     const regular = pod.spec.containers.map((container) => ({ container, isInit: false }))
     this.#containers = [...inits, ...regular].map(({ container, isInit }) =>
@@ -191,7 +191,9 @@ export class PodInstance {
 
   #place(): Place {
     const { rack, node } = this.#settings
-    const namespace = this.#hostNetwork ? namespaceName(rack, node) : podHost(rack, node, this.name).namespace
+    const namespace = this.#hostNetwork
+      ? namespaceName(rack, node)
+      : podHost(rack, node, this.name, this.uid).namespace
     return { namespace, cgroup: this.#cgroup }
   }
 
@@ -347,7 +349,7 @@ export class PodInstance {
 
 /** Ends and removes what a record describes when its object is gone for good. */
 export async function removeStray(rack: string, record: PodRecord): Promise<void> {
-  const cgroup = podHost(rack, record.node, record.pod).cgroup
+  const cgroup = podHost(rack, record.node, record.pod, record.uid).cgroup
   if (existsSync(cgroup)) writeFileSync(`${cgroup}/cgroup.kill`, '1')
   if (!record.hostNetwork) await deletePodNetwork({ rack, node: record.node, pod: record.pod })
   await removeCgroup(cgroup)

@@ -44,18 +44,26 @@ export function removeRecord(rack: string, node: string, pod: PodName): void {
   rmSync(podDirectory(rack, node, pod), { recursive: true, force: true })
 }
 
+/** Of the pod's object; none is recorded before its network is there. */
+export function recordedUid(rack: string, node: string, pod: PodName): string {
+  return readRecord(podDirectory(rack, node, pod))?.uid ?? '-unknown'
+}
+
+function readRecord(directory: string): PodRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(join(directory, FILE), 'utf8')) as PodRecord
+  } catch {
+    // A directory without a record holds the logs of a pod that never started.
+    return undefined
+  }
+}
+
 /** Every pod recorded in the rack. */
 export function loadRecords(rack: string): PodRecord[] {
   const records: PodRecord[] = []
   for (const node of entries(rackDirectory(rack))) {
-    for (const pod of entries(join(rackDirectory(rack), node, 'pods'))) {
-      try {
-        const text = readFileSync(join(rackDirectory(rack), node, 'pods', pod, FILE), 'utf8')
-        records.push(JSON.parse(text) as PodRecord)
-      } catch {
-        // A directory without a record holds the logs of a pod that never started.
-      }
-    }
+    const pods = join(rackDirectory(rack), node, 'pods')
+    records.push(...entries(pods).flatMap((pod) => readRecord(join(pods, pod)) ?? []))
   }
   return records
 }

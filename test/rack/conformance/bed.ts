@@ -115,8 +115,10 @@ export class Bed {
   async host(name: string): Promise<Host> {
     const [namespace, pod] = name.split('/')
     if (pod === undefined || namespace === undefined) return this.rack.host(name)
-    const { spec } = await this.get<{ spec: { nodeName: string } }>('pod', pod, '-n', namespace)
-    return podHost(this.rack.name, spec.nodeName, { namespace, name: pod })
+    const { spec, metadata } = await this.get<{ spec: { nodeName: string }; metadata: { uid: string } }>(
+      ...['pod', pod, '-n', namespace],
+    )
+    return podHost(this.rack.name, spec.nodeName, { namespace, name: pod }, metadata.uid)
   }
 
   async run(from: string, argv: readonly string[], timeoutMs?: number): Promise<CommandResult> {

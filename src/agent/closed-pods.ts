@@ -1,0 +1,242 @@
+// Which pods the kernel's closed default lets speak (bpf/lib/closed.h), and where it hangs: on the roots of the kubelet's pods.
+//
+// A pod is let speak when its rows are written, its device carries our programs, and the network namespace behind that device is its
+// own: a process of the pod's cgroup, which has the pod's uid in its name, is in there. So a pod that gets the address of one that is
+// gone, faster than the API tells, is not taken for it. Where nothing can tell which cgroup is whose (none is named by a uid, or the
+// processes in it are hidden from us), the address alone tells, and the status says so.
+//
+// What an earlier process let speak stays so until every pod has been looked at: it has established connections.
+
+import type { Logger } from 'pino'
+import type { PodDevice } from '../datapath/nexthop-plan.ts'
+import type { EventRecorder } from '../kube/events.ts'
+import type { Address } from '../model/address.ts'
+import type { PolicyPod } from '../model/policy.ts'
+import { Rounds } from '../reconcile/rounds.ts'
+import type { Table } from '../tables/table.ts'
+import { findKubepods, podCgroups, processesIn } from './kubepods.ts'
+import { nodeObject } from './report-problems.ts'
+
+const SETTLE_MS = 1
+const RETRY_MIN_MS = 100
+const RETRY_MAX_MS = 10_000
+/** Roots and pods are looked for again this often, for nobody tells. */
+const LOOK_MS = 2000
+/** A pod that waits for its first process, or its device, is looked at this soon again, and ever more seldom. */
+const WAIT_MIN_MS = 20
+const WAIT_MAX_MS = 1000
+/** Pods that an earlier process let speak and that are not proven by then are closed. */
+const EARLIER_MS = 60_000
+const WAITING_TOLD = 20
+
+export interface ClosedPodsOptions {
+  readonly nodeName: string
+  /** `policy.podsCgroup`; undefined: found below the mount. */
+  readonly configured: string | undefined
+  /** `datapath.cgroup`. */
+  readonly mount: string
+  /** Index `address`: whom it is said to belong to; `node`: where they run. */
+  readonly pods: Table<PolicyPod>
+  readonly devices: () => readonly PodDevice[]
+  readonly kernel: {
+    /** @returns those that are not there */
+    closePods(cgroups: readonly string[]): readonly string[]
+    judgedAt(address: Address): number | undefined
+    readonly knownNetns: { add(cookies: ReadonlySet<bigint>): void; set(cookies: ReadonlySet<bigint>): void }
+  }
+  /** The network namespace of a process; throws when it has ended. */
+  readonly cookieOfProcess: (pid: number) => bigint
+  readonly nowMs: () => number
+  readonly events: Pick<EventRecorder, 'record'>
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
+}
+
+export interface ClosedPodsStatus {
+  /** What is closed to pods that policy does not know. */
+  readonly cgroups: readonly string[]
+  /** Why nothing is. */
+  readonly problem: string | undefined
+  /** Pods that may speak, as their policies say. */
+  readonly known: number
+  /** Of these, whose namespace was taken for theirs because their address leads there. */
+  readonly byAddress: number
+  /** Pods that may not speak yet, and why. */
+  readonly waiting: readonly { readonly pod: string; readonly why: string }[]
+}
+
+type Look = { readonly cookies: ReadonlySet<bigint>; readonly isProven: boolean } | { readonly why: string }
+
+export class ClosedPods {
+  readonly #options: ClosedPodsOptions
+  readonly #rounds: Rounds
+  readonly #startedMs: number
+  /** This node's pods whose rows are in the kernel; undefined: nothing has been written yet. */
+  #written: ReadonlyMap<string, PolicyPod> | undefined
+  #isNetworkKnown = false
+  /** By uid: what was proven, and stays so while the device is the same. */
+  #proven = new Map<string, ReadonlySet<bigint>>()
+  #areEarlierSettled = false
+  #cgroups: readonly string[] = []
+  #isAttached = false
+  #problem: string | undefined
+  #toldProblem: string | undefined
+  #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = { known: 0, byAddress: 0, waiting: [] }
+  #waitMs = WAIT_MIN_MS
+
+  constructor(options: ClosedPodsOptions) {
+    this.#options = options
+    this.#startedMs = options.nowMs()
+    this.#rounds = new Rounds({
+      name: 'closed pods',
+      settleMs: SETTLE_MS,
+      retryMinMs: RETRY_MIN_MS,
+      retryMaxMs: RETRY_MAX_MS,
+      run: () => this.#round(),
+      onError: (error, retryInMs) =>
+        options.log.error({ err: error, retryInMs }, 'cannot say which pods are known; new ones stay closed'),
+    })
+  }
+
+  /** To be called when the kernel holds what the tables say now. */
+  policyWritten(): void {
+    const pods = this.#options.pods.find('node', this.#options.nodeName)
+    this.#written = new Map(pods.map((pod) => [pod.key, pod]))
+    this.#changed()
+  }
+
+  /** To be called when programs hang on the devices that are there, and the kernel has their rows. */
+  networkWritten(): void {
+    this.#isNetworkKnown = true
+    this.#changed()
+  }
+
+  get status(): ClosedPodsStatus {
+    return { cgroups: this.#cgroups, problem: this.#problem, ...this.#status }
+  }
+
+  close(): Promise<void> {
+    return this.#rounds.close()
+  }
+
+  #changed(): void {
+    this.#waitMs = WAIT_MIN_MS
+    this.#rounds.request()
+  }
+
+  #round(): void {
+    if (!this.#written || !this.#isNetworkKnown) return
+    const roots = this.#roots()
+    const waits = this.#letSpeak(this.#written, roots)
+    // Whoever speaks already is known before anything is closed.
+    if (roots.join() !== this.#cgroups.join() || !this.#isAttached) {
+      const absent = new Set(this.#options.kernel.closePods(roots))
+      this.#cgroups = roots.filter((root) => !absent.has(root))
+      this.#isAttached = true
+    }
+    this.#problem = this.#cgroups.length > 0 ? undefined : this.#describeAbsence()
+    this.#tellProblem()
+    this.#rounds.requestIn(waits ? this.#waitMs : LOOK_MS)
+    this.#waitMs = Math.min(WAIT_MAX_MS, this.#waitMs * 2)
+  }
+
+  #roots(): readonly string[] {
+    const { configured, mount } = this.#options
+    return configured === undefined ? findKubepods(mount) : [configured]
+  }
+
+  /** @returns whether somebody waits for what may come soon */
+  #letSpeak(written: ReadonlyMap<string, PolicyPod>, roots: readonly string[]): boolean {
+    const { knownNetns } = this.#options.kernel
+    const devices = new Map(this.#options.devices().map((pod) => [pod.address, pod]))
+    const places = podCgroups(roots)
+    const cookies = new Set<bigint>()
+    const waiting: { pod: string; why: string }[] = []
+    const proven = new Map<string, ReadonlySet<bigint>>()
+    let known = 0
+    let byAddress = 0
+    for (const pod of written.values()) {
+      if (pod.addresses.length === 0) continue
+      const look = this.#look(pod, devices, places)
+      if ('why' in look) {
+        waiting.push({ pod: pod.key, why: look.why })
+        continue
+      }
+      known += 1
+      if (look.isProven) proven.set(uidOf(pod), look.cookies)
+      else byAddress += 1
+      for (const cookie of look.cookies) cookies.add(cookie)
+    }
+    this.#proven = proven
+    this.#status = { known, byAddress, waiting: waiting.slice(0, WAITING_TOLD) }
+    this.#areEarlierSettled ||= waiting.length === 0 || this.#options.nowMs() > this.#startedMs + EARLIER_MS
+    if (this.#areEarlierSettled) knownNetns.set(cookies)
+    else knownNetns.add(cookies)
+    return waiting.length > 0
+  }
+
+  #look(pod: PolicyPod, devices: ReadonlyMap<Address, PodDevice>, places: ReadonlyMap<string, string>): Look {
+    const { pods, kernel } = this.#options
+    // Whose rows were written is told by name: another of the same name comes with the next round of policy.
+    if (pods.get(pod.key)?.uid !== pod.uid) return { why: 'it is another now' }
+    const cookies = new Set<bigint>()
+    for (const text of pod.addresses) {
+      const address = text as Address
+      if (pods.find('address', text).length > 1) return { why: `${text} is said to be another pod’s too` }
+      const device = devices.get(address)
+      if (!device) return { why: `no device of this node leads to ${text} (a host route over a veth)` }
+      if (kernel.judgedAt(address) !== device.ifindex)
+        return { why: `the device of ${text} carries no programs yet` }
+      if (!device.namespace) return { why: `the network namespace behind the device of ${text} is not found` }
+      cookies.add(device.namespace.cookie)
+    }
+    return this.#prove(pod, cookies, places)
+  }
+
+  #prove(pod: PolicyPod, cookies: ReadonlySet<bigint>, places: ReadonlyMap<string, string>): Look {
+    const uid = uidOf(pod)
+    const before = this.#proven.get(uid)
+    if (before && [...cookies].every((cookie) => before.has(cookie))) return { cookies, isProven: true }
+    const place = places.get(uid)
+    // No name of a cgroup tells whose it is.
+    if (places.size === 0) return { cookies, isProven: false }
+    if (place === undefined) return { why: 'it has no cgroup' }
+    const processes = processesIn(place)
+    if (processes.some((pid) => pid === 0)) return { cookies, isProven: false }
+    const own = new Set<bigint>()
+    for (const pid of processes) {
+      const cookie = this.#cookieOf(pid)
+      if (cookie !== undefined) own.add(cookie)
+      if ([...cookies].every((one) => own.has(one))) return { cookies, isProven: true }
+    }
+    return { why: 'no process of it is in the network namespace that its address leads to' }
+  }
+
+  #cookieOf(pid: number): bigint | undefined {
+    try {
+      return this.#options.cookieOfProcess(pid)
+    } catch {
+      return undefined
+    }
+  }
+
+  #describeAbsence(): string {
+    const { configured, mount } = this.#options
+    const where =
+      configured === undefined ? `${mount} has no kubepods or kubepods.slice` : `${configured} is not there`
+    return `${where}: a pod that has just started is open until its device is judged. Mend: policy.podsCgroup names the cgroup that the kubelet puts pods into; it is looked for again every ${LOOK_MS / 1000} s`
+  }
+
+  #tellProblem(): void {
+    const { log, events, nodeName } = this.#options
+    if (this.#problem === this.#toldProblem) return
+    this.#toldProblem = this.#problem
+    if (this.#problem === undefined) {
+      log.info({ cgroups: this.#cgroups }, 'pods that policy does not know are closed')
+      return
+    }
+    log.warn(this.#problem)
+    events.record(nodeObject(nodeName), 'Warning', 'PodsNotClosed', `${nodeName}: ${this.#problem}`)
+  }
+}
+
+const uidOf = ({ uid, key }: PolicyPod) => uid ?? key

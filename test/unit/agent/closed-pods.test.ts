@@ -1,0 +1,184 @@
+// Who may speak, and when: rows, programs, and the pod's own process behind its device.
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { ClosedPods } from '../../../src/agent/closed-pods.ts'
+import type { PodDevice } from '../../../src/datapath/nexthop-plan.ts'
+import { type Address, address } from '../../../src/model/address.ts'
+import type { PolicyPod } from '../../../src/model/policy.ts'
+import { equalRows } from '../../../src/tables/equal-rows.ts'
+import { Table } from '../../../src/tables/table.ts'
+
+const [A, B] = ['10.244.1.5', '10.244.1.6'] as const
+const NODE = 'here'
+
+function pod(name: string, uid: string, ...addresses: string[]): PolicyPod {
+  return {
+    ...{ key: `a/${name}`, namespace: 'a', labels: {}, serviceAccount: 'default', uid, addresses },
+    ...{ node: NODE, isHostNetwork: false, isFinished: false, namedPorts: [] },
+  }
+}
+
+const uidOf = (digit: string) => `${digit.repeat(8)}-0000-0000-0000-000000000000`
+
+function bed(t: Test, configured?: string) {
+  const mount = t.testdir({ kubepods: {} })
+  const pods = new Table<PolicyPod>({
+    name: 'pods',
+    equals: equalRows,
+    indexes: { node: ({ node }) => [node], address: ({ addresses }) => addresses },
+  })
+  const devices = new Map<Address, { ifindex: number; cookie: bigint | undefined }>()
+  const judged = new Set<number>()
+  const processes = new Map<number, bigint>()
+  const state = {
+    known: new Set<bigint>([99n]),
+    closed: undefined as readonly string[] | undefined,
+    nowMs: 0,
+  }
+  const events: string[] = []
+  const log = {
+    info: () => {},
+    warn: () => {},
+    error: (...all: unknown[]) => t.fail(String(all[1]), { all }),
+  }
+  const closedPods = new ClosedPods({
+    ...{ nodeName: NODE, configured, mount, pods, log },
+    devices: () =>
+      [...devices].map(([one, { ifindex, cookie }]) => ({
+        ...({ address: one, ifindex } as PodDevice),
+        namespace: cookie === undefined ? undefined : { path: '', cookie },
+      })),
+    kernel: {
+      closePods: (cgroups) => {
+        state.closed = cgroups
+        return cgroups.filter((cgroup) => cgroup.endsWith('absent'))
+      },
+      judgedAt: (one) => {
+        const ifindex = devices.get(one)?.ifindex
+        return ifindex !== undefined && judged.has(ifindex) ? ifindex : undefined
+      },
+      knownNetns: {
+        add: (cookies) => {
+          for (const cookie of cookies) state.known.add(cookie)
+        },
+        set: (cookies) => {
+          state.known = new Set(cookies)
+        },
+      },
+    },
+    cookieOfProcess: (pid) => {
+      const cookie = processes.get(pid)
+      if (cookie === undefined) throw new Error('no such process')
+      return cookie
+    },
+    nowMs: () => state.nowMs,
+    events: { record: (_object, _type, reason, message) => events.push(`${reason} ${message}`) },
+  })
+  t.teardown(() => closedPods.close())
+  return {
+    ...{ mount, pods, devices, judged, processes, state, events, closedPods },
+    /** A pod's device and process, as a starter makes them. */
+    start: (uid: string, ip: string, ifindex: number) => {
+      devices.set(address(ip), { ifindex, cookie: BigInt(ifindex) })
+      mkdirSync(join(mount, 'kubepods', `pod${uid}`), { recursive: true })
+      writeFileSync(join(mount, 'kubepods', `pod${uid}`, 'cgroup.procs'), `${ifindex}\n`)
+      processes.set(ifindex, BigInt(ifindex))
+    },
+    settle: async () => {
+      closedPods.policyWritten()
+      closedPods.networkWritten()
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    },
+    why: () => closedPods.status.waiting.map(({ why }) => why).join(),
+  }
+}
+
+t.test('nothing changes before both policy and the network are written', async (t) => {
+  const { closedPods, state, settle } = bed(t)
+  closedPods.networkWritten()
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  t.strictSame([state.closed, [...state.known]], [undefined, [99n]])
+  await settle()
+  t.match(state.closed, [/kubepods$/])
+  t.strictSame([...state.known], [], 'what an earlier process knew, and nobody is')
+})
+
+t.test('a pod speaks when its device is judged, and its own process is behind it', async (t) => {
+  const { pods, start, judged, state, settle, why, processes } = bed(t)
+  pods.set('a/p', pod('p', uidOf('1'), A))
+  await settle()
+  t.match(why(), /no device of this node leads to 10\.244\.1\.5/)
+  t.ok(state.known.has(99n), 'while somebody waits, what an earlier process knew stays')
+  start(uidOf('1'), A, 7)
+  await settle()
+  t.match(why(), /carries no programs yet/)
+  judged.add(7)
+  processes.set(7, 8n)
+  await settle()
+  t.match(why(), /no process of it/)
+  processes.set(7, 7n)
+  await settle()
+  t.strictSame([[...state.known], why()], [[7n], ''])
+  processes.clear()
+  await settle()
+  t.strictSame([...state.known], [7n], 'between two containers it is known all the same')
+})
+
+t.test('an address that is another pod’s faster than the API tells', async (t) => {
+  const { pods, start, judged, state, settle, why, mount, closedPods } = bed(t)
+  judged.add(7).add(8)
+  pods.set('a/p', pod('p', uidOf('1'), A))
+  start(uidOf('1'), A, 7)
+  await settle()
+  t.strictSame([...state.known], [7n])
+  start(uidOf('2'), A, 8)
+  rmSync(join(mount, 'kubepods', `pod${uidOf('1')}`), { recursive: true })
+  await settle()
+  t.strictSame([[...state.known], why()], [[], 'it has no cgroup'])
+  pods.set('a/q', pod('q', uidOf('2'), A))
+  await settle()
+  t.match(why(), /said to be another pod’s too/)
+  pods.delete('a/p')
+  await settle()
+  t.strictSame([...state.known], [8n])
+  t.match(closedPods.status, { known: 1, byAddress: 0 })
+})
+
+t.test('where nothing tells whose a cgroup is, the address does, and it is said', async (t) => {
+  const { pods, start, judged, state, settle, mount, closedPods } = bed(t)
+  judged.add(7).add(8)
+  pods.set('a/p', pod('p', uidOf('1'), A))
+  start(uidOf('1'), A, 7)
+  writeFileSync(join(mount, 'kubepods', `pod${uidOf('1')}`, 'cgroup.procs'), '0\n')
+  await settle()
+  t.strictSame([[...state.known], closedPods.status.byAddress], [[7n], 1], 'processes that are hidden')
+  rmSync(join(mount, 'kubepods', `pod${uidOf('1')}`), { recursive: true })
+  await settle()
+  t.strictSame([[...state.known], closedPods.status.byAddress], [[7n], 1], 'names without a uid')
+  start(uidOf('2'), B, 8)
+  await settle()
+  t.strictSame([...state.known], [], 'one name tells that all have theirs')
+})
+
+t.test('another pod of the same name waits for its rows', async (t) => {
+  const { pods, start, judged, state, closedPods, settle, why } = bed(t)
+  judged.add(7)
+  pods.set('a/p', pod('p', uidOf('1'), A))
+  start(uidOf('1'), A, 7)
+  await settle()
+  pods.set('a/p', pod('p', uidOf('2'), A))
+  closedPods.networkWritten()
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  t.strictSame([[...state.known], why()], [[], 'it is another now'])
+})
+
+t.test('a cgroup that is not there is said once, with the mend', async (t) => {
+  const { events, closedPods, settle } = bed(t, '/absent')
+  await settle()
+  await settle()
+  t.match(events, [/^PodsNotClosed here: \/absent is not there: .* Mend: policy\.podsCgroup/])
+  t.equal(events.length, 1)
+  t.match(closedPods.status, { cgroups: [], problem: /Mend/ })
+})
