@@ -117,7 +117,7 @@ t.test('pods of a workload are one record; what policy did not do is none', asyn
   const page = formatRecords(showRecords(new URLSearchParams('all'), all), BOOT_MS + 65_000)
   t.match(page, /^WHAT +END +SOURCE +DESTINATION +PORT +PACKETS +FIRST +LAST +RULE$/m)
   t.match(
-    text,
+    page,
     /^would drop +ingress +shop\/cart +shop\/web +80\/tcp +2 +64s +63s +NetworkPolicy shop\/web,/m,
   )
   t.ok(page.split('\n').every((line) => line.length <= 120))
