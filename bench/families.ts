@@ -8,6 +8,7 @@ export const FAMILIES: Readonly<Record<string, () => Promise<Family>>> = {
   forward: async () => (await import('./forward/family.ts')).forwardFamily,
   socket: async () => (await import('./socket/family.ts')).socketFamily,
   tcp: async () => (await import('./tcp/family.ts')).tcpFamily,
+  policy: async () => (await import('./policy/family.ts')).policyFamily,
   control: async () => (await import('./control/family.ts')).controlFamily,
   routing: async () => (await import('./routing/family.ts')).routingFamily,
 }

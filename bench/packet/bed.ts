@@ -22,7 +22,8 @@ import { type Link, mac } from '../../test/bpf/packet.ts'
 import { addressIn, clusterNode, clusterServices, NODES, PODS_HERE, SELF } from './cluster.ts'
 
 /** Test runs come in by the loopback device. */
-const UPLINK_IFINDEX = 1
+export const LOOPBACK_IFINDEX = 1
+const UPLINK_IFINDEX = LOOPBACK_IFINDEX
 const POD_IFINDEX_FIRST = 1000
 const UPLINK_MTU = 9000
 const POD_MTU = 1500
@@ -44,6 +45,10 @@ export interface BedOptions {
   readonly objects: string | undefined
   /** What differs from the settings as shipped. */
   readonly settings: Partial<DatapathSettings>
+  /** One device for all pods: where policy is enforced, what a pod sends has to come by its own. Without it each has one. */
+  readonly podIfindex?: number
+  /** Pods of this node; without it those that the Services' endpoints are. */
+  readonly pods?: number
 }
 
 /**
@@ -77,7 +82,7 @@ export class Bed {
     this.names = flowNames(this.datapath.map)
     this.table = openFlowTable(this.datapath)
     try {
-      fill(this.datapath, options.services)
+      fill(this.datapath, options)
     } catch (error) {
       this.close()
       throw error
@@ -115,10 +120,10 @@ const CONTEXT: PlanContext = {
   mayBeExternal: () => true,
 }
 
-function fill(datapath: LoadedDatapath, services: number): void {
+function fill(datapath: LoadedDatapath, options: BedOptions): void {
   const tables = datapathTables(datapath.map)
   const nexthops = new NexthopMaps(tables, Date.now)
-  describeSurroundings(nexthops)
+  describeSurroundings(nexthops, options)
   const gathered = new GatheredTables(tables)
   const maps = new ServiceMaps({
     tables: gathered,
@@ -131,7 +136,7 @@ function fill(datapath: LoadedDatapath, services: number): void {
   })
   gathered.gather()
   let waiting = 0
-  for (const { service, slices } of clusterServices(services)) {
+  for (const { service, slices } of clusterServices(options.services)) {
     const { problems } = maps.apply(service.key, planService(service, slices, CONTEXT))
     if (problems.length > 0) throw new Error(`${service.key} could not be written: ${problems.join('; ')}`)
     waiting += 1
@@ -141,7 +146,10 @@ function fill(datapath: LoadedDatapath, services: number): void {
 }
 
 /** One uplink with a router behind it, the other nodes, and this node's pods. */
-function describeSurroundings(nexthops: NexthopMaps): void {
+function describeSurroundings(
+  nexthops: NexthopMaps,
+  { pods: podCount = PODS_HERE, podIfindex }: BedOptions,
+): void {
   const uplink = {
     name: 'uplink',
     ifindex: UPLINK_IFINDEX,
@@ -158,10 +166,10 @@ function describeSurroundings(nexthops: NexthopMaps): void {
   nexthops.setUplinks([uplink], gateways)
   const others = Array.from({ length: NODES }, (_, index) => clusterNode(index + 1))
   nexthops.setNodes(clusterNode(0), others, [uplink])
-  const pods = Array.from({ length: PODS_HERE }, (_, number) =>
+  const pods = Array.from({ length: podCount }, (_, number) =>
     FAMILIES.map((family) => ({
       address: addressIn(family, 'podHere', number),
-      ifindex: POD_IFINDEX_FIRST + number,
+      ifindex: podIfindex ?? POD_IFINDEX_FIRST + number,
       hostMac: mac(toPod(number).source),
       podMac: mac(toPod(number).destination),
       mtu: POD_MTU,

@@ -10,15 +10,12 @@ import type { Layout, Protocol } from './traffic.ts'
  * new           a flow's first packet; with TCP a SYN
  * reply         a backend's packet of a known flow: at the pod's device, or come back to the node that masqueraded
  * foreign       nobody's: passed on; from outside, or (kind `local`) from a pod
- * refused       from a source that the Service's ranges do not hold
+ * refused       from a source that the Service's ranges do not hold, or (kind `local`) that policy denies
  */
 export type Phase = 'established' | 'new' | 'reply' | 'foreign' | 'refused'
 
-/**
- * Policy judges packets to and from pods where it is enforced, which it is not here. With a second value, `on`, the bed would write
- * identities and a policy set for its pods, and the cases of kind `local` be made for both.
- */
-export type Policy = 'off'
+/** Whether policy judges packets to and from pods: `on` in the family of its figures alone, where the bed has identities and sets. */
+export type Policy = 'off' | 'on'
 
 export interface Case {
   /** What `--cases` of run.ts is matched with. */
@@ -55,7 +52,7 @@ const TITLES: Readonly<Record<Phase, Readonly<Partial<Record<Kind, string>>>>> =
     snat: 'reply to SNAT, at the uplink',
   },
   foreign: { dsr: 'not ours, at the uplink', local: "not ours, at a pod's device" },
-  refused: { ranged: 'dropped by source range' },
+  refused: { ranged: 'dropped by source range', local: 'to a pod here, denied' },
 }
 
 type Choice = Pick<Case, 'phase' | 'kind'> & Partial<Case>
@@ -66,8 +63,10 @@ function makeCase(family: Family, choice: Choice): Case {
   const flows = choice.flows ?? FLOWS.few
   const layout = choice.layout ?? 'fixed'
   const title = TITLES[choice.phase][choice.kind] ?? `${choice.phase}, ${choice.kind}`
-  const id = [choice.phase, choice.kind, family, protocol.toLowerCase(), flows, table, layout].join(' ')
-  return { policy: 'off', ...choice, id, title, family, protocol, flows, layout, table }
+  const policy = choice.policy ?? 'off'
+  const judged = policy === 'on' ? ['judged'] : []
+  const name = [choice.phase, choice.kind, family, protocol.toLowerCase(), flows, table, layout, ...judged]
+  return { ...choice, id: name.join(' '), title, family, protocol, flows, layout, table, policy }
 }
 
 function bothFamilies(choices: readonly Choice[]): Case[] {
@@ -104,6 +103,17 @@ export function newFlows(protocol: Protocol, table: Case['table'], flows: number
 
 export function statelessPackets(): Case[] {
   return bothFamilies(STATELESS)
+}
+
+/** A Service's packets to and from a pod here, where policy judges them. */
+export function judgedFlows(counts: readonly number[]): Case[] {
+  const judged = { kind: 'local', policy: 'on' } as const
+  return bothFamilies([
+    ...counts.map((flows) => ({ ...judged, phase: 'established' as const, flows })),
+    ...counts.map((flows) => ({ ...judged, phase: 'reply' as const, flows })),
+    { ...judged, phase: 'new', flows: FLOWS.many },
+    { ...judged, phase: 'refused', flows: FLOWS.many },
+  ])
 }
 
 /** What is taken again at every size of the cluster. */

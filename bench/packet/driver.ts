@@ -18,6 +18,10 @@ import { ip } from '../frame/children.ts'
 import { type PacketList, ROW_BYTES, TEMPLATE_BYTES } from './packet-list.ts'
 
 const PLAN_BYTES = TEMPLATE_BYTES + 6 * 4
+/** struct __sk_buff as far as a test run reads it. */
+const SKB_BYTES = 192
+const INGRESS_IFINDEX_AT = 36
+const LOOPBACK = 1
 const CLANG_CANDIDATES = ['clang-19', 'clang-18', 'clang-16', 'clang']
 /** Signals end test runs early; one that never gets through is a fault. */
 const ATTEMPTS = 50
@@ -41,6 +45,13 @@ export function compileBpf(source: string, object: string, flags: readonly strin
       throw new Error(`${compiler} could not compile ${source}:\n${made.stderr.slice(0, 4000)}`)
   }
   throw new Error(`no clang found to compile ${source}. Mend: apt-get install clang-19`)
+}
+
+/** What has come in by no device is this node's own, and judged as that: packets come in by the device that test runs happen on. */
+function cameIn(): Buffer {
+  const context = Buffer.alloc(SKB_BYTES)
+  context.writeUInt32LE(LOOPBACK, INGRESS_IFINDEX_AT)
+  return context
 }
 
 /** Where nothing ever arrives. */
@@ -99,7 +110,10 @@ export class Driver {
   /** Verdict and bytes of the last packet. @throws Interrupted */
   runOnce(hook: Hook, runs: number): { durationNs: number; returnValue: number; dataOut: Buffer } {
     try {
-      return this.feeder(hook).testRun({ data: this.#data, repeat: runs, dataOutBytes: 1024 })
+      return this.feeder(hook).testRun({
+        ...{ data: this.#data, repeat: runs, dataOutBytes: 1024 },
+        ...(hook === 'tc' && { context: cameIn() }),
+      })
     } catch (error) {
       if (error instanceof BpfError && error.errno === constants.errno.EINTR) throw new Interrupted()
       throw error

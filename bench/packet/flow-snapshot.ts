@@ -69,6 +69,21 @@ export class FlowMemory {
     return live
   }
 
+  /** What pods' own entries carry of policy: how many by generation and rule. */
+  verdicts(): readonly { readonly generation: number; readonly rule: number; readonly entries: number }[] {
+    const counted = new Map<string, { generation: number; rule: number; entries: number }>()
+    const [flows, details] = [Buffer.from(this.#flows.buffer), Buffer.from(this.#details.buffer)]
+    for (let at = 0; at < this.#words.length; at += abi.FLOW_BYTES / 4) {
+      if (this.#words[at] === 0) continue
+      const { kind, snatPort: generation } = abi.decodeFlow(flows, at * 4)
+      if (kind !== abi.FlowKind.FLOW_POD) continue
+      const { frontendId: rule } = abi.decodeFlowDetail(details, ((at * 4) / abi.FLOW_BYTES) * abi.FLOW_DETAIL_BYTES)
+      const known = counted.get(`${generation} ${rule}`)
+      counted.set(`${generation} ${rule}`, { generation, rule, entries: (known?.entries ?? 0) + 1 })
+    }
+    return [...counted.values()]
+  }
+
   /** Makes the last packet of every flow older. */
   age(ticks: number): void {
     for (let at = 0; at < this.#words.length; at += abi.FLOW_BYTES / 4) {

@@ -1,7 +1,8 @@
 // One case once: its flows put back, a look at all of them, the timed packets, and the driver alone with the same packets.
 
+import type { BpfProgram } from '../../src/sys/libbpf-ts/index.ts'
 import { type Case, FLOWS, hookOf } from './cases.ts'
-import { type Hook, untilWhole } from './driver.ts'
+import { type Driver, type Hook, untilWhole } from './driver.ts'
 import { type PacketList, reordered, scrambled } from './packet-list.ts'
 import type { Populations } from './population.ts'
 
@@ -28,7 +29,7 @@ export const QUICK_RUNS: Runs = {
 const WARM_PACKETS_MIN = 1000
 
 /** A look at every flow in another order than that of measuring: the first packet of a tick costs more, and is not what is meant. */
-const WARM_ORDER = 0x7f4a7c15
+export const WARM_ORDER = 0x7f4a7c15
 
 export interface Prepared {
   readonly of: Case
@@ -52,9 +53,29 @@ export function measureOnce(prepared: Prepared, runs: Runs, meter?: Meter): numb
   const hook = hookOf(of)
   const { driver } = populations
   const program = populations.program(hook)
+  const restore = () => populations.restore(of)
+  return measureTimed({ hook, driver, program, packets, warm, isFresh: of.phase === 'new', restore }, runs, meter)
+}
+
+/** What is timed, whatever it is. */
+export interface Timed {
+  readonly driver: Driver
+  readonly hook: Hook
+  readonly program: BpfProgram
+  readonly packets: PacketList
+  /** Looked at before, untimed. */
+  readonly warm: PacketList | undefined
+  /** Each packet is the first of its flow: none is sent twice. */
+  readonly isFresh: boolean
+  /** Makes the flow table what it begins with. */
+  restore(): void
+}
+
+export function measureTimed(timed: Timed, runs: Runs, meter?: Meter): number {
+  const { driver, hook, program, packets, warm } = timed
   const measure = meter ?? ((at, count) => driver.run(at, count))
   return untilWhole(() => {
-    populations.restore(of)
+    timed.restore()
     if (warm) {
       driver.select(hook, program, warm)
       driver.run(hook, Math.max(warm.count, WARM_PACKETS_MIN))
@@ -65,7 +86,7 @@ export function measureOnce(prepared: Prepared, runs: Runs, meter?: Meter): numb
     // New flows go on through their list, each packet once.
     const { windows } = runs.fresh
     const gross =
-      of.phase === 'new'
+      timed.isFresh
         ? lowest(windows, Math.floor(packets.count / windows))
         : lowest(runs.known.windows, runs.known.packets)
     driver.select(hook, driver.idle(hook), packets)

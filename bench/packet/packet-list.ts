@@ -65,6 +65,34 @@ export function packetList(
   return { family, protocol, template, rows, count: ends.length }
 }
 
+/**
+ * Pings, whose ports are not where others have them: the driver writes type, code and checksum there. They differ in their addresses
+ * alone.
+ */
+export function pingList(
+  family: Family,
+  like: Frame,
+  ends: readonly Pick<Ends, 'source' | 'destination'>[],
+): PacketList {
+  const at = LAYOUT[family]
+  const template = like.bytes()
+  const present = readEnds(template, at)
+  const none = { sourcePort: 0, destinationPort: 0 }
+  const word = template.readUInt16BE(at.ports)
+  // IPv4's message has a checksum of itself alone, IPv6's of the addresses too.
+  const message =
+    at.check === undefined ? without(template.readUInt16BE(at.ports + 2), { ...present, ...none }, false) : 0
+  const same = ends.map(({ source, destination }) => {
+    const sum = message + sumOf({ source, destination, ...none }, false)
+    const check = at.check === undefined ? ~fold(sum) & 0xffff : template.readUInt16BE(at.ports + 2)
+    return { source, destination, sourcePort: word, destinationPort: check }
+  })
+  const list = packetList(family, 'UDP', like, same)
+  // Where the driver writes UDP's checksum a ping has its number: zero, as the template has it.
+  for (let row = 0; row < list.count; row += 1) list.rows.fill(0, row * ROW_BYTES + 12, row * ROW_BYTES + 14)
+  return list
+}
+
 /** The same packets in this order. */
 export function reordered(list: PacketList, order: Uint32Array): PacketList {
   const rows = new Uint8Array(order.length * ROW_BYTES)

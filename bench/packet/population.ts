@@ -19,7 +19,7 @@ import {
 } from './traffic.ts'
 
 /** Two orders, neither of them the order in which the flows began. */
-const ORDER = { settling: 0x1234567, measuring: 0x2545f491 } as const
+export const ORDER = { settling: 0x1234567, measuring: 0x2545f491 } as const
 /** Earlier flows of a full table, in multiples of its entries: enough that every place was taken. */
 const EARLIER_TIMES = 6
 const EARLIER_AT_ONCE = 1 << 18

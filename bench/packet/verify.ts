@@ -37,7 +37,8 @@ const REPLY_REASONS = { local: 'REPLY', snat: 'SNAT_REPLY', dsr: undefined, rang
 function reasonOf(of: Case): string | undefined {
   if (of.phase === 'reply') return REPLY_REASONS[of.kind]
   if (of.phase === 'foreign') return hookOf(of) === 'xdp' ? 'NOT_OURS' : undefined
-  return of.phase === 'refused' ? 'SOURCE_RANGE' : REASONS[of.kind]
+  if (of.phase === 'refused') return of.kind === 'local' ? 'POLICY_INGRESS' : 'SOURCE_RANGE'
+  return REASONS[of.kind]
 }
 
 /** @returns the share of flows that found no place in the table. @throws when packets went another way */

@@ -1,0 +1,60 @@
+// The bed of single packets, with policy compiled and written by the product's own compiler and writer.
+
+import { policyTables } from '../../src/datapath/maps.ts'
+import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
+import { COMPILER_LIMITS, PolicyCompiler } from '../../src/policy/compile/compiler.ts'
+import { wholeWorld } from '../../src/policy/compile/objects.ts'
+import { Bed, LOOPBACK_IFINDEX } from '../packet/bed.ts'
+import { SELF } from '../packet/cluster.ts'
+import { PODS, packetWorld } from './packet-world.ts'
+
+/** Services besides those that the packets of a pod's Service go to. */
+const SERVICES = 10
+
+export interface PolicyGround {
+  readonly isEnforced: boolean
+  /** Policies and identities besides the fixed ones; undefined: no policy at all. */
+  readonly others: number | undefined
+  /** Directory of compiled objects; undefined: this checkout's. */
+  readonly objects?: string | undefined
+}
+
+export class PolicyBed extends Bed {
+  readonly isEnforced: boolean
+  readonly others: number | undefined
+  readonly #compiler: PolicyCompiler
+  readonly tables: ReturnType<typeof policyTables>
+
+  constructor({ isEnforced, others, objects }: PolicyGround) {
+    super({
+      ...{ services: SERVICES, objects, podIfindex: LOOPBACK_IFINDEX, pods: PODS },
+      settings: { enforcesPolicy: isEnforced },
+    })
+    this.isEnforced = isEnforced
+    this.others = others
+    this.tables = policyTables(this.datapath.map)
+    this.#compiler = new PolicyCompiler({
+      ...{ node: SELF, existingConnections: 'recheck', limits: COMPILER_LIMITS },
+      labels: { include: [], exclude: [] },
+      failSafe: { ingress: [], egress: [] },
+    })
+    if (isEnforced) this.#write()
+  }
+
+  nameOf(rule: number): ReturnType<PolicyCompiler['nameOf']> {
+    return this.#compiler.nameOf(rule)
+  }
+
+  #write(): void {
+    const maps = new PolicyMaps(this.tables, () => 0)
+    try {
+      maps.apply(this.#compiler.apply(wholeWorld(packetWorld(this.others)), 0))
+      const short = Object.entries(maps.shortage).filter(([, count]) => count > 0)
+      if (short.length > 0)
+        throw new Error(`${this.others} policies found no room: ${JSON.stringify(maps.shortage)}`)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+}
