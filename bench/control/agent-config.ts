@@ -12,10 +12,11 @@ export interface AgentPlace {
   readonly uplinks: readonly string[]
 }
 
-/** @param routing what it says beyond who the node is */
+/** @param routing what it says beyond who the node is @param besides other sections */
 export function agentConfig(
   { directory, bpffs, cgroup, uplinks }: AgentPlace,
   routing: Readonly<Record<string, unknown>>,
+  besides: Readonly<Record<string, unknown>> = {},
 ) {
   return {
     nodeName: nodeName(OWN_NODE),
@@ -35,5 +36,6 @@ export function agentConfig(
       ...routing,
     },
     pools: [{ name: 'bench', prefixes: [VIP_POOL] }],
+    ...besides,
   }
 }

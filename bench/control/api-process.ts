@@ -1,18 +1,28 @@
 // The embedded API server of the benchmark, in a process of its own: filled with a cluster, then told what to change.
 //
-//   node bench/control/api-process.ts JSON        { size, directory, port }
+//   node bench/control/api-process.ts JSON        { size, policy, directory, port }
 //
-// Messages in: { change: [{ service, endpoint, ready }, …] } or { patch: { path, patch } }. Out: { ready: true } once it listens, and for
-// each message the times (nanoseconds of the monotonic clock, as text) at which each change was given out to watches, in order;
-// of a patch, when its request began.
+// Messages in: { change: [{ service, endpoint, ready }, …] }, { patch: { path, patch } } or { request: { method, path, body } }. Out:
+// { ready: true } once it listens, and for each message the times (nanoseconds of the monotonic clock, as text) at which each change was
+// given out to watches, in order; of a patch, when its request began.
 
 import { ensureCertificates, ensureToken } from '../../src/sandbox/apiserver/certificates.ts'
 import { createApiServer } from '../../src/sandbox/apiserver/server.ts'
 import { builtInApi } from '../../src/sandbox/built-in-api.ts'
+import { POLICY_CRDS } from '../../test/unit/kube/policy-crds.ts'
+import {
+  CLUSTER_POLICIES,
+  CLUSTER_POLICIES_PATH,
+  clusterPolicyObject,
+  type PolicyClusterSize,
+  policyObjects,
+} from '../policy/objects.ts'
 import { type ClusterSize, clusterContent, serviceName, sliceOf } from './cluster.ts'
 
 export interface ApiProcessOptions {
   readonly size: ClusterSize
+  /** Pods and policies besides. */
+  readonly policy?: PolicyClusterSize
   readonly directory: string
   readonly port: number
 }
@@ -29,10 +39,25 @@ export interface ObjectPatch {
   readonly patch: readonly object[]
 }
 
+/** Anything else. */
+export interface ObjectRequest {
+  /** PATCH: the body is a JSON patch. */
+  readonly method: 'POST' | 'PATCH' | 'DELETE'
+  readonly path: string
+  readonly body?: object
+}
+
+interface Orders {
+  readonly change?: readonly EndpointChange[]
+  readonly patch?: ObjectPatch
+  readonly request?: ObjectRequest
+}
+
 const JSON_PATCH = { contentType: 'application/json-patch+json' }
 const SLICES = '/apis/discovery.k8s.io/v1'
+const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
 
-async function main({ size, directory, port }: ApiProcessOptions): Promise<void> {
+async function main({ size, policy, directory, port }: ApiProcessOptions): Promise<void> {
   const tls = await ensureCertificates(`${directory}/tls`)
   const token = await ensureToken(`${directory}/token`)
   const user = { name: 'system:node:bench', uid: 'bench', groups: ['system:masters'] }
@@ -42,11 +67,22 @@ async function main({ size, directory, port }: ApiProcessOptions): Promise<void>
     tokens: [{ token, user }],
     clusterIpRanges: ['10.96.0.0/12'],
   })
-  server.storage.load(clusterContent(size))
+  server.storage.load(clusterContent(size, policy && policyObjects(policy)))
   let sentNs = 0n
-  server.storage.subscribe('discovery.k8s.io/endpointslices', () => {
+  server.storage.subscribe(undefined, () => {
     sentNs = process.hrtime.bigint()
   })
+  const ask = async ({ method, path, body }: ObjectRequest): Promise<string> => {
+    const answer = await server.client.request(method, path, body, method === 'PATCH' ? JSON_PATCH : {})
+    if (answer.status >= 300)
+      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
+    return String(sentNs)
+  }
+  if (policy) {
+    for (const body of POLICY_CRDS) await ask({ method: 'POST', path: CRDS, body })
+    for (let index = 0; index < CLUSTER_POLICIES; index += 1)
+      await ask({ method: 'POST', path: CLUSTER_POLICIES_PATH, body: clusterPolicyObject(index) })
+  }
   const apply = async ({ service, endpoint, ready }: EndpointChange): Promise<string> => {
     const { namespace } = serviceName(service)
     const { name, index } = sliceOf(service, endpoint)
@@ -61,15 +97,13 @@ async function main({ size, directory, port }: ApiProcessOptions): Promise<void>
     if (status !== 200) throw new Error(`PATCH ${path}: ${status} ${JSON.stringify(body)}`)
     return String(beganNs)
   }
-  process.on(
-    'message',
-    async ({ change, patch }: { change?: readonly EndpointChange[]; patch?: ObjectPatch }) => {
-      const sent: string[] = []
-      for (const one of change ?? []) sent.push(await apply(one))
-      if (patch) sent.push(await write(patch))
-      process.send?.({ sent })
-    },
-  )
+  process.on('message', async ({ change, patch, request }: Orders) => {
+    const sent: string[] = []
+    for (const one of change ?? []) sent.push(await apply(one))
+    if (patch) sent.push(await write(patch))
+    if (request) sent.push(await ask(request))
+    process.send?.({ sent })
+  })
   // Whoever started it has gone: so does this.
   process.on('disconnect', () => process.exit(0))
   await server.listen({ host: '127.0.0.1', port })

@@ -13,9 +13,10 @@ import { removeCgroup } from '../../src/sandbox/cgroups.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
 import { end, ip, nextMessage } from '../frame/children.ts'
+import type { PolicyClusterSize } from '../policy/objects.ts'
 import { API_PORT, agentConfig } from './agent-config.ts'
 import type { ProbeReading } from './agent-probe.ts'
-import type { ApiProcessOptions, EndpointChange } from './api-process.ts'
+import type { ApiProcessOptions, EndpointChange, ObjectRequest } from './api-process.ts'
 import type { ClusterSize } from './cluster.ts'
 
 export const GOBGPD = '/usr/bin/gobgpd'
@@ -60,7 +61,8 @@ export class Bed {
   readonly #children = new Set<ChildProcess>()
   #closed: Promise<void> | undefined
 
-  constructor() {
+  /** @param sections of the agent's configuration, besides the usual */
+  constructor(sections: Readonly<Record<string, unknown>> = {}) {
     this.pins = `${BPFFS_MOUNT}/weir-test-bench-${process.pid}`
     mkdirSync(this.#cgroup)
     const [own, peer] = this.#namespaces
@@ -74,22 +76,40 @@ export class Bed {
     ip('-n', own, 'link', 'set', 'up0', 'up')
     ip('-n', peer, 'link', 'set', 'peer0', 'up')
     ip('-n', own, 'route', 'add', 'default', 'via', '10.95.0.2')
-    this.#writeConfig()
+    this.#writeConfig(sections)
   }
 
   /** Resolves when it listens. @returns what changes endpoints, and tells when watches were told */
   async startApi(size: ClusterSize): Promise<(changes: readonly EndpointChange[]) => Promise<bigint[]>> {
-    const options: ApiProcessOptions = { size, directory: this.#directory, port: API_PORT }
-    const child = this.#spawn(
-      ['--max-old-space-size=8192', join(root, 'bench/control/api-process.ts'), JSON.stringify(options)],
-      'inherit',
-    )
-    await nextMessage(child, 'ready')
+    const child = await this.#startApi({ size })
     return async (change) => {
       const answer = nextMessage<{ sent: string[] }>(child, 'sent')
       child.send({ change })
       return (await answer).sent.map(BigInt)
     }
+  }
+
+  /** The same with pods and policies. @returns what asks it, and tells when watches were told */
+  async startPolicyApi(
+    size: ClusterSize,
+    policy: PolicyClusterSize,
+  ): Promise<(request: ObjectRequest) => Promise<bigint>> {
+    const child = await this.#startApi({ size, policy })
+    return async (request) => {
+      const answer = nextMessage<{ sent: string[] }>(child, 'sent')
+      child.send({ request })
+      return BigInt((await answer).sent[0] ?? '0')
+    }
+  }
+
+  async #startApi(what: Pick<ApiProcessOptions, 'size' | 'policy'>): Promise<ChildProcess> {
+    const options: ApiProcessOptions = { ...what, directory: this.#directory, port: API_PORT }
+    const child = this.#spawn(
+      ['--max-old-space-size=8192', join(root, 'bench/control/api-process.ts'), JSON.stringify(options)],
+      'inherit',
+    )
+    await nextMessage(child, 'ready')
+    return child
   }
 
   /** gobgpd without peers, where there is one: what the agent announces goes there. */
@@ -154,10 +174,10 @@ export class Bed {
     return child
   }
 
-  #writeConfig(): void {
+  #writeConfig(sections: Readonly<Record<string, unknown>>): void {
     const directory = this.#directory
     const place = { directory, bpffs: this.pins, cgroup: this.#cgroup, uplinks: ['up0'] }
-    const config = agentConfig(place, { asn: 65_000 })
+    const config = agentConfig(place, { asn: 65_000 }, sections)
     writeFileSync(`${directory}/agent.yaml`, stringify(config))
   }
 }

@@ -16,7 +16,7 @@ export interface ClusterSize {
   readonly externalPolicy?: 'Cluster' | 'Local'
 }
 
-type KubeObject = SnapshotContent['resources'][string][number]
+export type KubeObject = SnapshotContent['resources'][string][number]
 
 export const endpointsOf = ({ services, endpoints }: ClusterSize) => services * endpoints
 
@@ -65,13 +65,16 @@ export function sliceOf(service: number, endpoint: number): { name: string; inde
   return { name: `${serviceName(service).name}-${part}`, index: endpoint % SLICE_ENDPOINTS_MAX }
 }
 
-/** What the API server starts with. */
-export function clusterContent(size: ClusterSize): SnapshotContent {
+/** What the API server starts with. @param besides by resource: more of those that there are, or others */
+export function clusterContent(
+  size: ClusterSize,
+  besides: Readonly<Record<string, readonly KubeObject[]>> = {},
+): SnapshotContent {
   const make = (count: number, one: (index: number) => KubeObject) =>
     Array.from({ length: count }, (_, index) => numbered(one(index)))
   const podBits = Math.ceil(Math.log2((size.services * size.endpoints) / size.nodes + 4))
   const parts = Math.ceil(size.endpoints / SLICE_ENDPOINTS_MAX)
-  const resources = {
+  const resources: Record<string, KubeObject[]> = {
     '/namespaces': make(NAMESPACES, namespaceObject),
     '/nodes': make(size.nodes, (index) => nodeObject(index, podBits)),
     '/services': make(size.services, (index) => serviceObject(index, isExternal(index, size), size)),
@@ -79,6 +82,8 @@ export function clusterContent(size: ClusterSize): SnapshotContent {
       sliceObject(Math.floor(index / parts), index % parts, size, podBits),
     ),
   }
+  for (const [resource, objects] of Object.entries(besides))
+    resources[resource] = [...(resources[resource] ?? []), ...objects.map(numbered)]
   return { revision, resources }
 }
 
@@ -91,7 +96,7 @@ function numbered(object: KubeObject): KubeObject {
   return object
 }
 
-function managedFields(manager: string, fields: object): object[] {
+export function managedFields(manager: string, fields: object): object[] {
   const entry = { manager, operation: 'Update', time: CREATED, fieldsType: 'FieldsV1', fieldsV1: fields }
   return [{ ...entry, apiVersion: 'v1' }]
 }

@@ -79,10 +79,15 @@ export class KernelView {
   }
 
   #open(name: string): BpfMap {
-    const file = readdirSync(this.#maps).find((entry) => entry.replace(/_v\d+_\d+$/, '') === name)
-    if (file === undefined) throw new Error(`no map ${name} is pinned in ${this.#maps}`)
-    return BpfMap.openPinned(join(this.#maps, file))
+    return openPinnedMap(this.#maps, name)
   }
+}
+
+/** Whatever its version and size. */
+export function openPinnedMap(directory: string, name: string): BpfMap {
+  const file = readdirSync(directory).find((entry) => entry.replace(/_v\d+_\d+$/, '') === name)
+  if (file === undefined) throw new Error(`no map ${name} is pinned in ${directory}`)
+  return BpfMap.openPinned(join(directory, file))
 }
 
 const keys = new Map<string, Buffer>()

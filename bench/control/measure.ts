@@ -136,7 +136,7 @@ function assertHeld(kernel: KernelView, size: ClusterSize): void {
 }
 
 /** @param sinceMs wall clock, in milliseconds since the epoch */
-async function untilAtRest(agent: MeasuredAgent, sinceMs: number): Promise<number> {
+export async function untilAtRest(agent: MeasuredAgent, sinceMs: number): Promise<number> {
   for (;;) {
     const lookedMs = Date.now() - sinceMs
     if (lookedMs >= REST_MAX_MS || (await idleness(agent, REST_LOOK_MS)) < REST_PERCENT) return lookedMs

@@ -41,7 +41,7 @@ driver, DMA, the sending of the frame (a redirection is decided, not done), cold
 driver's undoing of it, which stays in. Known flows are looked at once before they are timed, for the first packet of a flow in each second
 also renews its entry. A new flow's packet is a SYN (or a first datagram) of a client never seen; 65 536 of them are timed, with the flow
 table empty before, or with every place of it taken by an earlier flow of which none was answered. The bar of packets to a pod here is for
-packets that policy has judged; no policy is enforced here, so they are judged by none.
+packets that policy has judged; no policy is enforced here, so they are judged by none: the family of policy has those.
 
 Accesses to maps are counted by the same sources built with counters in them, on the same tables; what is told of established flows
 is then also proof that no frontend was looked up.`
@@ -162,11 +162,6 @@ function sizesOfPrograms({ datapath }: Bed): Figure[] {
   return programFigures(programs.map((program) => ({ ...program.info(), name: program.name })))
 }
 
-/** Named, so that nobody takes its bars for cleared. */
-const NOT_MEASURED =
-  "Not measured here: a pod's device with policy enforced (wanted at most 400 ns established, 900 new, 300 denied; aims 250, 700, 200), and " +
-  'packets to a pod that policy has judged.'
-
 /** What would disturb every figure alike. */
 function remarkOnSurroundings(remarks: string[]): void {
   const told = readFileSync('/proc/sys/kernel/bpf_stats_enabled', 'utf8').trim()
@@ -179,7 +174,6 @@ function remarkOnSurroundings(remarks: string[]): void {
 async function measure(effort: Effort): Promise<Measured> {
   const remarks: string[] = []
   remarkOnSurroundings(remarks)
-  remarks.push(NOT_MEASURED)
   const runs = effort.isQuick ? QUICK_RUNS : FULL_RUNS
   const { release } = stayOnOneProcessor()
   effort.defer(release)

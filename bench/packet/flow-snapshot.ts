@@ -77,7 +77,10 @@ export class FlowMemory {
       if (this.#words[at] === 0) continue
       const { kind, snatPort: generation } = abi.decodeFlow(flows, at * 4)
       if (kind !== abi.FlowKind.FLOW_POD) continue
-      const { frontendId: rule } = abi.decodeFlowDetail(details, ((at * 4) / abi.FLOW_BYTES) * abi.FLOW_DETAIL_BYTES)
+      const { frontendId: rule } = abi.decodeFlowDetail(
+        details,
+        ((at * 4) / abi.FLOW_BYTES) * abi.FLOW_DETAIL_BYTES,
+      )
       const known = counted.get(`${generation} ${rule}`)
       counted.set(`${generation} ${rule}`, { generation, rule, entries: (known?.entries ?? 0) + 1 })
     }

@@ -54,7 +54,11 @@ export function measureOnce(prepared: Prepared, runs: Runs, meter?: Meter): numb
   const { driver } = populations
   const program = populations.program(hook)
   const restore = () => populations.restore(of)
-  return measureTimed({ hook, driver, program, packets, warm, isFresh: of.phase === 'new', restore }, runs, meter)
+  return measureTimed(
+    { hook, driver, program, packets, warm, isFresh: of.phase === 'new', restore },
+    runs,
+    meter,
+  )
 }
 
 /** What is timed, whatever it is. */
@@ -85,10 +89,9 @@ export function measureTimed(timed: Timed, runs: Runs, meter?: Meter): number {
     driver.select(hook, program, packets)
     // New flows go on through their list, each packet once.
     const { windows } = runs.fresh
-    const gross =
-      timed.isFresh
-        ? lowest(windows, Math.floor(packets.count / windows))
-        : lowest(runs.known.windows, runs.known.packets)
+    const gross = timed.isFresh
+      ? lowest(windows, Math.floor(packets.count / windows))
+      : lowest(runs.known.windows, runs.known.packets)
     driver.select(hook, driver.idle(hook), packets)
     driver.run(hook, Math.min(packets.count, FLOWS.few))
     return gross - lowest(runs.idle.windows, runs.idle.packets)

@@ -9,16 +9,8 @@ import { COMPILER_LIMITS, PolicyCompiler } from '../../src/policy/compile/compil
 import { policyId, type WorldChange, wholeWorld } from '../../src/policy/compile/objects.ts'
 import type { PolicyChange } from '../../src/policy/compile/rows.ts'
 import { percentiles } from '../control/percentiles.ts'
-import {
-  BENCH_NODE,
-  benchClusterPolicy,
-  benchPod,
-  benchPolicy,
-  benchWorld,
-  CLUSTER_POLICIES,
-  namespaceName,
-  type PolicyClusterSize,
-} from './cluster.ts'
+import { BENCH_NODE, benchClusterPolicy, benchPod, benchPolicy, benchWorld } from './cluster.ts'
+import { CLUSTER_POLICIES, namespaceName, type PolicyClusterSize } from './objects.ts'
 
 const { values } = parseArgs({
   options: {

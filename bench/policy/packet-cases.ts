@@ -81,6 +81,8 @@ export function spreadCases(): PodCase[] {
 export function casesWithout(cases: readonly PodCase[], isEnforced: boolean): PodCase[] {
   return cases.filter(
     ({ phase, way, layout }) =>
-      layout === 'fixed' && phase !== 'denied' && (isEnforced || (way === 'egress' && phase === 'established')),
+      layout === 'fixed' &&
+      phase !== 'denied' &&
+      (isEnforced || (way === 'egress' && phase === 'established')),
   )
 }

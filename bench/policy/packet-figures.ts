@@ -1,10 +1,10 @@
 // Samples of packets under policy → the tables and plots of the page, and what they are held against. Pure.
 
-import { boundOf as boundOfService } from '../packet/bounds.ts'
-import { type Case, FLOWS, isKnown } from '../packet/cases.ts'
-import { flowsText } from '../packet/figures.ts'
 import type { Bound, Figure, Plot } from '../frame/figure.ts'
 import { ratio } from '../frame/statistics.ts'
+import { boundOf as boundOfService } from '../packet/bounds.ts'
+import { type Case, isKnown } from '../packet/cases.ts'
+import { flowsText } from '../packet/figures.ts'
 import type { PodCase } from './packet-cases.ts'
 
 /** How a node stands to policy: it does not enforce it, there is none, or so many besides the fixed ones. */
@@ -49,7 +49,9 @@ export function podBound({ phase, protocol }: PodCase, ground: Ground): Bound | 
 
 /** By kind of packet, with tables of one size. */
 export function deviceFigures(sampled: readonly PodSampled[]): Figure[] {
-  return sampled.map(({ of, ground, samples }) => {
+  // In the order of the columns.
+  const ordered = [...sampled].sort((a, b) => a.of.flows - b.of.flows)
+  return ordered.map(({ of, ground, samples }) => {
     const bound = podBound(of, ground)
     const place =
       of.phase === 'established'
@@ -60,11 +62,11 @@ export function deviceFigures(sampled: readonly PodSampled[]): Figure[] {
   })
 }
 
-/** Held against the bar of such packets without policy where they are established, which is meant for both. */
+/** Of an established one the bar is that of the family of single packets, which is meant for both; a denied one has none at an uplink. */
 export function serviceBound(of: Case): Bound | undefined {
   if (isKnown(of)) return boundOfService(of)
   if (of.family === 'ipv6') return undefined
-  return of.phase === 'new' ? BOUNDS.new : BOUNDS.denied
+  return of.phase === 'new' ? BOUNDS.new : undefined
 }
 
 export function serviceFigures(sampled: readonly ServiceSampled[]): Figure[] {
@@ -92,7 +94,7 @@ export function groundText(ground: Ground): string {
 /** By how much there is, and the most against the least. */
 export function sizeFigures(sampled: readonly PodSampled[]): Figure[] {
   const costs = sampled.map(({ of, ground, samples }): Figure => {
-    const bound = podBound(of, ground)
+    const bound = of.layout === 'fixed' ? podBound(of, ground) : undefined
     return {
       table: TABLES[of.layout],
       row: rowOf(of),
@@ -127,9 +129,13 @@ function flatness(sampled: readonly PodSampled[]): Figure[] {
 
 export const PLOTS: readonly Plot[] = [
   { table: TABLES.device, file: 'policy-flows', abscissa: 'flows', scale: 'logarithmic' },
-  { table: TABLES.fixed, file: 'policy-size', abscissa: 'other policies and identities', scale: 'logarithmic' },
+  {
+    table: TABLES.fixed,
+    file: 'policy-size',
+    abscissa: 'other policies and identities',
+    scale: 'logarithmic',
+  },
 ]
 
 /** How many there are in the table of kinds of packets. */
 export const USUAL_OTHERS = 100
-export const MANY_FLOWS = FLOWS.many

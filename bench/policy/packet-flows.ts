@@ -8,7 +8,14 @@ import { type Driver, untilWhole } from '../packet/driver.ts'
 import { FlowMemory, type FlowSnapshot } from '../packet/flow-snapshot.ts'
 import type { Timed } from '../packet/measure.ts'
 import { WARM_ORDER } from '../packet/measure.ts'
-import { type Ends, type PacketList, packetList, pingList, reordered, scrambled } from '../packet/packet-list.ts'
+import {
+  type Ends,
+  type PacketList,
+  packetList,
+  pingList,
+  reordered,
+  scrambled,
+} from '../packet/packet-list.ts'
 import { ORDER } from '../packet/population.ts'
 import type { PolicyBed } from './packet-bed.ts'
 import type { PodCase } from './packet-cases.ts'
@@ -69,7 +76,8 @@ function packetsOf(of: PodCase, part: Part, others: number): PacketList {
   const blank = frame(isFromPod ? FROM_POD : toPod(0))
     .from(isFromPod ? pod : peer, 1)
     .to(isFromPod ? peer : pod, 1)
-  if (protocol === 'ping') return pingList(family, blank.icmp(PING[family], 0, Buffer.alloc(PING_BYTES)), ends)
+  if (protocol === 'ping')
+    return pingList(family, blank.icmp(PING[family], 0, Buffer.alloc(PING_BYTES)), ends)
   return packetList(family, protocol, segment(blank, protocol, part), ends)
 }
 

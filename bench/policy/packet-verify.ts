@@ -58,7 +58,8 @@ function isMeant(of: PodCase, bed: PodFlows['bed'], rule: number): boolean {
   if (bed.others === undefined) return rule === RULE_DEFAULT
   const name = bed.nameOf(rule)
   if (name === undefined || typeof name === 'string') return false
-  const policies = of.layout === 'spread' ? 'others/other-' : of.protocol === 'ping' ? 'measured/pings' : 'measured/role-'
+  const policies =
+    of.layout === 'spread' ? 'others/other-' : of.protocol === 'ping' ? 'measured/pings' : 'measured/role-'
   if (of.phase === 'denied') return name.key.startsWith('measured/') && name.index === -1
   return name.direction === of.way && name.key.startsWith(policies) && name.index === 0
 }

@@ -5,11 +5,10 @@ import type { Effort, Figure } from '../frame/figure.ts'
 import { interleave, type Measurement } from '../frame/interleave.ts'
 import { type Case, FLOWS, judgedFlows } from '../packet/cases.ts'
 import type { Driver } from '../packet/driver.ts'
-import { flowsText } from '../packet/figures.ts'
 import { FULL_RUNS, measureOnce, measureTimed, prepare, QUICK_RUNS } from '../packet/measure.ts'
 import { Populations } from '../packet/population.ts'
 import { verify } from '../packet/verify.ts'
-import { type PolicyGround, PolicyBed } from './packet-bed.ts'
+import { PolicyBed, type PolicyGround } from './packet-bed.ts'
 import { casesWithout, fixedCases, kindCases, type PodCase, spreadCases } from './packet-cases.ts'
 import {
   deviceFigures,
@@ -50,8 +49,7 @@ function casesOf(ground: Ground, isQuick: boolean): Ready[] {
       ? [...all, ...(ground >= USUAL_OTHERS ? spreadCases() : [])]
       : casesWithout(all, ground !== 'not enforced')
   const kinds = ground === USUAL_OTHERS ? kindCases(isQuick) : []
-  const unenforced =
-    ground === 'not enforced' ? casesWithout(kindCases(true), false) : []
+  const unenforced = ground === 'not enforced' ? casesWithout(kindCases(true), false) : []
   const byId = new Map<string, Ready>()
   for (const of of sizes) byId.set(of.id, { of, ground, isKind: false, isSize: true })
   for (const of of [...kinds, ...unenforced])
@@ -68,14 +66,15 @@ export async function measurePackets(effort: Effort, driver: Driver): Promise<Pa
   const remarks: string[] = []
   const runs = effort.isQuick ? QUICK_RUNS : FULL_RUNS
   const measurements = new Map<Ready | Case, Measurement>()
-  const add = (key: Ready | Case, measure: () => number) =>
-    measurements.set(key, () => turn().then(measure))
+  const add = (key: Ready | Case, measure: () => number) => measurements.set(key, () => turn().then(measure))
   const tell = (id: string, unplaced: number) => {
     if (unplaced > UNPLACED_TOLD)
       remarks.push(`${id}: ${(unplaced * 100).toFixed(1)} % of the flows found no place in the flow table.`)
   }
   for (const ground of SIZES) {
-    effort.say(`policies besides the fixed ones: ${groundText(ground)}; checking that packets are judged as meant`)
+    effort.say(
+      `policies besides the fixed ones: ${groundText(ground)}; checking that packets are judged as meant`,
+    )
     await turn()
     const bed = new PolicyBed(groundOf(ground))
     effort.defer(() => bed.close())
@@ -112,5 +111,3 @@ function figuresOf(samples: ReadonlyMap<Ready | Case, readonly number[]>): Figur
     ...sizeFigures(pods.filter(({ isSize }) => isSize)),
   ]
 }
-
-export const MEASURED_FLOWS = flowsText(FLOWS.many)
