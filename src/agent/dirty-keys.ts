@@ -18,8 +18,10 @@ export interface Dirty {
   readonly slices: ReadonlySet<string>
 }
 
+type ServiceSources = Pick<Sources, 'services' | 'slices' | 'nodes' | 'pods'>
+
 export class DirtyKeys {
-  readonly #sources: Sources
+  readonly #sources: ServiceSources
   readonly #plan: PlanContext
   readonly #readers: Readonly<Record<'services' | 'slices' | 'nodes' | 'pods', ChangeReader>>
   /** Where each slice was last counted, to find the Service that lost it. */
@@ -29,7 +31,7 @@ export class DirtyKeys {
   #ownFacts: string
   #isAll = false
 
-  constructor(sources: Sources, plan: PlanContext, onChange: () => void) {
+  constructor(sources: ServiceSources, plan: PlanContext, onChange: () => void) {
     this.#sources = sources
     this.#plan = plan
     this.#ownFacts = this.#describeOwn()

@@ -41,7 +41,10 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
     onProblem: (error) => log.debug({ err: error }, 'an Event was not written'),
   })
   const startDelayMs = Math.random() * config.kubernetes.startSpreadSeconds * 1000
-  const sources = followSources({ client, nodeName: config.nodeName, log, startDelayMs })
+  const sources = followSources({
+    ...{ client, nodeName: config.nodeName, log, startDelayMs },
+    keepsUnserved: config.policy.enforce,
+  })
   const policySources = config.policy.enforce ? new PolicySources({ client, log, startDelayMs }) : undefined
   const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
   const nftables = new Nftables()

@@ -2,7 +2,7 @@
 // of it, for whoever evaluates.
 
 import type { Policy, PolicyNode, PolicyWorld } from '../model/policy.ts'
-import type { EndpointSlice, Node, ObjectKey, Service } from '../model/service.ts'
+import type { EndpointSlice, Node, ObjectKey } from '../model/service.ts'
 import { policyId, type WorldChange } from '../policy/compile/objects.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
@@ -12,7 +12,7 @@ import type { Sources } from './sources.ts'
 
 type PolicyService = PolicyWorld['services'][number]
 
-export interface PolicyWorldTables extends Pick<Sources, 'services' | 'slices' | 'nodes'> {
+export interface PolicyWorldTables extends Pick<Sources, 'services' | 'slices' | 'unserved' | 'nodes'> {
   readonly policy: Pick<PolicySources, 'objects' | 'pods' | 'namespaces' | 'networkGroups'>
 }
 
@@ -27,6 +27,8 @@ export class PolicyChanges {
     readonly networkGroups: ChangeReader
     readonly services: ChangeReader
     readonly slices: ChangeReader
+    readonly unservedServices: ChangeReader
+    readonly unservedSlices: ChangeReader
     readonly nodes: ChangeReader
   }
   /** What the compiler was told of last: by kind and object, and by id. */
@@ -39,7 +41,7 @@ export class PolicyChanges {
 
   constructor(tables: PolicyWorldTables, onChange: () => void) {
     this.#tables = tables
-    const { policy, services, slices, nodes } = tables
+    const { policy, services, slices, unserved, nodes } = tables
     this.#readers = {
       objects: POLICY_KINDS.map((kind) => policy.objects[kind].reader()),
       pods: policy.pods.reader(),
@@ -47,6 +49,8 @@ export class PolicyChanges {
       networkGroups: policy.networkGroups.reader(),
       services: services.reader(),
       slices: slices.reader(),
+      unservedServices: unserved.services.reader(),
+      unservedSlices: unserved.slices.reader(),
       nodes: nodes.reader(),
     }
     for (const reader of this.#all()) reader.onChange(onChange)
@@ -103,10 +107,11 @@ export class PolicyChanges {
   }
 
   #takeServices(): ReadonlyMap<string, PolicyService | undefined> {
-    const dirty = new Set(this.#readers.services.take())
-    for (const key of this.#readers.slices.take()) {
+    const { services, slices, unservedServices, unservedSlices } = this.#readers
+    const dirty = new Set([...services.take(), ...unservedServices.take()])
+    for (const key of new Set([...slices.take(), ...unservedSlices.take()])) {
       const before = this.#serviceOfSlice.get(key)
-      const now = this.#tables.slices.get(key)?.service
+      const now = (this.#tables.slices.get(key) ?? this.#tables.unserved.slices.get(key))?.service
       if (before !== undefined) dirty.add(before)
       if (now === undefined) this.#serviceOfSlice.delete(key)
       else {
@@ -119,10 +124,10 @@ export class PolicyChanges {
 }
 
 export function policyWorld(tables: PolicyWorldTables): PolicyWorld {
-  const { policy, services, slices, nodes } = tables
+  const { policy, services, slices, unserved, nodes } = tables
   const keys = new Set<ObjectKey>()
-  for (const { key } of services.values()) keys.add(key)
-  for (const { service } of slices.values()) keys.add(service)
+  for (const table of [services, unserved.services]) for (const { key } of table.values()) keys.add(key)
+  for (const table of [slices, unserved.slices]) for (const { service } of table.values()) keys.add(service)
   return {
     policies: POLICY_KINDS.flatMap((kind) =>
       [...policy.objects[kind].values()].flatMap((one) => one.policies),
@@ -163,19 +168,23 @@ function toPolicyNode(node: Node | undefined): PolicyNode | undefined {
   return node && { name: node.name, labels: node.labels, addresses: node.addresses }
 }
 
-/** One that Services' own table leaves out (headless, another proxy's) is known by its slices, without labels. */
+/** Served or not, and with a selector of its own or without: its slices tell. A slice may be there before its Service. */
 function toPolicyService(
-  { services, slices }: Pick<PolicyWorldTables, 'services' | 'slices'>,
+  { services, slices, unserved }: Pick<PolicyWorldTables, 'services' | 'slices' | 'unserved'>,
   key: ObjectKey,
 ): PolicyService | undefined {
-  const service: Service | undefined = services.get(key)
+  const service = services.get(key) ?? unserved.services.get(key)
   const own = slices.find('service', key)
-  if (service === undefined && own.length === 0) return undefined
+  const others = unserved.slices.find('service', key)
+  if (service === undefined && own.length === 0 && others.length === 0) return undefined
   return {
     key,
     namespace: key.slice(0, key.indexOf('/')),
     labels: service?.labels ?? {},
-    endpoints: addressesOf(own),
+    endpoints: addressesOf(
+      own,
+      others.flatMap(({ addresses }) => addresses),
+    ),
   }
 }
 
@@ -183,6 +192,7 @@ function apiServersOf({ slices }: Pick<PolicyWorldTables, 'slices'>): readonly s
   return addressesOf(slices.find('service', API_SERVICE))
 }
 
-function addressesOf(slices: readonly EndpointSlice[]): readonly string[] {
-  return [...new Set(slices.flatMap(({ endpoints }) => endpoints.map(({ address }) => address)))].sort()
+function addressesOf(slices: readonly EndpointSlice[], more: readonly string[] = []): readonly string[] {
+  const addresses = slices.flatMap(({ endpoints }) => endpoints.map(({ address }) => address as string))
+  return [...new Set([...addresses, ...more])].sort()
 }

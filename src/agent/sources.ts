@@ -13,9 +13,17 @@ import {
   SERVICE_CIDRS,
   SERVICES,
 } from '../kube/objects.ts'
-import { toEndpointSlice, toService } from '../kube/to-model.ts'
+import { toEndpointSlice, toService, toUnservedService, toUnservedSlice } from '../kube/to-model.ts'
 import { toLocalPod, toNode, toServiceCidr } from '../kube/to-node-model.ts'
-import type { EndpointSlice, LocalPod, Node, Service, ServiceCidr } from '../model/service.ts'
+import type {
+  EndpointSlice,
+  LocalPod,
+  Node,
+  Service,
+  ServiceCidr,
+  UnservedService,
+  UnservedSlice,
+} from '../model/service.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { Table } from '../tables/table.ts'
 
@@ -23,6 +31,12 @@ export interface Sources {
   readonly services: Table<Service>
   /** Index `service`: the Service's key. */
   readonly slices: Table<EndpointSlice>
+  /** What the two above leave out, where policy is enforced: it speaks of every Service's endpoints. Else empty. */
+  readonly unserved: {
+    readonly services: Table<UnservedService>
+    /** Index `service`. */
+    readonly slices: Table<UnservedSlice>
+  }
   readonly nodes: Table<Node>
   /** Pods of this node. */
   readonly pods: Table<LocalPod>
@@ -46,9 +60,17 @@ export interface SourcesOptions {
   readonly log: Logger
   /** Asks nothing before. */
   readonly startDelayMs: number
+  /** Services that are not served are known as well. */
+  readonly keepsUnserved?: boolean
 }
 
-export function followSources({ client, nodeName, log, startDelayMs }: SourcesOptions): Sources {
+export function followSources({
+  client,
+  nodeName,
+  log,
+  startDelayMs,
+  keepsUnserved = false,
+}: SourcesOptions): Sources {
   const tables = {
     services: new Table<Service>({ name: 'services', equals: equalRows }),
     slices: new Table<EndpointSlice>({
@@ -61,10 +83,17 @@ export function followSources({ client, nodeName, log, startDelayMs }: SourcesOp
     serviceCidrs: new Table<ServiceCidr>({ name: 'service CIDRs', equals: equalRows }),
   }
   const { services, slices, nodes, pods, serviceCidrs } = tables
+  const unserved = unservedTables()
   const common = { client, log, startDelayMs }
   const sources = {
-    services: follow({ ...common, resource: SERVICES, project: toService, table: services }),
-    slices: follow({ ...common, resource: ENDPOINT_SLICES, project: toEndpointSlice, table: slices }),
+    services: follow({
+      ...{ ...common, resource: SERVICES, project: toService, table: services },
+      leftOut: keepsUnserved ? { project: toUnservedService, table: unserved.services } : undefined,
+    }),
+    slices: follow({
+      ...{ ...common, resource: ENDPOINT_SLICES, project: toEndpointSlice, table: slices },
+      leftOut: keepsUnserved ? { project: toUnservedSlice, table: unserved.slices } : undefined,
+    }),
     nodes: follow({ ...common, resource: NODES, project: toNode, table: nodes }),
     pods: follow({
       ...common,
@@ -83,6 +112,7 @@ export function followSources({ client, nodeName, log, startDelayMs }: SourcesOp
   }
   return {
     ...tables,
+    unserved,
     synced: Promise.all(Object.values(sources).map((source) => source.synced)).then(() => {}),
     describe: () =>
       Object.fromEntries(
@@ -101,10 +131,31 @@ export function followSources({ client, nodeName, log, startDelayMs }: SourcesOp
   }
 }
 
+/** Empty. */
+export function unservedTables(): Sources['unserved'] {
+  return {
+    services: new Table<UnservedService>({ name: 'Services that are not served', equals: equalRows }),
+    slices: new Table<UnservedSlice>({
+      name: 'slices that are not served',
+      equals: equalRows,
+      indexes: { service: (slice) => [slice.service] },
+    }),
+  }
+}
+
 /** Whether the API server serves a kind to us: it does, does not know it, or its role does not grant it. */
 export type Readability = 'readable' | 'absent' | 'forbidden'
 
-interface FollowOptions<T extends ApiObject, Row> {
+/** A row of an object that has none in the first table. */
+class LeftOut<Row> {
+  readonly row: Row
+
+  constructor(row: Row) {
+    this.row = row
+  }
+}
+
+interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly client: KubeClient
   readonly log: Logger
   readonly startDelayMs: number
@@ -112,6 +163,10 @@ interface FollowOptions<T extends ApiObject, Row> {
   readonly fieldSelector?: string
   readonly project: (object: T) => Row | undefined
   readonly table: Table<Row>
+  /** For objects of which `project` makes nothing. */
+  readonly leftOut?:
+    | { readonly project: (object: T) => Other | undefined; readonly table: Table<Other> }
+    | undefined
   /** Older API servers lack the kind, and older roles do not grant it: then there is none, until it is there. */
   readonly isOptional?: boolean
   /** Of an optional kind: told of the first answer, when the table holds what it brought, and of every change. Without it the log tells. */
@@ -122,18 +177,28 @@ interface FollowOptions<T extends ApiObject, Row> {
 /** A kind that is not there is asked for again this seldom. */
 const ABSENT_RETRY_MS = 300_000
 
-export function follow<T extends ApiObject, Row>(
-  options: FollowOptions<T, Row>,
-): { readonly watch: ListWatch<Row>; readonly synced: Promise<void> } {
-  const { client, log, startDelayMs, resource, fieldSelector, project, table, isOptional = false } = options
+export function follow<T extends ApiObject, Row, Other = never>(
+  options: FollowOptions<T, Row, Other>,
+): { readonly watch: ListWatch<Row | LeftOut<Other>>; readonly synced: Promise<void> } {
+  const { client, log, startDelayMs, resource, fieldSelector, table, leftOut, isOptional = false } = options
   const { promise: isRefused, resolve: giveUpWaiting } = Promise.withResolvers<void>()
-  const apply = (change: Change<Row>) => {
-    if (change.type === 'delete') table.delete(change.key)
-    else table.set(change.key, change.row)
+  const apply = (change: Change<Row | LeftOut<Other>>) => {
+    const row = change.type === 'delete' ? undefined : change.row
+    const isOther = row instanceof LeftOut
+    if (row === undefined || isOther) table.delete(change.key)
+    else table.set(change.key, row)
+    if (isOther) leftOut?.table.set(change.key, row.row)
+    else leftOut?.table.delete(change.key)
+  }
+  const project = (object: T) => {
+    const row = options.project(object)
+    if (row !== undefined || leftOut === undefined) return row
+    const other = leftOut.project(object)
+    return other === undefined ? undefined : new LeftOut(other)
   }
   const note = readabilityNoter(options)
   let wasRead = false
-  const watch = listWatch<T, Row>({
+  const watch = listWatch<T, Row | LeftOut<Other>>({
     client,
     startDelayMs,
     resource,
@@ -176,12 +241,12 @@ function refusalOf(error: KubeError): Readability | undefined {
 }
 
 /** Once for every change. */
-function readabilityNoter<T extends ApiObject, Row>({
+function readabilityNoter<T extends ApiObject, Row, Other>({
   log,
   resource,
   isOptional = false,
   onReadability,
-}: FollowOptions<T, Row>): (now: Readability, error?: KubeError) => void {
+}: FollowOptions<T, Row, Other>): (now: Readability, error?: KubeError) => void {
   let last: Readability | undefined
   return (now, error) => {
     if (!isOptional || now === last) return

@@ -16,11 +16,11 @@ export function startPolicy(ground: Ground): Policy | undefined {
   const { config, datapath, sources, policySources, events, log } = ground
   const { policy: maps } = datapath
   if (maps === undefined || policySources === undefined) return undefined
-  const { services, slices, nodes } = sources
+  const { services, slices, unserved, nodes } = sources
   const closedPods = startClosedPods(ground, policySources.pods)
   const loop = new PolicyLoop({
     node: config.nodeName,
-    tables: { services, slices, nodes, policy: policySources },
+    tables: { services, slices, unserved, nodes, policy: policySources },
     maps,
     limits: datapath.policyLimits,
     existingConnections: config.policy.existingConnections,

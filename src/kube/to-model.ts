@@ -14,6 +14,8 @@ import {
   type ServicePort,
   type SlicePort,
   type TrafficPolicy,
+  type UnservedService,
+  type UnservedSlice,
 } from '../model/service.ts'
 import type * as api from './objects.ts'
 import {
@@ -42,6 +44,32 @@ const LAST_CHANGE = 'endpoints.kubernetes.io/last-change-trigger-time'
 
 function isNotOurs(object: api.ApiObject): boolean {
   return LABELS_NOT_OURS.some((label) => object.metadata.labels?.[label] !== undefined)
+}
+
+/** What `toService` leaves out, but for an ExternalName: that has no endpoints. */
+export function toUnservedService({ spec, metadata }: api.Service): UnservedService | undefined {
+  if (spec.type === 'ExternalName') return undefined
+  return { key: objectKey(metadata.namespace ?? '', metadata.name ?? ''), labels: metadata.labels ?? {} }
+}
+
+/** What `toEndpointSlice` leaves out; undefined when it is nobody's, or holds something else than addresses. */
+export function toUnservedSlice({
+  metadata,
+  addressType,
+  endpoints,
+}: api.EndpointSlice): UnservedSlice | undefined {
+  const serviceName = metadata.labels?.[LABEL_SERVICE_NAME]
+  const family = FAMILY_OF_TYPE.get(addressType)
+  if (!serviceName || family === undefined) return undefined
+  const namespace = metadata.namespace ?? ''
+  const addresses = (endpoints ?? []).flatMap(
+    ({ addresses: [first] }, index) => readEndpointAddress(first, family, index, []) ?? [],
+  )
+  return {
+    key: objectKey(namespace, metadata.name ?? ''),
+    service: objectKey(namespace, serviceName),
+    addresses: fitted(addresses),
+  }
 }
 
 /**

@@ -79,6 +79,19 @@ export interface AddressCondition {
   readonly message: string
 }
 
+/** One that is not ours to serve: headless, or another proxy's. Policies may speak of it all the same. */
+export interface UnservedService {
+  readonly key: ObjectKey
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** Of such a Service. */
+export interface UnservedSlice {
+  readonly key: ObjectKey
+  readonly service: ObjectKey
+  readonly addresses: readonly Address[]
+}
+
 export interface Service {
   readonly key: ObjectKey
   readonly uid: string

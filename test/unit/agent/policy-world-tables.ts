@@ -1,6 +1,7 @@
 // The tables that policy is made of, empty.
 
 import type { PolicyWorldTables } from '../../../src/agent/policy-world.ts'
+import { unservedTables } from '../../../src/agent/sources.ts'
 import type { PolicyObject } from '../../../src/kube/policies/resources.ts'
 import type { PolicyPod, PolicyWorld } from '../../../src/model/policy.ts'
 import type { EndpointSlice, Node, Service } from '../../../src/model/service.ts'
@@ -23,6 +24,7 @@ export function tables() {
   return {
     services: table<Service>('services'),
     slices: new Table<EndpointSlice>({ name: 'slices', indexes: { service: ({ service }) => [service] } }),
+    unserved: unservedTables(),
     nodes: table<Node>('nodes'),
     policy,
   } satisfies PolicyWorldTables

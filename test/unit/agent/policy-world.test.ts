@@ -3,10 +3,10 @@
 import t from 'tap'
 import { PolicyChanges, policyWorld } from '../../../src/agent/policy-world.ts'
 import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
-import { toEndpointSlice } from '../../../src/kube/to-model.ts'
+import { toEndpointSlice, toUnservedSlice } from '../../../src/kube/to-model.ts'
 import { toNode } from '../../../src/kube/to-node-model.ts'
 import type { PolicyPod } from '../../../src/model/policy.ts'
-import type { EndpointSlice } from '../../../src/model/service.ts'
+import type { EndpointSlice, ObjectKey, UnservedSlice } from '../../../src/model/service.ts'
 import { tables } from './policy-world-tables.ts'
 
 const slice = (name: string, service: string, ...addresses: string[]) =>
@@ -72,6 +72,39 @@ t.test("Services are their slices' addresses, and the API server is one of them"
     ['default/kubernetes'],
   )
 })
+
+t.test(
+  'headless Services and those of another proxy are known as well, by their labels and all their slices',
+  async (t) => {
+    const all = tables()
+    const changes = new PolicyChanges(all, () => {})
+    const [key, foreign] = ['default/db', 'default/foreign'].map((one) => one as ObjectKey) as [
+      ObjectKey,
+      ObjectKey,
+    ]
+    const unserved = (name: string, label: string, address: string) =>
+      toUnservedSlice({
+        metadata: { namespace: 'default', name, labels: { 'kubernetes.io/service-name': 'db', [label]: '' } },
+        addressType: 'IPv4',
+        endpoints: [{ addresses: [address] }],
+      }) as UnservedSlice
+    all.unserved.services.set(key, { key, labels: { app: 'db' } })
+    all.unserved.services.set(foreign, { key: foreign, labels: {} })
+    all.unserved.slices.set('default/h', unserved('h', 'service.kubernetes.io/headless', '10.0.0.3'))
+    // One that somebody made without the label.
+    all.slices.set('default/a', slice('a', 'db', '10.0.0.1'))
+    const wanted = { key, namespace: 'default', labels: { app: 'db' }, endpoints: ['10.0.0.1', '10.0.0.3'] }
+    t.same(changes.take()?.services?.get(key), wanted)
+    t.same(policyWorld(all).services, [
+      wanted,
+      { key: foreign, namespace: 'default', labels: {}, endpoints: [] },
+    ])
+    all.unserved.slices.delete('default/h')
+    t.same(changes.take()?.services?.get(key)?.endpoints, ['10.0.0.1'])
+    all.unserved.services.delete(foreign)
+    t.same([...(changes.take()?.services ?? [])], [[foreign, undefined]])
+  },
+)
 
 t.test("a node's annotations are none of policy's", async (t) => {
   const all = tables()

@@ -1,10 +1,14 @@
-// Following an API server that lacks a kind, and asking only for the pods of this node.
+// Following an API server that lacks a kind, asking only for the pods of this node, and keeping apart what is not served.
 
 import { pino } from 'pino'
 import t from 'tap'
-import { followSources } from '../../../src/agent/sources.ts'
+import { follow, followSources, unservedTables } from '../../../src/agent/sources.ts'
 import { createKubeClient } from '../../../src/kube/client.ts'
-import { fakeServer } from '../kube/fake-server.ts'
+import { SERVICES } from '../../../src/kube/objects.ts'
+import { toService, toUnservedService } from '../../../src/kube/to-model.ts'
+import type { Service } from '../../../src/model/service.ts'
+import { Table } from '../../../src/tables/table.ts'
+import { fakeServer, until } from '../kube/fake-server.ts'
 
 t.test(
   'a kind the API server does not know is empty, holds nothing up, and is not asked for again soon',
@@ -36,5 +40,41 @@ t.test(
     t.equal(asked('/servicecidrs').length, 1)
     t.ok(asked('/pods').every(({ url }) => url.includes('fieldSelector=spec.nodeName%3Dnode1')))
     t.ok(asked('/pods').length > 0)
+  },
+)
+
+t.test(
+  'what is not served is kept apart where it is wanted, and moves when its label comes or goes',
+  async (t) => {
+    const server = await fakeServer()
+    const client = createKubeClient({ servers: [server.url] })
+    const [table, unserved] = [new Table<Service>({ name: 'a' }), unservedTables().services]
+    const { watch, synced } = follow({
+      ...{ client, log: pino({ level: 'silent' }), startDelayMs: 0, resource: SERVICES },
+      ...{ project: toService, table },
+      leftOut: { project: toUnservedService, table: unserved },
+    })
+    t.teardown(async () => {
+      watch.close()
+      client.close()
+      await server.close()
+    })
+    const places = () => [table, unserved].map((one) => [...one.entries()].map(([key]) => key).sort())
+    const seen = async (...wanted: string[][]) => {
+      await until('both tables to agree', () => JSON.stringify(places()) === JSON.stringify(wanted)).catch(
+        () => {},
+      )
+      t.same(places(), wanted)
+    }
+    server.set({ name: 'plain', spec: { clusterIP: '10.0.0.1' } })
+    server.set({ name: 'headless', spec: { clusterIP: 'None' } })
+    server.set({ name: 'name', spec: { type: 'ExternalName' } })
+    await synced
+    await seen(['default/plain'], ['default/headless'])
+    server.set({ name: 'plain', spec: { clusterIP: 'None' } })
+    await seen([], ['default/headless', 'default/plain'])
+    server.set({ name: 'headless', spec: { clusterIP: '10.0.0.2' } })
+    server.remove('plain')
+    await seen(['default/headless'], [])
   },
 )
