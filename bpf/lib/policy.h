@@ -5,7 +5,7 @@
  *
  *   1. A pod and its own address are one: allowed. Where a Service led it back to itself, a class
  *      of its own says so.
- *   2. The node's own traffic to its pods: allowed.
+ *   2. The node's own traffic to its pods: allowed, at either end.
  *   3. Nothing is known of the subject: denied.
  *   4. No policy says anything in this direction: allowed.
  *   5. Some of the set's rows found no room: denied.
@@ -52,6 +52,14 @@ policy_subject_find(const struct address *address)
 	struct address key = *address;
 
 	return bpf_map_lookup_elem(&policy_subjects, &key);
+}
+
+/* The row of :: is the node's own. */
+static __always_inline bool is_pod_here(const struct address *address)
+{
+	return policy_subject_find(address) &&
+	       (address_get_word(address, 0) || address_get_word(address, 1) ||
+		address_get_word(address, 2) || address_get_word(address, 3));
 }
 
 static __always_inline __u32 policy_set_of(const struct address *address)
@@ -244,6 +252,14 @@ static __always_inline void policy_judge_itself(const struct policy_question *qu
 		policy_say(verdict, POLICY_RULE_UNKNOWN, false);
 }
 
+/* Of no generation: the address may be another's tomorrow, and nothing of the node's set changes.
+ */
+static __always_inline void policy_judge_own_pod(struct policy_verdict *verdict)
+{
+	policy_say(verdict, POLICY_RULE_OWN_NODE, true);
+	verdict->generation = 0;
+}
+
 /* Whether the direction is allowed; `verdict` says why. */
 GLOBAL_FUNCTION int policy_judge(const struct policy_question *question,
 				 struct policy_verdict *verdict)
@@ -264,6 +280,9 @@ GLOBAL_FUNCTION int policy_judge(const struct policy_question *question,
 	else if (question->circumstances & POLICY_FROM_HOST &&
 		 question->direction == POLICY_INGRESS)
 		policy_say(verdict, POLICY_RULE_OWN_NODE, true);
+	else if (question->circumstances & POLICY_OF_HOST && question->direction == POLICY_EGRESS &&
+		 is_pod_here(&question->tuple.destination))
+		policy_judge_own_pod(verdict);
 	else if (!set || question->set == 0)
 		policy_say(verdict, POLICY_RULE_UNKNOWN, false);
 	else if (set->flags & open && !(question->circumstances & POLICY_OF_HOST))

@@ -9,6 +9,7 @@ import { nearMatches } from '../model/near-matches.ts'
 import { prefixText, together } from './config-fields.ts'
 import { checkPools, poolsSchema } from './config-pools.ts'
 import { routingSchema } from './config-routing.ts'
+import { failSafePortsSchema } from './fail-safe-ports.ts'
 import { masqueradePorts } from './masquerade-rules.ts'
 
 export class ConfigError extends Error {
@@ -141,6 +142,8 @@ const configFields = z.strictObject({
       existingConnections: z.enum(['recheck', 'keep']).default('recheck'),
       /** The cgroup that the kubelet puts pods into; absent: kubepods or kubepods.slice, found below datapath.cgroup. */
       podsCgroup: z.string().startsWith('/').optional(),
+      /** Ports of the node that its policies close only by a deny that names them. */
+      failSafePorts: failSafePortsSchema,
     })
     .prefault({}),
   pools: poolsSchema,

@@ -14,7 +14,7 @@ import {
 } from '../policy/compile/compiler.ts'
 import type { EarlierRows, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import { FAIL_SAFE_PORTS } from './fail-safe-ports.ts'
+import type { FailSafePorts } from './fail-safe-ports.ts'
 import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
 import { nodeObject } from './report-problems.ts'
 
@@ -32,6 +32,8 @@ export interface PolicyLoopOptions {
   readonly existingConnections: 'recheck' | 'keep'
   /** Called when the kernel holds what the tables say. */
   readonly onWritten?: (() => void) | undefined
+  /** Where the node stays in touch; as it was when the agent began. */
+  readonly failSafePorts: FailSafePorts
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
   readonly events: Pick<EventRecorder, 'record'>
 }
@@ -58,13 +60,13 @@ export class PolicyLoop {
 
   /** Make it when every source has synced. Writes all of it at once; what fails is tried again, and closed until then. */
   constructor(options: PolicyLoopOptions) {
-    const { node, tables, maps, limits, existingConnections, log } = options
+    const { node, tables, maps, limits, existingConnections, failSafePorts, log } = options
     this.#options = options
     const earlier = maps.earlier()
     this.#compiler = new PolicyCompiler({
       ...{ node, existingConnections },
       labels: { include: [], exclude: [] },
-      failSafe: FAIL_SAFE_PORTS,
+      failSafe: failSafePorts,
       limits: { ...COMPILER_LIMITS, ...limits },
       ...(isAnything(earlier) ? { earlier } : {}),
     })
@@ -87,7 +89,7 @@ export class PolicyLoop {
   }
 
   get world(): PolicyWorld {
-    return policyWorld(this.#options.tables)
+    return policyWorld(this.#options.tables, this.#options.failSafePorts)
   }
 
   get status(): PolicyStatus {

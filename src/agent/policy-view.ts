@@ -2,6 +2,7 @@
 // through or is not: by the evaluator, from the objects, and by the kernel's rows, which must agree.
 
 import { type KernelRuling, lookUpPolicy, type PolicyReads } from '../datapath/policy-lookup.ts'
+import { NODE_SUBJECT } from '../datapath/policy-tables.ts'
 import type { PolicyObject } from '../kube/policies/resources.ts'
 import { type Address, familyOf, parseAddress } from '../model/address.ts'
 import {
@@ -33,6 +34,8 @@ export interface PolicyRow {
   /** Pods of this node that it selects, the first by name. */
   readonly subjects: readonly string[]
   readonly subjectCount: number
+  /** It selects this node itself. */
+  readonly selectsNode: boolean
   /** What of it is not followed, and what is followed but wrong. */
   readonly faults: readonly string[]
   /** Packets that it dropped, or would have dropped or let pass, as this node was told; absent: none. */
@@ -92,13 +95,19 @@ export function listPolicies(
       const [first] = pod.addresses
       return first === undefined ? [] : [{ key: pod.key, party: partyAt(world, first, node) }]
     })
+  const self = world.nodes.find(({ name }) => name === node)
+  const nodeItself = self && { kind: 'node' as const, address: '', node: self, isJudge: true }
   return [...objects].map((object) => ({
-    ...rowOf(object, own),
+    ...rowOf(object, own, nodeItself),
     recorded: tallies.get(`${object.kind} ${object.key}`),
   }))
 }
 
-function rowOf(object: PolicyObject, own: readonly { key: string; party: Party }[]): PolicyRow {
+function rowOf(
+  object: PolicyObject,
+  own: readonly { key: string; party: Party }[],
+  nodeItself: Party | undefined,
+): PolicyRow {
   const { kind, key, policies, faults, notes } = object
   const subjects = own
     .filter(({ party }) => policies.some(({ subject }) => subjectMatches(subject, party)))
@@ -113,6 +122,7 @@ function rowOf(object: PolicyObject, own: readonly { key: string; party: Party }
     mode: first === undefined ? 'refused' : first.isAudit ? 'audit' : 'enforce',
     subjects: subjects.slice(0, SUBJECTS_SHOWN_MAX),
     subjectCount: subjects.length,
+    selectsNode: nodeItself !== undefined && policies.some((one) => subjectMatches(one.subject, nodeItself)),
     faults: [...faults, ...notes].map(({ path, text, mend }) => `${path}: ${text}. Mend: ${mend}`),
   }
 }
@@ -160,22 +170,30 @@ async function directionOf(
   const [subject, peer] =
     direction === 'egress' ? [ends.source, ends.destination] : [ends.destination, ends.source]
   const party = partyAt(world, subject, node)
-  const judgesAt = party.kind === 'pod' ? party.pod.node : node
+  const judgesAt = party.kind === 'pod' ? party.pod.node : party.kind === 'node' ? party.node.name : node
   const packet = { ...ends, node: judgesAt, isMasqueraded: false, isHairpin: false }
   const judgement = judge(world, packet, direction)
   const cause = describeJudgement(judgement, { policies: world.policies, direction })
   const lines = await parts.lines.of(writtenRules(judgement, direction, world))
   const view = { verdict: judgement.verdict, cause, lines }
-  if (party.kind !== 'pod')
-    return { ...view, kernel: undefined, unjudged: 'it is no pod, and pods alone are judged' }
-  if (judgesAt !== node) return { ...view, kernel: undefined, unjudged: `node ${judgesAt} judges it` }
+  const unjudged = unjudgedText(party, parts)
+  if (unjudged !== undefined) return { ...view, kernel: undefined, unjudged }
   const peerParty = partyAt(world, peer, node)
   const ruling = lookUpPolicy(parts.rows, {
-    ...{ direction, subject, peer, port: ends.port },
+    ...{ direction, subject, peer, port: ends.port, isOfHost: party.kind === 'node' },
     protocol: ends.protocol === 'icmp' && familyOf(peer) === 'ipv6' ? 'icmpv6' : ends.protocol,
     isFromHost: peerParty.kind === 'node' && peerParty.isJudge,
   })
   return { ...view, kernel: kernelView(ruling, judgement.verdict, parts), unjudged: undefined }
+}
+
+/** Why the rows of this node say nothing of whom is asked about; undefined: they do. */
+function unjudgedText(party: Party, { node, rows }: PolicyViewParts): string | undefined {
+  if (party.kind === 'outside') return 'it is neither a pod nor a node of this cluster'
+  const judge = party.kind === 'pod' ? party.pod.node : party.node.name
+  if (judge !== node) return `node ${judge} judges it`
+  if (party.kind === 'pod' || rows.subjects.get(NODE_SUBJECT)) return undefined
+  return 'no policy selects this node'
 }
 
 function kernelView(
@@ -248,15 +266,17 @@ function readPort(text: string): Pick<PolicyPacket, 'protocol' | 'port'> {
   )
 }
 
-/** A pod is `namespace/name`, or its name alone in the namespace default. */
+/** A pod is `namespace/name`, or its name alone in the namespace default; a node's name is its own. */
 function addressesOf(option: string, text: string, world: PolicyWorld): readonly Address[] {
   const address = parseAddress(text)
   if (address !== undefined) return [address]
   const key = text.includes('/') ? text : `default/${text}`
   const pod = world.pods.find((one) => one.key === key)
   if (pod) return pod.addresses as readonly Address[]
+  const node = world.nodes.find(({ name }) => name === text)
+  if (node) return node.addresses as readonly Address[]
   throw new RequestError(
     404,
-    `--${option} '${text}' is neither an address nor a pod with an address of its own; write NAMESPACE/NAME as kubectl get pods -A has it`,
+    `--${option} '${text}' is neither an address, nor a pod with an address of its own, nor a node; write NAMESPACE/NAME as kubectl get pods -A has it, or the node's name`,
   )
 }

@@ -6,7 +6,7 @@ import type { EndpointSlice, Node, ObjectKey } from '../model/service.ts'
 import { policyId, type WorldChange } from '../policy/compile/objects.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { ChangeReader, Table } from '../tables/table.ts'
-import { FAIL_SAFE_PORTS } from './fail-safe-ports.ts'
+import type { FailSafePorts } from './fail-safe-ports.ts'
 import { POLICY_KINDS, type PolicySources } from './policy-sources.ts'
 import type { Sources } from './sources.ts'
 
@@ -123,7 +123,7 @@ export class PolicyChanges {
   }
 }
 
-export function policyWorld(tables: PolicyWorldTables): PolicyWorld {
+export function policyWorld(tables: PolicyWorldTables, failSafePorts: FailSafePorts): PolicyWorld {
   const { policy, services, slices, unserved, nodes } = tables
   const keys = new Set<ObjectKey>()
   for (const table of [services, unserved.services]) for (const { key } of table.values()) keys.add(key)
@@ -138,7 +138,7 @@ export function policyWorld(tables: PolicyWorldTables): PolicyWorld {
     networkGroups: [...policy.networkGroups.values()],
     services: [...keys].flatMap((key) => toPolicyService(tables, key) ?? []),
     apiServers: apiServersOf(tables),
-    failSafePorts: FAIL_SAFE_PORTS,
+    failSafePorts,
   }
 }
 
@@ -188,8 +188,12 @@ function toPolicyService(
   }
 }
 
-function apiServersOf({ slices }: Pick<PolicyWorldTables, 'slices'>): readonly string[] {
-  return addressesOf(slices.find('service', API_SERVICE))
+export function apiSlicesOf({ slices }: Pick<PolicyWorldTables, 'slices'>): readonly EndpointSlice[] {
+  return slices.find('service', API_SERVICE)
+}
+
+function apiServersOf(tables: Pick<PolicyWorldTables, 'slices'>): readonly string[] {
+  return addressesOf(apiSlicesOf(tables))
 }
 
 function addressesOf(slices: readonly EndpointSlice[], more: readonly string[] = []): readonly string[] {

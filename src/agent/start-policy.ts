@@ -3,9 +3,11 @@
 import { steadyNowMs } from '../model/steady-clock.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { ClosedPods } from './closed-pods.ts'
+import { failSafePorts } from './fail-safe-ports.ts'
 import type { Ground } from './ground.ts'
 import { PolicyLoop } from './policy-loop.ts'
 import type { PolicySources } from './policy-sources.ts'
+import { apiSlicesOf } from './policy-world.ts'
 
 export interface Policy {
   readonly loop: PolicyLoop
@@ -24,6 +26,12 @@ export function startPolicy(ground: Ground): Policy | undefined {
     maps,
     limits: datapath.policyLimits,
     existingConnections: config.policy.existingConnections,
+    failSafePorts: failSafePorts(
+      config.policy.failSafePorts,
+      config.kubernetes.servers,
+      apiSlicesOf({ slices }),
+      nodes.get(config.nodeName)?.addresses ?? [],
+    ),
     onWritten: () => closedPods.policyWritten(),
     events,
     log,

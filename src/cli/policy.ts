@@ -30,8 +30,8 @@ const LIST: Action<Values> = {
   words: 0,
   summary: 'every policy, whom of this node it protects, and what of it is not followed',
   about: `Every policy that this node's agent knows: its tier, the directions it speaks of, whether it is in force
-    or audited, how many pods of this node it selects, how many packets it dropped here or would have (audited), and
-    which fields of it are not followed, with the mend.`,
+    or audited, how many pods of this node it selects (or that it selects the node), how many packets it dropped here
+    or would have (audited), and which fields of it are not followed, with the mend.`,
   example: 'weir policy list',
   options: [],
   run: async (values) => {
@@ -41,17 +41,18 @@ const LIST: Action<Values> = {
 }
 
 const EXPLAIN: Action<Values> = {
-  takes: 'RULE | --from POD|ADDRESS --to POD|ADDRESS --port 80/tcp',
+  takes: 'RULE | --from POD|NODE|ADDRESS --to POD|NODE|ADDRESS --port 80/tcp',
   words: 1,
   summary: 'whether a connection is allowed, by which rule and line of YAML, and what the kernel says',
   about: `Whether a connection is allowed, at the sender's end (egress) and at the receiver's (ingress), and by which rule:
-    first by the objects as they are, then by the rows in this node's kernel, for those of the two pods that run
-    here. Both must agree. What a Service leads to is asked by the endpoint's own address and port. Each rule is shown
+    first by the objects as they are, then by the rows in this node's kernel, for what of the two is a pod here or this
+    node. Both must agree. What a Service leads to is asked by the endpoint's own address and port. Each rule is shown
     with its line in what kubectl get -o yaml prints. The exit status is 0 when it is allowed, 1 when it is denied. With
     RULE instead, the number of a rule as events, weir flow drops -o json and the kernel's rows have it: its policy, its
     place there and its line.`,
   example: 'weir policy explain --from shop/cart --to shop/web --port 8080/tcp',
-  optionsHelp: `  --from, --to POD|ADDRESS    NAMESPACE/NAME of a pod (a name alone is in default), or an address
+  optionsHelp: `  --from, --to POD|NODE|ADDRESS
+                              NAMESPACE/NAME of a pod (a name alone is in default), a node's name, or an address
   --port PORT/PROTOCOL        the pod's own port; of ICMP the type: 8/icmp
 `,
   options: ['from', 'to', 'port'],
@@ -96,13 +97,13 @@ export const policyCommand: Command = {
 export function formatPolicies(rows: readonly PolicyRow[], width = PAGE_WIDTH): string {
   if (rows.length === 0) return 'No policies: every pod may speak to everybody.\n'
   const inOrder = [...rows].sort((a, b) => (`${a.kind} ${a.policy}` < `${b.kind} ${b.policy}` ? -1 : 1))
-  const cells = inOrder.map(({ kind, policy, tier, directions, mode, subjectCount, recorded, faults }) => [
+  const cells = inOrder.map(({ kind, policy, tier, directions, mode, recorded, faults, ...row }) => [
     kind,
     policy,
     tier,
     directions.join(' '),
     mode,
-    String(subjectCount),
+    subjectsOf(row),
     recorded ? recordedText(recorded) : '',
     faults.length > 0 ? String(faults.length) : '',
   ])
@@ -112,6 +113,12 @@ export function formatPolicies(rows: readonly PolicyRow[], width = PAGE_WIDTH): 
     faults.map((fault) => `${kind} ${policy}: ${fault}`),
   )
   return withSentences(table, below, width)
+}
+
+/** How many pods, or that it is the node. */
+function subjectsOf({ subjectCount, selectsNode }: Pick<PolicyRow, 'subjectCount' | 'selectsNode'>): string {
+  if (!selectsNode) return String(subjectCount)
+  return subjectCount === 0 ? 'the node' : `${subjectCount}, the node`
 }
 
 /** `3 would drop, 12 dropped` */

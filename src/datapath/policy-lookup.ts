@@ -20,12 +20,13 @@ import {
   type SetId,
 } from '../policy/compile/rows.ts'
 import type { CanGet } from './kernel-tables.ts'
-import type {
-  IdentityValue,
-  PolicyClassValue,
-  PolicyPorts,
-  PolicySetValue,
-  PolicySubjectValue,
+import {
+  type IdentityValue,
+  NODE_SUBJECT,
+  type PolicyClassValue,
+  type PolicyPorts,
+  type PolicySetValue,
+  type PolicySubjectValue,
 } from './policy-tables.ts'
 
 export interface PolicyReads {
@@ -40,8 +41,9 @@ export interface PolicyReads {
 
 export interface PolicyQuestion {
   readonly direction: PolicyDirection
-  /** A pod of this node. */
+  /** A pod of this node, or the node itself. */
   readonly subject: Address
+  readonly isOfHost?: boolean
   readonly peer: Address
   readonly protocol: ClassProtocol
   readonly port: number
@@ -59,18 +61,20 @@ export interface KernelRuling {
 }
 
 export function lookUpPolicy(rows: PolicyReads, question: PolicyQuestion): KernelRuling {
-  const { direction, subject, peer, isFromHost } = question
-  const { set: number = 0 } = rows.subjects.get(subject) ?? {}
+  const { direction, subject, peer, isFromHost, isOfHost = false } = question
+  const { set: number = 0 } = rows.subjects.get(isOfHost ? NODE_SUBJECT : subject) ?? {}
   const set = number === 0 ? undefined : rows.sets.get(number)
   const identity = identityOf(rows, peer)
   const say = (isAllowed: boolean, rule: RuleId, wouldBeRule = 0): KernelRuling => ({
     ...{ isAllowed, rule, wouldBeRule, set: number },
     identity: identity.number,
   })
-  if (subject === peer) return say(true, RULE_SELF)
-  if (isFromHost && direction === 'ingress') return say(true, RULE_OWN_NODE)
+  if (subject === peer && !isOfHost) return say(true, RULE_SELF)
+  if (isFromHost && !isOfHost && direction === 'ingress') return say(true, RULE_OWN_NODE)
+  const isToPod = isOfHost && direction === 'egress' && peer !== NODE_SUBJECT && rows.subjects.get(peer)
+  if (isToPod) return say(true, RULE_OWN_NODE)
   if (set === undefined) return say(false, RULE_UNKNOWN)
-  if (set.isOpen[direction]) return say(true, RULE_DEFAULT)
+  if (set.isOpen[direction] && !isOfHost) return say(true, RULE_DEFAULT)
   if (set.isLocked) return say(false, RULE_NO_ROOM)
   const found =
     rows.peers.get({ set: number, direction, identity: identity.number }) ??

@@ -74,11 +74,11 @@ export function judge(
 }
 
 function rulingBy(policies: readonly Policy[], question: Question): ExplainedRuling {
-  const { packet, direction, source, destination, subject } = question
+  const { packet, source, destination, subject } = question
   const isToItself = isSameParty(source, destination)
   const isHairpin = isToItself && packet.isHairpin && subject.kind === 'pod'
   if (isToItself && !isHairpin) return ruling('allow', { kind: 'self' })
-  if (direction === 'ingress' && isOwnNode(source, destination)) return ruling('allow', { kind: 'own-node' })
+  if (isOwnNode(source, destination)) return ruling('allow', { kind: 'own-node' })
 
   const applicable = (tier: PolicyTier) => applicableOf(policies, tier, question)
   const admin = judgeOrdered(applicable('admin'), question)
@@ -97,7 +97,7 @@ function ruling(verdict: PolicyRuling['verdict'], cause: PolicyCause): Explained
   return { verdict, cause, passedBy: [] }
 }
 
-/** Kubernetes wants the kubelet's probes to arrive, whatever policies say. */
+/** Kubernetes wants the kubelet's probes to arrive, whatever the pod's policies say, or the node's. */
 function isOwnNode(source: Party, destination: Party): boolean {
   return source.kind === 'node' && destination.kind === 'pod' && source.node.name === destination.pod.node
 }

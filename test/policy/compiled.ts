@@ -6,6 +6,7 @@ import { COMPILER_LIMITS, type CompilerOptions, PolicyCompiler } from '../../src
 import { type Decision, PolicyTables } from '../../src/policy/compile/decide.ts'
 import { wholeWorld } from '../../src/policy/compile/objects.ts'
 import type { RuleId } from '../../src/policy/compile/rows.ts'
+import { partyAt } from '../../src/policy/parties.ts'
 import { OWN_NODE } from './arbitrary/worlds.ts'
 import type { Decide } from './oracle.ts'
 
@@ -46,7 +47,7 @@ function causeOf(rule: RuleId, compiler: PolicyCompiler): PolicyCause {
 export function judgementOf(
   decision: Decision | undefined,
   compiler: PolicyCompiler,
-  unjudged: 'default' | 'self',
+  unjudged: 'default' | 'self' | 'own-node',
 ): PolicyJudgement {
   if (!decision) return { verdict: 'allow', cause: { kind: unjudged }, wouldBe: undefined }
   const { isAllowed, rule, wouldBeRule } = decision
@@ -61,12 +62,13 @@ export function judgementOf(
   }
 }
 
-/** A node that no policy selects is not asked whether it speaks to itself. */
-export function unjudgedCause(
-  { source, destination, isMasqueraded }: PolicyPacket,
-  own: ReadonlySet<string>,
-) {
-  return own.has(source) && own.has(destination) && !isMasqueraded ? 'self' : 'default'
+/** A node that no policy selects is not asked whether it speaks to itself, or to a pod of its own. */
+export function unjudgedCause({ source, destination, isMasqueraded }: PolicyPacket, world: PolicyWorld) {
+  const own = ownAddresses(world)
+  if (isMasqueraded || !own.has(source)) return 'default'
+  if (own.has(destination)) return 'self'
+  const party = partyAt(world, destination, OWN_NODE)
+  return party.kind === 'pod' && party.pod.node === OWN_NODE ? 'own-node' : 'default'
 }
 
 /** A world compiled from nothing. */
@@ -76,5 +78,5 @@ export const compiled: Decide = (world) => {
   for (const write of compiler.apply(wholeWorld(world), 0)) tables.apply(write)
   const own = ownAddresses(world)
   return (packet: PolicyPacket, direction: PolicyDirection) =>
-    judgementOf(tables.decide(packet, direction, own), compiler, unjudgedCause(packet, own))
+    judgementOf(tables.decide(packet, direction, own), compiler, unjudgedCause(packet, world))
 }

@@ -68,7 +68,7 @@ export class JudgedWorld {
     const hasPorts = packet.protocol !== 'icmp' && packet.protocol !== 'other'
     const isBeyond = packet.isMasqueraded && (direction === 'egress' || !hasPorts)
     const decision = isBeyond ? this.#model.decide(packet, direction, own) : this.#ask(packet, direction, own)
-    return judgementOf(decision, this.#compiler, unjudgedCause(packet, own))
+    return judgementOf(decision, this.#compiler, unjudgedCause(packet, this.#world))
   }
 
   /** Undefined: the kernel knows no such subject, so no program hangs before it. */

@@ -259,6 +259,109 @@ t.test('kinds that come later: tiers of ClusterNetworkPolicy, and a deny of Cili
   await expect(t, 'both gone', ALL)
 })
 
+t.test('a node that nodeSelector selects, and where it stays in touch all the same', async (t) => {
+  const [SSH, SHUT] = [22, 9000]
+  const node = bed.nodeAddresses(1)
+  const client = Object.values(bed.rack.plan.clients[0]?.address ?? {})
+  for (const port of [SSH, SHUT]) {
+    await bed.order('node1', { kind: 'listen', port })
+    await bed.order('client1', { kind: 'listen', port })
+  }
+  const lasting = {
+    ssh: [node, SSH, 'client1'],
+    shut: [node, SHUT, 'client1'],
+    own: [client, SSH, 'node1'],
+  } as const
+  for (const [key, [[address = ''], port, from]] of Object.entries(lasting))
+    await bed.order(from, { kind: 'open', key, protocol: 'tcp', address, port, timeoutMs: 2000 })
+  const ask = async (key: keyof typeof lasting) =>
+    (await bed.order(lasting[key][2], { kind: 'ask', key, text: '/', timeoutMs: 1000 })).outcome
+  /** One that is begun in each family: how it ends. */
+  const ways = async (from: string, addresses: readonly string[], port: number) => {
+    const ends = await Promise.all(addresses.map((address) => bed.connect(from, address, port)))
+    return [...new Set(ends)].join(' and ')
+  }
+  const all = async () => {
+    const asked = {
+      ssh: ways('client1', node, SSH),
+      shut: ways('client1', node, SHUT),
+      'shut to its own pod': ways('default/near', node, SHUT),
+      "shut to another's pod": ways('default/far', node, SHUT),
+      'its own to SSH': ways('node1', client, SSH),
+      'its own to a shut port': ways('node1', client, SHUT),
+      'its own to its pod': ways('node1', web, HTTP_PORT),
+      "its pod's to the outside": ways('default/near', client, SHUT),
+      'another to its pod': ways('default/far', web, HTTP_PORT),
+    }
+    const ends = await Promise.all(
+      Object.entries(asked).map(async ([what, end]) => [what, await end] as const),
+    )
+    return Object.fromEntries(ends)
+  }
+  const sessions = async () => {
+    const { peers } = await bed.agent<{
+      peers: { sinceMs: number; state: string; bfd: { state: string } }[]
+    }>('node1', '/v1/bgp/peers')
+    return peers.map(({ sinceMs, state, bfd }) => `${state} since ${sinceMs}, BFD ${bfd.state}`)
+  }
+  const before = await sessions()
+  t.ok(before.length > 0 && before.every((text) => /^established .* up$/.test(text)), before.join(', '))
+  const OPEN = Object.fromEntries(Object.keys(await all()).map((what) => [what, 'open']))
+  t.strictSame(await all(), OPEN)
+
+  const host = (name: string, spec: object) => ({
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumClusterwideNetworkPolicy',
+    metadata: { name },
+    spec: { nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'node1' } }, ...spec },
+  })
+  const toSsh = { toPorts: [{ ports: [{ port: String(SSH), protocol: 'TCP' }] }] }
+  // Its own sessions to SSH alone, and nothing comes in.
+  const shut = host('shut', { ingress: [{}], egress: [toSsh] })
+  await bed.apply(shut)
+  const SHUT_ALL = {
+    ...OPEN,
+    shut: 'silent',
+    'shut to its own pod': 'silent',
+    "shut to another's pod": 'silent',
+    'its own to a shut port': 'silent',
+  }
+  await bed.until('the node to be shut', async () => (await ways('client1', node, SHUT)) === 'silent')
+  t.strictSame(await all(), SHUT_ALL, 'but SSH, its own, its pods and what is theirs')
+  t.strictSame(
+    [await ask('shut'), await ask('ssh'), await ask('own')],
+    ['silent', 'answered', 'answered'],
+    'connections of before: cut, and left alone',
+  )
+  for (const vip of vips) t.equal(await curl('client1', vip, 80), 'web', 'a Service’s traffic is its pods’')
+
+  t.strictSame(await sessions(), before, 'BGP and BFD')
+  const explained = await weir(
+    'policy',
+    'explain',
+    '--from',
+    client[0] ?? '',
+    '--to',
+    'node1',
+    '--port',
+    '9000',
+  )
+  t.match(explained.stdout, /ingress +denied: CiliumClusterwideNetworkPolicy shut isolates ingress/)
+  t.match(explained.stdout, /kernel +agrees, denied: CiliumClusterwideNetworkPolicy shut isolates ingress/)
+  t.match((await weir('policy', 'list')).stdout, /^CiliumClusterwideNetworkPolicy +shut .* the node *$/m)
+  const kind = 'ciliumclusterwidenetworkpolicies.cilium.io'
+  const condition = '-o=jsonpath={.status.conditions[?(@.type=="Valid")].status}'
+  await bed.until('its condition', async () => (await bed.kubectl('get', kind, 'shut', condition)) === 'True')
+
+  const deny = host('no-ssh', { enableDefaultDeny: { ingress: false }, ingressDeny: [toSsh] })
+  await bed.apply(deny)
+  await bed.until('SSH to be shut', async () => (await ways('client1', node, SSH)) === 'silent')
+  t.equal(await ask('ssh'), 'silent', 'told in so many words')
+  await bed.delete(deny, shut)
+  await bed.until('the node to be open', async () => (await ways('client1', node, SHUT)) === 'open')
+  t.strictSame(await all(), OPEN)
+})
+
 t.test('turned off on a node: its pods are open again', async (t) => {
   await bed.apply(DEFAULT_DENY)
   await expect(t, 'default deny', NONE, true)

@@ -80,10 +80,8 @@ export function toPolicyObject(kind: PolicyKind, object: WithConditions): Policy
     kind,
     key: namespace ? `${namespace}/${name}` : name,
     uid,
-    policies: read.filter((policy) => !isOfNodes(policy)),
-    faults: read.flatMap((policy) =>
-      isOfNodes(policy) ? [...policy.faults, nodesFault(policy)] : policy.faults,
-    ),
+    policies: read,
+    faults: read.flatMap((policy) => policy.faults),
     // Annotations are the object's: every part says the same of them.
     notes: read[0]?.notes ?? [],
     condition: readCondition(object, POLICY_CONDITIONS[kind]),
@@ -100,19 +98,6 @@ function readPolicies(kind: PolicyKind, object: ApiObject): readonly Policy[] {
       return toCiliumPolicies(object, object.metadata.namespace ?? '')
     case 'CiliumClusterwideNetworkPolicy':
       return toCiliumPolicies(object, undefined)
-  }
-}
-
-/** The kernel judges pods alone so far: to call such a policy one in force would be a lie. */
-function isOfNodes({ subject }: Policy): boolean {
-  return subject.kind === 'nodes'
-}
-
-function nodesFault({ part }: Policy): PolicyFault {
-  return {
-    path: part === 0 ? 'spec.nodeSelector' : `specs[${part}].nodeSelector`,
-    text: 'is not enforced yet: nodes are not protected by policy',
-    mend: 'protect the node by its own firewall, or select pods with endpointSelector',
   }
 }
 

@@ -17,6 +17,7 @@ import {
   type PolicyWrite,
   type PortInterval,
   RULE_NO_ROOM,
+  RULE_OWN_NODE,
   RULE_SELF,
   type RuleId,
   SCOPES,
@@ -88,6 +89,9 @@ export class PolicyTables {
     if (!subject) return undefined
     const set = this.#sets.get(subject.set)
     const epoch = set?.epoch ?? 0
+    if (subject.kind === 'node' && direction === 'egress' && this.#subjects.get(other)?.kind === 'pod')
+      // Of no epoch: the address may be another's tomorrow, and nothing of the node's set changes then.
+      return { isAllowed: true, rule: RULE_OWN_NODE, wouldBeRule: 0, keepsExisting: false, epoch: 0 }
     if (!packet.isMasqueraded && subject.kind === 'pod') {
       const peer = this.#subjects.get(other)
       if (peer?.kind === 'pod' && peer.pod === subject.pod) {

@@ -51,6 +51,7 @@ function start(
     limits: { sets: 4096, classes: 4096 },
     existingConnections: 'recheck',
     events: { record: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
+    failSafePorts: { ingress: [], egress: [] },
     log: {
       info: () => {},
       warn: () => {},

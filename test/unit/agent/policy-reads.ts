@@ -54,6 +54,7 @@ export function memoryTables(): { readonly tables: PolicyTables; readonly reads:
         ports[row] = interval
       },
     },
+    host: array<never>(),
     generations: {
       length: ROWS,
       isCurrent: (generation: number) => generations.has(generation),

@@ -106,7 +106,7 @@ t.test("NetworkPolicy's status is nobody's; annotations that say nothing known a
 
 t.test('cluster-wide kinds: their Events lie in the default namespace', async (t) => {
   const { patches, events, reporter, put } = bed(t)
-  put('CiliumClusterwideNetworkPolicy', 'host', { nodeSelector: {}, ingress: [{}] })
+  put('CiliumClusterwideNetworkPolicy', 'host', { nodeSelector: {}, ingress: [{}], nonsense: 1 })
   put('ClusterNetworkPolicy', 'guard', { tier: 'Admin', priority: 5000, subject: { namespaces: {} } })
   await reporter.look()
   t.match(
@@ -118,6 +118,6 @@ t.test('cluster-wide kinds: their Events lie in the default namespace', async (t
   )
   t.match(events, [
     /^ClusterNetworkPolicy default\/guard /,
-    /^CiliumClusterwideNetworkPolicy default\/host .*not in force/,
+    /^CiliumClusterwideNetworkPolicy default\/host .*allows nothing/,
   ])
 })

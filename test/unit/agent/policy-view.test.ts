@@ -34,6 +34,11 @@ const OBJECTS = [
   }),
 ]
 
+const HOST = toPolicyObject('CiliumClusterwideNetworkPolicy', {
+  metadata: { name: 'host' },
+  ...{ spec: { nodeSelector: { matchLabels: { role: 'edge' } }, ingress: [{ fromEntities: ['cluster'] }] } },
+})
+
 const WORLD: PolicyWorld = world({
   policies: OBJECTS.flatMap(({ policies }) => policies),
   pods: [
@@ -41,7 +46,10 @@ const WORLD: PolicyWorld = world({
     pod('shop/cart', { labels: { app: 'cart' }, addresses: ['10.0.1.2', 'fd00::1:2'], node: 'n1' }),
     pod('shop/far', { labels: { app: 'far' }, addresses: ['10.0.2.1'], node: 'n2' }),
   ],
-  nodes: [node('n1', { addresses: ['192.0.2.1'] }), node('n2', { addresses: ['192.0.2.2'] })],
+  nodes: [
+    node('n1', { addresses: ['192.0.2.1'], labels: { role: 'edge' } }),
+    node('n2', { addresses: ['192.0.2.2'] }),
+  ],
 })
 
 /** The API server has the one, and not the other. */
@@ -52,14 +60,14 @@ const lines = new PolicyLines({
   },
 })
 
-function parts(): PolicyViewParts {
-  const compiler = new PolicyCompiler(compilerOptions(WORLD, { node: 'n1' }))
-  const rows = readsOf(compiler.apply(wholeWorld(WORLD), 0))
-  return { node: 'n1', world: WORLD, rows, nameOf: (rule) => compiler.nameOf(rule), lines }
+function parts(asked = WORLD): PolicyViewParts {
+  const compiler = new PolicyCompiler(compilerOptions(asked, { node: 'n1' }))
+  const rows = readsOf(compiler.apply(wholeWorld(asked), 0))
+  return { node: 'n1', world: asked, rows, nameOf: (rule) => compiler.nameOf(rule), lines }
 }
 
-const ask = (from: string, to: string, port: string) =>
-  explainPolicy(new URLSearchParams({ from, to, port }), parts())
+const ask = (from: string, to: string, port: string, asked = WORLD) =>
+  explainPolicy(new URLSearchParams({ from, to, port }), parts(asked))
 
 t.test('allowed and denied, in both families, by objects and by rows', async (t) => {
   const allowed = await ask('shop/cart', 'shop/web', '80/tcp')
@@ -93,7 +101,7 @@ t.test('the own node to its pods, the outside, and ICMP', async (t) => {
   t.match(await ask('192.0.2.1', 'shop/web', '8/icmp'), [
     {
       isAllowed: true,
-      egress: { unjudged: /no pod/ },
+      egress: { unjudged: /no policy selects this node/, cause: /own pods/ },
       ingress: { kernel: { agrees: true, cause: /own node/ } },
     },
   ])
@@ -103,6 +111,32 @@ t.test('the own node to its pods, the outside, and ICMP', async (t) => {
   t.match(await ask('shop/web', '203.0.113.1', '8/icmp'), [
     { isAllowed: true, egress: { kernel: { agrees: true } } },
   ])
+})
+
+t.test('nodes, by their names', async (t) => {
+  const ssh = { protocol: 'tcp', first: 22, last: 22 } as const
+  const failSafePorts = { ingress: [ssh], egress: [ssh] }
+  const asked = { ...WORLD, failSafePorts, policies: [...WORLD.policies, ...HOST.policies] }
+  const judged = async (from: string, to: string, port: string) => (await ask(from, to, port, asked))[0]
+  t.match((await judged('203.0.113.1', 'n1', '80/tcp'))?.ingress, {
+    verdict: 'deny',
+    kernel: { agrees: true, verdict: 'deny', cause: /host isolates ingress/ },
+  })
+  t.match((await judged('203.0.113.1', 'n1', '22/tcp'))?.ingress, {
+    verdict: 'allow',
+    kernel: { agrees: true, cause: /stays in touch/ },
+  })
+  t.match((await judged('shop/cart', 'n1', '80/tcp'))?.ingress, {
+    verdict: 'allow',
+    kernel: { agrees: true, cause: /host, spec\.ingress\[0\]/ },
+  })
+  t.match((await judged('n1', 'shop/web', '81/tcp'))?.egress, { verdict: 'allow', kernel: { agrees: true } })
+  t.match(await judged('n1', 'n2', '80/tcp'), {
+    egress: { verdict: 'allow', kernel: { agrees: true } },
+    ingress: { verdict: 'allow', unjudged: 'node n2 judges it' },
+  })
+  const list = formatPolicies(listPolicies([HOST], { node: 'n1', world: asked }))
+  t.match(list, /^CiliumClusterwideNetworkPolicy +host +normal +ingress +enforce +the node *$/m)
 })
 
 t.test('what cannot be asked', async (t) => {

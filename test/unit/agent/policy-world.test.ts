@@ -68,7 +68,7 @@ t.test("Services are their slices' addresses, and the API server is one of them"
   all.slices.delete('default/a')
   t.same([...(changes.take()?.services ?? [])], [['default/web', undefined]])
   t.same(
-    policyWorld(all).services.map(({ key }) => key),
+    policyWorld(all, { ingress: [], egress: [] }).services.map(({ key }) => key),
     ['default/kubernetes'],
   )
 })
@@ -95,7 +95,7 @@ t.test(
     all.slices.set('default/a', slice('a', 'db', '10.0.0.1'))
     const wanted = { key, namespace: 'default', labels: { app: 'db' }, endpoints: ['10.0.0.1', '10.0.0.3'] }
     t.same(changes.take()?.services?.get(key), wanted)
-    t.same(policyWorld(all).services, [
+    t.same(policyWorld(all, { ingress: [], egress: [] }).services, [
       wanted,
       { key: foreign, namespace: 'default', labels: {}, endpoints: [] },
     ])
@@ -122,14 +122,13 @@ t.test("a node's annotations are none of policy's", async (t) => {
   t.same([...(changes.take()?.pods ?? [])], [['default/a', { key: 'default/a' }]])
 })
 
-t.test('what nodes are protected by is refused, for nobody enforces it', async (t) => {
+t.test('what protects nodes is followed as what protects pods is', async (t) => {
   const object = toPolicyObject('CiliumClusterwideNetworkPolicy', {
     metadata: { name: 'host' },
     ...{ spec: { nodeSelector: {}, ingress: [{ fromEntities: ['cluster'] }] } },
   })
-  t.same(object.policies, [])
-  t.match(object.faults, [{ path: 'spec.nodeSelector', text: /not enforced yet/ }])
-  t.equal(object.key, 'host')
+  t.match(object.policies, [{ key: 'host', subject: { kind: 'nodes' }, ingress: { isolates: true } }])
+  t.same(object.faults, [])
 })
 
 t.test('the condition that stands in the status is read', async (t) => {

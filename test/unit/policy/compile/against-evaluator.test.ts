@@ -70,7 +70,7 @@ class Fed {
 function difference(fed: Fed, probes: readonly Probe[]): string | undefined {
   for (const probe of probes) {
     const expected = judge(fed.world, probe.packet, probe.direction)
-    const cause = unjudgedCause(probe.packet, ownAddresses(fed.world))
+    const cause = unjudgedCause(probe.packet, fed.world)
     const got = judgementOf(fed.decide(probe), fed.compiler, cause)
     if (!agree(expected, got)) return JSON.stringify({ probe, expected, got })
   }
