@@ -27,6 +27,11 @@ export interface TakesMany<Key, Value> {
   batch(): RowBatch<Key, Value>
 }
 
+/** A table that loses many rows at once; those that are not there are passed over. */
+export interface LosesMany<Key> {
+  deleteMany(keys: readonly Key[]): void
+}
+
 /** Rows that wait to be written together. What is added is taken as it is now. */
 export interface RowBatch<Key, Value> {
   add(key: Key, value: Value): void

@@ -15,6 +15,7 @@ import type {
   FrontendValue,
   KernelArray,
   KernelHash,
+  LosesMany,
   NetnsEndpointValue,
   NexthopTables,
   NexthopValue,
@@ -49,13 +50,13 @@ import {
   policySetCodec,
   policySubjectCodec,
 } from './policy-tables.ts'
-import { PackedRows } from './row-batch.ts'
+import { deletePacked, PackedRows } from './row-batch.ts'
 
 function hashOf<Key, Value>(
   map: BpfMap,
   key: Codec<Key>,
   value: Codec<Value>,
-): KernelHash<Key, Value> & TakesMany<Key, Value> & CanGet<Key, Value> {
+): KernelHash<Key, Value> & TakesMany<Key, Value> & LosesMany<Key> & CanGet<Key, Value> {
   return {
     get: (k) => {
       const found = map.lookup(key.encode(k))
@@ -71,6 +72,7 @@ function hashOf<Key, Value>(
     delete: (k) => {
       map.delete(key.encode(k))
     },
+    deleteMany: (keys) => deletePacked(map, key, keys),
   }
 }
 

@@ -133,7 +133,7 @@ export class PolicyMaps {
     const { identities, prefixes, peers, subjects, sets } = this.#leftovers
     for (const address of subjects.take()) this.#deleteSubject(address)
     for (const set of sets.take()) this.#deleteSet(set)
-    for (const key of peers.take()) this.#tables.peers.delete(key)
+    this.#tables.peers.deleteMany(peers.take())
     for (const address of identities.take()) this.#tables.identities.delete(address)
     for (const prefix of prefixes.take()) this.#tables.prefixes.delete(prefix)
     this.#classes.settle()
@@ -160,7 +160,7 @@ export class PolicyMaps {
       else if (write.table === 'identities') this.#putIdentities(write.put)
       else this.#putSubjects(write.put)
     } else if (write.table === 'classes') for (const id of write.delete) this.#classes.delete(id)
-    else if (write.table === 'peers') for (const key of write.delete) this.#deletePeer(key)
+    else if (write.table === 'peers') this.#deletePeers(write.delete)
     else if (write.table === 'sets') for (const set of write.delete) this.#deleteSet(set)
     else if (write.table === 'identities') for (const key of write.delete) this.#deleteIdentity(key)
     else for (const key of write.delete) this.#deleteSubject(subjectAddress(key))
@@ -173,6 +173,7 @@ export class PolicyMaps {
       batch.add(keyOf(row), this.#classes.numberOf(row.class))
     }
     const isWritten = fits(() => batch.write())
+    if (isWritten && this.#waitingPeers.size === 0) return
     for (const row of rows) {
       if (isWritten || setIfRoom(this.#tables.peers, keyOf(row), this.#classes.numberOf(row.class)))
         this.#forgetWaitingPeer(row)
@@ -194,10 +195,10 @@ export class PolicyMaps {
     this.#rewriteSet(key.set)
   }
 
-  #deletePeer(key: PeerKey): void {
-    this.#leftovers.peers.claim(key)
-    this.#tables.peers.delete(keyOf(key))
-    this.#forgetWaitingPeer(key)
+  #deletePeers(keys: readonly PeerKey[]): void {
+    for (const key of keys) this.#leftovers.peers.claim(key)
+    this.#tables.peers.deleteMany(keys.map(keyOf))
+    for (const key of keys) this.#forgetWaitingPeer(key)
   }
 
   #putSet(row: SetRow): void {

@@ -14,7 +14,7 @@ import {
 } from '../policy/compile/rows.ts'
 import type { BpfMap } from '../sys/libbpf-ts/map.ts'
 import * as abi from './abi.gen.ts'
-import type { CanGet, KernelArray, KernelHash, TakesMany } from './kernel-tables.ts'
+import type { CanGet, KernelArray, KernelHash, LosesMany, TakesMany } from './kernel-tables.ts'
 import type { Codec } from './map-codecs.ts'
 
 export interface IdentityValue {
@@ -67,7 +67,7 @@ export interface PolicyTables {
   readonly prefixes: KernelHash<Prefix, IdentityValue>
   readonly subjects: KernelHash<Address, PolicySubjectValue> & CanGet<Address, PolicySubjectValue>
   readonly sets: KernelArray<PolicySetValue>
-  readonly peers: KernelHash<PeerKey, ClassId> & TakesMany<PeerKey, ClassId>
+  readonly peers: KernelHash<PeerKey, ClassId> & TakesMany<PeerKey, ClassId> & LosesMany<PeerKey>
   readonly classes: KernelArray<PolicyClassValue>
   readonly ports: PolicyPorts
   readonly generations: PolicyGenerations

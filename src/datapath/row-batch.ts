@@ -52,6 +52,17 @@ export class PackedRows<Key, Value> implements RowBatch<Key, Value> {
   }
 }
 
+/** Keys at a time, as many as of rows that are written. */
+export function deletePacked<Key>(map: BpfMap, codec: Codec<Key>, keys: readonly Key[]): void {
+  const { keySize } = map.info
+  const packed = Buffer.alloc(Math.min(keys.length, CALL_ENTRIES) * keySize)
+  for (let first = 0; first < keys.length; first += CALL_ENTRIES) {
+    const piece = keys.slice(first, first + CALL_ENTRIES)
+    for (const [place, key] of piece.entries()) codec.encode(key, packed, place * keySize)
+    map.deleteBatch(packed.subarray(0, piece.length * keySize), piece.length)
+  }
+}
+
 function enlarged(bytes: Buffer, length: number): Buffer {
   const larger = Buffer.alloc(length)
   bytes.copy(larger)

@@ -41,6 +41,11 @@ function defaultIn(defaults: Defaults, { scope }: Identity): PolicyClass {
   return defaults[SCOPES.indexOf(scope)] ?? defaults[0]
 }
 
+/** The class that a row says; undefined: there is none, for the default says it. */
+function rowOf(unit: PolicyClass | undefined, byDefault: PolicyClass): PolicyClass | undefined {
+  return unit === byDefault ? undefined : unit
+}
+
 export class SetDirectionRows {
   readonly set: SetId
   readonly direction: PolicyDirection
@@ -175,23 +180,36 @@ export class SetDirectionRows {
   }
 
   #showCell(
-    { members }: Cell,
+    { members, unit }: Cell,
     known: PolicyClass | undefined,
     before: CellChanges['before'],
     defaultsBefore: Defaults,
     changes: RowChanges,
   ): void {
+    // A cell's members are of one scope, so those that were in it before had one class, and have one.
+    const [any] = members
+    if (!any) return
+    const had = rowOf(known, defaultIn(defaultsBefore, any))
+    const has = rowOf(unit, defaultIn(this.#defaults, any))
     for (const identity of members) {
-      const was = before.has(identity) ? before.get(identity) : known
-      this.#show(identity, was ?? defaultIn(defaultsBefore, identity), defaultsBefore, changes)
+      if (before.has(identity))
+        this.#show(
+          identity,
+          before.get(identity) ?? defaultIn(defaultsBefore, identity),
+          defaultsBefore,
+          changes,
+        )
+      else if (has !== had) this.#note(identity, has, changes)
     }
   }
 
   #show(identity: Identity, was: PolicyClass, defaultsBefore: Defaults, changes: RowChanges): void {
-    const unit = this.classOf(identity)
-    const had = was === defaultIn(defaultsBefore, identity) ? undefined : was
-    const has = unit === defaultIn(this.#defaults, identity) ? undefined : unit
-    if (has === had) return
+    const had = rowOf(was, defaultIn(defaultsBefore, identity))
+    const has = rowOf(this.classOf(identity), defaultIn(this.#defaults, identity))
+    if (has !== had) this.#note(identity, has, changes)
+  }
+
+  #note(identity: Identity, has: PolicyClass | undefined, changes: RowChanges): void {
     if (has)
       changes.put.push({ set: this.set, direction: this.direction, identity: identity.id, class: has.class })
     else changes.delete.push(this.#key(identity))

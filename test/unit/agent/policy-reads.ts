@@ -17,6 +17,9 @@ function hash<Key, Value>(nameOf: (key: Key) => string) {
     entries: () => rows.values(),
     set,
     delete: (key: Key): void => void rows.delete(nameOf(key)),
+    deleteMany: (keys: readonly Key[]): void => {
+      for (const key of keys) rows.delete(nameOf(key))
+    },
     batch: () => ({ add: set, write: () => {} }),
   }
 }

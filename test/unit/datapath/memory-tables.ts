@@ -56,6 +56,10 @@ export class MemoryHash<Key, Value> implements KernelHash<Key, Value> {
     this.#journal.push(`${this.#name} delete`)
     this.rows.delete(JSON.stringify(key))
   }
+
+  deleteMany(keys: readonly Key[]): void {
+    for (const key of keys) this.delete(key)
+  }
 }
 
 function fullError(object: string): BpfError {
