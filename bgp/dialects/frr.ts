@@ -137,6 +137,9 @@ export function readFrrBfd(json: string): BfdSessionState[] {
   return rows.map(({ peer, status }) => ({ address: peer, isUp: status === 'up' }))
 }
 
+/** A prime; few enough for five digits. */
+const NUMBERS = 65_521
+
 interface FrrPeer {
   readonly state: string
   /** Prefixes that passed the filter. */
@@ -262,12 +265,25 @@ function policyLines(router: RouterModel, group: PeerGroup, family: Family): str
   ]
 }
 
+/**
+ * An entry keeps its number whatever stands beside it: where `vtysh -f` has one come to stand under another's number, FRR 8.4 shows both and
+ * matches one.
+ */
 function prefixListLines(name: string, family: Family, rules: readonly PrefixRule[]): string[] {
   const keyword = family === 'ipv4' ? 'ip' : 'ipv6'
-  return ofFamily(rules, family).map((rule, index) => {
-    const range = lengthRange(rule)
-    return `${keyword} prefix-list ${name} seq ${(index + 1) * 10} permit ${rule.prefix}${range}`
+  const taken = new Set<number>()
+  return ofFamily(rules, family).map((rule) => {
+    const entry = `permit ${rule.prefix}${lengthRange(rule)}`
+    return `${keyword} prefix-list ${name} seq ${numberOf(entry, taken)} ${entry}`
   })
+}
+
+/** The order of entries that all permit is nothing. */
+function numberOf(entry: string, taken: Set<number>): number {
+  let number = [...entry].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % NUMBERS, 7) + 1
+  while (taken.has(number)) number = (number % NUMBERS) + 1
+  taken.add(number)
+  return number
 }
 
 /** FRR refuses `ge` equal to the prefix's own length, and needs no `le` below it. */

@@ -4,7 +4,7 @@
 import t from 'tap'
 import { birdConfig, readBirdBfd, readBirdSessions } from '../../../bgp/dialects/bird.ts'
 import { frrBfdConfig, frrBgpConfig, readFrrBfd, readFrrSessions } from '../../../bgp/dialects/frr.ts'
-import type { Peer, RouterModel } from '../../../bgp/dialects/model.ts'
+import type { Peer, PeerGroup, RouterModel } from '../../../bgp/dialects/model.ts'
 import { makeAddressPlan } from '../../../src/sandbox/address-plan.ts'
 import { routerModel } from '../../../src/sandbox/routers.ts'
 
@@ -37,8 +37,11 @@ function lines(text: string): string[] {
   return text.split('\n').map((line) => line.trim())
 }
 
+const backwards = (group: PeerGroup) => ({ ...group, accept: [...group.accept].reverse() })
+
 t.test('FRR: only listed prefixes come in, nothing goes out, each family in its own session', (t) => {
-  const text = lines(frrBgpConfig(router))
+  const written = lines(frrBgpConfig(router))
+  const text = written.map((line) => line.replace(/ seq \d+/, ''))
   for (const line of [
     'router bgp 65001',
     'bgp ebgp-requires-policy',
@@ -52,9 +55,9 @@ t.test('FRR: only listed prefixes come in, nothing goes out, each family in its 
     'neighbor fd00::1 peer-group nodes-ipv6',
     'neighbor nodes-ipv4 maximum-prefix 1000 80 restart 1',
     'maximum-paths 16',
-    'ip prefix-list nodes-ipv4-in seq 10 permit 203.0.113.0/24 ge 32 le 32',
-    'ip prefix-list nodes-ipv4-in seq 20 permit 10.244.0.0/16 le 24',
-    'ip prefix-list nodes-ipv4-in seq 30 permit 198.51.100.0/24',
+    'ip prefix-list nodes-ipv4-in permit 203.0.113.0/24 ge 32 le 32',
+    'ip prefix-list nodes-ipv4-in permit 10.244.0.0/16 le 24',
+    'ip prefix-list nodes-ipv4-in permit 198.51.100.0/24',
     'route-map nodes-ipv4-in permit 10',
     'route-map nodes-ipv4-out deny 10',
     'route-map nodes-ipv6-in deny 10',
@@ -70,6 +73,9 @@ t.test('FRR: only listed prefixes come in, nothing goes out, each family in its 
     text.indexOf('route-map nodes-ipv4-in permit 10') < text.indexOf('router bgp 65001'),
     'policy before sessions',
   )
+  const others = lines(frrBgpConfig({ ...router, groups: router.groups.map(backwards) }))
+  const lists = (all: string[]) => all.filter((line) => line.includes('prefix-list nodes-ipv4-in')).sort()
+  t.strictSame(lists(others), lists(written), 'each keeps its number, whatever stands before it')
   t.end()
 })
 

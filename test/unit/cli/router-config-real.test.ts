@@ -241,6 +241,9 @@ t.test('FRR, as printed', async (t) => {
   t.same(bed.frrSessions(), before, 'applied again, no session was ended')
   t.equal(taken().flat().length, 6)
   const [mistake = ''] = REFUSED
+  bed.applyFrr(configFor(CONFIG.replace('[203.0.113.0/24', '[198.51.100.0/24, 203.0.113.0/24'), 'frr'))
+  await until('a pool more', () => bed.frrPaths(mistake) === 1).catch(() => {})
+  t.strictSame(taken(), [[...TAKEN.ipv4, mistake].sort(), TAKEN.ipv6], 'one ahead of the others, which stay')
   bed.applyFrr(configFor(CONFIG.replace('203.0.113.0/24', '198.51.100.0/24'), 'frr'))
   t.notMatch(bed.vtysh('-c', 'show running-config'), /203\.0\.113\./, 'nothing is left of a pool that went')
   await until('what is a pool now', () => bed.frrPaths(mistake) === 1 && bed.frrPaths('203.0.113.7/32') === 0)
