@@ -101,8 +101,8 @@ export async function measureDisturbances(
 }
 
 /**
- * Requests that failed at a thousand a second while something happens. A window in which answers were so slow that less was sent is no
- * such load; it is repeated, and told of, for it is not known what slows them (see NOTES.md).
+ * Requests that failed at a thousand a second while something happens. A window in which answers were so slow that less was sent (the
+ * machine had other work) is no such load; it is repeated, and told of.
  * @throws when no window sent enough
  */
 async function lossOf(

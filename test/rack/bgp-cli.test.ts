@@ -152,6 +152,10 @@ t.test('why a VIP is announced, and why it is not any more', async (t) => {
     new RegExp(`\n${FRR} +no .* would be told as soon as nothing holds it back\n`),
     'and no rule is blamed',
   )
+  const network = node.podCidr.ipv4
+  const inside = await weir('why', network.replace(/0\/\d+$/, '77'))
+  t.equal(inside.status, 0, inside.stdout)
+  t.match(inside.stdout, `is in ${network}. ${network} is announced: it is of the node itself`)
   t.equal((await weir('why', '8.8.8.8')).status, 1)
   t.match((await weir('why', 'nonsense')).stderr, /neither an address nor a prefix/)
 })
