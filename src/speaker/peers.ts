@@ -60,9 +60,14 @@ function restarting(settings: PeerSettings, localRestarting: boolean): PeerSetti
   return { ...settings, gracefulRestart: { ...settings.gracefulRestart, localRestarting } }
 }
 
-/** Whether the session restarts is a matter of the moment, not a difference worth ending a session for. */
-function sameSettings(left: PeerSettings, right: PeerSettings, asn: number): boolean {
-  return comparable(left, asn) === comparable(right, asn)
+/**
+ * Whether the session restarts is a matter of the moment, not a difference worth ending a session for. Nor is its own end's address, where
+ * none is asked for: of a session that is up gobgpd 3.10 tells the one that the kernel chose as if it had been set.
+ */
+function sameSettings(present: PeerSettings, wanted: PeerSettings, asn: number): boolean {
+  const { localAddress: _, ...others } = present
+  const isAsked = wanted.localAddress !== undefined && wanted.localAddress !== ''
+  return comparable(isAsked ? present : others, asn) === comparable(wanted, asn)
 }
 
 /** @param asn the daemon's, which counts where a peer is told no other */
