@@ -10,13 +10,16 @@ const NAMES = ['a', 'b', 'c'] as const
 export const CASE_PORTS = [80, 81] as const
 const FAMILIES = [4, 6] as const
 
+export const CASE_NODES = ['node1', 'node2'] as const
+export type CaseNode = (typeof CASE_NODES)[number]
+
 export interface CasePod {
   /** `x/a`. */
   readonly key: string
   readonly namespace: string
   readonly name: string
   /** Neighbours of every kind: pods of one namespace, and of two, are on one node and on two. */
-  readonly node: 'node1' | 'node2'
+  readonly node: CaseNode
 }
 
 export const CASE_PODS: readonly CasePod[] = CASE_NAMESPACES.flatMap((namespace, row) =>
@@ -27,6 +30,9 @@ export const CASE_PODS: readonly CasePod[] = CASE_NAMESPACES.flatMap((namespace,
     node: (row + column) % 2 === 0 ? ('node1' as const) : ('node2' as const),
   })),
 )
+
+/** On the host's network, one on each node: they are their nodes. */
+export const CASE_HOST_PODS = CASE_NODES.map((node) => ({ key: `x/${node}`, name: node, node }))
 
 /** Of a pod's container. */
 export const CASE_CONTAINER_PORTS = CASE_PORTS.flatMap((port) =>
@@ -47,6 +53,10 @@ export const CASE_PROBES: readonly CaseProbe[] = FAMILIES.flatMap((family) =>
   CASE_PORTS.flatMap((port) => PORT_PROTOCOLS.map((protocol) => ({ port, protocol, family }))),
 )
 
+export function isAt(probe: CaseProbe, protocol: PortProtocol, port: number): boolean {
+  return probe.protocol === protocol && probe.port === port
+}
+
 /** An object as it is applied, without its uid and the like. */
 export interface CaseObject {
   readonly apiVersion: string
@@ -65,6 +75,8 @@ export interface CaseStep {
   /** Labels beside `ns: x` of namespaces and `pod: a` of pods. */
   readonly labels?: Readonly<Record<string, Readonly<Record<string, string>>>>
   readonly isBlocked: (from: CasePod, to: CasePod, probe: CaseProbe) => boolean
+  /** For every pod and node, at the same ports; absent: nodes are not asked. */
+  readonly isNodeBlocked?: (from: CasePod, node: CaseNode, probe: CaseProbe) => boolean
   /** Whether a pod that a Service leads back to itself is let through; what its own address is asked for always is. */
   readonly isHairpinBlocked?: (pod: CasePod, probe: CaseProbe) => boolean
 }

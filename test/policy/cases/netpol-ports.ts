@@ -11,6 +11,7 @@ import {
   inX,
   inY,
   is,
+  isAt,
   networkPolicy,
   ns,
   type PolicyCase,
@@ -57,8 +58,6 @@ function basedOnPorts(protocol: PortProtocol): PolicyCase {
 
 const at80 = networkPolicy('at-80', ingress(EVERYTHING, { ports: [{ port: 80 }] }))
 const outTo80 = networkPolicy('at-80', egress(EVERYTHING, { ports: [{ port: 80 }] }))
-const isAt = (probe: CaseProbe, protocol: PortProtocol, port: number) =>
-  probe.protocol === protocol && probe.port === port
 
 const ports: readonly PolicyCase[] = [
   basedOnPorts('tcp'),

@@ -12,11 +12,13 @@ import { createKubeClient, type KubeClient } from '../../../src/kube/client.ts'
 import { NAMESPACES, PODS, type Resource } from '../../../src/kube/objects.ts'
 import { POLICY_RESOURCES } from '../../../src/kube/policies/resources.ts'
 import type { PolicyKind } from '../../../src/model/policy.ts'
-import { podHost } from '../../../src/sandbox/host.ts'
+import { type Host, podHost } from '../../../src/sandbox/host.ts'
 import { apiCaFile, hostDirectory } from '../../../src/sandbox/names.ts'
 import {
   CASE_CONTAINER_PORTS,
+  CASE_HOST_PODS,
   CASE_NAMESPACES,
+  CASE_NODES,
   CASE_PODS,
   CASE_PORTS,
   CASE_PROBES,
@@ -65,6 +67,12 @@ const PAIRS: readonly Pair[] = CASE_PODS.flatMap((from, row) =>
   ),
 )
 
+/** As it is asked, and what it is called. */
+interface Ask {
+  readonly text: string
+  readonly target: PeerTarget
+}
+
 const OPEN: CaseStep = { what: 'without policies', objects: () => [], isBlocked: () => false }
 
 function isWanted({ from, to, probe, isByService }: Pair, step: CaseStep): boolean {
@@ -108,9 +116,13 @@ export class Pairs {
         metadata: { name, labels: { ns: name } },
       })),
     )
-    await bed.apply(...CASE_PODS.flatMap((one) => [podOf(one), serviceOf(one)]))
+    await bed.apply(
+      ...CASE_PODS.flatMap((one) => [podOf(one), serviceOf(one)]),
+      ...CASE_HOST_PODS.map(hostPodOf),
+    )
     await Promise.all(CASE_NAMESPACES.map((name) => bed.waitForPods('pod', name)))
     await Promise.all(CASE_PODS.map((one) => pairs.#meet(one)))
+    for (const node of CASE_NODES) pairs.#start(node, bed.rack.host(node))
     return pairs
   }
 
@@ -159,14 +171,17 @@ export class Pairs {
   }
 
   async #meet({ key, namespace, name, node }: CasePod): Promise<void> {
-    const host = podHost(this.#bed.rack.name, node, { namespace, name })
-    this.#peers.set(key, new HostProgram(host, [PEER, key, ...CASE_PORTS.map(String)], () => {}))
+    this.#start(key, podHost(this.#bed.rack.name, node, { namespace, name }))
     const { status } = await this.#client.get(PODS, { namespace, name })
     this.#addresses.set(
       key,
       (status?.podIPs ?? []).map(({ ip }) => ip),
     )
     this.#clusterIps.set(key, (await this.#bed.serviceAddresses(name, namespace)).clusterIps)
+  }
+
+  #start(name: string, host: Host): void {
+    this.#peers.set(name, new HostProgram(host, [PEER, name, ...CASE_PORTS.map(String)], () => {}))
   }
 
   /** Makes the API server hold what the step says, and nothing else of what a step before said. */
@@ -215,31 +230,49 @@ export class Pairs {
   async #differences(step: CaseStep, asked: readonly Pair[]): Promise<string[]> {
     const wrong = await Promise.all(
       CASE_PODS.map(async (from) => {
-        const pairs = asked.filter((pair) => pair.from === from)
-        const wanted = pairs.map((pair) => isWanted(pair, step))
-        const targets = pairs.map((pair, index) => this.#target(pair, wanted[index] ?? false))
+        const asks = [
+          ...asked.filter((pair) => pair.from === from).map((pair) => this.#pairAsk(pair, step)),
+          ...this.#nodeAsks(from, step),
+        ]
+        const targets = asks.map(({ target }) => target)
         const answered = new Set(await this.#ask(from.key, targets))
         // A round that ended early has not heard everyone out: then it tells of who should have been silent alone.
-        const isEarly = [...answered].some((index) => !wanted[index])
-        return pairs.flatMap((pair, index) => {
-          if (answered.has(index)) return wanted[index] ? [] : [`${textOf(pair)}: got through`]
-          return wanted[index] && !isEarly ? [`${textOf(pair)}: did not get through`] : []
+        const isEarly = [...answered].some((index) => !targets[index]?.isWanted)
+        return asks.flatMap(({ text, target: { isWanted } }, index) => {
+          if (answered.has(index)) return isWanted ? [] : [`${text}: got through`]
+          return isWanted && !isEarly ? [`${text}: did not get through`] : []
         })
       }),
     )
     return wrong.flat()
   }
 
-  #target({ to, probe, isByService }: Pair, isWanted: boolean): PeerTarget {
+  #pairAsk(pair: Pair, step: CaseStep): Ask {
+    const { to, probe, isByService } = pair
     const { port, protocol, family } = probe
     const addresses = isByService ? this.clusterIpsOf(to.key) : this.addressOf(to.key)
-    return {
+    const target = {
       address: addresses[family === 4 ? 0 : 1] ?? '',
       port: isByService ? port + SERVICE_PORT_OFFSET : port,
       protocol,
       name: to.key,
-      isWanted,
+      isWanted: isWanted(pair, step),
     }
+    return { text: textOf(pair), target }
+  }
+
+  #nodeAsks(from: CasePod, { isNodeBlocked }: CaseStep): Ask[] {
+    if (!isNodeBlocked) return []
+    return CASE_NODES.flatMap((node, index) =>
+      CASE_PROBES.map((probe) => {
+        const { port, protocol, family } = probe
+        const address = this.#bed.nodeAddresses(index + 1)[family === 4 ? 0 : 1] ?? ''
+        return {
+          text: `${from.key} → ${node} ${port}/${protocol} IPv${family}`,
+          target: { address, port, protocol, name: node, isWanted: !isNodeBlocked(from, node, probe) },
+        }
+      }),
+    )
   }
 
   async #ask(from: string, targets: readonly PeerTarget[]): Promise<readonly number[]> {
@@ -269,6 +302,14 @@ function podOf({ namespace, name, node }: CasePod) {
     spec: { containers: [{ name: 'peer', image: 'pause', ports: CASE_CONTAINER_PORTS }] },
   }) as { metadata: object }
   return { ...rest, metadata: { ...metadata, namespace } }
+}
+
+function hostPodOf({ name, node }: (typeof CASE_HOST_PODS)[number]) {
+  const { metadata, ...rest } = pod(name, {
+    ...{ node, labels: { pod: name }, isHostNetwork: true },
+    spec: { containers: [{ name: 'host', image: 'pause' }] },
+  }) as { metadata: object }
+  return { ...rest, metadata: { ...metadata, namespace: 'x' } }
 }
 
 function serviceOf({ namespace, name }: CasePod) {

@@ -7,7 +7,9 @@ import { NAMESPACE_NAME_LABEL, type PolicyKind, type PolicyWorld } from '../../.
 import { judge } from '../../../src/policy/evaluate.ts'
 import {
   CASE_CONTAINER_PORTS,
+  CASE_HOST_PODS,
   CASE_NAMESPACES,
+  CASE_NODES,
   CASE_PODS,
   CASE_PROBES,
   type CaseObject,
@@ -15,14 +17,16 @@ import {
   type CaseProbe,
   type CaseStep,
 } from '../../policy/cases/cluster.ts'
+import { CLUSTER_POLICY_CASES } from '../../policy/cases/cluster-policies.ts'
 import { NETPOL_PEER_CASES } from '../../policy/cases/netpol-peers.ts'
 import { NETPOL_PORT_CASES } from '../../policy/cases/netpol-ports.ts'
 import { node, packet, pod, world } from './rows.ts'
 
-const CASES = [...NETPOL_PEER_CASES, ...NETPOL_PORT_CASES]
+const CASES = [...NETPOL_PEER_CASES, ...NETPOL_PORT_CASES, ...CLUSTER_POLICY_CASES]
 
 /** As a rack gives them: the networks of pods are their nodes'. */
 function addressOf(key: string): readonly [string, string] {
+  if (key.startsWith('node')) return [`10.255.0.${key.slice(-1)}`, `fd00:255::${key.slice(-1)}`]
   const index = CASE_PODS.findIndex((one) => one.key === key)
   const network = CASE_PODS[index]?.node.slice(-1)
   return [`10.244.${network}.${index + 2}`, `fd00:244:${network}::${index + 2}`]
@@ -34,31 +38,40 @@ function worldOf(objects: readonly CaseObject[], labels: CaseStep['labels'] = {}
       const metadata = { ...object.metadata, uid: object.metadata.name }
       return toPolicyObject(object.kind as PolicyKind, { ...object, metadata }).policies
     }),
-    pods: CASE_PODS.map(({ key, name, node }) =>
-      pod(key, {
-        labels: { pod: name, ...labels[key] },
-        addresses: addressOf(key),
-        namedPorts: CASE_CONTAINER_PORTS.map(({ name, containerPort }) => ({
-          name,
-          protocol: name.split('-')[2] as CaseProbe['protocol'],
-          port: containerPort,
-        })),
-        node,
-      }),
-    ),
+    pods: [
+      ...CASE_PODS.map(({ key, name, node }) =>
+        pod(key, {
+          labels: { pod: name, ...labels[key] },
+          addresses: addressOf(key),
+          namedPorts: CASE_CONTAINER_PORTS.map(({ name, containerPort }) => ({
+            name,
+            protocol: name.split('-')[2] as CaseProbe['protocol'],
+            port: containerPort,
+          })),
+          node,
+        }),
+      ),
+      ...CASE_HOST_PODS.map(({ key, name, node }) =>
+        pod(key, { labels: { pod: name }, addresses: addressOf(node), node, isHostNetwork: true }),
+      ),
+    ],
     namespaces: new Map(
       CASE_NAMESPACES.map((name) => [name, { ns: name, [NAMESPACE_NAME_LABEL]: name, ...labels[name] }]),
     ),
-    nodes: [
-      node('node1', { addresses: ['10.255.0.1', 'fd00:255::1'] }),
-      node('node2', { addresses: ['10.255.0.2', 'fd00:255::2'] }),
-    ],
+    nodes: CASE_NODES.map((name) =>
+      node(name, {
+        addresses: addressOf(name),
+        labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' },
+      }),
+    ),
   })
 }
 
+type End = Pick<CasePod, 'key' | 'node'>
+
 function isAllowed(
   base: PolicyWorld,
-  [from, to]: readonly [CasePod, CasePod],
+  [from, to]: readonly [End, End],
   { port, protocol, family }: CaseProbe,
   isHairpin = false,
 ): boolean {
@@ -74,7 +87,7 @@ function isAllowed(
 }
 
 /** Pairs and probes that are not as the table says. */
-function differences(base: PolicyWorld, { isBlocked, isHairpinBlocked }: CaseStep): string[] {
+function differences(base: PolicyWorld, { isBlocked, isHairpinBlocked, isNodeBlocked }: CaseStep): string[] {
   const found: string[] = []
   const note = (what: string, wasAllowed: boolean, wanted: boolean) => {
     if (wasAllowed !== wanted) found.push(`${what}: ${wasAllowed ? 'allowed' : 'denied'}`)
@@ -87,6 +100,12 @@ function differences(base: PolicyWorld, { isBlocked, isHairpinBlocked }: CaseSte
           `${from.key} → ${to.key} ${at}`,
           isAllowed(base, [from, to], probe),
           from === to || !isBlocked(from, to, probe),
+        )
+      for (const node of isNodeBlocked ? CASE_NODES : [])
+        note(
+          `${from.key} → ${node} ${at}`,
+          isAllowed(base, [from, { key: node, node }], probe),
+          !isNodeBlocked?.(from, node, probe),
         )
       const isOpen = !(isHairpinBlocked?.(from, probe) ?? false)
       note(`${from.key} by its Service ${at}`, isAllowed(base, [from, from], probe, true), isOpen)
