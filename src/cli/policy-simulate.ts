@@ -28,8 +28,8 @@ export const SIMULATE_ACTION: Action<SimulateValues> = {
   words: 0,
   summary: 'what policies in a file would change for the connections that this node has seen',
   about: `Which connections of this node's flow table, and which packets that policy dropped or audited of late, would be judged
-    otherwise if the objects in FILE were applied, and those of --delete were gone: by workload, port and rule.
-    Nothing is applied. This node judges the ends that are its own pods: ask the others for theirs. The kinds are
+    otherwise if the objects in FILE were applied, and those of --delete were gone: by workload, port and rule. What is
+    audited passes, and is recorded. Nothing is applied. This node judges the ends that are its own pods: ask the others for theirs. The kinds are
     NetworkPolicy, ClusterNetworkPolicy, CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and CiliumCIDRGroup; several
     documents, and Lists, may stand in a file. The exit status is 0 when nothing would change, 1 when something would,
     and 2 when it could not be told (the file cannot be read, the agent does not answer).`,
@@ -79,7 +79,7 @@ export function formatSimulation(answer: SimulateAnswer, width = PAGE_WIDTH): st
     verdictText(change.after),
     causeText(change),
   ])
-  const table = formatTable(header, rows, { width, flexible: ['SOURCE', 'DESTINATION', 'RULE'] })
+  const table = formatTable(header, rows, { width, flexible: ['SOURCE', 'DESTINATION', 'SEEN', 'RULE'] })
   return `${head}\n\n${withSentences(table, below, width)}`
 }
 
@@ -97,9 +97,10 @@ function seenText({ seen: { flow, drop, audit } }: SimulatedChange): string {
   return counts.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : [])).join(', ')
 }
 
+/** `audited`: it passes, and is recorded. */
 function verdictText({ verdict, wouldBe }: SimulatedRuling): string {
-  const past = { allow: 'allowed', deny: 'denied' }
-  return wouldBe === undefined ? past[verdict] : `${past[verdict]} (audit: ${past[wouldBe]})`
+  if (verdict === 'allow') return wouldBe === 'deny' ? 'audited' : 'allowed'
+  return wouldBe === 'allow' ? 'denied, audit allows' : 'denied'
 }
 
 /** What does it: where a denial ends, what denies now. */

@@ -96,6 +96,18 @@ async function weir(...args: readonly string[]) {
   return await bed.run('node1', argv)
 }
 
+const flat = (text: string) => text.replaceAll(/\s+/g, ' ')
+
+/** Each line of YAML that is named is the line that kubectl prints. */
+async function linesAreKubectls(t: Test, text: string): Promise<void> {
+  const named = [...flat(text).matchAll(/line (\d+), '([^']+)', of kubectl ([^(]+) \(/g)]
+  t.ok(named.length > 0, 'lines are named')
+  for (const [, line, said, command = ''] of named) {
+    const printed = (await bed.kubectl(...command.split(' '))).split('\n')
+    t.equal(printed[Number(line) - 1]?.trim(), said, `line ${line} of kubectl ${command}`)
+  }
+}
+
 const DEFAULT_DENY = policy('default-deny', { podSelector: {}, policyTypes: ['Ingress'] })
 const onWeb = (name: string, rule: object) =>
   policy(name, { podSelector: { matchLabels: { app: 'web' } }, ingress: [rule] })
@@ -147,9 +159,15 @@ t.test('default deny, and what is allowed by label, namespace, network and named
       (await weir('policy', 'list')).stdout,
       /^NetworkPolicy +default\/rule +normal +ingress +enforce +1 *$/m,
     )
+    const drops = await weir('flow', 'drops')
+    t.match(drops.stdout, /POLICY_INGRESS .* NetworkPolicy\s+default\/default-deny\s+isolates ingress/)
+    await linesAreKubectls(t, allowed.stdout)
+    await linesAreKubectls(t, drops.stdout)
+    const [, number = ''] =
+      /allowed: NetworkPolicy default\/rule.*\(rule (\d+)/.exec(flat(allowed.stdout)) ?? []
     t.match(
-      (await weir('flow', 'drops')).stdout,
-      /POLICY_INGRESS .* NetworkPolicy\s+default\/default-deny\s+isolates ingress/,
+      flat((await weir('policy', 'explain', number)).stdout),
+      /^Rule \d+: NetworkPolicy default\/rule, spec\.ingress\[0\] policy NetworkPolicy default\/rule, rule 0 of ingress written line/,
     )
   })
 
@@ -183,6 +201,73 @@ t.test('egress: denied at the source, allowed to a pod by its own port behind a 
   await expect(t, 'egress allowed', ALL)
   await bed.delete(closed, toWeb)
 })
+
+t.test(
+  'observe before enforce: an audit records what it would drop, and a change is simulated',
+  async (t) => {
+    const { metadata, ...rest } = onWeb('watch', {
+      from: [{ podSelector: { matchLabels: { role: 'near' } } }],
+    }) as {
+      metadata: object
+    }
+    const annotations = { 'weir.network/policy-mode': 'audit', 'weir.network/existing-connection': 'keep' }
+    const audited = { ...rest, metadata: { ...metadata, annotations } }
+    const file = `${bed.rack.host('node1').directory}/watch.json`
+    writeFileSync(file, JSON.stringify({ ...rest, metadata }))
+
+    await bed.apply(audited)
+    const listed = async () => flat((await weir('policy', 'list')).stdout)
+    await bed.until('it to be followed', async () =>
+      /default\/watch normal ingress audit 1/.test(await listed()),
+    )
+    await expect(t, 'audited', ALL)
+    const audit = async () => flat((await weir('policy', 'audit', '--policy', 'default/watch')).stdout)
+    const rowOf = (source: string) =>
+      new RegExp(
+        `would drop ingress ${source} default/web ${HTTP_PORT}/tcp \\d+ \\d+s \\d+s NetworkPolicy default/watch`,
+      )
+    for (const source of ['default/far', 'other/guest'])
+      await bed.until(`what ${source} does`, async () => rowOf(source).test(await audit()))
+    t.notMatch(await audit(), rowOf('default/near'), 'who is allowed')
+    t.match(await listed(), /default\/watch normal ingress audit 1 \d+ would drop/)
+    const events = () => bed.kubectl('get', 'events', '--field-selector', 'involvedObject.name=watch')
+    await bed.until('an Event about the key', async () => /did you mean/.test(await events()))
+    t.match(await events(), /existing-connection'\].*did you mean 'weir\.network\/existing-connections'/)
+
+    const simulated = await weir('policy', 'simulate', '-f', file)
+    t.equal(simulated.status, 1, simulated.stderr)
+    t.match(flat(simulated.stdout), /^NetworkPolicy default\/watch: changed SOURCE/)
+    t.match(flat(simulated.stdout), /Would change: \d+ rows, of default\/web\./)
+    const { stdout } = await weir('policy', 'simulate', '-f', file, '-o', 'json')
+    const { changes } = JSON.parse(stdout) as { changes: readonly { source: string; port: number }[] }
+    for (const source of ['default/far', 'other/guest'])
+      t.match(
+        changes.find((change) => change.source === source && change.port === HTTP_PORT),
+        {
+          ...{ destination: 'default/web', direction: 'ingress' },
+          seen: { flow: Number, audit: Number },
+          before: { verdict: 'allow', wouldBe: 'deny' },
+          after: { verdict: 'deny', cause: /NetworkPolicy default\/watch isolates ingress/ },
+        },
+        source,
+      )
+    t.notOk(
+      changes.some(({ source }) => source === 'default/near'),
+      'who is allowed',
+    )
+
+    await bed.apply({ ...rest, metadata: { ...metadata, annotations: null } })
+    await expect(t, 'as simulated', { ...NONE, 'default/near': true }, true)
+    t.equal((await weir('policy', 'simulate', '-f', file)).status, 0, 'nothing more would change')
+    const without = await weir('policy', 'simulate', '--delete', 'NetworkPolicy/default/watch')
+    t.equal(without.status, 1)
+    t.match(flat(without.stdout), /default\/far default\/web .* dropped.* denied allowed/)
+    const unread = await weir('policy', 'simulate', '--delete', 'NetworkPolicy/default/wtach')
+    t.strictSame([unread.status, /did you mean default\/watch/.test(unread.stderr)], [2, true])
+    await bed.delete(audited)
+    await expect(t, 'deleted', ALL, true)
+  },
+)
 
 t.test('an agent that is killed, and the next one, let nothing through that is denied', async (t) => {
   const allowed = onWeb('only-near', { from: [{ podSelector: { matchLabels: { role: 'near' } } }] })
