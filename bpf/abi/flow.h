@@ -48,9 +48,8 @@ enum flow_kind {
 	   address: index is the backend */
 	FLOW_TO_REMOTE_PLAIN = 6,
 	/* a pod of this node, or this node -> its peer, without translation, whoever began it; for
-	   policy. The
-	   key may be a digest, so index names the pod's end for who reads the table: its port, and
-	   above it the low half of its device's ifindex; 0: not said */
+	   policy. The key may be a digest, so index names this end for who reads the table: its
+	   port, and above it the low half of the pod's device's ifindex; 0: not said */
 	FLOW_POD = 7,
 };
 

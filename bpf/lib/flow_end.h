@@ -161,7 +161,7 @@ static __always_inline bool end_record(struct scratch *scratch, const struct pac
 	struct flow_data *data = &scratch->data;
 	const struct tuple *end = &scratch->mate_tuple;
 
-	data->index = ifindex ? ifindex << 16 | bpf_ntohs(end->source_port) : 0;
+	data->index = ifindex << 16 | bpf_ntohs(end->source_port);
 	data->kind = FLOW_POD;
 	data->flags = (has_connections(packet->tuple.protocol) ? 0 : FLOW_IS_UDP) |
 		      (direction == POLICY_INGRESS ? FLOW_IS_SERVER : 0) | flags;

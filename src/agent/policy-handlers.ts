@@ -79,9 +79,9 @@ function seenContext(
   const { pods: devices, unknownPods } = network.facts()
   const ends = [...devices.map(({ address, ifindex }) => [address, ifindex] as const), ...unknownPods]
   const podAt = new Map(ends.map(([address, ifindex]) => [`${ifindex} ${familyOf(address)}`, address]))
-  const own = new Set<Address | string>(
-    pods.filter(({ node }) => node === nodeName).flatMap(({ addresses }) => addresses),
-  )
+  const ofNode = nodes.find(({ name }) => name === nodeName)?.addresses as readonly Address[] | undefined
+  const ofPods = pods.filter(({ node }) => node === nodeName).flatMap(({ addresses }) => addresses)
+  const own = new Set<Address | string>([...ofPods, ...(ofNode ?? [])])
   const ofNodes = new Set<Address | string>(nodes.flatMap(({ addresses }) => addresses))
   const { backend } = datapath.flowNames()
   const backends = new Map<number, ReturnType<typeof backend>>()
@@ -93,7 +93,8 @@ function seenContext(
       if (!backends.has(id)) backends.set(id, backend(id))
       return backends.get(id)
     },
-    isOwnPod: (address) => own.has(address),
+    nodeAt: (family) => ofNode?.find((address) => familyOf(address) === family),
+    isOwn: (address) => own.has(address),
     isNode: (address) => ofNodes.has(address),
     snatPorts,
   }

@@ -12,7 +12,10 @@ export interface SeenContext {
   /** Of the pod behind a device of this node. */
   readonly podAt: (ifindex: number, family: Family) => Address | undefined
   readonly backend: (id: number) => { readonly address: Address; readonly port: number } | undefined
-  readonly isOwnPod: (address: Address) => boolean
+  /** An address of this node's that has this family. */
+  readonly nodeAt: (family: Family) => Address | undefined
+  /** A pod of this node, or the node itself. */
+  readonly isOwn: (address: Address) => boolean
   readonly isNode: (address: Address) => boolean
   /** From where nodes send for those whom they lend their address. */
   readonly snatPorts: { readonly first: number; readonly last: number }
@@ -30,9 +33,10 @@ export function seenInEntry(entry: FlowEntry, context: SeenContext): readonly Se
   const { client, clientPort, podEnd, backendId } = entry
   const protocol = PROTOCOL_WORDS.get(entry.protocol) ?? 'other'
   if (podEnd !== undefined) {
-    const own = context.podAt(podEnd.ifindex, familyOf(client))
+    const { port, isServer, isOfHost, ifindex } = podEnd
+    const family = familyOf(client)
+    const own = isOfHost ? context.nodeAt(family) : context.podAt(ifindex, family)
     if (own === undefined) return []
-    const { port, isServer } = podEnd
     return isServer
       ? [
           flow(
@@ -56,8 +60,8 @@ export function seenInEntry(entry: FlowEntry, context: SeenContext): readonly Se
   const { address: destination, port } = backend
   const begun = { source: client, sourcePort: clientPort, destination, port }
   return [
-    ...(context.isOwnPod(client) ? [flow(begun, 'egress', protocol, context)] : []),
-    ...(context.isOwnPod(destination) ? [flow(begun, 'ingress', protocol, context)] : []),
+    ...(context.isOwn(client) ? [flow(begun, 'egress', protocol, context)] : []),
+    ...(context.isOwn(destination) ? [flow(begun, 'ingress', protocol, context)] : []),
   ]
 }
 

@@ -32,13 +32,13 @@ const { FLOW_TO_REMOTE, FLOW_TO_REMOTE_SNAT, FLOW_REPLY, FLOW_SNAT_REPLY, FLOW_P
 const NAMES_FRONTEND: ReadonlySet<number> = new Set([FLOW_REPLY, FLOW_SNAT_REPLY])
 /** The others have a generation of policy in its place. */
 const IS_MASQUERADED: ReadonlySet<number> = new Set([FLOW_TO_REMOTE_SNAT, FLOW_SNAT_REPLY])
-const { FLOW_IS_UDP, FLOW_IS_SERVER, FLOW_FROM_HOST } = abi.FlowFlags
+const { FLOW_IS_UDP, FLOW_IS_SERVER, FLOW_FROM_HOST, FLOW_OF_HOST } = abi.FlowFlags
 const PORT_BITS = 16
 const PORT_MASK = 2 ** PORT_BITS - 1
 
-/** The pod's end of its own flow, of which the entry is. */
+/** The end whose own flow the entry is: a pod's, or the node's. */
 export interface FlowPodEnd {
-  /** Its device's. */
+  /** The pod's device's; 0 of the node itself. */
   readonly ifindex: number
   /** Of a ping from the pod its identifier, of one to it the message's type. */
   readonly port: number
@@ -46,6 +46,8 @@ export interface FlowPodEnd {
   readonly isServer: boolean
   /** The peer is this node itself. */
   readonly isFromHost: boolean
+  /** It is this node's own end, no pod's. */
+  readonly isOfHost: boolean
 }
 
 export interface FlowEntry {
@@ -313,6 +315,7 @@ function podEndOf({ index, flags }: Pick<abi.Flow, 'index' | 'flags'>, ifindexHi
     port: index & PORT_MASK,
     isServer: (flags & FLOW_IS_SERVER) !== 0,
     isFromHost: (flags & FLOW_FROM_HOST) !== 0,
+    isOfHost: (flags & FLOW_OF_HOST) !== 0,
   }
 }
 

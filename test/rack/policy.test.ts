@@ -433,7 +433,10 @@ t.test('a node that nodeSelector selects, and where it stays in touch all the sa
   )
   t.match(explained.stdout, /ingress +denied: CiliumClusterwideNetworkPolicy shut isolates ingress/)
   t.match(explained.stdout, /kernel +agrees, denied: CiliumClusterwideNetworkPolicy shut isolates ingress/)
-  t.match((await weir('policy', 'list')).stdout, /^CiliumClusterwideNetworkPolicy +shut .* the node *$/m)
+  t.match(
+    (await weir('policy', 'list')).stdout,
+    /^CiliumClusterwideNetworkPolicy +shut .* the node +\d+ dropped *$/m,
+  )
   const kind = 'ciliumclusterwidenetworkpolicies.cilium.io'
   const condition = '-o=jsonpath={.status.conditions[?(@.type=="Valid")].status}'
   await bed.until('its condition', async () => (await bed.kubectl('get', kind, 'shut', condition)) === 'True')

@@ -17,6 +17,7 @@ const WEB = address('10.0.1.1')
 const WEB6 = address('fd00::1:1')
 const CART = address('10.0.2.1')
 const CART6 = address('fd00::2:1')
+const NODE1 = address('192.0.2.1')
 const NODE2 = address('192.0.2.2')
 const OUTSIDER = address('203.0.113.7')
 
@@ -31,7 +32,7 @@ const WORLD: PolicyWorld = world({
     pod('shop/web', { labels: { app: 'web' }, addresses: [WEB, WEB6], node: 'n1' }),
     pod('shop/cart', { labels: { app: 'cart' }, addresses: [CART, CART6], node: 'n2' }),
   ],
-  nodes: [node('n1', { addresses: ['192.0.2.1'] }), node('n2', { addresses: [NODE2] })],
+  nodes: [node('n1', { addresses: [NODE1] }), node('n2', { addresses: [NODE2] })],
   networkGroups: [{ name: 'office', labels: {}, prefixes: [] }],
 })
 
@@ -39,7 +40,8 @@ const SEEN: SeenContext = {
   node: 'n1',
   podAt: (ifindex, family) => (ifindex === 7 ? { ipv4: WEB, ipv6: WEB6 }[family] : undefined),
   backend: (id) => (id === 2 ? { address: WEB, port: 80 } : undefined),
-  isOwnPod: (one) => one === WEB || one === WEB6,
+  nodeAt: (family) => (family === 'ipv4' ? NODE1 : undefined),
+  isOwn: (one) => one === WEB || one === WEB6 || one === NODE1,
   isNode: (one) => one === NODE2,
   snatPorts: { first: 61_000, last: 65_535 },
 }
@@ -49,7 +51,7 @@ const flow = (overrides: Partial<FlowEntry>): FlowEntry => ({
   ...{ frontendId: 0, backendId: undefined, snatPort: 0 },
   ...overrides,
 })
-const served = { ifindex: 7, port: 80, isServer: true, isFromHost: false }
+const served = { ifindex: 7, port: 80, isServer: true, isFromHost: false, isOfHost: false }
 
 const FLOWS: readonly FlowEntry[] = [
   flow({ podEnd: served }),
@@ -216,6 +218,21 @@ t.test('what cannot be read is told by place, with the mend', async (t) => {
   ] as const
   for (const [text, deleted, message] of cases)
     await t.rejects(simulatePolicies(text, deleted, parts()), { constructor: RequestError, message })
+})
+
+t.test("the node's own flows, where policies protect nodes", async (t) => {
+  const spec = {
+    nodeSelector: {},
+    ingressDeny: [{ fromEntities: ['world'], toPorts: [{ ports: [{ port: '9100' }] }] }],
+  }
+  const kind = 'CiliumClusterwideNetworkPolicy'
+  const file = JSON.stringify({ apiVersion: 'cilium.io/v2', kind, metadata: { name: 'host' }, spec })
+  const flows = [
+    flow({ podEnd: { ...served, ifindex: 0, isOfHost: true, port: 9100 }, client: OUTSIDER }),
+    flow({ podEnd: { ...served, ifindex: 0, isOfHost: true, port: 9101 }, client: OUTSIDER }),
+  ]
+  const { changes } = await simulatePolicies(file, [], parts(flows))
+  t.match(changes, [{ source: 'outside', destination: 'node n1', port: 9100, after: { verdict: 'deny' } }])
 })
 
 t.test('a large table does not hold the agent up', async (t) => {

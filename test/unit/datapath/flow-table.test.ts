@@ -177,7 +177,7 @@ t.test("a pod's own flow names the pod's device and port, the peer, and who bega
   const [first, older] = [...flowTable.entries()]
   t.match(first, {
     ...{ client: '2001:db8::7', clientPort: 40_000, backendId: undefined, frontendId: 0 },
-    podEnd: { ifindex: 0x1_fffe, port: 80, isServer: true, isFromHost: false },
+    podEnd: { ifindex: 0x1_fffe, port: 80, isServer: true, isFromHost: false, isOfHost: false },
   })
   t.equal(older?.podEnd, undefined, 'of programs that did not say it')
 })
