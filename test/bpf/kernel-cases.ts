@@ -15,14 +15,14 @@ import { writeFileSync } from 'node:fs'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { addressToBytes, type Family } from '../../src/model/address.ts'
+import { address, addressToBytes, type Family } from '../../src/model/address.ts'
 import type { ClassRow, PortInterval } from '../../src/policy/compile/rows.ts'
 import type { BpfProgram } from '../../src/sys/libbpf-ts/index.ts'
 import { type Control, encodeControl } from './bfd-control.ts'
 import { type Frame, frame, SCTP, TCP, TRANSPORT_NAMES, UDP } from './packet.ts'
 import { EVERYBODY, movePodsToLoopback, said } from './policy-rows.ts'
 import { arriving } from './tunnel.ts'
-import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, TO_POD, World, XDP } from './world.ts'
+import { ARRIVING, BACKEND, FROM_POD, TARGET_PORT, TC, TO_POD, UPLINK, World, XDP } from './world.ts'
 
 const MAPS = [
   'frontends',
@@ -176,7 +176,7 @@ function* casesOf(world: World, family: Family, protocol: number): Generator<Buf
   for (const [name, sent] of packets) yield run(world, AT_INGRESS, `${title} at tc: ${name}`, sent)
 }
 
-/** Both pods' devices are loopback; the pod admits its Services' ports and pings, and begins nothing but to port 80. */
+/** Both pods' devices are loopback; the pod admits its Services' ports and pings, and begins nothing but to port 80. The node shuts port 79. */
 function enforcePolicy(world: World): void {
   const classOf = (id: number, ports: readonly PortInterval[], pings = [said(true)]): ClassRow => ({
     class: id,
@@ -185,6 +185,7 @@ function enforcePolicy(world: World): void {
   })
   const admits = classOf(1, [said(false), said(true, TARGET_PORT), said(false, TARGET_PORT + 2)])
   const begins = classOf(2, [said(false), said(true, 80), said(false, 81)], [said(false)])
+  const shuts = classOf(3, [said(true), said(false, 79), said(true, 80)])
   const direction = (id: number) => ({ defaults: [id, id, id] as const, isOpen: false })
   const pods = (['ipv4', 'ipv6'] as const).flatMap((family) => {
     const { pod, localClient } = world.cast(family)
@@ -195,8 +196,14 @@ function enforcePolicy(world: World): void {
     policyTables((name) => world.map(name)),
     () => 0,
   ).apply([
-    { table: 'classes', put: [admits, begins] },
-    { table: 'sets', put: [{ set: 1, epoch: 1, ingress: direction(1), egress: direction(2) }] },
+    { table: 'classes', put: [admits, begins, shuts] },
+    {
+      table: 'sets',
+      put: [
+        { set: 1, epoch: 1, ingress: direction(1), egress: direction(2) },
+        { set: 2, epoch: 2, ingress: direction(3), egress: direction(3) },
+      ],
+    },
     EVERYBODY,
     {
       table: 'subjects',
@@ -205,6 +212,7 @@ function enforcePolicy(world: World): void {
         hairpin: { ingress: 1, egress: 1 },
       })),
     },
+    { table: 'subjects', put: [{ kind: 'node', set: 2 }] },
   ])
 }
 
@@ -235,6 +243,31 @@ function* policyCasesOf(world: World, family: Family, protocol: number): Generat
   )
   yield run(world, TO_A_POD, `${title}: an error`, out(80).icmpError(family === 'ipv4' ? 3 : 1, 3, 0))
   yield run(world, AT_POD, `${title}: a ping out`, ping.from(pod).to(client))
+  yield* nodesCasesOf(world, family, protocol)
+}
+
+/** Whatever is forwarded there, these addresses are the node's own. */
+const LOOPBACKS = { ipv4: address('127.0.0.1'), ipv6: address('::1') } as const
+
+function* nodesCasesOf(world: World, family: Family, protocol: number): Generator<Buffer> {
+  const title = `${titleOf(family, protocol)}, policy of the node`
+  const { client, pod } = world.cast(family)
+  const own = LOOPBACKS[family]
+  const spoken = (blank: Frame, ...flags: Parameters<Frame['tcp']>) =>
+    protocol === TCP ? blank.tcp(...flags) : protocol === UDP ? blank.udp() : blank.sctp(1)
+  const out = (port: number, ...flags: Parameters<Frame['tcp']>) =>
+    spoken(frame(UPLINK).from(own, 50_001).to(client, port).payload(20), ...flags)
+  const into = (port: number, ...flags: Parameters<Frame['tcp']>) =>
+    spoken(frame(ARRIVING).from(client, 50_001).to(own, port).payload(20), ...flags)
+  yield run(world, AT_EGRESS, `${title}: allowed out`, out(80, 'syn'))
+  yield run(world, AT_INGRESS, `${title}: its answer`, into(50_001, 'syn', 'ack').from(client, 80))
+  yield run(world, AT_EGRESS, `${title}: denied out`, out(79, 'syn'))
+  yield run(world, AT_INGRESS, `${title}: allowed in`, into(80, 'syn'))
+  yield run(world, AT_EGRESS, `${title}: what it answers`, out(50_001, 'syn', 'ack').from(own, 80))
+  yield run(world, AT_INGRESS, `${title}: denied in`, into(79, 'syn'))
+  yield run(world, AT_INGRESS, `${title}: in the middle`, into(81, 'ack'))
+  const fromPod = spoken(frame(FROM_POD).from(pod, 50_002).to(own, 80).payload(20), 'syn')
+  yield run(world, AT_POD, `${title}: from its own pod`, fromPod)
 }
 
 const BFD_FAMILIES = ['ipv4', 'ipv6'] as const
