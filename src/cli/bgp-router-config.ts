@@ -62,7 +62,8 @@ export const ROUTER_CONFIG_ACTION: Action<RouterConfigOptions> = {
     allow-list, limits.`,
   example: 'weir bgp router-config --dialect frr --peer tor1',
   optionsHelp: `  --dialect NAME   frr, bird (both are tested with the real daemons); eos, junos, nxos, sonic (not run against a device)
-  --peer NAME      sessions that are one router, by name or address; may stand several times (default: what must be one router together)
+  --peer NAME      sessions that are one router, by name or address; may stand several times (default: what must be
+                   one router together)
   --listen-range CIDR   take every caller from this network (all nodes) instead of this node's address; may stand
                         several times
   --accept CIDR-LEN     let in networks of this length too, as 10.244.0.0/16-24 for the pods of all nodes; may stand
