@@ -136,8 +136,8 @@ const configFields = z.strictObject({
   metrics: z.strictObject({ address: listenText.prefault('127.0.0.1:10249') }).prefault({}),
   policy: z
     .strictObject({
-      /** Every pod's packets are judged by the cluster's policies, and pods that nothing is known of are closed. */
-      enforce: z.boolean().default(false),
+      /** Every pod's packets are judged by the cluster's policies, and pods that nothing is known of are closed. Absent: see `isPolicyOurs`. */
+      enforce: z.boolean().optional(),
       /** What becomes of connections that are allowed no more, where their policy does not say. */
       existingConnections: z.enum(['recheck', 'keep']).default('recheck'),
       /** The cgroup that the kubelet puts pods into; absent: kubepods or kubepods.slice, found below datapath.cgroup. */
@@ -162,9 +162,18 @@ function checkMasquerade(
   })
 }
 
+/** kube-router enforces policy itself, and its pods hang on a bridge, whose ports we cannot judge: they would be closed for good. */
+function isPolicyOurs({ routing }: z.infer<typeof configFields>): boolean {
+  return routing.mode !== 'kube-router'
+}
+
 const configSchema = configFields
   .superRefine(together<z.infer<typeof configFields>>(checkPools))
   .superRefine(together<z.infer<typeof configFields>>(checkMasquerade))
+  .transform((config) => ({
+    ...config,
+    policy: { ...config.policy, enforce: config.policy.enforce ?? isPolicyOurs(config) },
+  }))
 
 export type AgentConfig = z.infer<typeof configSchema>
 

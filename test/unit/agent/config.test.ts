@@ -157,6 +157,16 @@ services:
   })
 })
 
+t.test('policy is enforced unless the file says otherwise, or kube-router does it', async (t) => {
+  const isEnforced = (text: string) => parseConfig(text, 'agent.yaml').policy.enforce
+  const guest = GOOD.replace('routing:\n', 'routing:\n  mode: kube-router\n')
+  t.not(guest, GOOD)
+  t.ok(isEnforced(GOOD))
+  t.notOk(isEnforced(`${GOOD}\npolicy: { enforce: false }`))
+  t.notOk(isEnforced(guest))
+  t.ok(isEnforced(`${guest}\npolicy: { enforce: true }`))
+})
+
 t.test('variables are filled in from the environment', async (t) => {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: the file's own syntax
   const text = GOOD.replace('nodeName: node1', 'nodeName: ${NODE_NAME} # ${NOT_READ}')
