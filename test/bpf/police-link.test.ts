@@ -238,3 +238,26 @@ t.test('two pods and their node', async (t) => {
     t.ok(connects('localClient', pod, OPEN_PORT))
   }
 })
+
+t.test('two pods of one bridge, which routes nothing between them: its ports judge', async (t) => {
+  const attachments = new Attachments(`/sys/fs/bpf/weir-test-police-link-${process.pid}`)
+  t.teardown(() => attachments.close())
+  ip('node', 'link add br0 type bridge')
+  ip('node', 'link set br0 up')
+  for (const index of Object.values(DEVICE)) ip('node', `link set p${index} master br0`)
+  const ports = new Set(Object.values(DEVICE))
+  withNetworkNamespace(`/run/netns/${namespace('node')}`, () => {
+    attachments.attachPods(world.datapath.podTc, ports, world.datapath.podEgressTc)
+  })
+  policy('localClient', 'deny', 'open')
+  policy('pod', 'onePort', 'deny')
+  for (const family of FAMILIES) {
+    const { pod, localClient } = world.cast(family)
+    const bits = family === 'ipv4' ? 32 : 128
+    ip('localClient', `route add ${pod}/${bits} dev eth0`)
+    ip('pod', `route add ${localClient}/${bits} dev eth0`)
+    for (const port of [OPEN_PORT, CLOSED_PORT]) await serve(t, 'pod', pod, port)
+    transfers(t, 'localClient', pod, OPEN_PORT, `${family}: allowed`)
+    t.notOk(connects('localClient', pod, CLOSED_PORT), `${family}: denied`)
+  }
+})
