@@ -101,7 +101,9 @@ export class Datapath {
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
     this.policyRows = tables.policy
-    this.policy = this.#enforcesPolicy ? new PolicyMaps(tables.policy, nowMs) : undefined
+    this.policy = this.#enforcesPolicy
+      ? new PolicyMaps(tables.policy, nowMs, this.flows.generations())
+      : undefined
     this.sockets = new SockPeers(this.#loaded.map('sock_peers').mmap())
     this.services = new ServiceMaps({
       tables: this.#gathered,

@@ -182,6 +182,19 @@ export class FlowTable {
     return this.#generationsSeen.has(generation)
   }
 
+  /** Generations that flows carry now: a look at every entry, some milliseconds for a million of them. */
+  generations(): ReadonlySet<number> {
+    const found = new Set<number>()
+    for (let entry = 0; entry < this.#entries; entry++) {
+      const state = ((this.#halves[entry * WORD_HALVES_PER_FLOW] ?? 0) >>> FLOW_STATE_SHIFT) & STATE_MASK
+      if (state <= FLOW_BUSY) continue
+      const at = entry * abi.FLOW_BYTES
+      if (!IS_MASQUERADED.has(this.#flows[at + KIND_AT] ?? 0))
+        found.add(this.#flows.readUInt16BE(at + MARK_AT))
+    }
+    return found
+  }
+
   get capacity(): number {
     return this.#entries
   }

@@ -6,7 +6,8 @@
 //
 // A flow's entry carries the generation of the set that judged it. Each epoch of a set has a generation of its own, and a set that a
 // subject leaves gets another, for that subject's flows must not go on by it. A number is made current before the set names it, void
-// after the set names the next, and rests until no flow carries it.
+// after the set names the next, and rests until no flow carries it. So does every one that flows carry when the
+// agent starts: a flow that was denied keeps the number of its last verdict, and would pass by it were it given out again.
 
 import type { Address, Prefix } from '../model/address.ts'
 import type { PolicyDirection } from '../model/policy.ts'
@@ -73,12 +74,14 @@ export class PolicyMaps {
     readonly sets: Leftovers<SetId>
   }
 
-  constructor(tables: PolicyTables, nowMs: () => number) {
+  /** @param carried generations that flows carry, of an earlier process's verdicts: what it denied stays denied */
+  constructor(tables: PolicyTables, nowMs: () => number, carried: Iterable<number> = []) {
     this.#tables = tables
     this.#nowMs = nowMs
     this.#generations = new IdPool(1, tables.generations.length, GENERATION_REST_MS)
     this.#classes = new PolicyClasses(tables, nowMs)
     this.#leftovers = this.#adopt()
+    for (const generation of carried) this.#restGeneration(generation)
   }
 
   get shortage(): PolicyShortage {
@@ -257,6 +260,13 @@ export class PolicyMaps {
   #voidGeneration(generation: number): void {
     if (generation === 0) return
     this.#tables.generations.set(generation, false)
+    this.#generations.release(generation, this.#nowMs())
+  }
+
+  /** Of nobody's set: were it given to one, flows that were judged by another would go by it. */
+  #restGeneration(generation: number): void {
+    if (generation === 0 || this.#generations.isUsed(generation)) return
+    this.#generations.claim(generation)
     this.#generations.release(generation, this.#nowMs())
   }
 

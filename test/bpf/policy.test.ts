@@ -345,7 +345,11 @@ t.test('random classes and ports, against a walk through the rows', async (t) =>
 t.test('another agent takes the tables over', async (t) => {
   const before = ask({}).generation
   let now = 0
-  const next = new PolicyMaps(judge.tables, () => now)
+  // Void ones that flows carry: of what was denied.
+  const denied = Array.from({ length: 100 }, (_, index) => index + 1).filter(
+    (generation) => !judge.tables.generations.isCurrent(generation),
+  )
+  const next = new PolicyMaps(judge.tables, () => now, [0, ...denied])
   t.match(next.earlier(), { sets: [SET.judged, SET.open], rule: FIRST_RULE + 49_999 })
   t.equal(ask({}).generation, before, 'what is there goes on')
   next.apply(BEGINNING)
@@ -360,6 +364,11 @@ t.test('another agent takes the tables over', async (t) => {
   now = 3_600_000
   next.retire(() => false)
   t.equal(next.portsUsed, 16, 'after their rest')
+  t.strictSame(
+    denied.filter((generation) => judge.tables.generations.isCurrent(generation)),
+    [],
+    'no set has the generation of a flow that was denied',
+  )
 })
 
 t.test('full tables close', async (t) => {

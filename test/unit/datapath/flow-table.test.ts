@@ -18,17 +18,18 @@ interface Written {
   readonly idle: number
   readonly kind?: number
   readonly flags?: number
+  readonly mark?: number
 }
 
 function table(written: readonly Written[]) {
   const flows = new ArrayBuffer(SETS * FLOW_WAYS * abi.FLOW_BYTES)
   const details = new ArrayBuffer(SETS * FLOW_WAYS * abi.FLOW_DETAIL_BYTES)
   const words = new BigUint64Array(flows)
-  for (const [entry, { state, idle, kind = FLOW_TO_LOCAL, flags = 0 }] of written.entries()) {
+  for (const [entry, { state, idle, kind = FLOW_TO_LOCAL, flags = 0, mark = 0 }] of written.entries()) {
     const tick = (NOW - idle) & 0xfffff
     const word =
       (7n << BigInt(FLOW_VERSION_SHIFT)) | (BigInt(state) << BigInt(FLOW_STATE_SHIFT)) | BigInt(tick)
-    const row = { word, key: [1, 2, 3, entry], index: 40 + entry, kind, flags, snatPort: 0 }
+    const row = { word, key: [1, 2, 3, entry], index: 40 + entry, kind, flags, snatPort: mark }
     abi.encodeFlow(row, Buffer.from(flows), entry * abi.FLOW_BYTES)
     const client = addressToBytes(address('198.51.100.7'))
     const detail = { client, clientPort: 40_000 + entry, protocol: 6, ifindexHigh: 0, frontendId: 9 }
@@ -180,4 +181,14 @@ t.test("a pod's own flow names the pod's device and port, the peer, and who bega
     podEnd: { ifindex: 0x1_fffe, port: 80, isServer: true, isFromHost: false, isOfHost: false },
   })
   t.equal(older?.podEnd, undefined, 'of programs that did not say it')
+})
+
+t.test('generations of verdicts are read at once, and masqueraded flows have none', async (t) => {
+  const { flowTable } = table([
+    { state: FLOW_ESTABLISHED, idle: 0, mark: 7 },
+    { state: FLOW_HALF_OPEN, idle: 0, mark: 0x1234 },
+    { state: FLOW_ESTABLISHED, idle: 0, kind: abi.FlowKind.FLOW_TO_REMOTE_SNAT, mark: 61_000 },
+    { state: 0, idle: 0, mark: 9 },
+  ])
+  t.strictSame([...flowTable.generations()].sort(), [0x1234, 7].sort())
 })
