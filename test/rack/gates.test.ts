@@ -10,6 +10,7 @@ import { runIn } from '../../src/sandbox/host.ts'
 import { routerCommand } from '../../src/sandbox/routers.ts'
 import { Bed } from './conformance/bed.ts'
 import { BROKEN, type PodPlace, pod, READY, service, slicesOf } from './conformance/manifests.ts'
+import { nodesLedTo } from './led-to.ts'
 
 t.setTimeout(300_000)
 const TORS = ['tor1', 'tor2'] as const
@@ -52,18 +53,7 @@ function endpoints(name: string, states: States) {
   return slicesOf(name, places, Object.fromEntries(rows))
 }
 
-/** Nodes that a ToR's kernel leads to for a prefix, by the devices of its next hops. */
-async function nodesOf(tor: string, prefix: string): Promise<string> {
-  const family = prefix.includes(':') ? ['-6'] : []
-  const { stdout } = await bed.run(tor, ['ip', ...family, '-j', 'route', 'show', prefix])
-  const routes = JSON.parse(stdout.trim() || '[]') as { dev?: string; nexthops?: { dev: string }[] }[]
-  const devices = routes.flatMap(({ dev, nexthops }) => nexthops?.map((hop) => hop.dev) ?? dev ?? [])
-  return devices
-    .map((device) => device.replace('to-', ''))
-    .filter((name) => NODES.includes(name))
-    .sort()
-    .join()
-}
+const nodesOf = (tor: string, prefix: string) => nodesLedTo(bed, tor, prefix)
 
 const host = (vip: string) => `${vip}/${vip.includes(':') ? 128 : 32}`
 
@@ -199,25 +189,28 @@ t.test('a Node that is excluded keeps its own prefixes, and no VIP', async (t) =
   await expectNodes(t, 'and come back', vips, ALL)
 })
 
-/** How FRR shows node1's path, and BIRD's words about it. */
-async function attributesOf(vip: string): Promise<{ frr: string; bird: string }> {
-  const [toFrr] = bed.rack.plan.nodes[0]?.uplinks ?? []
+/** How FRR shows node1's path, the AS paths of all nodes' there, and BIRD's words about node1's. */
+async function attributesOf(vip: string): Promise<{ frr: string; asPaths: string; bird: string }> {
+  const ownAddresses = bed.rack.plan.nodes.map(({ uplinks }) => uplinks[0]?.local.ipv4 ?? '')
   const frrHost = bed.rack.host('tor1')
   const show = ['vtysh', '-c', `show bgp ipv4 unicast ${vip} json`]
   const { paths = [] } = JSON.parse((await runIn(frrHost, routerCommand(frrHost, show))).stdout) as {
     paths?: {
       peer: { peerId: string }
       metric?: number
+      aspath?: { string: string }
       community?: { string: string }
       largeCommunity?: { string: string }
     }[]
   }
-  const path = paths.find(({ peer }) => peer.peerId === toFrr?.local.ipv4)
+  const ofNode = (address: string) => paths.find(({ peer }) => peer.peerId === address)
+  const path = ofNode(ownAddresses[0] ?? '')
   const birdHost = bed.rack.host('tor2')
   const text = await runIn(birdHost, routerCommand(birdHost, ['birdc', 'show', 'route', 'for', vip, 'all']))
   const ours = text.stdout.split('unicast [').find((part) => part.includes('on to-node1'))
   return {
     frr: `${path?.community?.string ?? ''} ${path?.largeCommunity?.string ?? ''} ${path?.metric ?? ''}`,
+    asPaths: ownAddresses.map((address) => ofNode(address)?.aspath?.string).join(),
     bird: (ours ?? '').replace(/\s+/g, ' '),
   }
 }
@@ -230,7 +223,7 @@ t.test('rules and annotations put attributes on a VIP', async (t) => {
   )
   const [vip = ''] = (await bed.vips('gold')).filter((one) => !one.includes(':'))
   await expectNodes(t, 'announced', [vip], ALL)
-  let now = { frr: '', bird: '' }
+  let now = { frr: '', asPaths: '', bird: '' }
   await bed
     .until('its attributes', async () => {
       now = await attributesOf(vip)
@@ -238,6 +231,11 @@ t.test('rules and annotations put attributes on a VIP', async (t) => {
     })
     .catch(() => {})
   t.equal(now.frr, '65101:77 65101:88 65101:1:2 70', 'FRR: communities joined, the last MED')
+  t.equal(
+    now.asPaths,
+    bed.rack.plan.nodes.map(({ asn }) => asn).join(),
+    'each node has an AS number of its own',
+  )
   t.match(now.bird, /BGP\.community: \(65101,77\) \(65101,88\)/, 'BIRD')
   t.match(now.bird, /BGP\.large_community: \(65101, 1, 2\)/)
   await bed.apply(service('gold', { type: 'LoadBalancer' }, { labels: { tier: 'tin' } }))

@@ -16,6 +16,8 @@ export interface BedOptions {
   /** Letters; the rack is called by it and the pid. */
   readonly name: string
   readonly nodes?: number
+  /** Node N has an AS number of its own, as where nothing is said, or all have one. */
+  readonly nodeAsn?: 'per-node' | 'shared'
   /** Sections of the agents' configuration file, over the rack's own. */
   readonly agent?: Readonly<Record<string, unknown>>
   /** Nodes that speak one family alone, by name. */

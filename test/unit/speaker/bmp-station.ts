@@ -1,5 +1,5 @@
 // A BMP station (RFC 7854) of plain TCP: takes messages apart and prints a line for each. Started as a program of its own, in the
-// namespace that gobgpd is in: `node bmp-station.ts PORT`.
+// namespace that gobgpd is in, `node bmp-station.ts PORT`, or in another that it reaches, `node bmp-station.ts PORT ADDRESS`.
 
 import { createServer } from 'node:net'
 
@@ -23,7 +23,7 @@ createServer((socket) => {
       rest = rest.subarray(length)
     }
   })
-}).listen(Number(process.argv[2]), '127.0.0.1')
+}).listen(Number(process.argv[2]), process.argv[3] ?? '127.0.0.1')
 
 function describe(message: Buffer): string {
   const version = message.readUInt8(0)

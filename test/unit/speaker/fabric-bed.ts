@@ -223,12 +223,20 @@ ${config}`
 
   /** What a node has learned: destination and gateways. */
   learned(host: string): string[] {
-    return ['-4', '-6'].flatMap((family) => {
-      const text = this.run(host, 'ip', family, '-j', 'route', 'show', 'proto', String(WEIR_ROUTE_PROTOCOL))
-      const rows = JSON.parse(text.trim() || '[]') as KernelRoute[]
-      return rows.map((row) => `${row.dst} via ${(row.nexthops ?? [row]).map(gatewayOf).sort().join(' ')}`)
-    })
+    return LEARNED.flatMap((argv) => routeRows(this.run(host, ...argv)))
   }
+}
+
+/** What shows the routes that a node has learned. */
+export const LEARNED = ['-4', '-6'].map((family) => [
+  ...['ip', family, '-j', 'route', 'show', 'proto'],
+  String(WEIR_ROUTE_PROTOCOL),
+])
+
+/** Of what `ip -j route` says, a row for each destination: `10.244.2.0/24 via 10.254.1.0 10.254.2.0`. */
+export function routeRows(json: string): string[] {
+  const rows = JSON.parse(json.trim() || '[]') as KernelRoute[]
+  return rows.map((row) => `${row.dst} via ${(row.nexthops ?? [row]).map(gatewayOf).sort().join(' ')}`)
 }
 
 interface Hop {
