@@ -8,6 +8,7 @@ import { changesBetween, merged } from '../policy/changing-world.ts'
 import { Kernel } from '../policy/in-kernel.ts'
 import { agree, checkAgainstOracle } from '../policy/oracle.ts'
 import { Random } from '../policy/random.ts'
+import { clusterOf, type ManyCluster } from './policy-many.ts'
 
 const PAIRS = 60
 const PROBES = 25
@@ -46,4 +47,29 @@ t.test('and after each of any changes', async (t) => {
     }
   }
   t.ok(asked > PAIRS * PROBES, `${asked} packets`)
+})
+
+t.test('NP-022 thousands of policies and blocks find room, and are gone without a trace', async (t) => {
+  const cluster: ManyCluster = clusterOf({ policies: 2000, blocksEach: 1, pods: 200 })
+  t.teardown(() => cluster.close())
+  cluster.putPods()
+  const before = cluster.fills()
+  let most: ReturnType<ManyCluster['fills']> | undefined
+  for (let round = 0; round < 2; round += 1) {
+    cluster.putPolicies(round)
+    t.match(cluster.shortage(), {
+      classes: 0,
+      peers: 0,
+      identities: 0,
+      subjects: 0,
+      lockedSets: 0,
+    })
+    t.strictSame(cluster.wrongVerdicts(round), [])
+    const now = cluster.fills()
+    t.ok(now.prefixes > 4000, `${JSON.stringify(now)}`)
+    most ??= now
+    t.strictSame(now, most, `round ${round} takes what the first took`)
+    cluster.dropPolicies()
+    t.strictSame(cluster.fills(), before, `nothing is left of round ${round}`)
+  }
 })

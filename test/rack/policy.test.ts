@@ -269,7 +269,7 @@ t.test(
   },
 )
 
-t.test('an agent that is killed, and the next one, let nothing through that is denied', async (t) => {
+t.test('NP-016 an agent that is killed, and the next one, let nothing through that is denied', async (t) => {
   const allowed = onWeb('only-near', { from: [{ podSelector: { matchLabels: { role: 'near' } } }] })
   await bed.apply(allowed)
   const wanted = { ...NONE, 'default/near': true }

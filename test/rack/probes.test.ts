@@ -170,7 +170,7 @@ async function replaceAgents(
 const UDP_EVERY = (targets: readonly string[], seconds: string) =>
   `while :; do for one in ${targets.join(' ')}; do echo probe >/dev/udp/$one/${FLOW_PORT}; done 2>/dev/null; sleep ${seconds}; done`
 
-t.test('the agent is killed, and the next is an upgrade', async (t) => {
+t.test('NP-016 the agent is killed, and the next is an upgrade', async (t) => {
   await expectClosed(t, 'before')
   const late = pod('late', {
     node: 'node1',
@@ -268,7 +268,7 @@ function gotByProcess(pid: number): number {
   return read('Ip', 'InReceives') + read('Tcp', 'InSegs')
 }
 
-t.test(`${FRESH_PODS} pods that start at once and speak first of all`, async (t) => {
+t.test(`NP-016 ${FRESH_PODS} pods that start at once and speak first of all`, async (t) => {
   await bed.apply(
     policy('fresh', { podSelector: { matchLabels: { app: 'fresh' } }, policyTypes: ['Ingress', 'Egress'] }),
   )
