@@ -32,7 +32,14 @@ enum end_form {
 #define PING_IPV6	 128
 #define PING_ANSWER_IPV6 129
 
-/* Neighbour discovery comes from the link itself (RFC 4861); MLD (RFC 2710, RFC 3810). */
+/* MLD (RFC 2710, RFC 3810): to groups, and no router passes it on. */
+static __always_inline bool is_listeners_business(const struct packet *packet, __u8 type)
+{
+	return packet->tuple.destination.bytes[0] == 0xff && packet->ttl == 1 &&
+	       ((type >= 130 && type <= 132) || type == 143);
+}
+
+/* Neighbour discovery comes from the link itself (RFC 4861). */
 static __always_inline bool is_links_business(const struct packet *packet, __u8 type,
 					      const int family)
 {
@@ -40,7 +47,7 @@ static __always_inline bool is_links_business(const struct packet *packet, __u8 
 		return false;
 	if (type >= 133 && type <= 137)
 		return packet->ttl == 255;
-	return (type >= 130 && type <= 132) || type == 143;
+	return is_listeners_business(packet, type);
 }
 
 /* A ping's ports are its identifier and the type, seen from who asks; else the type is the
@@ -70,12 +77,20 @@ static __always_inline enum end_form end_name_icmp(ctx_t *ctx, const struct pack
 	return is_icmp_error(icmp.type, family) ? END_ERROR : END_ALONE;
 }
 
-/* Reports of multicast listeners go there, and nothing that goes there goes further: ff02::/16. */
-static __always_inline bool is_to_the_link(const struct packet *packet)
+/* As stacks send it: behind a header of options that is 8 bytes long (router alert, RFC 2711). */
+static __always_inline bool is_listeners_report(ctx_t *ctx, const struct packet *packet)
 {
-	const __u8 *bytes = packet->tuple.destination.bytes;
+	struct {
+		__u8 next_header;
+		__u8 more_words;
+		__u8 options[6];
+		__u8 type;
+	} head;
 
-	return bytes[0] == 0xff && bytes[1] == 0x02;
+	return packet->tuple.protocol == IPPROTO_HOPOPTS &&
+	       !bpf_skb_load_bytes(ctx, packet->l4_offset, &head, sizeof(head)) &&
+	       head.next_header == IPPROTO_ICMPV6 && head.more_words == 0 &&
+	       is_listeners_business(packet, head.type);
 }
 
 /* Headers behind which the transport's own lies, that the parser does not look behind. */
@@ -97,7 +112,7 @@ static __always_inline enum end_form end_name(ctx_t *ctx, const struct packet *p
 		return end_name_icmp(ctx, packet, tuple, family);
 	case PARSED_PORTLESS:
 		if (family == IPV6 && is_extension(packet->tuple.protocol))
-			return is_to_the_link(packet) ? END_EXEMPT : END_BROKEN;
+			return is_listeners_report(ctx, packet) ? END_EXEMPT : END_BROKEN;
 		tuple->source_port = 0;
 		tuple->destination_port = 0;
 		return END_ALONE;

@@ -23,6 +23,7 @@
 #define WEIR_LIB_POD_END_H
 
 #include "lib/flow_end.h"
+#include "lib/own.h"
 
 static __always_inline bool end_is_allowed(const struct packet *packet, struct scratch *scratch,
 					   const struct flow_hit *hit)
@@ -100,6 +101,25 @@ static __always_inline bool is_from_its_own(const ctx_t *ctx, const struct packe
 	return endpoint && endpoint->ifindex == ctx->ifindex;
 }
 
+/* What comes to a pod from another of this node has come in by the other's device: its address is
+ * nobody's who sends from beyond an uplink. */
+static __always_inline bool is_forged(const ctx_t *ctx, const struct packet *packet)
+{
+	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
+
+	return endpoint && endpoint->ifindex != ctx->ingress_ifindex;
+}
+
+/* Neighbour discovery that the pod sends to a single address beyond its link would be routed there,
+ * whatever it carries. */
+static __always_inline bool stays_on_link(ctx_t *ctx, const struct packet *packet)
+{
+	const __u8 *bytes = packet->tuple.destination.bytes;
+
+	return bytes[0] == 0xff || (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80) ||
+	       endpoint_find(&packet->tuple.destination) || is_own_ipv6(ctx, packet, false);
+}
+
 static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet,
 					       enum policy_direction way, const int family)
 {
@@ -115,7 +135,7 @@ static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet
 	if (packet->parsed == PARSED_FRAGMENT)
 		packet->parsed = fragment_resolve(ctx, packet);
 	form = end_name(ctx, packet, &scratch->question.tuple, family);
-	if (form == END_EXEMPT)
+	if (form == END_EXEMPT && (way == POLICY_INGRESS || stays_on_link(ctx, packet)))
 		return POLICED_OWN;
 	if (way == POLICY_EGRESS && !is_from_its_own(ctx, packet))
 		return police_drop(packet, REASON_FORGED_SOURCE);
@@ -168,6 +188,10 @@ static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
 
 	if (!scratch)
 		return false;
+	if (way == POLICY_INGRESS && !is_from_host && is_forged(ctx, packet)) {
+		packet_drop(packet, REASON_FORGED_SOURCE);
+		return false;
+	}
 	question = &scratch->question;
 	form = end_name(ctx, packet, &question->tuple, family);
 	question->set = policy_set_of(way == POLICY_EGRESS ? &packet->tuple.source

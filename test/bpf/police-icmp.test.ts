@@ -1,10 +1,15 @@
 // Policy at a pod's device on what has no ports, or hides them: pings, errors, neighbour discovery, tags and extension headers.
 
+import { writeFileSync } from 'node:fs'
 import t from 'tap'
-import { address } from '../../src/model/address.ts'
-import { type Frame, frame, TCP } from './packet.ts'
+import { type Address, address } from '../../src/model/address.ts'
+import { attachBed } from './attach-bed.ts'
+import { type Frame, frame, TCP, UDP } from './packet.ts'
 import { deliver, know, PORT, policy, type Said, send, UNSPEC, world } from './police-bed.ts'
 import { FROM_POD, TC, TO_POD } from './world.ts'
+
+const ICMPV6 = 58
+const GROUP = address('ff02::16')
 
 for (const family of ['ipv4', 'ipv6'] as const) {
   const { pod, client, remotePod } = world.cast(family)
@@ -31,8 +36,15 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     const hidden = frame(FROM_POD).from(pod).to(remotePod).body(options, Buffer.alloc(40, TCP))
     t.equal(send(hidden), TC.DROP, 'a transport behind a header')
     t.equal(deliver(hidden.from(client).to(pod)), TC.DROP)
-    const report = frame(FROM_POD).from(pod).to(address('ff02::16')).body(hopByHop, Buffer.alloc(40, TCP))
+    const routerAlert = (nextHeader: number, type: number) =>
+      Buffer.from([nextHeader, 0, 5, 2, 0, 0, 1, 0, type, 0, 0, 0, ...Buffer.alloc(20)])
+    const report = frame(FROM_POD).from(pod).to(GROUP).ttl(1).body(hopByHop, routerAlert(ICMPV6, 143))
     t.equal(send(report), TC.OK, 'a report of multicast listeners')
+    t.equal(send(report.ttl(64)), TC.DROP, 'which goes no further')
+    t.equal(send(report.to(remotePod)), TC.DROP, 'and to groups alone')
+    t.equal(send(report.body(hopByHop, routerAlert(ICMPV6, 128))), TC.DROP, 'a ping that looks like one')
+    t.equal(send(report.body(hopByHop, routerAlert(UDP, 143))), TC.DROP, 'and a datagram')
+    t.equal(send(report.body(options, routerAlert(ICMPV6, 143))), TC.DROP)
     policy('pod', 'open', 'open')
     t.equal(send(hidden), TC.OK, 'where all is allowed nobody asks')
   })
@@ -69,15 +81,28 @@ for (const family of ['ipv4', 'ipv6'] as const) {
   })
 }
 
-t.test('neighbour discovery is the link’s business', async (t) => {
-  const { pod } = world.cast('ipv6')
+t.test('neighbour discovery and multicast’s reports are the link’s business', async (t) => {
+  const { pod, localClient, client, node } = world.cast('ipv6')
+  const bed = attachBed(t, 'icmp')
+  bed.ip('link', 'set', 'lo', 'up')
+  bed.ip('address', 'add', `${node}/128`, 'dev', 'lo')
+  bed.ip('-6', 'route', 'add', 'default', 'dev', 'lo')
+  bed.inside(() => writeFileSync('/proc/sys/net/ipv6/conf/lo/forwarding', '1'))
+  const sends = (sent: Frame) => bed.inside(() => send(sent))
   world.forgetFlows()
   know()
   policy('pod', 'deny', 'deny')
-  const neighbour = (type: number, ttl: number) =>
-    frame(FROM_POD).from(pod).to(pod).ttl(ttl).icmp(type, 0, Buffer.alloc(20))
-  const other = neighbour(135, 255).to(world.cast('ipv6').client)
-  t.equal(send(other), TC.OK)
-  t.equal(deliver(other), UNSPEC)
-  t.equal(send(other.ttl(64)), TC.DROP, 'from beyond a router')
+  const neighbour = (to: Address, ttl: number) =>
+    frame(FROM_POD).from(pod).to(to).ttl(ttl).icmp(135, 0, Buffer.alloc(20))
+  for (const to of [node, localClient, address('fe80::1'), GROUP])
+    t.equal(sends(neighbour(to, 255)), TC.OK, `to ${to}`)
+  t.equal(sends(neighbour(client, 255)), TC.DROP, 'what would be routed, whatever is in it')
+  t.equal(sends(neighbour(client, 255).from(client)), TC.DROP)
+  const came = frame(TO_POD).from(node).to(pod).icmp(135, 0, Buffer.alloc(20))
+  t.equal(deliver(came.ttl(255)), UNSPEC)
+  t.equal(deliver(came.ttl(64)), TC.DROP, 'from beyond a router')
+  const report = frame(FROM_POD).from(pod).ttl(1).icmp(143, 0, Buffer.alloc(20))
+  t.equal(sends(report.to(GROUP)), TC.OK)
+  t.equal(sends(report.to(client)), TC.DROP, 'a report to a single address')
+  t.equal(deliver(report.from(client).to(pod)), TC.DROP)
 })

@@ -29,6 +29,8 @@ import { FROM_POD, TARGET_PORT, TC, TO_POD, XDP } from './world.ts'
 
 const R = abi.VerdictReason
 const K = abi.FlowKind
+/** No pod's device. */
+const UPLINK_IFINDEX = LOOPBACK + 1
 
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
@@ -194,6 +196,21 @@ for (const family of ['ipv4', 'ipv6'] as const)
       })
       t.equal(counted, 1)
     })
+
+    t.test(
+      `${name}: nor does what comes to a pod by another device have that address, or the pod’s own`,
+      async (t) => {
+        begin('open', 'open')
+        const sent = spoken(frame(FROM_POD).from(localClient, PORT).to(pod, 80).payload(9), 'syn')
+        const counted = count(R.REASON_FORGED_SOURCE, () => {
+          t.equal(deliver(sent, UPLINK_IFINDEX), TC.DROP)
+          t.equal(deliver(sent.from(pod, PORT), UPLINK_IFINDEX), TC.DROP)
+        })
+        t.equal(counted, 2)
+        t.equal(deliver(sent), UNSPEC, 'its own device')
+        t.equal(deliver(sent.from(client, PORT), UPLINK_IFINDEX), UNSPEC)
+      },
+    )
 
     t.test(`${name}: NP-010 a pod to a Service, judged by where it leads`, async (t) => {
       begin('open', 'open')
