@@ -28,6 +28,8 @@ const WAIT_MAX_MS = 1000
 /** Pods that an earlier process let speak and that are not proven by then are closed. */
 const EARLIER_MS = 60_000
 const WAITING_TOLD = 20
+/** Who waits for longer than any start takes is told of. */
+const TOLD_AFTER_MS = 30_000
 
 export interface ClosedPodsOptions {
   readonly nodeName: string
@@ -82,6 +84,9 @@ export class ClosedPods {
   #toldProblem: string | undefined
   #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = { known: 0, byAddress: 0, waiting: [] }
   #waitMs = WAIT_MIN_MS
+  /** By uid: since when pods wait. */
+  #waitingSince: ReadonlyMap<string, number> = new Map()
+  #hasToldWaiting = false
 
   constructor(options: ClosedPodsOptions) {
     this.#options = options
@@ -150,7 +155,7 @@ export class ClosedPods {
     const devices = new Map(this.#options.devices().map((pod) => [pod.address, pod]))
     const places = podCgroups(roots)
     const cookies = new Set<bigint>()
-    const waiting: { pod: string; why: string }[] = []
+    const waiting: { pod: string; uid: string; why: string }[] = []
     const proven = new Map<string, ReadonlySet<bigint>>()
     let known = 0
     let byAddress = 0
@@ -158,7 +163,7 @@ export class ClosedPods {
       if (pod.addresses.length === 0) continue
       const look = this.#look(pod, devices, places)
       if ('why' in look) {
-        waiting.push({ pod: pod.key, why: look.why })
+        waiting.push({ pod: pod.key, uid: uidOf(pod), why: look.why })
         continue
       }
       known += 1
@@ -167,7 +172,9 @@ export class ClosedPods {
       for (const cookie of look.cookies) cookies.add(cookie)
     }
     this.#proven = proven
-    this.#status = { known, byAddress, waiting: waiting.slice(0, WAITING_TOLD) }
+    const told = waiting.slice(0, WAITING_TOLD).map(({ pod, why }) => ({ pod, why }))
+    this.#status = { known, byAddress, waiting: told }
+    this.#tellWaiting(waiting)
     this.#areEarlierSettled ||= waiting.length === 0 || this.#options.nowMs() > this.#startedMs + EARLIER_MS
     if (this.#areEarlierSettled) knownNetns.set(cookies)
     else knownNetns.add(cookies)
@@ -217,6 +224,23 @@ export class ClosedPods {
     } catch {
       return undefined
     }
+  }
+
+  /** Nobody else would tell: of what closes them no packet is seen. */
+  #tellWaiting(
+    waiting: readonly { readonly pod: string; readonly uid: string; readonly why: string }[],
+  ): void {
+    const { log, events, nodeName, nowMs } = this.#options
+    const now = nowMs()
+    this.#waitingSince = new Map(waiting.map(({ uid }) => [uid, this.#waitingSince.get(uid) ?? now]))
+    const long = waiting.filter(({ uid }) => now - (this.#waitingSince.get(uid) ?? now) >= TOLD_AFTER_MS)
+    const isNew = long.length > 0 && !this.#hasToldWaiting
+    this.#hasToldWaiting = long.length > 0
+    const [first] = long
+    if (!isNew || !first) return
+    const message = `${nodeName}: pods stay closed, ${first.pod} because ${first.why}. Mend: 'weir status' names all of them; where pods are behind a bridge or on IPVLAN nothing can judge them: set policy.enforce: false`
+    log.warn({ pods: long.length }, message)
+    events.record(nodeObject(nodeName), 'Warning', 'PodsClosed', message)
   }
 
   #describeAbsence(): string {

@@ -24,13 +24,14 @@ import { removeDefaultRoutes } from './default-route.ts'
 import { MASQUERADE_TABLE } from './masquerade-rules.ts'
 import { deleteTable } from './nft.ts'
 import { NODE_FILE } from './own-node.ts'
+import { POLICY_RECORDS_FILE } from './policy-records-file.ts'
 import { servicePaths } from './service-paths.ts'
 import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
 import { VIP_MEMORY_FILE } from './vip-memory-file.ts'
 
 /** What routers need to take the withdrawals in, before nobody answers here. */
 const WITHDRAWN_MS = 2000
-const STATE_FILES = [
+export const STATE_FILES: readonly string[] = [
   'agent.sock',
   SYSCTL_STATE_FILE,
   `${SYSCTL_STATE_FILE}.new`,
@@ -42,6 +43,7 @@ const STATE_FILES = [
   CILIUM_FILE,
   VIP_MEMORY_FILE,
   ANNOUNCING_MEMORY_FILE,
+  POLICY_RECORDS_FILE,
 ]
 
 export class UninstallError extends Error {

@@ -182,3 +182,32 @@ t.test('a cgroup that is not there is said once, with the mend', async (t) => {
   t.equal(events.length, 1)
   t.match(closedPods.status, { cgroups: [], problem: /Mend/ })
 })
+
+t.test(
+  'pods that stay closed are told of, once, when they have waited for longer than a start takes',
+  async (t) => {
+    const { pods, events, state, settle, start, judged } = bed(t)
+    const pass = async (ms: number) => {
+      state.nowMs += ms
+      await settle()
+    }
+    pods.set('a/p', pod('p', uidOf('1'), A))
+    await pass(0)
+    await pass(29_000)
+    pods.set('a/q', pod('q', uidOf('2'), B))
+    t.strictSame(events, [])
+    await pass(1000)
+    await pass(60_000)
+    t.match(events, [/^PodsClosed here: pods stay closed, a\/p because no device .* Mend: .*policy\.enforce/])
+    t.equal(events.length, 1)
+    judged.add(7).add(8)
+    start(uidOf('1'), A, 7)
+    start(uidOf('2'), B, 8)
+    await pass(0)
+    judged.delete(7)
+    await pass(0)
+    t.equal(events.length, 1, 'another has just begun to wait')
+    await pass(30_000)
+    t.equal(events.length, 2)
+  },
+)
