@@ -51,6 +51,8 @@ const OVER_OTHERS =
   'A neighbour that is there by hand or in another peer-group keeps what it has, and FRR may refuse it: print with --replace, which ends its session.'
 const REPLACING =
   'Give it to vtysh -f. The neighbours and peer-groups named here are removed and made anew: their sessions end, and begin again.'
+const HEARING =
+  "Give each interface with such callers 'no ipv6 nd suppress-ra', unless zebra has nexthop kernel enable: FRR finds the way to their IPv4 by router advertisements, and hears none otherwise."
 
 /**
  * What vtysh reads as one file (`vtysh -f`, or a part of frr.conf): sessions, policy and BFD. A router without a name takes it over an
@@ -64,7 +66,11 @@ export function frrIntegratedConfig(router: RouterModel): string {
   const ofPassword = hasPassword
     ? ['FRR takes a password of one word: with a blank in it the line is refused.']
     : []
-  const all = [...overRemarks(router), ...remarks, ...ofPassword]
+  const isAnybodyMapped = router.groups
+    .flatMap(sessionsOf)
+    .some(({ family, carries, ranges }) => isMappedSession(family, carries) && ranges.length > 0)
+  const ofRanges = isAnybodyMapped ? [HEARING] : []
+  const all = [...overRemarks(router), ...remarks, ...ofPassword, ...ofRanges]
   return [...remarkLines({ ...router, remarks: all }, '!'), ...parts].join('\n')
 }
 
@@ -151,16 +157,16 @@ function sessionLines(
   { name, group, family, carries, peers, ranges, timers }: Sessions,
 ): string[] {
   const of = (text: string) => ` neighbor ${name} ${text}`
-  const isMapped = family === 'ipv6' && carries.includes('ipv4')
+  const isMapped = isMappedSession(family, carries)
   return [
     ...replacingLines(router, name, peers),
     of('peer-group'),
-    ...(router.name === undefined ? resetLines(group, isMapped).map((text) => ` no${of(text)}`) : []),
+    ...(router.name === undefined ? resetLines(group, isMapped, peers).map((text) => ` no${of(text)}`) : []),
     of(`timers ${timers.keepaliveSeconds} ${timers.holdSeconds}`),
     of(`timers connect ${timers.connectRetrySeconds}`),
     of('advertisement-interval 0'),
     ...gracefulRestartLines(of),
-    ...(group.passive ? [of('passive')] : []),
+    ...(isPassive(group, isMapped, peers) ? [of('passive')] : []),
     ...(group.password === undefined ? [] : [of(`password ${group.password}`)]),
     ...(group.multihopTtl === undefined ? [] : [of(`ebgp-multihop ${group.multihopTtl}`)]),
     ...(group.ttlSecurityHops === undefined ? [] : [of(`ttl-security hops ${group.ttlSecurityHops}`)]),
@@ -172,6 +178,20 @@ function sessionLines(
     ...(ranges.length > 0 ? [of(`remote-as ${group.listen?.asn}`)] : []),
     ...ranges.map((range) => ` bgp listen range ${range} peer-group ${name}`),
   ]
+}
+
+/** IPv4 with IPv6 next hops (RFC 8950). */
+function isMappedSession(family: Family, carries: readonly Family[]): boolean {
+  return family === 'ipv6' && carries.includes('ipv4')
+}
+
+/**
+ * Never where IPv4 has IPv6 next hops and the session has addresses: 8.4 looks for the interface of such a neighbour as it makes ready to call,
+ * finds it otherwise by chance, and hears router advertisements on no other. Without one it sends that IPv4 to 169.254.0.1, which nobody has,
+ * unless zebra has kernel next-hop groups.
+ */
+function isPassive({ passive }: PeerGroup, isMapped: boolean, peers: readonly Peer[]): boolean {
+  return passive && !(isMapped && peers.some(({ interface: link }) => link === undefined))
 }
 
 /** What is removed has to be there: FRR 8.4 refuses to remove a group or an interface's neighbour that is not. */
@@ -196,10 +216,10 @@ function replacingLines(
  * What an earlier group of the name may have and this one has not. Each is taken in silence where it is not set, and ends no session. TTLs
  * only where the group has none: FRR 8.4 sets both back whichever is named, which would end a session that has one.
  */
-function resetLines(group: PeerGroup, isMapped: boolean): string[] {
+function resetLines(group: PeerGroup, isMapped: boolean, peers: readonly Peer[]): string[] {
   const hasTtl = group.multihopTtl !== undefined || group.ttlSecurityHops !== undefined
   return [
-    ...(group.passive ? [] : ['passive']),
+    ...(isPassive(group, isMapped, peers) ? [] : ['passive']),
     ...(group.password === undefined ? ['password'] : []),
     ...(hasTtl ? [] : ['ttl-security hops 1', 'ebgp-multihop']),
     ...(isMapped ? [] : ['capability extended-nexthop']),

@@ -300,6 +300,15 @@ t.test('IPv4 over addressed IPv6 sessions, with two ToRs of two ASNs that tell o
   const { stdout } = await bed.run(BIRD, ['ip', 'route', 'show', hostOf(vip4)])
   for (const { uplinks } of nodes) t.match(stdout, `via inet6 ${uplinks[1]?.local.ipv6} `, 'and BIRD')
 
+  // As soon as FRR has heard of every node; then each time, by both routers.
+  for (const vip of vips) {
+    const places = ['client1', 'client2'].flatMap((client) => Array.from({ length: 12 }, () => client))
+    const connectAll = () => Promise.all(places.map((client) => bed.connect(client, vip, 80)))
+    const all = places.map(() => 'open')
+    await expectSoon(t, `every connection to ${vip} is answered`, connectAll, all)
+    t.strictSame(await connectAll(), all, 'and again')
+  }
+
   const learnedBy = (node: NodePlan, tors: readonly string[]) =>
     bed.rack.plan.clients
       .flatMap(({ subnet }) =>

@@ -79,6 +79,18 @@ t.test('FRR: only listed prefixes come in, nothing goes out, each family in its 
   t.end()
 })
 
+t.test('FRR calls those whose IPv4 has IPv6 next hops, or it would not hear of them', (t) => {
+  const passives = (group: Partial<PeerGroup>) => {
+    const groups = router.groups.map((one) => ({ ...one, ...group }))
+    return lines(frrBgpConfig({ ...router, groups })).filter((line) => line.endsWith(' passive'))
+  }
+  const carries = ['ipv4', 'ipv6'] as const
+  t.strictSame(passives({ carries }), ['neighbor nodes-ipv4 passive'])
+  const unnumbered = [{ ...peer6, address: '', interface: 'eth1' }]
+  t.strictSame(passives({ carries, peers: unnumbered }), ['neighbor nodes-ipv6 passive'], 'it knows the link')
+  t.end()
+})
+
 t.test('BIRD: only listed prefixes come in, nothing goes out, graceful shutdown is honoured', (t) => {
   const text = lines(birdConfig(router))
   for (const line of [
