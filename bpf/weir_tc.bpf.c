@@ -116,7 +116,7 @@ int weir_pod_tc(ctx_t *ctx)
 	case IPV6:
 		return judge_pods_packet(ctx, &packet, IPV6);
 	default:
-		return VERDICT_PASS;
+		return node_config.enforces_policy && is_unread(ctx) ? VERDICT_DROP : VERDICT_PASS;
 	}
 }
 
@@ -151,7 +151,7 @@ int weir_pod_egress_tc(ctx_t *ctx)
 	case IPV6:
 		return police_delivered(ctx, &packet, IPV6);
 	default:
-		return TC_ACT_UNSPEC;
+		return is_unread(ctx) ? VERDICT_DROP : TC_ACT_UNSPEC;
 	}
 }
 

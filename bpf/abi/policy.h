@@ -52,6 +52,9 @@ enum policy_set_flags {
 	POLICY_SET_EGRESS_OPEN = 2,
 	/* some of its rows found no room: what is not open is closed */
 	POLICY_SET_LOCKED = 4,
+	/* policies that are audited alone do: all is allowed, and some of it told of */
+	POLICY_SET_INGRESS_AUDITED = 8,
+	POLICY_SET_EGRESS_AUDITED = 16,
 };
 
 struct policy_set {

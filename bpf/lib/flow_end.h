@@ -189,14 +189,26 @@ static __always_inline bool end_record(struct scratch *scratch, const struct pac
 	return flow_record(&scratch->mate_id, data, events_of_client(packet));
 }
 
-/* Without its ports nothing can be said of it, unless all is allowed. */
+/* Whether no policy that is in force says anything in this direction. */
+static __always_inline bool is_all_allowed(const struct policy_set *set,
+					   enum policy_direction direction)
+{
+	bool is_egress = direction == POLICY_EGRESS;
+
+	if (set->flags & (is_egress ? POLICY_SET_EGRESS_OPEN : POLICY_SET_INGRESS_OPEN))
+		return true;
+	return !(set->flags & POLICY_SET_LOCKED) &&
+	       set->flags & (is_egress ? POLICY_SET_EGRESS_AUDITED : POLICY_SET_INGRESS_AUDITED);
+}
+
+/* Without its ports nothing can be said of it, unless all is allowed. What audited policies would
+ * say is not known either. */
 static __always_inline bool police_broken(const struct packet *packet, __u32 number,
 					  enum policy_direction way)
 {
 	const struct policy_set *set = policy_set_find(number);
-	__u32 open = way == POLICY_EGRESS ? POLICY_SET_EGRESS_OPEN : POLICY_SET_INGRESS_OPEN;
 
-	if (number && set && set->flags & open)
+	if (number && set && is_all_allowed(set, way))
 		return true;
 	packet_drop(packet, packet->fragment ? REASON_FRAGMENT : REASON_MALFORMED);
 	return false;

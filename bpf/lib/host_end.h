@@ -341,7 +341,7 @@ static __always_inline bool host_lets(ctx_t *ctx, enum passage passage)
 	case IPV6:
 		return host_admits_family(ctx, packet, passage, IPV6);
 	default:
-		return true;
+		return !is_unread(ctx);
 	}
 }
 

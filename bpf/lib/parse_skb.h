@@ -35,4 +35,10 @@ GLOBAL_FUNCTION int parse_skb(ctx_t *ctx, struct packet *packet)
 	return 0;
 }
 
+/* IP that parse_skb() could not read, for want of memory. */
+static __always_inline bool is_unread(const ctx_t *ctx)
+{
+	return ctx->protocol == bpf_htons(ETH_P_IP) || ctx->protocol == bpf_htons(ETH_P_IPV6);
+}
+
 #endif

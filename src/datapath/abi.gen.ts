@@ -473,6 +473,8 @@ export const PolicySetFlags = {
   POLICY_SET_INGRESS_OPEN: 1,
   POLICY_SET_EGRESS_OPEN: 2,
   POLICY_SET_LOCKED: 4,
+  POLICY_SET_INGRESS_AUDITED: 8,
+  POLICY_SET_EGRESS_AUDITED: 16,
 } as const
 export type PolicySetFlags = (typeof PolicySetFlags)[keyof typeof PolicySetFlags]
 
@@ -481,6 +483,8 @@ export const POLICY_SET_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof P
   [1, 'POLICY_SET_INGRESS_OPEN'],
   [2, 'POLICY_SET_EGRESS_OPEN'],
   [4, 'POLICY_SET_LOCKED'],
+  [8, 'POLICY_SET_INGRESS_AUDITED'],
+  [16, 'POLICY_SET_EGRESS_AUDITED'],
 ])
 
 export const PolicyVerdictFlags = {

@@ -220,6 +220,7 @@ export class PolicyMaps {
     this.#tables.sets.set(row.set, {
       generation,
       isOpen: { ingress: row.ingress.isOpen, egress: row.egress.isOpen },
+      isAudited: { ingress: row.ingress.isAudited === true, egress: row.egress.isAudited === true },
       isLocked: this.#waitingPeers.has(row.set) || this.#waitingIdentities.size > 0,
       defaults: { ingress: [outside, pod, node], egress: [outsideOut, podOut, nodeOut] },
     })

@@ -35,6 +35,7 @@ export interface PolicySetValue {
   /** Of what it says; 0 is never current. */
   readonly generation: number
   readonly isOpen: Readonly<Record<PolicyDirection, boolean>>
+  readonly isAudited: Readonly<Record<PolicyDirection, boolean>>
   /** Some of its rows found no room: what is not open is closed. */
   readonly isLocked: boolean
   readonly defaults: Readonly<Record<PolicyDirection, Defaults>>
@@ -88,7 +89,13 @@ const DIRECTION_NUMBERS: Readonly<Record<PolicyDirection, number>> = {
   egress: abi.PolicyDirection.POLICY_EGRESS,
 }
 const { POLICY_DIRECTIONS } = abi.PolicyDirection
-const { POLICY_SET_INGRESS_OPEN, POLICY_SET_EGRESS_OPEN, POLICY_SET_LOCKED } = abi.PolicySetFlags
+const {
+  POLICY_SET_INGRESS_OPEN,
+  POLICY_SET_EGRESS_OPEN,
+  POLICY_SET_LOCKED,
+  POLICY_SET_INGRESS_AUDITED,
+  POLICY_SET_EGRESS_AUDITED,
+} = abi.PolicySetFlags
 const { POLICY_ALLOWED, POLICY_KEEPS_EXISTING } = abi.PolicyVerdictFlags
 const PROTOCOLS = CLASS_PROTOCOLS.length
 
@@ -128,10 +135,12 @@ export const policySubjectCodec: Codec<PolicySubjectValue> = {
 }
 
 export const policySetCodec: Codec<PolicySetValue> = {
-  encode: ({ generation, isOpen, isLocked, defaults }, into, offset) => {
+  encode: ({ generation, isOpen, isAudited, isLocked, defaults }, into, offset) => {
     const flags =
       (isOpen.ingress ? POLICY_SET_INGRESS_OPEN : 0) |
       (isOpen.egress ? POLICY_SET_EGRESS_OPEN : 0) |
+      (isAudited.ingress ? POLICY_SET_INGRESS_AUDITED : 0) |
+      (isAudited.egress ? POLICY_SET_EGRESS_AUDITED : 0) |
       (isLocked ? POLICY_SET_LOCKED : 0)
     const { ingress: ingressDefaults, egress: egressDefaults } = defaults
     return abi.encodePolicySet({ generation, flags, ingressDefaults, egressDefaults }, into, offset)
@@ -143,6 +152,10 @@ export const policySetCodec: Codec<PolicySetValue> = {
       isOpen: {
         ingress: (flags & POLICY_SET_INGRESS_OPEN) !== 0,
         egress: (flags & POLICY_SET_EGRESS_OPEN) !== 0,
+      },
+      isAudited: {
+        ingress: (flags & POLICY_SET_INGRESS_AUDITED) !== 0,
+        egress: (flags & POLICY_SET_EGRESS_AUDITED) !== 0,
       },
       isLocked: (flags & POLICY_SET_LOCKED) !== 0,
       defaults: { ingress: defaultsOf(ingressDefaults), egress: defaultsOf(egressDefaults) },

@@ -62,7 +62,7 @@ let epoch = 0
 const direction = (all: Said): SetDirection =>
   all === 'open'
     ? { defaults: [0, 0, 0], isOpen: true }
-    : { defaults: [CLASS[all], CLASS[all], CLASS[all]], isOpen: false }
+    : { defaults: [CLASS[all], CLASS[all], CLASS[all]], isOpen: false, isAudited: all === 'wouldDeny' }
 
 /** What the pods' and the node's sets say from now on. */
 export function policy(who: keyof typeof SET, ingress: Said, egress: Said): void {

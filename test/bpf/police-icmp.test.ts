@@ -47,6 +47,9 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     t.equal(send(report.body(options, routerAlert(ICMPV6, 143))), TC.DROP)
     policy('pod', 'open', 'open')
     t.equal(send(hidden), TC.OK, 'where all is allowed nobody asks')
+    policy('pod', 'wouldDeny', 'wouldDeny')
+    t.equal(send(hidden), TC.OK, 'nor where policies are audited alone')
+    t.equal(deliver(hidden.from(client).to(pod)), UNSPEC)
   })
 
   t.test(`${family}: pings`, async (t) => {

@@ -84,6 +84,8 @@ export interface SetDirection {
   readonly defaults: readonly [outside: ClassId, pod: ClassId, node: ClassId]
   /** No policy says anything in this direction: all is allowed by RULE_DEFAULT, nothing need be looked up. */
   readonly isOpen: boolean
+  /** Policies that are audited alone do: all is allowed, also what no port is known of. Absent: not so. */
+  readonly isAudited?: boolean
 }
 
 export interface SetRow {

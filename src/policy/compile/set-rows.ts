@@ -46,6 +46,11 @@ function rowOf(unit: PolicyClass | undefined, byDefault: PolicyClass): PolicyCla
   return unit === byDefault ? undefined : unit
 }
 
+/** Whether its policies record, and none decides. */
+function isAudited({ parts }: SetDirectionPlan): boolean {
+  return parts.length > 0 && parts.every(({ policy }) => policy.isAudit)
+}
+
 export class SetDirectionRows {
   readonly set: SetId
   readonly direction: PolicyDirection
@@ -81,7 +86,9 @@ export class SetDirectionRows {
 
   setDirection(): SetDirection {
     const [outside, pod, node] = this.#defaults
-    return { defaults: [outside.class, pod.class, node.class], isOpen: this.#plan.parts.length === 0 }
+    const isOpen = this.#plan.parts.length === 0
+    const defaults = [outside.class, pod.class, node.class] as const
+    return { defaults, isOpen, ...(isAudited(this.#plan) ? { isAudited: true } : {}) }
   }
 
   classOf(identity: Identity): PolicyClass {
@@ -95,7 +102,11 @@ export class SetDirectionRows {
   replan(plan: SetDirectionPlan, isRegrouped: boolean, context: SetContext): SetChange {
     const { classes, identities, now } = context
     const delta = plan.delta(this.#plan)
-    const before = { defaults: this.#defaults, isOpen: this.#plan.parts.length === 0 }
+    const before = {
+      defaults: this.#defaults,
+      isOpen: this.#plan.parts.length === 0,
+      isAudited: isAudited(this.#plan),
+    }
     this.#plan = plan
     const cellChanges = newCellChanges()
     if (isRegrouped || delta.isOtherNaming) this.#cells.placeAll(plan, identities, cellChanges)
@@ -112,6 +123,7 @@ export class SetDirectionRows {
     const isOtherRow = this.#follow(cellChanges, before.defaults, context)
     const isOtherDefault =
       before.isOpen !== (plan.parts.length === 0) ||
+      before.isAudited !== isAudited(plan) ||
       before.defaults.some((unit, index) => unit !== this.#defaults[index])
     if (isOtherFrame) for (const unit of before.defaults) classes.give(unit)
     return { isChanged: isOtherRow || isOtherDefault, isOtherDefault }

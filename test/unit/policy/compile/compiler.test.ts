@@ -262,3 +262,19 @@ t.test('an agent that follows another keeps the numbers of identities, and mixes
   t.equal(compiler.nameOf(first.decide('203.0.113.7', '10.0.0.1')?.rule ?? 0) !== undefined, true)
   t.ok((first.decide('203.0.113.7', '10.0.0.1')?.rule ?? 0) > 50)
 })
+
+t.test('a set whose policies are audited alone says so, and no longer with one in force', async (t) => {
+  const bed = new Bed()
+  const saidBy = (...policies: readonly Policy[]) =>
+    bed
+      .apply(putPolicies(...policies))
+      .flatMap((write) => ('put' in write && write.table === 'sets' ? write.put : []))
+      .map(({ ingress, egress }) => [ingress.isAudited === true, egress.isAudited === true])
+      .at(-1)
+  bed.apply(putPods(web('a', '10.0.0.1')))
+  const audited = policy('p', { app: 'web' }, [], { isAudit: true })
+  t.strictSame(saidBy(audited), [true, false])
+  t.strictSame(saidBy(policy('q', { app: 'web' }, [allow('any')])), [false, false])
+  t.strictSame(saidBy(policy('q', { app: 'web' }, [allow('any')], { isAudit: true })), [true, false])
+  t.strictSame(saidBy({ ...audited, isAudit: false }), [false, false])
+})
