@@ -47,8 +47,12 @@ export class PolicyKernelView {
     return Buffer.from(this.#generations)
   }
 
-  /** Looks, without giving way to anything else in this process, until verdicts have changed and change no more. @returns when that was */
-  awaitVerdicts(before: Buffer): bigint {
+  /**
+   * Looks, without giving way to anything else in this process, until verdicts have changed and change no more.
+   * @param isThere whether the change is among them: on a busy machine the agent may pause between two of its writes
+   * @returns when the last changed
+   */
+  awaitVerdicts(before: Buffer, isThere: () => boolean): bigint {
     const known = Buffer.from(before)
     const deadline = performance.now() + GIVE_UP_MS
     let last: { readonly atNs: bigint; readonly atMs: number } | undefined
@@ -56,7 +60,7 @@ export class PolicyKernelView {
       if (!this.#generations.equals(known)) {
         last = { atNs: process.hrtime.bigint(), atMs: performance.now() }
         this.#generations.copy(known)
-      } else if (last && performance.now() - last.atMs > QUIET_MS) return last.atNs
+      } else if (last && performance.now() - last.atMs > QUIET_MS && isThere()) return last.atNs
       if (performance.now() > deadline) throw new Error('a change of policy never reached the kernel')
       Atomics.wait(this.#sleeper, 0, 0, PAUSE_MS)
     }

@@ -126,15 +126,15 @@ async function changesOf(scene: Scene, kind: ChangeKind): Promise<ChangeRound> {
 /** @throws when the kernel says of the change's question what it said before */
 async function changeOnce({ ask, kernel }: Scene, change: Change, name: string): Promise<number> {
   if (change.prepare) await ask(change.prepare)
-  const before = JSON.stringify(kernel.ruling(change.question))
+  const ruling = () => JSON.stringify(kernel.ruling(change.question))
+  const before = ruling()
   const generations = kernel.generations()
   const told = ask(change.request)
   const { awaited } = change
   const seenNs =
     awaited === 'verdicts'
-      ? kernel.awaitVerdicts(generations)
+      ? kernel.awaitVerdicts(generations, () => ruling() !== before)
       : kernel.awaitIdentity(awaited.address, awaited.isThere)
-  const after = JSON.stringify(kernel.ruling(change.question))
-  if (before === after) throw new Error(`${name}: the kernel still says ${after}`)
+  if (before === ruling()) throw new Error(`${name}: the kernel still says ${before}`)
   return Number(seenNs - (await told)) / 1e6
 }

@@ -11,7 +11,7 @@ import { PLOTS } from './packet-figures.ts'
 /** A round is an API server filled anew and a fresh agent, and takes most of a minute. */
 const AGENT_ROUNDS_MAX = 3
 const FULL: Pains = { changes: 100, settleMs: 3000 }
-const QUICK: Pains = { changes: 30, settleMs: 2000 }
+const QUICK: Pains = { changes: 10, settleMs: 1000 }
 
 const ABOUT = `**Packets** are measured as in the family of single packets: \`BPF_PROG_TEST_RUN\` over many distinct flows, net of the driver, each figure the lowest of short
 windows, median and spread over the rounds. Here policy is enforced, and compiled and written by the agent's own compiler and writer: ten policies by which

@@ -19,7 +19,6 @@ const BLACKHOLE_SECONDS = 3
 const BLACKHOLE_OVER_MS = 400
 /** A request that is not answered by then met the dead link: everything in a rack is near, and a lost SYN is sent again after a second. */
 const PATIENCE_MS = 250
-const KILL_RATE = 1_000
 const KILL_PATIENCE_MS = 2_000
 /** The generator is a process that has to start first. */
 const BEGIN_MS = 1_000
@@ -51,10 +50,12 @@ export interface DisturbancePains {
   readonly vips: number
   readonly repetitions: number
   readonly lossRepetitions: number
+  /** New connections, while what may lose them happens. */
+  readonly requestsPerSecond: number
 }
 
 export async function measureDisturbances(
-  { vips, repetitions, lossRepetitions }: DisturbancePains,
+  { vips, repetitions, lossRepetitions, requestsPerSecond }: DisturbancePains,
   { say, defer }: Pick<Effort, 'say' | 'defer'>,
 ): Promise<DisturbanceTimes> {
   const bed = await RackBed.up(vips, defer)
@@ -71,10 +72,12 @@ export async function measureDisturbances(
     times.repeated.push(seen)
     say(`  once more: ${seen}`)
   }
+  const lossIn = (seconds: number, happens: () => Promise<unknown>) =>
+    lossOf(bed, { seconds, requestsPerSecond }, happens, tellRepeated)
   for (let index = 0; index < lossRepetitions; index += 1) {
-    times.lost.agent.push(await lossOf(bed, AGENT_SECONDS, () => killAgent(bed), tellRepeated))
-    times.lost.gobgpd.push(await lossOf(bed, GOBGPD_SECONDS, () => killGobgpd(bed), tellRepeated))
-    times.lost.drain.push(await lossOf(bed, DRAIN_SECONDS, () => drainAndBack(bed, vips), tellRepeated))
+    times.lost.agent.push(await lossIn(AGENT_SECONDS, () => killAgent(bed)))
+    times.lost.gobgpd.push(await lossIn(GOBGPD_SECONDS, () => killGobgpd(bed)))
+    times.lost.drain.push(await lossIn(DRAIN_SECONDS, () => drainAndBack(bed, vips)))
     say(
       `  lost: ${Object.entries(times.lost)
         .map(([what, counts]) => `${what} ${counts.at(-1)}`)
@@ -101,20 +104,20 @@ export async function measureDisturbances(
 }
 
 /**
- * Requests that failed at a thousand a second while something happens. A window in which answers were so slow that less was sent (the
+ * Requests that failed while something happens. A window in which answers were so slow that less was sent (the
  * machine had other work) is no such load; it is repeated, and told of.
  * @throws when no window sent enough
  */
 async function lossOf(
   bed: RackBed,
-  seconds: number,
+  { seconds, requestsPerSecond }: { readonly seconds: number; readonly requestsPerSecond: number },
   happens: () => Promise<unknown>,
   tellRepeated: (seen: string) => void,
 ): Promise<number> {
-  const wanted = KILL_RATE * seconds
+  const wanted = requestsPerSecond * seconds
   for (let window = 1; ; window += 1) {
     await bed.sessionsUp()
-    const loading = bed.load(KILL_RATE, seconds, KILL_PATIENCE_MS)
+    const loading = bed.load(requestsPerSecond, seconds, KILL_PATIENCE_MS)
     await sleep(BEGIN_MS)
     // What fails first is what is told: the load, which goes down with the rack, would fail too.
     await happens().finally(() => Promise.allSettled([loading]))
