@@ -89,10 +89,13 @@ static __always_inline int police_pod_to_host(ctx_t *ctx, struct packet *packet,
 
 	if (verdict != VERDICT_PASS || packet->is_answer || !host_set())
 		return verdict;
-	return host_admits_family(ctx, packet,
-				  packet->is_unknown ? PASSAGE_FROM_POD : PASSAGE_GOES_ON, family)
-		   ? VERDICT_PASS
-		   : VERDICT_DROP;
+	if (host_admits_family(ctx, packet, packet->is_unknown ? PASSAGE_FROM_POD : PASSAGE_GOES_ON,
+			       family))
+		return VERDICT_PASS;
+	if (packet->is_unknown)
+		(void)(family == IPV4 ? police_forget_ipv4(ctx, packet)
+				      : police_forget_ipv6(ctx, packet));
+	return VERDICT_DROP;
 }
 
 static __always_inline int judge_pods_packet(ctx_t *ctx, struct packet *packet, const int family)

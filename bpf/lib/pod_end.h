@@ -229,4 +229,26 @@ GLOBAL_FUNCTION int police_new_ipv6(ctx_t *ctx, const struct packet *packet, __u
 	return packet && police_new(ctx, packet, way, is_from_host, IPV6);
 }
 
+/* What the pod's end has just remembered goes no further: its next packet is as new as this one. */
+static __always_inline int police_forget(ctx_t *ctx, const struct packet *packet, const int family)
+{
+	struct scratch *scratch = scratch_find();
+	struct flow_hit hit;
+
+	if (!scratch || end_name(ctx, packet, &scratch->question.tuple, family) != END_FLOW)
+		return false;
+	end_identify(scratch, POLICY_EGRESS, family);
+	return flow_find(&scratch->mate_id, &hit) && hit.kind == FLOW_POD && flow_free(&hit);
+}
+
+GLOBAL_FUNCTION int police_forget_ipv4(ctx_t *ctx, const struct packet *packet)
+{
+	return packet && police_forget(ctx, packet, IPV4);
+}
+
+GLOBAL_FUNCTION int police_forget_ipv6(ctx_t *ctx, const struct packet *packet)
+{
+	return packet && police_forget(ctx, packet, IPV6);
+}
+
 #endif

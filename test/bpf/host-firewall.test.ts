@@ -29,6 +29,8 @@ import { ARRIVING, BACKEND, FROM_POD, TC, TO_POD, UPLINK, XDP } from './world.ts
 
 const R = abi.VerdictReason
 const K = abi.FlowKind
+/** Of the node, but in no Node object. */
+const SECOND = { ipv4: address('192.0.2.77'), ipv6: address('2001:db8:77::1') }
 /** Some device. */
 const POD_DEVICE = 7
 const GENEVE = 6081
@@ -40,7 +42,7 @@ bed.ip('link', 'set', 'lo', 'up')
 for (const family of ['ipv4', 'ipv6'] as const) {
   const { node } = world.cast(family)
   const bits = family === 'ipv4' ? 32 : 128
-  bed.ip('address', 'add', `${node}/${bits}`, 'dev', 'lo')
+  for (const own of [node, SECOND[family]]) bed.ip('address', 'add', `${own}/${bits}`, 'dev', 'lo')
   bed.ip(family === 'ipv4' ? '-4' : '-6', 'route', 'add', 'default', 'dev', 'lo')
   bed.inside(() => writeFileSync(`/proc/sys/net/${family}/conf/lo/forwarding`, '1'))
 }
@@ -206,6 +208,18 @@ for (const family of ['ipv4', 'ipv6'] as const)
       world.forgetFlows()
       t.equal(sends(ask(80, 'syn')), TC.DROP, 'both ends must allow')
     })
+
+    t.test(
+      `${name}: from the node's own pods to an address of the node that the cluster does not know`,
+      async (t) => {
+        begin('port80', 'deny')
+        const ask = (port: number, ...flags: Parameters<Frame['tcp']>) =>
+          spoken(frame(FROM_POD).from(pod, PORT).to(SECOND[family], port).payload(9), ...flags)
+        t.equal(sends(ask(80, 'syn')), TC.OK)
+        t.equal(sends(ask(80, 'ack')), TC.OK)
+        for (const _time of [1, 2, 3]) t.equal(sends(ask(81, 'syn')), TC.DROP, 'as often as it is tried')
+      },
+    )
 
     t.test(`${name}: a Service's backend on the host network`, async (t) => {
       begin('allow', 'deny')
