@@ -327,8 +327,10 @@ export class AddressLedger {
       if (!eldest.has(known)) eldest.set(known, this.#eldest(sharing.key, family))
       const other = eldest.get(known)
       if (other === undefined || other.claim.service === service) return []
-      const found = { service: other.claim.service, address: other.address }
-      return [notShared(sharing.key, mine, found, whyNotShared(claim, other.claim))]
+      // Not the eldest itself has to be the one that forbids it.
+      const rival = this.#rivalOf(claim, other.address)
+      const found = { service: rival?.service ?? other.claim.service, address: other.address }
+      return [notShared(sharing.key, mine, found, rival?.why)]
     })
   }
 

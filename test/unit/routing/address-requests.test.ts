@@ -295,6 +295,19 @@ t.test('two Services share an address on the terms that Cilium and MetalLB have'
   }
 })
 
+t.test('who shares nothing is told who is in its way, be it not the eldest', async (t) => {
+  const ledger = new AddressLedger(POOLS)
+  const on = (name: string, createdMs: number, port: number) =>
+    claim(name, { sharing: share('k'), createdMs, ports: [{ protocol: 'TCP', port }] })
+  for (const each of [on('old', 1, 25), on('young', 2, 143), on('late', 3, 143)])
+    ledger.set(each.service, each)
+  const late = ledger.decide().find(({ service }) => service === 'shop/late')
+  t.match(
+    late?.remarks[0]?.text,
+    /shop\/young of sharing key 'k' has 203.0.113.1, but both have port 143\/TCP/,
+  )
+})
+
 t.test(
   'who shares nothing in spite of its key is told why, and again when that is another reason',
   async (t) => {
