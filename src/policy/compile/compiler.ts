@@ -90,12 +90,14 @@ export class PolicyCompiler {
     const { node, limits, failSafe, earlier } = options
     this.#options = options
     this.#earlier = earlier
-    const groupPrefixes: GroupPrefixes = ({ groups }) =>
-      [...this.#objects.networkGroups.values()]
-        .filter(({ name, labels }) =>
-          'name' in groups ? name === groups.name : selectorMatches(groups.labels, labels),
-        )
-        .flatMap(({ prefixes }) => prefixes)
+    const groupPrefixes: GroupPrefixes = ({ groups }) => {
+      const { networkGroups } = this.#objects
+      if ('name' in groups) return new Set(networkGroups.get(groups.name)?.prefixes)
+      const selected = [...networkGroups.values()].filter(({ labels }) =>
+        selectorMatches(groups.labels, labels),
+      )
+      return new Set(selected.flatMap(({ prefixes }) => prefixes))
+    }
     const pool = (count: number, foreign: Iterable<number> = []) => {
       const numbers = new NumberPool({ first: 1, last: count - 1 }, limits.restMs)
       numbers.keepForeign(foreign)
@@ -130,7 +132,7 @@ export class PolicyCompiler {
       if (group) this.#objects.networkGroups.set(name, group)
       else this.#objects.networkGroups.delete(name)
     }
-    const dropGroups = change.networkGroups ? this.#references.regroup(now) : undefined
+    const dropGroups = change.networkGroups ? this.#references.regroup(change.networkGroups, now) : undefined
     const before = [...(change.policies ?? [])].map(([id]) => this.#policies.get(id)?.policy)
     for (const policy of change.policies?.values() ?? []) if (policy) this.#policies.refer(policy, 1, now)
 
@@ -241,7 +243,7 @@ export class PolicyCompiler {
       this.#subjects.notePolicy(id, after)
       if (before?.ingress !== after?.ingress || before?.egress !== after?.egress) changed.add(id)
     }
-    const peers = change.networkGroups ? this.#peers.refreshGroups() : []
+    const peers = change.networkGroups ? this.#peers.refreshGroups(change.networkGroups) : new Map()
     const wanted = new Map(this.#subjects.takeDirty().map((id) => [id, this.#wantedSet(id)] as const))
     this.#sets.change(wanted, changed, peers, step, now)
     this.#policies.dropReplaced()

@@ -15,7 +15,7 @@ import {
 } from './identity-numbers.ts'
 import { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
-import { type Place, placeOfPrefix } from './prefix-index.ts'
+import { type Place, PrefixIndex, placeOfPrefix } from './prefix-index.ts'
 import type { IdentityId, Scope } from './rows.ts'
 import type { NamedPorts } from './rule-ports.ts'
 
@@ -119,10 +119,6 @@ export class Grouped<Key, Item> {
   keys(): IterableIterator<Key> {
     return this.#groups.keys()
   }
-
-  groups(): IterableIterator<ReadonlySet<Item>> {
-    return this.#groups.values()
-  }
 }
 
 /** Where peers that select pods by their labels find one, and it them. */
@@ -142,7 +138,8 @@ export class Identities {
   readonly #numbers: Record<Scope, NumberPool>
   readonly byLabel = new Grouped<string, Identity>()
   readonly byScope = new Grouped<Scope, Identity>()
-  readonly byPrefix = new Grouped<Prefix, Identity>()
+  readonly #byPrefix = new Grouped<Prefix, Identity>()
+  readonly #prefixes = new PrefixIndex()
   readonly byServices = new Grouped<string, Identity>()
   /** Those with names of ports that a rule refers to. */
   readonly named = new Set<Identity>()
@@ -186,6 +183,8 @@ export class Identities {
     }
     this.#byKey.set(key, identity)
     this.#index(identity, (group, groupKey) => group.add(groupKey, identity))
+    const { prefix } = identity
+    if (prefix !== undefined && this.#byPrefix.count(prefix) === 1) this.#prefixes.add(prefix)
     if (identity.namedPortsKey !== '') this.named.add(identity)
     if (identity.isOwnNode) this.ownNode.add(identity)
     return { identity, isNew: true }
@@ -200,10 +199,17 @@ export class Identities {
   remove(identity: Identity, now: number): void {
     this.#byKey.delete(identity.key)
     this.#index(identity, (group, groupKey) => group.delete(groupKey, identity))
+    const { prefix } = identity
+    if (prefix !== undefined && this.#byPrefix.count(prefix) === 0) this.#prefixes.delete(prefix)
     this.named.delete(identity)
     this.ownNode.delete(identity)
     if (keepable(identity.id, identity.scope) !== undefined)
       this.#numbers[identity.scope].give(identity.id, now)
+  }
+
+  /** Those whose prefix lies in a place. */
+  *within(place: Place): Iterable<Identity> {
+    for (const prefix of this.#prefixes.within(place)) yield* this.#byPrefix.get(prefix)
   }
 
   get size(): number {
@@ -229,7 +235,7 @@ export class Identities {
 
   #index(identity: Identity, visit: <Key>(group: Grouped<Key, Identity>, key: Key) => void): void {
     visit(this.byScope, identity.scope)
-    if (identity.prefix !== undefined) visit(this.byPrefix, identity.prefix)
+    if (identity.prefix !== undefined) visit(this.#byPrefix, identity.prefix)
     for (const services of identity.services) visit(this.byServices, services)
     for (const anchor of labelAnchorsOf(identity)) visit(this.byLabel, anchor)
   }

@@ -5,9 +5,10 @@ import type { Prefix } from '../../model/address.ts'
 import { type LabelSelector, selectorMatches } from '../../model/label-selector.ts'
 import type { PolicyEntity, PolicyPeer } from '../../model/policy.ts'
 import { Grouped, type Identities, type Identity, labelAnchor, labelAnchorsOf } from './identities.ts'
-import { type Place, PrefixIndex, placeContains, placeOfPrefix } from './prefix-index.ts'
-import { type GroupPrefixes, servicesKey } from './references.ts'
+import { PrefixIndex, placeOfPrefix } from './prefix-index.ts'
+import { type GroupPrefixes, type GroupsChange, mayBeOthers, servicesKey } from './references.ts'
 import { SCOPES, type Scope } from './rows.ts'
+import { without } from './without.ts'
 
 export interface Peer {
   readonly key: string
@@ -15,16 +16,21 @@ export interface Peer {
   /** Scopes everyone of which it means: it has no members there. */
   readonly everyone: readonly Scope[]
   /** Of networks: a group's prefixes change. */
-  prefixes: readonly Prefix[]
-  places: readonly Place[]
-  readonly except: readonly Place[]
+  prefixes: ReadonlySet<Prefix>
+  readonly places: PrefixIndex
+  readonly except: PrefixIndex
   readonly members: Set<Identity>
   /** Where a new identity finds it; none: among those that are always asked. */
   anchors: readonly string[]
   uses: number
 }
 
+/** Of whoever has none: never added to. */
+const NOWHERE = new PrefixIndex()
+
 function peerKey(peer: PolicyPeer): string {
+  // Of these there are thousands in one policy.
+  if (peer.kind === 'networks') return `${peer.covers} ${peer.prefix} ${peer.except.join()}`
   return JSON.stringify(peer)
 }
 
@@ -65,10 +71,7 @@ function isWithin(identity: Identity, { peer, places, except }: Peer): boolean {
   const { place, scope } = identity
   if (place === undefined || !('covers' in peer) || (peer.covers === 'outside' && scope !== 'outside'))
     return false
-  return (
-    places.some((outer) => placeContains(outer, place)) &&
-    !except.some((outer) => placeContains(outer, place))
-  )
+  return places.covers(place) && !except.covers(place)
 }
 
 function means(candidate: Peer, identity: Identity): boolean {
@@ -90,6 +93,11 @@ function means(candidate: Peer, identity: Identity): boolean {
     case 'services':
       return identity.services.includes(servicesKey(peer))
   }
+}
+
+function join(peer: Peer, identity: Identity): void {
+  peer.members.add(identity)
+  identity.peers.add(peer)
 }
 
 /** Requirements that name the values they want: each a list of places where candidates are found. */
@@ -122,6 +130,8 @@ export class Peers {
   readonly #byKey = new Map<string, Peer>()
   readonly #byAnchor = new Grouped<string, Peer>()
   readonly #loose = new Set<Peer>()
+  /** Those that name groups of networks. */
+  readonly #grouped = new Set<Peer>()
   readonly #byPrefix = new Grouped<Prefix, Peer>()
   readonly #prefixes = new PrefixIndex()
 
@@ -142,9 +152,9 @@ export class Peers {
       key,
       peer,
       everyone: everyoneOf(peer),
-      prefixes: [],
-      places: [],
-      except: 'except' in peer ? peer.except.map(placeOfPrefix) : [],
+      prefixes: new Set(),
+      places: 'except' in peer ? new PrefixIndex() : NOWHERE,
+      except: 'except' in peer && peer.except.length > 0 ? new PrefixIndex(peer.except) : NOWHERE,
       members: new Set(),
       anchors: [],
       uses: 1,
@@ -172,24 +182,32 @@ export class Peers {
     identity.peers.clear()
   }
 
-  /** Reads the groups of networks anew. @returns the peers whose meaning changed */
-  refreshGroups(): readonly Peer[] {
-    const changed: Peer[] = []
-    for (const peer of this.#byKey.values()) {
-      if (peer.peer.kind !== 'network-groups') continue
+  /** Reads the groups of networks anew. @returns the peers that mean others now, and whom they meant, or mean, alone */
+  refreshGroups(change: GroupsChange): ReadonlyMap<Peer, ReadonlySet<Identity>> {
+    const changed = new Map<Peer, ReadonlySet<Identity>>()
+    for (const peer of this.#grouped) {
+      if (peer.peer.kind !== 'network-groups' || !mayBeOthers(peer.peer, change)) continue
+      const before = peer.prefixes
       const prefixes = this.#groupPrefixes(peer.peer)
-      if (prefixes.join() === peer.prefixes.join()) continue
-      this.#detach(peer)
-      this.#attach(peer)
-      changed.push(peer)
+      const [gone, come] = [without(before, prefixes), without(prefixes, before)]
+      for (const prefix of gone) this.#leavePrefix(peer, prefix)
+      for (const prefix of come) this.#takePrefix(peer, prefix)
+      peer.prefixes = prefixes
+      const moved = new Set<Identity>()
+      for (const prefix of [...gone, ...come])
+        for (const identity of this.#identities.within(placeOfPrefix(prefix)))
+          if (this.#relink(peer, identity)) moved.add(identity)
+      if (moved.size > 0) changed.set(peer, moved)
     }
     return changed
   }
 
   #attach(peer: Peer): void {
-    if (peer.peer.kind === 'networks') peer.prefixes = [peer.peer.prefix]
-    if (peer.peer.kind === 'network-groups') peer.prefixes = this.#groupPrefixes(peer.peer)
-    peer.places = peer.prefixes.map(placeOfPrefix)
+    if (peer.peer.kind === 'networks') peer.prefixes = new Set([peer.peer.prefix])
+    if (peer.peer.kind === 'network-groups') {
+      peer.prefixes = this.#groupPrefixes(peer.peer)
+      this.#grouped.add(peer)
+    }
     this.#anchor(peer)
     for (const identity of this.#candidatesOf(peer)) this.#link(peer, identity)
   }
@@ -199,16 +217,36 @@ export class Peers {
     peer.members.clear()
     this.#loose.delete(peer)
     for (const anchor of peer.anchors) this.#byAnchor.delete(anchor, peer)
-    for (const prefix of peer.prefixes) {
-      this.#byPrefix.delete(prefix, peer)
-      if (this.#byPrefix.count(prefix) === 0) this.#prefixes.delete(prefix)
-    }
+    this.#grouped.delete(peer)
+    for (const prefix of peer.prefixes) this.#leavePrefix(peer, prefix)
+  }
+
+  #takePrefix(peer: Peer, prefix: Prefix): void {
+    if (this.#byPrefix.count(prefix) === 0) this.#prefixes.add(prefix)
+    this.#byPrefix.add(prefix, peer)
+    peer.places.add(prefix)
+  }
+
+  #leavePrefix(peer: Peer, prefix: Prefix): void {
+    this.#byPrefix.delete(prefix, peer)
+    if (this.#byPrefix.count(prefix) === 0) this.#prefixes.delete(prefix)
+    peer.places.delete(prefix)
   }
 
   #link(peer: Peer, identity: Identity): void {
-    if (!means(peer, identity)) return
-    peer.members.add(identity)
-    identity.peers.add(peer)
+    if (means(peer, identity)) join(peer, identity)
+  }
+
+  /** @returns whether it is meant now and was not, or the reverse */
+  #relink(peer: Peer, identity: Identity): boolean {
+    const isMeant = means(peer, identity)
+    if (isMeant === peer.members.has(identity)) return false
+    if (isMeant) join(peer, identity)
+    else {
+      peer.members.delete(identity)
+      identity.peers.delete(peer)
+    }
+    return true
   }
 
   #anchor(made: Peer): void {
@@ -216,10 +254,7 @@ export class Peers {
     made.anchors = []
     if (made.everyone.length > 0) return
     if (peer.kind === 'networks' || peer.kind === 'network-groups') {
-      for (const prefix of made.prefixes) {
-        if (this.#byPrefix.count(prefix) === 0) this.#prefixes.add(prefix)
-        this.#byPrefix.add(prefix, made)
-      }
+      for (const prefix of made.prefixes) this.#takePrefix(made, prefix)
       return
     }
     const anchors =
@@ -239,22 +274,14 @@ export class Peers {
     for (const anchor of labelAnchorsOf(identity)) yield* this.#byAnchor.get(anchor)
     const { place } = identity
     if (place === undefined) return
-    for (let below = place.length + 1; ; ) {
-      const prefix = this.#prefixes.longest(place, below)
-      if (prefix === undefined) return
-      yield* this.#byPrefix.get(prefix)
-      below = placeOfPrefix(prefix).length
-    }
+    for (const prefix of this.#prefixes.around(place)) yield* this.#byPrefix.get(prefix)
   }
 
   *#candidatesOf({ peer, everyone, places }: Peer): Iterable<Identity> {
     if (everyone.length > 0) return
     if (peer.kind === 'networks' || peer.kind === 'network-groups') {
       // A prefix's members are those whose own prefix lies in it.
-      for (const group of this.#identities.byPrefix.groups()) {
-        const [{ place } = { place: undefined }] = group
-        if (place && places.some((outer) => placeContains(outer, place))) yield* group
-      }
+      for (const prefix of places.outermost()) yield* this.#identities.within(placeOfPrefix(prefix))
     } else if (peer.kind === 'services') yield* this.#identities.byServices.get(servicesKey(peer))
     else if (peer.kind === 'pods') {
       const anchors = fewest(labelAnchors(peer), this.#identities.byLabel)

@@ -16,12 +16,17 @@ import type { Labels } from './identities.ts'
 import { policyId } from './objects.ts'
 import type { Peer, Peers } from './peers.ts'
 import type { References } from './references.ts'
+import { SCOPES, type Scope } from './rows.ts'
 import type { RuleIds } from './rule-ids.ts'
 import { rulePorts } from './rule-ports.ts'
 
 export interface ReadyRule extends FlatRule {
   readonly priority: number
   readonly peers: readonly Peer[] | 'any'
+  /** Scopes everyone of which it means: these are in the defaults. */
+  readonly everyone: ReadonlySet<Scope>
+  /** Peers whose members it means in particular, each once. */
+  readonly particular: readonly Peer[]
 }
 
 /** What a policy says in one direction. */
@@ -72,6 +77,12 @@ function isSameDirection(a: Policy, b: Policy, direction: PolicyDirection): bool
     a.existingConnections === b.existingConnections &&
     isDeepStrictEqual(a[direction], b[direction])
   )
+}
+
+function whom(peers: ReadyRule['peers']): Pick<ReadyRule, 'peers' | 'everyone' | 'particular'> {
+  const everyone = new Set(peers === 'any' ? SCOPES : peers.flatMap((peer) => peer.everyone))
+  if (peers === 'any' || everyone.size === SCOPES.length) return { peers, everyone, particular: [] }
+  return { peers, everyone, particular: [...new Set(peers)].filter((peer) => peer.everyone.length === 0) }
 }
 
 export interface ReadyOptions {
@@ -165,7 +176,7 @@ export class ReadyPolicies {
         keepsExisting,
         rule: this.#ruleIds.take({ ...place, index, path }),
         ports: rulePorts(ports),
-        peers: peers === 'any' ? 'any' : peers.map((peer) => this.#peers.take(peer)),
+        ...whom(peers === 'any' ? 'any' : peers.map((peer) => this.#peers.take(peer))),
       }),
     )
     const isolates = said.isolates && tier === 'normal'

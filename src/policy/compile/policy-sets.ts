@@ -120,17 +120,20 @@ export class PolicySets {
    * Gives subjects their sets, and sets their rows.
    * @param wanted sets for the subjects that may need another; undefined: it is no subject any more
    * @param changedPolicies ids of policies that say something else now
-   * @param changedPeers peers that mean others now
+   * @param changedPeers peers that mean others now, and which others
    */
   change(
     wanted: ReadonlyMap<string, SetTraits | undefined>,
     changedPolicies: ReadonlySet<string>,
-    changedPeers: readonly Peer[],
+    changedPeers: ReadonlyMap<Peer, ReadonlySet<Identity>>,
     step: SetsStep,
     now: number,
   ): void {
     const context = this.#context(step, now)
-    const users = new Set(changedPeers.flatMap((peer) => [...this.#users.get(peer)]))
+    const users = new Map<SetDirectionRows, ReadonlySet<Identity>>()
+    for (const [peer, moved] of changedPeers)
+      for (const rows of this.#users.get(peer))
+        users.set(rows, new Set([...(users.get(rows) ?? []), ...moved]))
     const isConcerned = (set: PolicySet) =>
       users.has(set.ingress) ||
       users.has(set.egress) ||
@@ -326,7 +329,13 @@ export class PolicySets {
     })
   }
 
-  #refresh(set: PolicySet, users: ReadonlySet<SetDirectionRows>, context: SetContext, step: SetsStep): void {
+  /** @param users where peers mean others now, and which others */
+  #refresh(
+    set: PolicySet,
+    users: ReadonlyMap<SetDirectionRows, ReadonlySet<Identity>>,
+    context: SetContext,
+    step: SetsStep,
+  ): void {
     let isOtherDefault = false
     for (const direction of POLICY_DIRECTIONS) {
       const rows = set[direction]
@@ -335,9 +344,10 @@ export class PolicySets {
         isSameList(this.#partsOf(set.traits, direction), rows.plan.parts) &&
         (direction === 'egress' || rows.plan.subject.namedPortsKey === set.traits.namedPortsKey)
       if (isSame && !users.has(rows)) continue
-      for (const peer of rows.plan.peers) this.#users.delete(peer, rows)
-      const change = rows.replan(this.#plan(set.traits, direction), users.has(rows), context)
-      for (const peer of rows.plan.peers) this.#users.add(peer, rows)
+      const { plan } = rows
+      const change = rows.replan(this.#plan(set.traits, direction), users.get(rows) ?? [], context)
+      for (const peer of plan.peers) if (!rows.plan.asks(peer)) this.#users.delete(peer, rows)
+      for (const peer of rows.plan.peers) if (!plan.asks(peer)) this.#users.add(peer, rows)
       if (change.isChanged) step.raised.add(set)
       isOtherDefault ||= change.isOtherDefault
     }

@@ -10,6 +10,7 @@
 import type { Prefix } from '../../model/address.ts'
 import type { LabelSelector } from '../../model/label-selector.ts'
 import type { NetworksCover, PolicyPeer } from '../../model/policy.ts'
+import { without } from './without.ts'
 
 export interface LabelFilter {
   readonly include: readonly RegExp[]
@@ -86,14 +87,21 @@ class LabelKeys extends ReferenceCount<string> {
 export type ServicesPeer = Extract<PolicyPeer, { kind: 'services' }>
 
 /** Prefixes of a peer that names groups of networks, as the groups are now. */
-export type GroupPrefixes = (peer: GroupsPeer) => readonly Prefix[]
+export type GroupPrefixes = (peer: GroupsPeer) => ReadonlySet<Prefix>
 export type GroupsPeer = Extract<PolicyPeer, { kind: 'network-groups' }>
+/** Names of the groups that changed. */
+export type GroupsChange = Pick<ReadonlyMap<string, unknown>, 'has'>
+
+/** Which groups labels select is found anew. */
+export function mayBeOthers({ groups }: GroupsPeer, change: GroupsChange): boolean {
+  return !('name' in groups) || change.has(groups.name)
+}
 
 /** A peer that names groups, and the prefixes counted for it. */
 interface GroupsUse {
   readonly peer: GroupsPeer
   uses: number
-  prefixes: readonly Prefix[]
+  prefixes: ReadonlySet<Prefix>
 }
 
 export class References {
@@ -128,16 +136,19 @@ export class References {
   }
 
   /** Groups changed: counts what they hold now. @returns what is to be done at the end, when no rule means what they held before */
-  regroup(now: number): () => void {
-    const left: { readonly peer: GroupsPeer; readonly prefixes: readonly Prefix[] }[] = []
+  regroup(change: GroupsChange, now: number): () => void {
+    const left: { readonly peer: GroupsPeer; readonly gone: readonly Prefix[] }[] = []
     for (const use of this.#groups.values()) {
-      left.push({ peer: use.peer, prefixes: use.prefixes })
+      if (!mayBeOthers(use.peer, change)) continue
+      const before = use.prefixes
       use.prefixes = this.#groupPrefixes(use.peer)
-      this.#countPrefixes(use.peer, use.prefixes, (kind, key) => kind.add(key))
+      left.push({ peer: use.peer, gone: without(before, use.prefixes) })
+      const come = without(use.prefixes, before)
+      this.#countPrefixes(use.peer.covers, come, (kind, key) => kind.add(key))
     }
     return () => {
-      for (const { peer, prefixes } of left)
-        this.#countPrefixes(peer, prefixes, (kind, key) => kind.remove(key, now))
+      for (const { peer, gone } of left)
+        this.#countPrefixes(peer.covers, gone, (kind, key) => kind.remove(key, now))
     }
   }
 
@@ -156,7 +167,8 @@ export class References {
     }
     const made = { peer, uses: 1, prefixes: this.#groupPrefixes(peer) }
     this.#groups.set(key, made)
-    this.#countPrefixes(peer, made.prefixes, (kind, prefix) => kind.add(prefix))
+    const count = (kind: ReferenceCount<Prefix>, prefix: Prefix) => kind.add(prefix)
+    for (const prefixes of [made.prefixes, peer.except]) this.#countPrefixes(peer.covers, prefixes, count)
   }
 
   #removeGroups(peer: GroupsPeer, now: number): void {
@@ -166,15 +178,16 @@ export class References {
     known.uses -= 1
     if (known.uses > 0) return
     this.#groups.delete(key)
-    this.#countPrefixes(peer, known.prefixes, (kind, prefix) => kind.remove(prefix, now))
+    const discount = (kind: ReferenceCount<Prefix>, prefix: Prefix) => kind.remove(prefix, now)
+    for (const prefixes of [known.prefixes, peer.except]) this.#countPrefixes(peer.covers, prefixes, discount)
   }
 
   #countPrefixes(
-    { covers, except }: { readonly covers: NetworksCover; readonly except: readonly Prefix[] },
-    prefixes: readonly Prefix[],
+    covers: NetworksCover,
+    prefixes: Iterable<Prefix>,
     visit: (kind: ReferenceCount<Prefix>, key: Prefix) => void,
   ): void {
-    for (const prefix of [...prefixes, ...except]) {
+    for (const prefix of prefixes) {
       visit(this.prefixes, prefix)
       if (covers === 'everything') visit(this.coveringPrefixes, prefix)
     }
@@ -189,7 +202,7 @@ export class References {
       keysOf(peer.pods, this.podKeys)
     } else if (peer.kind === 'nodes') keysOf(peer.labels, this.nodeKeys)
     else if (peer.kind === 'services') visit(this.services, servicesKey(peer))
-    else if (peer.kind === 'networks') this.#countPrefixes(peer, [peer.prefix], visit)
+    else if (peer.kind === 'networks') this.#countPrefixes(peer.covers, [peer.prefix, ...peer.except], visit)
   }
 }
 

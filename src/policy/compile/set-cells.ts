@@ -5,7 +5,7 @@ import type { PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
 import type { ReadyRule } from './policies.ts'
 import type { RuleId } from './rows.ts'
-import { type CellTraits, particularPeers, type SetDirectionPlan } from './set-direction.ts'
+import type { CellTraits, SetDirectionPlan } from './set-direction.ts'
 
 export interface Cell {
   traits: CellTraits
@@ -78,7 +78,7 @@ export class Cells {
 
   addRule(rule: ReadyRule, plan: SetDirectionPlan, changes: CellChanges): void {
     const byCell = new Map<Cell | undefined, Set<Identity>>()
-    for (const peer of particularPeers(rule))
+    for (const peer of rule.particular)
       for (const identity of peer.members) {
         const cell = this.#byIdentity.get(identity)
         const known = byCell.get(cell)

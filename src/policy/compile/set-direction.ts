@@ -14,6 +14,7 @@ import type { ReadyDirection, ReadyRule } from './policies.ts'
 import { RULE_DEFAULT, RULE_OWN_NODE, RULE_SELF, type RuleId, SCOPES, type Scope } from './rows.ts'
 import { ANY_PORT, type NamedPorts } from './rule-ports.ts'
 import type { Span } from './spans.ts'
+import { without } from './without.ts'
 
 const TIER_ORDER: Readonly<Record<PolicyTier, number>> = { admin: 0, normal: 1, baseline: 2 }
 /** In the normal tier a deny is asked before any allow. */
@@ -69,14 +70,15 @@ function isSameRule(a: ReadyRule, b: ReadyRule): boolean {
   )
 }
 
-function scopesOf({ peers }: ReadyRule): ReadonlySet<Scope> {
-  return new Set(peers === 'any' ? SCOPES : peers.flatMap((peer) => peer.everyone))
-}
-
-/** Peers whose members a rule means in particular: those that mean everyone of a scope are in the defaults. */
-export function particularPeers(rule: ReadyRule): readonly Peer[] {
-  if (rule.peers === 'any' || scopesOf(rule).size === SCOPES.length) return []
-  return [...new Set(rule.peers)].filter(({ everyone }) => everyone.length === 0)
+/**
+ * Peers that one of two rules means in particular, and the other does not.
+ * @returns undefined: they have none in common
+ */
+function otherPeers(a: ReadyRule, b: ReadyRule): readonly Peer[] | undefined {
+  if (isSamePeers(a.peers, b.peers)) return []
+  const [before, after] = [new Set(a.particular), new Set(b.particular)]
+  const others = [...without(before, after), ...without(after, before)]
+  return others.length < before.size + after.size ? others : undefined
 }
 
 /** Ascending, each once. */
@@ -110,6 +112,8 @@ export interface CellTraits {
 /** What makes a plan another than the one before it. */
 export interface PlanDelta {
   readonly removed: ReadonlySet<RuleId>
+  /** That rules which stay mean in particular now and did not, or the reverse. */
+  readonly peers: ReadonlySet<Peer>
   readonly added: readonly ReadyRule[]
   /** They mean the same peers, and say something else. */
   readonly changed: ReadonlySet<RuleId>
@@ -148,8 +152,8 @@ export class SetDirectionPlan {
     const everyone: Record<Scope, number[]> = { outside: [], pod: [], node: [] }
     for (const [place, rule] of this.#rules.entries()) {
       this.#places.set(rule.rule, place)
-      for (const scope of scopesOf(rule)) everyone[scope].push(place)
-      for (const peer of particularPeers(rule)) {
+      for (const scope of rule.everyone) everyone[scope].push(place)
+      for (const peer of rule.particular) {
         const known = this.#byPeer.get(peer)
         if (known) known.push(rule.rule)
         else this.#byPeer.set(peer, [rule.rule])
@@ -168,6 +172,11 @@ export class SetDirectionPlan {
     return this.#byPeer.keys()
   }
 
+  /** Whether it is among them. */
+  asks(peer: Peer): boolean {
+    return this.#byPeer.has(peer)
+  }
+
   delta(before: SetDirectionPlan): PlanDelta {
     const [older, newer] = [new Set(before.parts), new Set(this.parts)]
     const rulesOf = (parts: readonly ReadyDirection[], others: ReadonlySet<ReadyDirection>) =>
@@ -180,28 +189,31 @@ export class SetDirectionPlan {
     const removed = new Set<RuleId>()
     const changed = new Set<RuleId>()
     const added: ReadyRule[] = []
+    const peers = new Set<Peer>()
     let isOtherFrame = this.#isOtherFrame(before)
     const note = (rule: ReadyRule) => {
-      if (scopesOf(rule).size > 0) isOtherFrame = true
+      if (rule.everyone.size > 0) isOtherFrame = true
     }
     for (const [id, rule] of gone) {
       const next = come.get(id)
-      const isStaying = next !== undefined && isSamePeers(rule.peers, next.peers)
-      if (isStaying && isSameRule(rule, next)) continue
+      const isSame = next !== undefined && isSameRule(rule, next)
+      if (isSame && isSamePeers(rule.peers, next.peers)) continue
       note(rule)
-      if (isStaying) changed.add(id)
-      else removed.add(id)
+      const others = next && otherPeers(rule, next)
+      for (const peer of others ?? []) peers.add(peer)
+      if (!others) removed.add(id)
+      else if (!isSame) changed.add(id)
     }
     for (const [id, rule] of come) {
       const last = gone.get(id)
       if (last && isSamePeers(last.peers, rule.peers)) continue
       note(rule)
-      added.push(rule)
+      if (!last || removed.has(id)) added.push(rule)
     }
     const isOtherNaming = SCOPES.some(
       (scope) => this.#namedScopes.has(scope) !== before.#namedScopes.has(scope),
     )
-    return { removed, added, changed, isOtherFrame, isOtherNaming }
+    return { removed, added, peers, changed, isOtherFrame, isOtherNaming }
   }
 
   /** Numbers of the rules that mean a peer in particular. */

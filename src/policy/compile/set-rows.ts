@@ -97,9 +97,9 @@ export class SetDirectionRows {
 
   /**
    * Other rules, or other members of their peers.
-   * @param isRegrouped peers that both plans have mean others now
+   * @param moved identities that peers mean now and did not, or the reverse
    */
-  replan(plan: SetDirectionPlan, isRegrouped: boolean, context: SetContext): SetChange {
+  replan(plan: SetDirectionPlan, moved: Iterable<Identity>, context: SetContext): SetChange {
     const { classes, identities, now } = context
     const delta = plan.delta(this.#plan)
     const before = {
@@ -109,13 +109,15 @@ export class SetDirectionRows {
     }
     this.#plan = plan
     const cellChanges = newCellChanges()
-    if (isRegrouped || delta.isOtherNaming) this.#cells.placeAll(plan, identities, cellChanges)
+    if (delta.isOtherNaming) this.#cells.placeAll(plan, identities, cellChanges)
     else {
       for (const rule of delta.removed) this.#cells.dropRule(rule, plan, cellChanges)
       for (const rule of delta.added) this.#cells.addRule(rule, plan, cellChanges)
+      for (const peer of delta.peers) this.#placeEach(peer.members, cellChanges)
+      this.#placeEach(moved, cellChanges)
     }
     this.#cells.touch(delta.changed, cellChanges)
-    const isOtherFrame = delta.isOtherFrame || isRegrouped || delta.isOtherNaming
+    const isOtherFrame = delta.isOtherFrame || delta.isOtherNaming
     if (isOtherFrame) {
       this.#defaults = takeDefaults(plan, classes, now)
       this.#cells.touchAll(cellChanges)
@@ -132,10 +134,7 @@ export class SetDirectionRows {
   /** New identities, whose peers know them. */
   greet(fresh: Iterable<Identity>, context: SetContext): void {
     const cellChanges = newCellChanges()
-    for (const identity of fresh) {
-      const traits = this.#plan.traitsFor(identity, this.#plan.rulesFor(identity))
-      this.#cells.place(identity, traits, cellChanges)
-    }
+    this.#placeEach(fresh, cellChanges)
     this.#follow(cellChanges, this.#defaults, context)
   }
 
@@ -161,6 +160,13 @@ export class SetDirectionRows {
       if (unit) this.#classes.give(unit)
     }
     for (const unit of this.#defaults) this.#classes.give(unit)
+  }
+
+  #placeEach(identities: Iterable<Identity>, changes: CellChanges): void {
+    for (const identity of identities) {
+      const traits = this.#plan.traitsFor(identity, this.#plan.rulesFor(identity))
+      this.#cells.place(identity, traits, changes)
+    }
   }
 
   /** Gives touched cells their classes, and writes what differs. @returns whether anything does */
