@@ -20,17 +20,20 @@ function setUp(run: () => Promise<void> | void) {
 t.test('many requests are one round, and one during a round is another after it', async (t) => {
   let running = 0
   let count = 0
+  const gate = Promise.withResolvers<void>()
   const { rounds } = setUp(async () => {
     running += 1
     count += 1
     t.equal(running, 1, 'never two at once')
-    await sleep(10)
+    await gate.promise
     running -= 1
   })
   for (let index = 0; index < 100; index += 1) rounds.request()
-  await sleep(6)
+  while (count < 1) await sleep(1)
   rounds.request()
   rounds.request()
+  gate.resolve()
+  while (count < 2) await sleep(1)
   await sleep(60)
   t.equal(count, 2)
   await rounds.close()
@@ -43,11 +46,11 @@ t.test('a due time asked for within a round is kept, not run at once', async (t)
     rounds.requestIn(60_000)
   })
   rounds.request()
+  while (count < 1) await sleep(1)
   await sleep(60)
   t.equal(count, 1, 'no busy loop')
   rounds.request()
-  await sleep(30)
-  t.equal(count, 2, 'an earlier request comes first')
+  while (count < 2) await sleep(1)
   await rounds.close()
 })
 
@@ -89,14 +92,13 @@ t.test('the time of day is set back: rounds come as before', async (t) => {
     count += 1
   })
   rounds.request()
-  await sleep(20)
+  while (count < 1) await sleep(1)
   const { now } = Date
   t.teardown(() => {
     Date.now = now
   })
   Date.now = () => now() - 3_600_000
   rounds.request()
-  await sleep(60)
-  t.equal(count, 2)
+  while (count < 2) await sleep(1)
   await rounds.close()
 })

@@ -13,7 +13,7 @@ t.test('a pod', async (t) => {
   const port = (name: string, containerPort: number) => ({ name, containerPort })
   t.strictSame(
     toPolicyPod({
-      metadata: { namespace: 'shop', name: 'web-1', labels: { app: 'web' } },
+      metadata: { namespace: 'shop', name: 'web-1', uid: '4f2', labels: { app: 'web' } },
       spec: {
         nodeName: 'node1',
         containers: [{ name: 'a', ports: [port('http', 80), { containerPort: 81 }] }],
@@ -26,6 +26,7 @@ t.test('a pod', async (t) => {
     }),
     {
       key: 'shop/web-1',
+      uid: '4f2',
       namespace: 'shop',
       labels: { app: 'web' },
       serviceAccount: 'default',
