@@ -51,7 +51,7 @@ struct nexthop {
 	/* A bit for each member whose neighbour has fallen silent (lib/bfd.h), until user space has
 	 * taken it out of the row. When it is all of them, none is believed dead. */
 	__u32 members_down;
-	__u32 via; /* tunnel: row of the group that leads to `remote` */
+	__u32 via; /* tunnel: row of the group that leads to `remote`; device: its bridge, or 0 */
 	__u32
 	    mtu; /* bytes of IP packet that fit the device or the tunnel, outer headers taken off */
 	struct address remote; /* tunnel: the other node's tunnel address */

@@ -10,7 +10,8 @@
  *
  * Pings have an entry each, by their identifier; other ICMP, and protocols without ports, are
  * judged packet by packet. Errors go with the flow that they quote. Neighbour discovery and
- * multicast listeners' reports are the link's business and always pass. What hides its ports
+ * multicast listeners' reports are the link's business and always pass, and so does a DHCP client
+ * that has no address yet. What hides its ports
  * (behind IPv6's extension headers, in later fragments of a datagram whose first was not seen)
  * passes where everything is allowed alone.
  *
@@ -23,6 +24,7 @@
 #define WEIR_LIB_POD_END_H
 
 #include "lib/flow_end.h"
+#include "lib/nexthop.h"
 #include "lib/own.h"
 
 static __always_inline bool end_is_allowed(const struct packet *packet, struct scratch *scratch,
@@ -44,14 +46,22 @@ static __always_inline bool has_verdict(const struct flow_hit *hit)
 	       hit->kind == FLOW_TO_REMOTE_PLAIN;
 }
 
-static __always_inline enum policed police_hit(struct packet *packet, struct scratch *scratch,
-					       struct flow_hit *hit, enum policy_direction way)
+/* Whether the device leads to the pod whose end the entry is: by the lower half of its index. */
+static __always_inline bool is_behind(const ctx_t *ctx, const struct flow_hit *hit)
+{
+	return hit->index >> 16 == (ctx->ifindex & 0xffff);
+}
+
+static __always_inline enum policed police_hit(const ctx_t *ctx, struct packet *packet,
+					       struct scratch *scratch, struct flow_hit *hit,
+					       enum policy_direction way)
 {
 	bool is_of_client = end_is_server(hit) == (way == POLICY_INGRESS);
 
 	if (!has_verdict(hit))
 		return POLICED_ON;
-	if (hit->kind == FLOW_POD && is_first_packet(packet))
+	if (hit->kind == FLOW_POD &&
+	    (is_first_packet(packet) || (way == POLICY_INGRESS && !is_behind(ctx, hit))))
 		return POLICED_UNJUDGED;
 	if (!end_is_allowed(packet, scratch, hit))
 		return POLICED_DROPPED;
@@ -101,13 +111,18 @@ static __always_inline bool is_from_its_own(const ctx_t *ctx, const struct packe
 	return endpoint && endpoint->ifindex == ctx->ifindex;
 }
 
-/* What comes to a pod from another of this node has come in by the other's device: its address is
- * nobody's who sends from beyond an uplink. */
+/* What comes to a pod from another of this node has come in by the other's device, or by the bridge
+ * of that: its address is nobody's who sends from beyond an uplink. */
 static __always_inline bool is_forged(const ctx_t *ctx, const struct packet *packet)
 {
 	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
+	const struct nexthop *device;
 
-	return endpoint && endpoint->ifindex != ctx->ingress_ifindex;
+	if (!endpoint || endpoint->ifindex == ctx->ingress_ifindex)
+		return false;
+	device = nexthop_find(endpoint->nexthop_id);
+	return !device || device->kind != NEXTHOP_KIND_DEVICE ||
+	       device->via != ctx->ingress_ifindex;
 }
 
 /* Neighbour discovery that the pod sends to a single address beyond its link would be routed there,
@@ -118,6 +133,23 @@ static __always_inline bool stays_on_link(ctx_t *ctx, const struct packet *packe
 
 	return bytes[0] == 0xff || (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80) ||
 	       endpoint_find(&packet->tuple.destination) || is_own_ipv6(ctx, packet, false);
+}
+
+/* A client that has no address yet asks, and is told (RFC 2131), but not by another pod. */
+static __always_inline bool is_dhcp(const struct packet *packet, enum policy_direction way,
+				    const int family)
+{
+	const struct tuple *tuple = &packet->tuple;
+	const __be16 client = bpf_htons(68), server = bpf_htons(67);
+
+	if (family != IPV4 || packet->parsed != PARSED_PORTS || tuple->protocol != IPPROTO_UDP ||
+	    address_to_ipv4(&tuple->destination) != 0xffffffff)
+		return false;
+	if (way == POLICY_EGRESS)
+		return tuple->source_port == client && tuple->destination_port == server &&
+		       !address_to_ipv4(&tuple->source);
+	return tuple->source_port == server && tuple->destination_port == client &&
+	       !endpoint_find(&tuple->source);
 }
 
 static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet,
@@ -135,7 +167,8 @@ static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet
 	if (packet->parsed == PARSED_FRAGMENT)
 		packet->parsed = fragment_resolve(ctx, packet);
 	form = end_name(ctx, packet, &scratch->question.tuple, family);
-	if (form == END_EXEMPT && (way == POLICY_INGRESS || stays_on_link(ctx, packet)))
+	if ((form == END_EXEMPT && (way == POLICY_INGRESS || stays_on_link(ctx, packet))) ||
+	    is_dhcp(packet, way, family))
 		return POLICED_OWN;
 	if (way == POLICY_EGRESS && !is_from_its_own(ctx, packet))
 		return police_drop(packet, REASON_FORGED_SOURCE);
@@ -150,7 +183,7 @@ static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet
 	end_identify(scratch, way, family);
 	if (!flow_find(&scratch->mate_id, &hit))
 		return POLICED_UNJUDGED;
-	return police_hit(packet, scratch, &hit, way);
+	return police_hit(ctx, packet, scratch, &hit, way);
 }
 
 GLOBAL_FUNCTION int police_end_ipv4(ctx_t *ctx, struct packet *packet, __u32 way)
@@ -177,6 +210,21 @@ static __always_inline bool may_be_cut_off(struct scratch *scratch, const struct
 	return !policy_judge(question, &scratch->verdict);
 }
 
+/* Of the pod that the device leads to. A bridge brings to every port what it knows no port of, and
+ * to whoever answered ARP what was not meant for him: what goes to another is nobody's here. */
+static __always_inline __u32 set_behind(const ctx_t *ctx, const struct packet *packet,
+					enum policy_direction way)
+{
+	const struct endpoint *endpoint;
+
+	if (way == POLICY_EGRESS)
+		return policy_set_of(&packet->tuple.source);
+	endpoint = endpoint_find(&packet->tuple.destination);
+	return endpoint && endpoint->ifindex == ctx->ifindex
+		   ? policy_set_of(&packet->tuple.destination)
+		   : 0;
+}
+
 /* False: denied, or not to be remembered. */
 static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
 				       enum policy_direction way, bool is_from_host,
@@ -194,8 +242,7 @@ static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
 	}
 	question = &scratch->question;
 	form = end_name(ctx, packet, &question->tuple, family);
-	question->set = policy_set_of(way == POLICY_EGRESS ? &packet->tuple.source
-							   : &packet->tuple.destination);
+	question->set = set_behind(ctx, packet, way);
 	question->direction = way;
 	question->circumstances = is_from_host ? POLICY_FROM_HOST : 0;
 	if (form == END_BROKEN)

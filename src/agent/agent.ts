@@ -240,7 +240,8 @@ function makeSurroundings(ground: Ground, late: Late): Surroundings {
     stateDirectory: config.stateDirectory,
     nodeName: config.nodeName,
     snatPorts: config.datapath.snatPorts,
-    devices: () => network.devices(),
+    // What a bridge's ports bring is the bridge's to the stack.
+    devices: () => [...network.devices(), ...network.bridges()],
     findNeighbours: () =>
       findNeighbours({
         netlink,

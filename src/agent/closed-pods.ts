@@ -5,6 +5,9 @@
 // gone, faster than the API tells, is not taken for it. Where nothing can tell which cgroup is whose (none is named by a uid, or the
 // processes in it are hidden from us), the address alone tells, and the status says so.
 //
+// A pod without a device that could be judged (IPVLAN, macvlan) speaks from its own cgroup's namespaces, loudly told, while no policy says
+// anything of it; the first that does closes it wholly.
+//
 // What an earlier process let speak stays so until every pod has been looked at: it has established connections.
 
 import type { Logger } from 'pino'
@@ -30,6 +33,8 @@ const EARLIER_MS = 60_000
 const WAITING_TOLD = 20
 /** Who waits for longer than any start takes is told of. */
 const TOLD_AFTER_MS = 30_000
+/** A pod whose device has not come by then has none. */
+const DEVICELESS_MS = 3000
 
 export interface ClosedPodsOptions {
   readonly nodeName: string
@@ -44,6 +49,8 @@ export interface ClosedPodsOptions {
     /** @returns those that are not there */
     closePods(cgroups: readonly string[]): readonly string[]
     judgedAt(address: Address): number | undefined
+    /** Whether the rows are written, and no policy says anything of it. */
+    isOpen(address: Address): boolean
     readonly knownNetns: { add(cookies: ReadonlySet<bigint>): void; set(cookies: ReadonlySet<bigint>): void }
   }
   /** The network namespace of a process; throws when it has ended. */
@@ -62,11 +69,19 @@ export interface ClosedPodsStatus {
   readonly known: number
   /** Of these, whose namespace was taken for theirs because their address leads there. */
   readonly byAddress: number
+  /** Pods that speak though nothing judges them, for no policy says anything of them. */
+  readonly unjudged: readonly string[]
   /** Pods that may not speak yet, and why. */
   readonly waiting: readonly { readonly pod: string; readonly why: string }[]
 }
 
-type Look = { readonly cookies: ReadonlySet<bigint>; readonly isProven: boolean } | { readonly why: string }
+interface Known {
+  readonly cookies: ReadonlySet<bigint>
+  readonly isProven: boolean
+  readonly isUnjudged?: boolean
+}
+
+type Look = Known | { readonly why: string }
 
 export class ClosedPods {
   readonly #options: ClosedPodsOptions
@@ -77,12 +92,17 @@ export class ClosedPods {
   #isNetworkKnown = false
   /** By uid: what was proven, and stays so while the device is the same. */
   #proven = new Map<string, ReadonlySet<bigint>>()
+  /** By uid: since when no device leads to it. */
+  #deviceless = new Map<string, number>()
+  readonly #toldUnjudged = new Set<string>()
   #areEarlierSettled = false
   #cgroups: readonly string[] = []
   #isAttached = false
   #problem: string | undefined
   #toldProblem: string | undefined
-  #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = { known: 0, byAddress: 0, waiting: [] }
+  #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = {
+    ...{ known: 0, byAddress: 0, unjudged: [], waiting: [] },
+  }
   #waitMs = WAIT_MIN_MS
   /** By uid: since when pods wait. */
   #waitingSince: ReadonlyMap<string, number> = new Map()
@@ -156,32 +176,42 @@ export class ClosedPods {
     const places = podCgroups(roots)
     const cookies = new Set<bigint>()
     const waiting: { pod: string; uid: string; why: string }[] = []
+    const unjudged: string[] = []
     const proven = new Map<string, ReadonlySet<bigint>>()
+    const deviceless = this.#deviceless
+    this.#deviceless = new Map()
     let known = 0
     let byAddress = 0
     for (const pod of written.values()) {
       if (pod.addresses.length === 0) continue
-      const look = this.#look(pod, devices, places)
+      const look = this.#look(pod, devices, places, deviceless)
       if ('why' in look) {
         waiting.push({ pod: pod.key, uid: uidOf(pod), why: look.why })
         continue
       }
       known += 1
+      if (look.isUnjudged) unjudged.push(pod.key)
       if (look.isProven) proven.set(uidOf(pod), look.cookies)
-      else byAddress += 1
+      else if (!look.isUnjudged) byAddress += 1
       for (const cookie of look.cookies) cookies.add(cookie)
     }
     this.#proven = proven
     const told = waiting.slice(0, WAITING_TOLD).map(({ pod, why }) => ({ pod, why }))
-    this.#status = { known, byAddress, waiting: told }
+    this.#status = { known, byAddress, unjudged: unjudged.slice(0, WAITING_TOLD), waiting: told }
     this.#tellWaiting(waiting)
+    this.#tellUnjudged(unjudged)
     this.#areEarlierSettled ||= waiting.length === 0 || this.#options.nowMs() > this.#startedMs + EARLIER_MS
     if (this.#areEarlierSettled) knownNetns.set(cookies)
     else knownNetns.add(cookies)
     return waiting.length > 0
   }
 
-  #look(pod: PolicyPod, devices: ReadonlyMap<Address, PodDevice>, places: ReadonlyMap<string, string>): Look {
+  #look(
+    pod: PolicyPod,
+    devices: ReadonlyMap<Address, PodDevice>,
+    places: ReadonlyMap<string, string>,
+    deviceless: ReadonlyMap<string, number>,
+  ): Look {
     const { pods, kernel } = this.#options
     // Whose rows were written is told by name: another of the same name comes with the next round of policy.
     if (pods.get(pod.key)?.uid !== pod.uid) return { why: 'it is another now' }
@@ -190,13 +220,35 @@ export class ClosedPods {
       const address = text as Address
       if (pods.find('address', text).length > 1) return { why: `${text} is said to be another pod’s too` }
       const device = devices.get(address)
-      if (!device) return { why: `no device of this node leads to ${text} (a host route over a veth)` }
+      if (!device) return this.#withoutDevice(pod, text, places, deviceless)
       if (kernel.judgedAt(address) !== device.ifindex)
         return { why: `the device of ${text} carries no programs yet` }
       if (!device.namespace) return { why: `the network namespace behind the device of ${text} is not found` }
       cookies.add(device.namespace.cookie)
     }
     return this.#prove(pod, cookies, places)
+  }
+
+  #withoutDevice(
+    pod: PolicyPod,
+    address: string,
+    places: ReadonlyMap<string, string>,
+    deviceless: ReadonlyMap<string, number>,
+  ): Look {
+    const { kernel, nowMs } = this.#options
+    const sinceMs = deviceless.get(uidOf(pod)) ?? nowMs()
+    this.#deviceless.set(uidOf(pod), sinceMs)
+    const why = `no device of this node leads to ${address} (a host route over a veth, or a bridge's port)`
+    if (nowMs() < sinceMs + DEVICELESS_MS) return { why }
+    if (!pod.addresses.every((one) => kernel.isOpen(one as Address)))
+      return { why: `${why}: nothing could judge it, and a policy selects it` }
+    const place = places.get(uidOf(pod))
+    const cookies = new Set<bigint>()
+    for (const pid of place === undefined ? [] : processesIn(place)) {
+      const cookie = this.#cookieOf(pid)
+      if (cookie !== undefined) cookies.add(cookie)
+    }
+    return cookies.size === 0 ? { why } : { cookies, isProven: false, isUnjudged: true }
   }
 
   #prove(pod: PolicyPod, cookies: ReadonlySet<bigint>, places: ReadonlyMap<string, string>): Look {
@@ -238,9 +290,24 @@ export class ClosedPods {
     this.#hasToldWaiting = long.length > 0
     const [first] = long
     if (!isNew || !first) return
-    const message = `${nodeName}: pods stay closed, ${first.pod} because ${first.why}. Mend: 'weir status' names all of them; where pods are behind a bridge or on IPVLAN nothing can judge them: set policy.enforce: false`
+    const message = `${nodeName}: pods stay closed, ${first.pod} because ${first.why}. Mend: 'weir status' names all of them; pods on IPVLAN or macvlan can be judged by nothing: set policy.enforce: false`
     log.warn({ pods: long.length }, message)
     events.record(nodeObject(nodeName), 'Warning', 'PodsClosed', message)
+  }
+
+  #tellUnjudged(pods: readonly string[]): void {
+    const { log, events, nodeName } = this.#options
+    const fresh = pods.filter((pod) => !this.#toldUnjudged.has(pod))
+    this.#toldUnjudged.clear()
+    for (const pod of pods) this.#toldUnjudged.add(pod)
+    if (fresh.length === 0) return
+    log.warn({ pods: fresh }, UNJUDGED)
+    events.record(
+      nodeObject(nodeName),
+      'Warning',
+      'PodsNotJudged',
+      `${nodeName}: ${fresh.join(', ')}: ${UNJUDGED}`,
+    )
   }
 
   #describeAbsence(): string {
@@ -262,5 +329,8 @@ export class ClosedPods {
     events.record(nodeObject(nodeName), 'Warning', 'PodsNotClosed', `${nodeName}: ${this.#problem}`)
   }
 }
+
+const UNJUDGED =
+  'no device of this node leads there, so no policy can be enforced: open as long as none selects the pod, closed from the first that does. Mend: a CNI plug-in that makes veths (ptp, bridge), not IPVLAN or macvlan'
 
 const uidOf = ({ uid, key }: PolicyPod) => uid ?? key

@@ -162,7 +162,7 @@ function checkMasquerade(
   })
 }
 
-/** kube-router enforces policy itself, and its pods hang on a bridge, whose ports we cannot judge: they would be closed for good. */
+/** kube-router enforces policy itself. */
 function isPolicyOurs({ routing }: z.infer<typeof configFields>): boolean {
   return routing.mode !== 'kube-router'
 }

@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { Way } from '../datapath/default-route.ts'
 import { NetworkView } from '../datapath/network-view.ts'
 import { EventRecorder } from '../kube/events.ts'
+import type { Address } from '../model/address.ts'
 import { Netlink } from '../sys/node-netlink/netlink.ts'
 import { Nftables } from '../sys/node-netlink/nftables.ts'
 import type { AgentConfig } from './config.ts'
@@ -12,6 +13,7 @@ import { kubeClient } from './kube-client.ts'
 import { type ConfigInForce, LiveRouting } from './live-routing.ts'
 import { openDatapath } from './open-datapath.ts'
 import { knowOwnNode } from './own-node.ts'
+import { OwnPods } from './own-pods.ts'
 import { PolicySources } from './policy-sources.ts'
 import { followSources } from './sources.ts'
 
@@ -33,7 +35,6 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
   const netlink = new Netlink()
   const datapath = await openDatapath(config, netlink, log)
   log.info('datapath loaded; pinned state adopted')
-  const network = await openNetwork(config, netlink, log, hooks)
   const events = new EventRecorder({
     client,
     component: COMPONENT,
@@ -46,6 +47,9 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
     keepsUnserved: config.policy.enforce,
   })
   const policySources = config.policy.enforce ? new PolicySources({ client, log, startDelayMs }) : undefined
+  const own = new OwnPods(config.nodeName, sources.nodes, policySources?.pods)
+  const network = await openNetwork(config, netlink, log, { ...hooks, isPod: (address) => own.has(address) })
+  own.onChange(() => network.podsChanged())
   const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
   const nftables = new Nftables()
   return { config, log, netlink, nftables, datapath, network, client, events, sources, policySources, live }
@@ -55,12 +59,12 @@ async function openNetwork(
   config: AgentConfig,
   netlink: Netlink,
   log: Logger,
-  { ways, onNetwork }: GroundHooks,
+  { ways, onNetwork, isPod }: GroundHooks & { readonly isPod: (address: Address) => boolean },
 ): Promise<NetworkView> {
   const network = new NetworkView({
     netlink,
     uplinkNames: config.datapath.uplinks,
-    ways,
+    ...{ ways, isPod },
     onChange: onNetwork,
     onProblem: (action, error) => log.warn({ err: error }, `${action} failed`),
   })

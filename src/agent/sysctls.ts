@@ -7,7 +7,8 @@
 //   net.ipv6.conf.<uplink>.accept_ra                     1 → 2: forwarding would else make the node deaf to its routers
 //   net.ipv4.conf.<uplink|pod>.rp_filter                 strict → loose: requests and answers take different ways, and a pod answers
 //                                                        from a Service's address. The kernel takes the larger of `all` and the
-//                                                        device's own, so 2 on the device is enough and 0 is left alone
+//                                                        device's own, so 2 on the device is enough and 0 is left alone;
+//                                                        a bridge with pods counts as a pod's device
 //   net.ipv4.ip_local_reserved_ports                     ports of the datapath's SNAT, where the node's sockets would get them
 //   net.<family>.conf.<uplink>.ignore_routes_with_linkdown   a member of a multipath route without carrier is not used
 //   net.ipv6.conf.<uplink>.keep_addr_on_down             an uplink that is set down and up again has its addresses as IPv4 has

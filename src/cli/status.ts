@@ -238,13 +238,18 @@ function formatLacks({ features }: AgentStatus, width: number): string {
 /** Only what somebody should look at. */
 function formatClosedPods({ closedPods }: AgentStatus, width: number): string {
   if (closedPods === undefined) return ''
-  const { problem, byAddress, known, waiting } = closedPods
+  const { problem, byAddress, known, unjudged = [], waiting } = closedPods
   const rows: string[][] = []
   if (problem !== undefined) rows.push(['new pods', `not closed: ${problem}`])
   if (byAddress > 0)
     rows.push([
       `${byAddress} of ${known} pods`,
       'told by their address alone, which may have been another pod’s a moment ago: no cgroup is named by their uid, or its processes are hidden. Mend: hostPID for the agent, policy.podsCgroup',
+    ])
+  for (const pod of unjudged)
+    rows.push([
+      pod,
+      'open, but not judged: no device of this node leads there; the first policy that selects it closes it',
     ])
   for (const { pod, why } of waiting) rows.push([pod, `closed: ${why}`])
   return rows.length === 0 ? '' : formatTable(['POLICY', 'WHAT'], rows, { width, flexible: PROSE })

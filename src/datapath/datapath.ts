@@ -151,6 +151,11 @@ export class Datapath {
     return ifindex !== undefined && this.#attachments.pods.has(ifindex) ? ifindex : undefined
   }
 
+  /** Whether policy's rows say nothing of this pod. */
+  isOpen(address: Address): boolean {
+    return this.policy?.isOpen(address) ?? false
+  }
+
   /** From here on rows of Services wait, until `writeServices`: for many changes at once. */
   gatherServices(): void {
     this.#gathered.gather()

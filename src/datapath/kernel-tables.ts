@@ -104,7 +104,7 @@ export interface NetnsEndpointValue {
   readonly ipv6: Address | undefined
 }
 
-/** A nexthop row; a tunnel's `via` names the group that leads to it. */
+/** A nexthop row; a tunnel's `via` names the group that leads to it, a pod's device's the bridge whose port it is. */
 export interface NexthopValue {
   readonly planned: PlannedNexthop
   readonly via: number

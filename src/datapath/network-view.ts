@@ -1,22 +1,22 @@
 // This node's links, routes and neighbours as the datapath needs them: uplinks with carrier, the way out, and which device
 // leads to which pod. Follows the kernel by netlink events and keeps nothing it could not read again.
 //
-// A pod is found from its address: a host route (/32, /128) over a device without a gateway, as the ptp CNI plug-in and its
-// relatives make. Whether the pod's end takes redirected XDP frames is asked of that end, once per device.
+// A pod is found from its address: a host route (/32, /128) over a veth without a gateway, as the ptp CNI plug-in and its relatives
+// make; or, of a bridge's ports (the bridge plug-in, flannel, kube-router), the veth whose other end has the address. Asking that end,
+// and not the bridge's forwarding table, needs no traffic and believes no ARP. What hangs on bridges may be others' containers: there only
+// addresses are pods' that the API server says are.
 
 import { type Address, type Family, parseAddress } from '../model/address.ts'
-import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import type { Link } from '../sys/node-netlink/links.ts'
 import type { Neighbour } from '../sys/node-netlink/neighbours.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import { mainTable, type Route } from '../sys/node-netlink/routes.ts'
-import { findVethPeer } from '../sys/node-netlink/veth-peer.ts'
 import type { NetlinkEvent } from '../sys/node-netlink/watch.ts'
 import type { Way } from './default-route.ts'
-import type { Gateway, MacBytes, PodDevice, PodNamespace, Uplink } from './nexthop-plan.ts'
+import type { Gateway, PodDevice, Uplink } from './nexthop-plan.ts'
+import { macBytes, NO_MAC, type PodEnd, PodEnds } from './pod-ends.ts'
 
 const DEFAULT_ROUTES: readonly string[] = ['0.0.0.0/0', '::/0']
-const NO_MAC: MacBytes = new Uint8Array(6)
 /** A gateway whose MAC is unknown is asked for again after this. */
 const NEIGHBOUR_RETRY_MS = 1000
 
@@ -33,25 +33,15 @@ export interface NetworkViewOptions {
   readonly uplinkNames: readonly string[]
   /** Routers that are gateways whether the default route names them now or not (default-route.ts). */
   readonly ways?: () => readonly Way[]
+  /** Whether a pod of this node has this address; asked of what hangs on bridges. Absent: of none. */
+  readonly isPod?: (address: Address) => boolean
   /** Called, at most once per turn of the event loop, when facts may have changed. */
   readonly onChange: () => void
   readonly onProblem: (action: string, error: unknown) => void
 }
 
-interface PodEnd {
-  readonly mac: MacBytes
-  readonly takesRedirects: boolean
-  readonly namespace: PodNamespace | undefined
-}
-
 /** What a veth has unless somebody limits a pod's bandwidth. */
 const UNSHAPED = 'noqueue'
-
-/** A namespace may have no name and no process yet when its device is there already. */
-const UNSEEN_RETRY_MIN_MS = 100
-const UNSEEN_RETRY_MAX_MS = 10_000
-
-const UNSEEN_END: PodEnd = { mac: NO_MAC, takesRedirects: false, namespace: undefined }
 
 export class NetworkView {
   readonly #options: NetworkViewOptions
@@ -60,13 +50,19 @@ export class NetworkView {
   #hostRoutes = new Map<Address, number>()
   #defaultRoutes: readonly Route[] = []
   #neighbours = new Map<string, Neighbour>()
-  readonly #podEnds = new Map<number, PodEnd | 'asked'>()
+  readonly #ends: PodEnds
   #loop: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
   #notified = false
 
   constructor(options: NetworkViewOptions) {
     this.#options = options
+    this.#ends = new PodEnds({
+      netlink: options.netlink,
+      nameOf: (ifindex) => this.#links.get(ifindex)?.name,
+      onChange: () => this.#notify(),
+      onProblem: options.onProblem,
+    })
   }
 
   /** Reads everything once, then follows. Rejects when the first reading fails. */
@@ -76,12 +72,16 @@ export class NetworkView {
       signal: this.#stop.signal,
     })
     await this.#readAll()
+    // A port that is not understood has no address that rows of an earlier process could be kept by.
+    const ports = [...this.#links.values()].filter((link) => this.#bridgeOf(link))
+    for (const { index } of ports) await this.#ends.lookAt(index)
     this.#loop = this.#follow(watch)
   }
 
   async close(): Promise<void> {
     this.#stop.abort()
     clearTimeout(this.#retry)
+    this.#ends.close()
     await this.#loop
   }
 
@@ -114,6 +114,17 @@ export class NetworkView {
         kind: 'pod' as const,
       })),
     ]
+  }
+
+  /** Bridges by whose ports pods are reached. */
+  bridges(): readonly { readonly name: string; readonly ifindex: number; readonly kind: 'pod' }[] {
+    const found = new Map<number, string>()
+    for (const { ifindex } of this.#pods(this.#uplinks()).pods) {
+      const port = this.#links.get(ifindex)
+      const bridge = port && this.#bridgeOf(port)
+      if (bridge) found.set(bridge.index, bridge.name)
+    }
+    return [...found].map(([ifindex, name]) => ({ ifindex, name, kind: 'pod' as const }))
   }
 
   /** Every link of the node, by its index. */
@@ -166,6 +177,7 @@ export class NetworkView {
     } else if (event.kind === 'link') {
       if (event.isDeleted) this.#forgetLink(event.link.index)
       else this.#links.set(event.link.index, event.link)
+      this.#ends.lookAgain(event.link.index)
       this.#notify()
     } else if (event.kind === 'queue') {
       await this.#readLink(event.index)
@@ -218,7 +230,7 @@ export class NetworkView {
 
   #forgetLink(index: number): void {
     this.#links.delete(index)
-    this.#podEnds.delete(index)
+    this.#ends.forget(index)
     for (const [address, device] of this.#hostRoutes) if (device === index) this.#hostRoutes.delete(address)
   }
 
@@ -272,65 +284,41 @@ export class NetworkView {
 
   #pods(uplinks: readonly Uplink[]): Pick<NetworkFacts, 'pods' | 'unknownPods'> {
     const notPods = new Set(uplinks.map((uplink) => uplink.ifindex))
-    const pods: PodDevice[] = []
+    const pods = new Map<Address, PodDevice>()
     const unknownPods = new Map<Address, number>()
     for (const [address, ifindex] of this.#hostRoutes) {
       const link = this.#links.get(ifindex)
       if (!link || notPods.has(ifindex) || link.kind !== 'veth') continue
-      const end = this.#podEnds.get(ifindex)
-      if (end === undefined) this.#askPodEnd(ifindex)
-      if (end === undefined || end === 'asked') {
-        unknownPods.set(address, ifindex)
-        continue
-      }
-      pods.push({
-        address,
-        ifindex,
-        hostMac: macBytes(link.mac) ?? NO_MAC,
-        podMac: end.mac,
-        mtu: link.mtu,
-        takesRedirects: end.takesRedirects,
-        mayBypass: end.mac !== NO_MAC && link.linkNamespaceId !== undefined && link.queueing === UNSHAPED,
-        namespace: end.namespace,
-      })
+      const end = this.#ends.of(ifindex)
+      if (end) pods.set(address, podDevice(address, link, link, end))
+      else unknownPods.set(address, ifindex)
     }
-    return { pods, unknownPods }
+    for (const port of this.#links.values()) {
+      const bridge = notPods.has(port.index) ? undefined : this.#bridgeOf(port)
+      const end = bridge && this.#ends.of(port.index, true)
+      if (!end) continue
+      for (const address of end.addresses)
+        if (this.#options.isPod?.(address) && !pods.has(address) && !unknownPods.has(address))
+          pods.set(address, podDevice(address, port, bridge, end))
+    }
+    return { pods: [...pods.values()], unknownPods }
   }
 
-  /**
-   * A pod whose end cannot be looked at is served through the host's routing, which needs neither MAC nor NAPI, and looked at again.
-   * @param retryMs after which it is, if it has to be
-   */
-  #askPodEnd(ifindex: number, retryMs = UNSEEN_RETRY_MIN_MS): void {
-    if (retryMs === UNSEEN_RETRY_MIN_MS) this.#podEnds.set(ifindex, 'asked')
-    findVethPeer(this.#options.netlink, ifindex)
-      .then((peer): PodEnd => {
-        const path = peer.namespacePath
-        const namespace = path === undefined ? path : { path, cookie: networkNamespaceCookie(path) }
-        const mac = macBytes(peer.link.mac)
-        if (!mac) return { ...UNSEEN_END, namespace }
-        return { mac, takesRedirects: peer.acceptsRedirects, namespace }
-      })
-      .catch((error: unknown): PodEnd => {
-        const name = this.#links.get(ifindex)?.name ?? ifindex
-        if (retryMs === UNSEEN_RETRY_MIN_MS)
-          this.#options.onProblem(`looking at the pod's end of ${name}`, error)
-        this.#askAgain(ifindex, retryMs)
-        return UNSEEN_END
-      })
-      .then((end) => {
-        if (!this.#links.has(ifindex) || (end === UNSEEN_END && retryMs > UNSEEN_RETRY_MIN_MS)) return
-        this.#podEnds.set(ifindex, end)
-        this.#notify()
-      })
+  /** Undefined: the link is no port that leads into another namespace. */
+  #bridgeOf({ kind, master, linkNamespaceId }: Link): Link | undefined {
+    if (kind !== 'veth' || master === undefined || linkNamespaceId === undefined) return undefined
+    const bridge = this.#links.get(master)
+    return bridge?.kind === 'bridge' ? bridge : undefined
   }
 
-  #askAgain(ifindex: number, retryMs: number): void {
-    const timer = setTimeout(() => {
-      if (this.#stop.signal.aborted || !this.#links.has(ifindex)) return
-      this.#askPodEnd(ifindex, Math.min(UNSEEN_RETRY_MAX_MS, retryMs * 2))
-    }, retryMs)
-    timer.unref()
+  /** What `isPod` says is another; who came, has its address by now. */
+  podsChanged(): void {
+    const ports = [...this.#links.values()].filter((link) => this.#bridgeOf(link))
+    if (ports.length === 0) return
+    for (const { index } of ports)
+      if (!this.#ends.of(index, true)?.addresses.some((address) => this.#options.isPod?.(address)))
+        this.#ends.lookAgain(index)
+    this.#notify()
   }
 
   #notify(): void {
@@ -347,8 +335,17 @@ function neighbourKey(neighbour: Neighbour): string {
   return `${neighbour.index} ${parseAddress(neighbour.address) ?? neighbour.address}`
 }
 
-function macBytes(text: string | undefined): MacBytes | undefined {
-  if (text === undefined) return undefined
-  const bytes = Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16))
-  return bytes.length === 6 ? bytes : undefined
+/** @param near whose MAC the pod's frames go to: its device's, or the bridge's */
+function podDevice(address: Address, device: Link, near: Link, end: PodEnd): PodDevice {
+  return {
+    address,
+    ifindex: device.index,
+    ...(near === device ? {} : { bridge: near.index }),
+    hostMac: macBytes(near.mac) ?? NO_MAC,
+    podMac: end.mac,
+    mtu: device.mtu,
+    takesRedirects: end.takesRedirects,
+    mayBypass: end.mac !== NO_MAC && device.linkNamespaceId !== undefined && device.queueing === UNSHAPED,
+    namespace: end.namespace,
+  }
 }

@@ -167,7 +167,7 @@ export class NexthopMaps {
       if (!this.#podRows.has(pod.address)) changed.add(pod.address)
       const nexthopId = this.podRow(pod.address) || this.#takeRow()
       if (nexthopId !== NexthopRow.NEXTHOP_NONE) this.#podRows.set(pod.address, nexthopId)
-      this.#write(nexthopId, planPodDevice(pod))
+      this.#write(nexthopId, planPodDevice(pod), pod.bridge)
       const value = { ifindex: pod.ifindex, nexthopId, podMac: pod.podMac, hostMac: pod.hostMac }
       const current = this.#endpoints.get(pod.address)
       if (current && equalEndpoints(current, value)) continue
@@ -274,9 +274,10 @@ export class NexthopMaps {
     if (id !== NexthopRow.NEXTHOP_NONE) this.#rowIds.release(id, this.#nowMs())
   }
 
-  #write(id: number, planned: PlannedNexthop): void {
+  /** @param bridge of a pod's device */
+  #write(id: number, planned: PlannedNexthop, bridge = 0): void {
     if (id === NexthopRow.NEXTHOP_NONE) return
-    const via = planned.kind === 'tunnel' ? GROUP_ROW[familyOf(planned.remote)] : NexthopRow.NEXTHOP_NONE
+    const via = planned.kind === 'tunnel' ? GROUP_ROW[familyOf(planned.remote)] : bridge
     const value = { planned, via }
     const current = this.#rows.get(id)
     if (current && equalNexthops(current, value)) return

@@ -26,6 +26,8 @@ export interface Gateway {
 export interface PodDevice {
   readonly address: Address
   readonly ifindex: number
+  /** Whose port the device is. */
+  readonly bridge?: number
   readonly hostMac: MacBytes
   readonly podMac: MacBytes
   readonly mtu: number

@@ -340,6 +340,12 @@ export class PolicyMaps {
     return { ingress: this.#classes.numberOf(ingress), egress: this.#classes.numberOf(egress) }
   }
 
+  /** Whether the kernel holds that nothing is said of this pod, in either direction. */
+  isOpen(address: Address): boolean {
+    const row = this.#sets.get(this.#subjects.get(address) ?? 0)?.row
+    return row ? row.ingress.isOpen && row.egress.isOpen : false
+  }
+
   #deleteSubject(address: Address): void {
     const before = this.#subjects.get(address)
     this.#leftovers.subjects.claim(address)

@@ -1,4 +1,4 @@
-// Policy at a pod's device on what has no ports, or hides them: pings, errors, neighbour discovery, tags and extension headers.
+// Policy at a pod's device on what has no ports, or hides them: pings, errors, neighbour discovery, tags and extension headers; and on DHCP.
 
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
@@ -108,4 +108,16 @@ t.test('neighbour discovery and multicast’s reports are the link’s business'
   t.equal(sends(report.to(GROUP)), TC.OK)
   t.equal(sends(report.to(client)), TC.DROP, 'a report to a single address')
   t.equal(deliver(report.from(client).to(pod)), TC.DROP)
+})
+
+t.test('a DHCP client asks and is told before it has an address, but by no other pod', async (t) => {
+  const { pod, localClient, client } = world.cast('ipv4')
+  const [nobody, everybody] = [address('0.0.0.0'), address('255.255.255.255')]
+  know()
+  policy('pod', 'deny', 'deny')
+  t.equal(send(frame(FROM_POD).from(nobody, 68).to(everybody, 67).udp()), TC.OK)
+  t.equal(send(frame(FROM_POD).from(nobody, 69).to(everybody, 67).udp()), TC.DROP)
+  t.equal(send(frame(FROM_POD).from(pod, 68).to(everybody, 67).udp()), TC.DROP, 'who has one is judged')
+  t.equal(deliver(frame(TO_POD).from(client, 67).to(everybody, 68).udp()), UNSPEC)
+  t.equal(deliver(frame(TO_POD).from(localClient, 67).to(everybody, 68).udp()), TC.DROP)
 })

@@ -92,7 +92,12 @@ const CLASS = { deny: 1, onePort: 2, open: 0 } as const
 const ports = [said(false), said(true, OPEN_PORT), said(false, OPEN_PORT + 1)]
 
 let epoch = 0
-function policy(host: keyof typeof SET, ingress: keyof typeof CLASS, egress: keyof typeof CLASS): void {
+function policy(
+  host: keyof typeof SET,
+  ingress: keyof typeof CLASS,
+  egress: keyof typeof CLASS,
+  at: 'pod' | 'localClient' | 'remotePod' = host,
+): void {
   const all = (one: keyof typeof CLASS) => ({
     defaults: [CLASS[one], CLASS[one], CLASS[one]] as const,
     isOpen: one === 'open',
@@ -103,7 +108,7 @@ function policy(host: keyof typeof SET, ingress: keyof typeof CLASS, egress: key
     {
       table: 'subjects',
       put: FAMILIES.map((family) => ({
-        ...{ kind: 'pod', address: world.cast(family)[host], set: SET[host], pod: `a/${host}` },
+        ...{ kind: 'pod', address: world.cast(family)[at], set: SET[host], pod: `a/${at}` },
         hairpin: { ingress: 0, egress: 0 },
       })),
     },
@@ -261,3 +266,39 @@ t.test('two pods of one bridge, which routes nothing between them: its ports jud
     t.notOk(connects('localClient', pod, CLOSED_PORT), `${family}: denied`)
   }
 })
+
+t.test(
+  'who answers ARP for another pod of the bridge does not get what is let through to that one',
+  async (t) => {
+    const attachments = new Attachments(`/sys/fs/bpf/weir-test-police-link-${process.pid}`)
+    t.teardown(() => attachments.close())
+    withNetworkNamespace(`/run/netns/${namespace('node')}`, () => {
+      const { podTc, podEgressTc } = world.datapath
+      attachments.attachPods(podTc, new Set(Object.values(DEVICE)), podEgressTc)
+    })
+    const [near, far] = [`0a:00:00:00:0${DEVICE.localClient}:01`, `0a:00:00:00:0${DEVICE.localClient}:02`]
+    policy('localClient', 'deny', 'open')
+    policy('pod', 'open', 'open', 'remotePod')
+    policy('pod', 'open', 'open')
+    for (const family of FAMILIES) {
+      const other = world.cast(family).remotePod
+      const bits = family === 'ipv4' ? 32 : 128
+      ip('localClient', `address add ${other}/${bits} dev lo${family === 'ipv6' ? ' nodad' : ''}`)
+      await serve(t, 'localClient', other, OPEN_PORT + 20)
+      ip('pod', `route add ${other}/${bits} dev eth0`)
+      ip('pod', `neighbour add ${other} lladdr ${far} dev eth0 nud permanent`)
+      const leadsTo = (ifindex: number) =>
+        world.map('endpoints').update(
+          addressToBytes(other),
+          abi.encodeEndpoint({
+            ...{ ifindex, nexthopId: 0 },
+            ...{ pod: mac(far), host: mac(near) },
+          }),
+        )
+      leadsTo(DEVICE.pod)
+      t.notOk(connects('pod', other, OPEN_PORT + 20), `${family}: it is another's`)
+      leadsTo(DEVICE.localClient)
+      t.ok(connects('pod', other, OPEN_PORT + 20), `${family}: its own`)
+    }
+  },
+)

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { type Address, formatAddress } from '../../src/model/address.ts'
+import { type Address, addressToBytes, formatAddress } from '../../src/model/address.ts'
 import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
 import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
 import { flowKinds } from './check.ts'
@@ -31,6 +31,16 @@ const R = abi.VerdictReason
 const K = abi.FlowKind
 /** No pod's device. */
 const UPLINK_IFINDEX = LOOPBACK + 1
+
+/** Says whose port the pod's device is. */
+function bridge(of: Address, ifindex: number): void {
+  const nexthops = world.map('nexthops')
+  const row = world.map('endpoints').lookup(addressToBytes(of))
+  const key = Buffer.alloc(4)
+  key.writeUInt32LE(row ? abi.decodeEndpoint(row).nexthopId : 0)
+  const nexthop = abi.decodeNexthop(nexthops.lookup(key) ?? Buffer.alloc(abi.NEXTHOP_BYTES))
+  nexthops.update(key, abi.encodeNexthop({ ...nexthop, via: ifindex }))
+}
 
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
@@ -207,6 +217,9 @@ for (const family of ['ipv4', 'ipv6'] as const)
           t.equal(deliver(sent.from(pod, PORT), UPLINK_IFINDEX), TC.DROP)
         })
         t.equal(counted, 2)
+        bridge(localClient, UPLINK_IFINDEX)
+        t.equal(deliver(sent, UPLINK_IFINDEX), UNSPEC, 'but the bridge whose port its device is')
+        bridge(localClient, 0)
         t.equal(deliver(sent), UNSPEC, 'its own device')
         t.equal(deliver(sent.from(client, PORT), UPLINK_IFINDEX), UNSPEC)
       },

@@ -1,8 +1,10 @@
 // Policy enforced by real agents, with real kubectl and real connections: both families, pods of one node and of two, straight and by a
-// Service. Each policy is one that its users write, and every change of it is seen in who gets an answer.
+// Service. Each policy is one that its users write, and every change of it is seen in who gets an answer. The pods of the first node are
+// ports of a bridge, as the bridge plug-in makes them: web and its neighbour reach each other past the node's routing. The others are routed.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
+import { BRIDGE } from '../../src/sandbox/controllers/pod-network.ts'
 import { runIn } from '../../src/sandbox/host.ts'
 import { agentSocket, startAgent, WEIR } from '../../src/sandbox/nodes.ts'
 import { findProcess, stopProcess } from '../../src/sandbox/process.ts'
@@ -13,6 +15,8 @@ import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 t.setTimeout(300_000)
 const bed = await Bed.up({ name: 'policy', nodes: 2, agent: { policy: { enforce: true } } })
 t.teardown(() => bed.down())
+await bed.run('node1', ['ip', 'link', 'add', BRIDGE, 'address', '0a:58:0a:f4:01:01', 'type', 'bridge'])
+await bed.run('node1', ['ip', 'link', 'set', BRIDGE, 'up'])
 
 const in2 = (manifest: Manifest, namespace: string): Manifest => {
   const object = manifest as { metadata: object }

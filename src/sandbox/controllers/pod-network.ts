@@ -2,6 +2,9 @@
 // address per family and a default route to its gateway; the gateway address sits on the node's end of every pod's veth, and
 // the node has a host route (/32, /128) per pod. Nothing is bridged, so pods reach each other through their node.
 //
+// On a node that has a bridge called cni0 when a pod comes, it is as the bridge plug-in (and so flannel) makes it: the pod's link is a port
+// of that, its gateway's address sits on the bridge, and pods of one node reach each other without their node's routing.
+//
 // What the datapath needs of the pod's end (checked on the kernel, see the machine notes): GRO on, for XDP can redirect into a veth
 // only when its peer has a NAPI receiver; checksum and segmentation offloads off, for a redirected frame loses its partial
 // checksum. IPv6 duplicate address detection is off on both ends: addresses are unique by allocation, and waiting costs a second.
@@ -22,6 +25,9 @@ import type { PodAddress } from './pod-address.ts'
 
 export const POD_INTERFACE = 'eth0'
 const POD_MTU = 1500
+export const BRIDGE = 'cni0'
+/** Of a node's podCIDRs, as the address plan cuts them. */
+const SUBNET_LENGTH = { ipv4: 24, ipv6: 64 } as const
 
 export interface PodNetwork {
   rack: string
@@ -58,6 +64,11 @@ export async function createPodNetwork({
   setSysctls(nodeNamespace, { [`ipv6/conf/${outside}/accept_dad`]: '0' })
   const features = ['gro', 'on', 'tx', 'off', 'tso', 'off', 'gso', 'off']
   await demand({ namespace: podNamespace }, ['ethtool', '-K', POD_INTERFACE, ...features])
+  const bridge = await runAt({}, ['ip', '-n', nodeNamespace, 'link', 'show', BRIDGE])
+  if (bridge.status === 0) {
+    await joinBridge(nodeNamespace, podNamespace, outside, addresses)
+    return
+  }
   await ipBatch(nodeNamespace, [
     `link set ${outside} up`,
     ...addresses.flatMap(({ address, gateway }) => [
@@ -73,6 +84,30 @@ export async function createPodNetwork({
       `route replace default via ${gateway} dev ${POD_INTERFACE}`,
     ]),
   ])
+}
+
+async function joinBridge(
+  nodeNamespace: string,
+  podNamespace: string,
+  outside: string,
+  addresses: readonly PodAddress[],
+): Promise<void> {
+  await ipBatch(nodeNamespace, [
+    ...addresses.map(({ gateway }) => `address replace ${inSubnet(gateway)} dev ${BRIDGE}`),
+    `link set ${outside} master ${BRIDGE} up`,
+  ])
+  await ipBatch(podNamespace, [
+    `link set ${POD_INTERFACE} up`,
+    ...addresses.flatMap(({ address, gateway }) => [
+      `address add ${inSubnet(address)} dev ${POD_INTERFACE}`,
+      `route replace default via ${gateway} dev ${POD_INTERFACE}`,
+    ]),
+  ])
+}
+
+function inSubnet(address: string): string {
+  const family = familyOf(address)
+  return `${address}/${SUBNET_LENGTH[family]}${family === 'ipv6' ? ' nodad' : ''}`
 }
 
 function source(hostAddresses: readonly string[], address: string): string {

@@ -21,11 +21,20 @@ export interface VethPeer {
    * or XDP attached).
    */
   readonly acceptsRedirects: boolean
+  /** With lengths; empty unless they were asked for. */
+  readonly addresses: readonly string[]
 }
 
 export interface NamespaceDirectories {
   readonly named: readonly string[]
   readonly processes: string
+}
+
+export interface PeerSearch {
+  readonly directories?: NamespaceDirectories
+  /** Where it was the last time. */
+  readonly first?: string | undefined
+  readonly readsAddresses?: boolean
 }
 
 /** Where iproute2 and Docker keep names; `processes` must show the host's processes. */
@@ -40,7 +49,7 @@ const defaultDirectories: NamespaceDirectories = {
 export async function findVethPeer(
   netlink: Netlink,
   index: number,
-  directories: NamespaceDirectories = defaultDirectories,
+  { directories = defaultDirectories, first, readsAddresses = false }: PeerSearch = {},
 ): Promise<VethPeer> {
   const link = await netlink.links.get(index)
   if (link?.peerIndex === undefined) {
@@ -49,8 +58,9 @@ export async function findVethPeer(
       `find the peer of link ${index}: there is no such link, or it is no veth`,
     )
   }
-  if (link.linkNamespaceId === undefined) return describePeer(netlink, netlink.namespacePath, link.peerIndex)
-  const namespacePath = await findNamespace(netlink, link.linkNamespaceId, directories)
+  if (link.linkNamespaceId === undefined)
+    return describePeer(netlink, netlink.namespacePath, link.peerIndex, readsAddresses)
+  const namespacePath = await findNamespace(netlink, link.linkNamespaceId, directories, first)
   if (namespacePath === undefined) {
     const where = [...directories.named, `${directories.processes}/*/ns/net`].join(', ')
     throw new NetlinkError(
@@ -61,21 +71,22 @@ export async function findVethPeer(
   }
   const inside = new Netlink({ namespacePath })
   try {
-    return await describePeer(inside, namespacePath, link.peerIndex)
+    return await describePeer(inside, namespacePath, link.peerIndex, readsAddresses)
   } finally {
     inside.close()
   }
 }
 
-/** The path of the namespace that `netlink`'s own namespace knows by `id`. */
+/** The path of the namespace that `netlink`'s own namespace knows by `id`. @param first is looked at before all others */
 export async function findNamespace(
   netlink: Netlink,
   id: number,
   directories: NamespaceDirectories = defaultDirectories,
+  first?: string,
 ): Promise<string | undefined> {
   // A thousand processes share a few namespaces: ask the kernel once about each.
   const asked = new Set<string>()
-  for (const path of namespacePaths(directories)) {
+  for (const path of namespacePaths(directories, first)) {
     try {
       const identity = networkNamespaceId(path)
       if (asked.has(identity)) continue
@@ -88,7 +99,11 @@ export async function findNamespace(
   return undefined
 }
 
-function* namespacePaths({ named, processes }: NamespaceDirectories): Generator<string> {
+function* namespacePaths(
+  { named, processes }: NamespaceDirectories,
+  first: string | undefined,
+): Generator<string> {
+  if (first !== undefined) yield first
   for (const directory of named) for (const name of listDirectory(directory)) yield `${directory}/${name}`
   for (const name of listDirectory(processes)) if (/^\d+$/.test(name)) yield `${processes}/${name}/ns/net`
 }
@@ -106,6 +121,7 @@ async function describePeer(
   netlink: Netlink,
   namespacePath: string | undefined,
   index: number,
+  readsAddresses: boolean,
 ): Promise<VethPeer> {
   const link = await netlink.links.get(index)
   if (link === undefined) {
@@ -116,5 +132,12 @@ async function describePeer(
   }
   const read = () => readFeatures(link.name)
   const features = namespacePath === undefined ? read() : withNetworkNamespace(namespacePath, read)
-  return { namespacePath, link, features, acceptsRedirects: features.genericReceiveOffload || link.hasXdp }
+  const addresses = readsAddresses
+    ? (await netlink.addresses.list({ index })).filter((row) => row.index === index)
+    : []
+  return {
+    ...{ namespacePath, link, features },
+    acceptsRedirects: features.genericReceiveOffload || link.hasXdp,
+    addresses: addresses.map(({ address }) => address),
+  }
 }

@@ -32,6 +32,7 @@ function bed(t: Test, configured?: string) {
   const devices = new Map<Address, { ifindex: number; cookie: bigint | undefined }>()
   const judged = new Set<number>()
   const processes = new Map<number, bigint>()
+  const open = new Set<string>()
   const state = {
     known: new Set<bigint>([99n]),
     closed: undefined as readonly string[] | undefined,
@@ -59,6 +60,7 @@ function bed(t: Test, configured?: string) {
         const ifindex = devices.get(one)?.ifindex
         return ifindex !== undefined && judged.has(ifindex) ? ifindex : undefined
       },
+      isOpen: (one) => open.has(one),
       knownNetns: {
         add: (cookies) => {
           for (const cookie of cookies) state.known.add(cookie)
@@ -78,7 +80,7 @@ function bed(t: Test, configured?: string) {
   })
   t.teardown(() => closedPods.close())
   return {
-    ...{ mount, pods, devices, judged, processes, state, events, closedPods },
+    ...{ mount, pods, devices, judged, open, processes, state, events, closedPods },
     /** A pod's device and process, as a starter makes them. */
     start: (uid: string, ip: string, ifindex: number) => {
       devices.set(address(ip), { ifindex, cookie: BigInt(ifindex) })
@@ -209,5 +211,27 @@ t.test(
     t.equal(events.length, 1, 'another has just begun to wait')
     await pass(30_000)
     t.equal(events.length, 2)
+  },
+)
+
+t.test(
+  'a pod that no device leads to speaks while no policy says anything of it, and it is told',
+  async (t) => {
+    const { pods, start, devices, open, state, closedPods, events, settle, why } = bed(t)
+    pods.set('a/p', pod('p', uidOf('1'), A, B))
+    start(uidOf('1'), A, 7)
+    devices.clear()
+    open.add(A).add(B)
+    await settle()
+    t.match(why(), /no device of this node leads to 10\.244\.1\.5/, 'it may come yet')
+    state.nowMs = 4000
+    await settle()
+    t.strictSame([[...state.known], closedPods.status.unjudged, why()], [[7n], ['a/p'], ''])
+    t.match(events, [/^PodsNotJudged here: a\/p: .* Mend: /])
+    open.delete(B)
+    await settle()
+    t.strictSame([[...state.known], closedPods.status.unjudged], [[], []])
+    t.match(why(), /a policy selects it/)
+    t.equal(events.length, 1)
   },
 )

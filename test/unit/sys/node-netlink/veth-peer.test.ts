@@ -76,10 +76,13 @@ t.test('the peer is found in a namespace that only a process holds', async (t) =
   await netlink.links.create({ kind: 'veth', name: 'host', peer: { name: 'eth0', namespacePath: path } })
   const host = (await netlink.links.get('host'))?.index ?? 0
   t.match(await findVethPeer(netlink, host), { namespacePath: path, link: { name: 'eth0' } })
-  await t.rejects(findVethPeer(netlink, host, { named: ['/run/netns'], processes: '/run/netns' }), {
-    code: 'NOT_FOUND',
-    message: /find the peer of host: .*share the host's process namespace/,
-  })
+  await t.rejects(
+    findVethPeer(netlink, host, { directories: { named: ['/run/netns'], processes: '/run/netns' } }),
+    {
+      code: 'NOT_FOUND',
+      message: /find the peer of host: .*share the host's process namespace/,
+    },
+  )
 })
 
 t.test('what has no peer is told', async (t) => {
