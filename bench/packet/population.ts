@@ -115,17 +115,27 @@ export class Populations {
       this.memory.clear()
       this.#send('xdp', requests(traffic, true, flows))
       const later = requests(traffic, false, flows)
-      const entries = entriesByFlow(this.bed.table.entries(), flows).filter((entry) => entry !== undefined)
-      const answers = traffic.kind === 'dsr' ? undefined : replies(traffic, entries, this.bed.names)
-      if (answers) this.#send(traffic.kind === 'local' ? 'tc' : 'xdp', answers)
+      const begun = entriesByFlow(this.bed.table.entries(), flows).filter((entry) => entry !== undefined)
+      const answers = (entries: readonly FlowEntry[]) =>
+        traffic.kind === 'dsr' ? undefined : replies(traffic, entries, this.bed.names)
+      const first = answers(begun)
+      if (first) this.#send(traffic.kind === 'local' ? 'tc' : 'xdp', first)
       this.#send('xdp', reordered(later, scrambled(flows, ORDER.settling)))
+      const entries = traffic.kind === 'local' ? this.#answered(begun) : begun
       return {
         entries: entries.slice(0, REMEMBERED),
         snapshot: this.memory.snapshot(),
         requests: later,
-        replies: answers,
+        replies: answers(entries),
       }
     })
+  }
+
+  /** Flows whose answers have a place: before they were answered, others may have pushed it out, and then their packets go no further. */
+  #answered(entries: readonly FlowEntry[]): FlowEntry[] {
+    const places = [...this.bed.table.entries()].filter(({ kind }) => kind === 'REPLY')
+    const flows = new Set(places.map(flowOf))
+    return entries.filter((entry) => flows.has(flowOf(entry)))
   }
 
   #send(hook: Hook, packets: PacketList): void {

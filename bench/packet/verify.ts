@@ -78,10 +78,7 @@ function checkCounters(of: Case, populations: Populations, packets: PacketList):
 function strayedOf(of: Case, ways: Readonly<Record<string, number>>, packets: number): number | undefined {
   const reason = reasonOf(of)
   const { [reason ?? '']: onWay = 0, ...astray } = ways
-  const { NOT_OURS: passed = 0, ...rest } = astray
-  // The answer of a flow that found no place is the pod's own, to clients that its egress does not let it call.
-  const { POLICY_EGRESS: _unknown, ...answers } = rest
-  const others = of.policy === 'on' && of.phase === 'reply' ? answers : rest
+  const { NOT_OURS: passed = 0, ...others } = astray
   if (Object.keys(others).length > 0) return undefined
   // Passed on uncounted, or counted as nobody's where the filter of addresses could not tell.
   if (reason === undefined) return 0

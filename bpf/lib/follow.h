@@ -47,6 +47,7 @@ static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct 
 				      struct flow_hit *hit, const int family)
 {
 	const struct backend *backend;
+	enum followed followed;
 	int verdict;
 
 	if (hit->kind == FLOW_SNAT_REPLY && !packet->is_tunnelled)
@@ -54,8 +55,12 @@ static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct 
 	if (hit->kind == FLOW_REPLY && hit->flags & FLOW_CLIENT_IS_LOCAL && !packet->is_tunnelled)
 		return bring_answer(ctx, packet, &verdict, family) ? verdict : NOT_BOUND;
 	backend = backend_find(hit->index);
-	if (!may_follow(packet, hit) || !is_reachable(backend, hit) ||
-	    !follow_forward(packet, hit, family))
+	if (!may_follow(packet, hit) || !is_reachable(backend, hit))
+		return NOT_BOUND;
+	followed = follow_forward(packet, hit, family);
+	if (followed == FOLLOWED_UNPLACED)
+		return drop(packet, REASON_FLOW_SET_FULL);
+	if (followed == FOLLOWED_VOID)
 		return NOT_BOUND;
 	packet->is_of_node = !!(hit->flags & FLOW_OF_NODE);
 	if (hit->kind == FLOW_TO_REMOTE_SNAT) {

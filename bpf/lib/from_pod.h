@@ -185,13 +185,17 @@ static __always_inline int judge_from_pod(ctx_t *ctx, struct packet *packet,
 
 static __always_inline int balance_from_pod(ctx_t *ctx, struct packet *packet, const int family)
 {
+	enum followed followed = FOLLOWED_VOID;
 	struct choice choice = {};
 	struct flow_hit hit;
 	struct flow_id id = {};
 
 	flow_identify(&id, &packet->tuple, family);
-	if (!is_first_packet(packet) && flow_find(&id, &hit) && may_follow_from_pod(packet, &hit) &&
-	    follow_forward(packet, &hit, family)) {
+	if (!is_first_packet(packet) && flow_find(&id, &hit) && may_follow_from_pod(packet, &hit))
+		followed = follow_forward(packet, &hit, family);
+	if (followed == FOLLOWED_UNPLACED)
+		return drop(packet, REASON_FLOW_SET_FULL);
+	if (followed == FOLLOWED) {
 		choice.backend_id = hit.index;
 		choice.kind = hit.kind;
 		choice.snat_port = hit.snat_port;

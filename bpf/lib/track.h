@@ -5,7 +5,8 @@
  *   node of the backend   two entries, mates: client -> frontend (TO_LOCAL) and backend -> client
  *                         (REPLY). They are in different sets and may be replaced one by one, so
  *                         each, once a tick, brings the other up to date, and the forward packet
- *                         puts a lost REPLY entry back.
+ *                         puts a lost REPLY entry back; before the backend has answered, each of
+ *                         TCP does, and is dropped when there is no place.
  *   entry node            one entry (TO_REMOTE), or the two of a masqueraded flow (lib/snat.h).
  *
  * When does a flow count as established, so that a flood can't push it out? On the backend's node
@@ -158,16 +159,20 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 
 /*
  * One port of a client can reach one backend through several frontends, and the last to begin has
- * the answers' entry. It may have been a forged packet: the flow that goes on takes it back.
+ * the answers' entry. It may have been a forged packet: the flow that goes on takes it back. So
+ * does one without an answer yet from what the backend seemed to begin while it had no entry.
  */
 static __always_inline bool is_taken_over(const struct flow_hit *reply,
-					  const struct frontend *frontend)
+					  const struct frontend *frontend, enum flow_state state)
 {
+	if (reply->kind == FLOW_POD)
+		return !(state & WEIR_FLOW_ANSWERED);
 	return frontend && reply->kind == FLOW_REPLY && reply->index != frontend->frontend_id;
 }
 
-/* The visit of a forward packet to its REPLY entry: `state` is what its own has come to. */
-static __always_inline void refresh_reply(const struct packet *packet, __u32 backend_id,
+/* The visit of a forward packet to its REPLY entry: `state` is what its own has come to. False: it
+ * is lost, and there is no place for it. */
+static __always_inline bool refresh_reply(const struct packet *packet, __u32 backend_id,
 					  enum flow_state state, const int family)
 {
 	const struct backend *backend = backend_find(backend_id);
@@ -176,14 +181,15 @@ static __always_inline void refresh_reply(const struct packet *packet, __u32 bac
 	struct flow_hit hit;
 
 	if (!backend || !scratch)
-		return;
+		return true;
 	identify_reply(scratch, &packet->tuple, backend, family);
 	frontend = frontend_find(&packet->tuple.destination, packet->tuple.destination_port,
 				 packet->tuple.protocol);
-	if (flow_find(&scratch->mate_id, &hit) && !is_taken_over(&hit, frontend))
+	if (flow_find(&scratch->mate_id, &hit) && !is_taken_over(&hit, frontend, state)) {
 		flow_touch(&hit, state);
-	else if (frontend)
-		track_reply(scratch, &packet->tuple, frontend->frontend_id, state, 0);
+		return true;
+	}
+	return !frontend || track_reply(scratch, &packet->tuple, frontend->frontend_id, state, 0);
 }
 
 GLOBAL_FUNCTION int track_new_flow_ipv4(const struct packet *packet, const struct flow_id *id,
@@ -202,36 +208,46 @@ GLOBAL_FUNCTION int track_new_flow_ipv6(const struct packet *packet, const struc
 
 GLOBAL_FUNCTION int refresh_reply_ipv4(const struct packet *packet, __u32 backend_id, __u32 state)
 {
-	if (packet)
-		refresh_reply(packet, backend_id, state, IPV4);
-	return 0;
+	return !packet || refresh_reply(packet, backend_id, state, IPV4);
 }
 
 GLOBAL_FUNCTION int refresh_reply_ipv6(const struct packet *packet, __u32 backend_id, __u32 state)
 {
-	if (packet)
-		refresh_reply(packet, backend_id, state, IPV6);
-	return 0;
+	return !packet || refresh_reply(packet, backend_id, state, IPV6);
 }
 
-/* A further packet of the client: adds to the entry's state and renews its time. False: the entry
- * is void, and the packet to be judged anew. */
-static __always_inline bool follow_forward(const struct packet *packet, struct flow_hit *hit,
-					   const int family)
+/*
+ * Nothing of its backend has come but a SYN-ACK: until then a flood may have pushed its REPLY entry
+ * out, and what the backend says next would be nobody's answer. Each such packet looks for it.
+ */
+static __always_inline bool awaits_answer(const struct flow_hit *hit)
+{
+	return !(hit->flags & FLOW_IS_UDP) && !(flow_state(hit->word) & WEIR_FLOW_ANSWERED);
+}
+
+enum followed {
+	FOLLOWED_VOID,	   /* the entry is: the packet is to be judged anew */
+	FOLLOWED_UNPLACED, /* its answers have no place: it must not go on */
+	FOLLOWED,
+};
+
+/* A further packet of the client: adds to the entry's state and renews its time. */
+static __always_inline enum followed follow_forward(const struct packet *packet,
+						    struct flow_hit *hit, const int family)
 {
 	enum flow_state events = events_of_client(packet);
+	bool is_placed;
 
 	if (hit->kind == FLOW_TO_REMOTE_SNAT)
-		return snat_follow(packet, hit, events, family);
+		return snat_follow(packet, hit, events, family) ? FOLLOWED : FOLLOWED_VOID;
 	if (flow_is_one_sided(hit->kind))
 		events |= WEIR_FLOW_ANSWERED;
-	if (flow_touch(hit, events) == FLOW_TOUCHED_NOTHING || !has_reply_entry(hit->kind))
-		return true;
-	if (family == IPV4)
-		refresh_reply_ipv4(packet, hit->index, flow_state(hit->word));
-	else
-		refresh_reply_ipv6(packet, hit->index, flow_state(hit->word));
-	return true;
+	if ((flow_touch(hit, events) == FLOW_TOUCHED_NOTHING && !awaits_answer(hit)) ||
+	    !has_reply_entry(hit->kind))
+		return FOLLOWED;
+	is_placed = family == IPV4 ? refresh_reply_ipv4(packet, hit->index, flow_state(hit->word))
+				   : refresh_reply_ipv6(packet, hit->index, flow_state(hit->word));
+	return is_placed || !awaits_answer(hit) ? FOLLOWED : FOLLOWED_UNPLACED;
 }
 
 /*

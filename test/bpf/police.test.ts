@@ -31,6 +31,7 @@ const R = abi.VerdictReason
 const K = abi.FlowKind
 /** No pod's device. */
 const UPLINK_IFINDEX = LOOPBACK + 1
+const STATE_SHIFT = BigInt(abi.AbiConstant.FLOW_STATE_SHIFT)
 
 /** Says whose port the pod's device is. */
 function bridge(of: Address, ifindex: number): void {
@@ -225,6 +226,41 @@ for (const family of ['ipv4', 'ipv6'] as const)
       },
     )
 
+    if (protocol === TCP)
+      t.test(`${name}: a flow goes on only while its answers have a place`, async (t) => {
+        begin('open', 'open')
+        policy('pod', 'open', 'deny')
+        const request = world.request(family, protocol, 81)
+        const { source: from, sourcePort } = request.fields
+        const answer = (...flags: Parameters<Frame['tcp']>) =>
+          send(
+            frame(FROM_POD)
+              .from(pod, TARGET_PORT)
+              .to(from, sourcePort)
+              .payload(9)
+              .tcp(...flags),
+          )
+        t.equal(arrive(request), XDP.REDIRECT)
+        t.equal(answer('syn', 'ack'), TC.REDIRECT)
+        const lost = takeSet(K.FLOW_REPLY)
+        t.equal(answer('ack'), TC.DROP, 'not told from what the pod begins')
+        const unplaced = count(R.REASON_FLOW_SET_FULL, () => {
+          t.equal(arrive(request.tcp('ack')), XDP.DROP)
+          t.equal(arrive(request.tcp('ack')), XDP.DROP, 'each one, before the pod has answered')
+          t.equal(arrive(request), XDP.DROP, 'nor does it begin anew')
+        })
+        t.equal(unplaced, 3)
+        lost.leaveOne()
+        t.equal(arrive(request.tcp('ack')), XDP.REDIRECT)
+        t.equal(answer('ack'), TC.REDIRECT)
+        begin('open', 'open')
+        t.equal(arrive(request), XDP.REDIRECT)
+        world.free(({ kind }) => kind === K.FLOW_REPLY)
+        t.equal(answer('syn', 'ack'), TC.OK, 'as if the pod began')
+        t.equal(arrive(request.tcp('ack')), XDP.REDIRECT)
+        t.equal(answer('ack'), TC.REDIRECT, 'and the flow takes its entry back')
+      })
+
     t.test(`${name}: NP-010 a pod to a Service, judged by where it leads`, async (t) => {
       begin('open', 'open')
       policy('localClient', 'open', 'port80')
@@ -278,6 +314,21 @@ for (const family of ['ipv4', 'ipv6'] as const)
         t.equal(deliver(later.id(8)), UNSPEC, 'where all is allowed nobody asks')
       })
   }
+
+/** Established flows of others hold every place of the set where the entry of this kind was. */
+function takeSet(kind: number) {
+  const flows = Buffer.from(world.flowBytes.buffer)
+  const rows = Array.from({ length: flows.length / abi.FLOW_BYTES }, (_, row) => row * abi.FLOW_BYTES)
+  const found = rows.find((at) => flows.readBigUInt64LE(at) !== 0n && abi.decodeFlow(flows, at).kind === kind)
+  if (found === undefined) throw new Error(`no entry of kind ${kind}`)
+  const begins = found - (found % abi.FLOW_SET_BYTES)
+  const entry = Buffer.from(flows.subarray(found, found + abi.FLOW_BYTES))
+  const other = abi.decodeFlow(entry)
+  const established = other.word | (BigInt(abi.FlowState.FLOW_ESTABLISHED) << STATE_SHIFT)
+  for (let at = begins; at < begins + abi.FLOW_SET_BYTES; at += abi.FLOW_BYTES)
+    flows.set(abi.encodeFlow({ ...other, word: established, key: [at, 1, 2, 3] }), at)
+  return { leaveOne: () => flows.fill(0, begins, begins + abi.FLOW_BYTES) }
+}
 
 /** Events that the action brings. */
 function eventsOf(act: () => void): readonly abi.PacketEvent[] {
