@@ -27,6 +27,7 @@ export interface Peer {
 
 /** Of whoever has none: never added to. */
 const NOWHERE = new PrefixIndex()
+const NO_PREFIXES: ReadonlySet<Prefix> = new Set()
 
 function peerKey(peer: PolicyPeer): string {
   // Of these there are thousands in one policy.
@@ -152,7 +153,7 @@ export class Peers {
       key,
       peer,
       everyone: everyoneOf(peer),
-      prefixes: new Set(),
+      prefixes: NO_PREFIXES,
       places: 'except' in peer ? new PrefixIndex() : NOWHERE,
       except: 'except' in peer && peer.except.length > 0 ? new PrefixIndex(peer.except) : NOWHERE,
       members: new Set(),

@@ -79,10 +79,17 @@ function isSameDirection(a: Policy, b: Policy, direction: PolicyDirection): bool
   )
 }
 
+const ALL_SCOPES: ReadonlySet<Scope> = new Set(SCOPES)
+const NO_SCOPE: ReadonlySet<Scope> = new Set()
+
 function whom(peers: ReadyRule['peers']): Pick<ReadyRule, 'peers' | 'everyone' | 'particular'> {
-  const everyone = new Set(peers === 'any' ? SCOPES : peers.flatMap((peer) => peer.everyone))
-  if (peers === 'any' || everyone.size === SCOPES.length) return { peers, everyone, particular: [] }
-  return { peers, everyone, particular: [...new Set(peers)].filter((peer) => peer.everyone.length === 0) }
+  if (peers === 'any') return { peers, everyone: ALL_SCOPES, particular: [] }
+  const scopes = peers.flatMap((peer) => peer.everyone)
+  const everyone = scopes.length === 0 ? NO_SCOPE : new Set(scopes)
+  if (everyone.size === SCOPES.length) return { peers, everyone, particular: [] }
+  const particular = [...new Set(peers)].filter((peer) => peer.everyone.length === 0)
+  // There are many rules: most have one list for both.
+  return { peers, everyone, particular: particular.length === peers.length ? peers : particular }
 }
 
 export interface ReadyOptions {
