@@ -47,9 +47,12 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
     keepsUnserved: config.policy.enforce,
   })
   const policySources = config.policy.enforce ? new PolicySources({ client, log, startDelayMs }) : undefined
-  const own = new OwnPods(config.nodeName, sources.nodes, policySources?.pods)
-  const network = await openNetwork(config, netlink, log, { ...hooks, isPod: (address) => own.has(address) })
-  own.onChange(() => network.podsChanged())
+  const own = policySources && new OwnPods(config.nodeName, policySources.pods)
+  const network = await openNetwork(config, netlink, log, {
+    ...hooks,
+    isPod: own && ((address) => own.has(address)),
+  })
+  own?.onChange(() => network.podsChanged())
   const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
   const nftables = new Nftables()
   return { config, log, netlink, nftables, datapath, network, client, events, sources, policySources, live }
@@ -59,7 +62,7 @@ async function openNetwork(
   config: AgentConfig,
   netlink: Netlink,
   log: Logger,
-  { ways, onNetwork, isPod }: GroundHooks & { readonly isPod: (address: Address) => boolean },
+  { ways, onNetwork, isPod }: GroundHooks & { readonly isPod: ((address: Address) => boolean) | undefined },
 ): Promise<NetworkView> {
   const network = new NetworkView({
     netlink,

@@ -33,8 +33,8 @@ export interface NetworkViewOptions {
   readonly uplinkNames: readonly string[]
   /** Routers that are gateways whether the default route names them now or not (default-route.ts). */
   readonly ways?: () => readonly Way[]
-  /** Whether a pod of this node has this address; asked of what hangs on bridges. Absent: of none. */
-  readonly isPod?: (address: Address) => boolean
+  /** Whether a pod of this node has this address; asked of what hangs on bridges; absent: nothing there is looked at. */
+  readonly isPod?: ((address: Address) => boolean) | undefined
   /** Called, at most once per turn of the event loop, when facts may have changed. */
   readonly onChange: () => void
   readonly onProblem: (action: string, error: unknown) => void
@@ -306,7 +306,8 @@ export class NetworkView {
 
   /** Undefined: the link is no port that leads into another namespace. */
   #bridgeOf({ kind, master, linkNamespaceId }: Link): Link | undefined {
-    if (kind !== 'veth' || master === undefined || linkNamespaceId === undefined) return undefined
+    if (!this.#options.isPod || kind !== 'veth' || linkNamespaceId === undefined) return undefined
+    if (master === undefined) return undefined
     const bridge = this.#links.get(master)
     return bridge?.kind === 'bridge' ? bridge : undefined
   }
