@@ -1,6 +1,7 @@
 // Two pods of this node on whose flows policy is enforced, and packets through the programs at their devices and at an uplink.
 
 import t from 'tap'
+import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { FAMILIES } from '../../src/model/address.ts'
@@ -24,6 +25,7 @@ const SET = { pod: 1, localClient: 2, node: 3 } as const
 export const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4, wouldDeny: 5, wouldAllow: 6 } as const
 /** A rule of policies that are audited. */
 export const AUDITED = 777
+const STATE_SHIFT = BigInt(abi.AbiConstant.FLOW_STATE_SHIFT)
 export type Said = keyof typeof CLASS | 'open'
 /** What the bed's other ends speak from. */
 export const PORT = 40_000
@@ -128,4 +130,19 @@ export function arrive(sent: Frame): number {
 
 export function count(reason: number, act: () => void): number {
   return countWhile(world, reason, act)
+}
+
+/** Established flows of others hold every place of the set where the entry of this kind was. */
+export function takeSet(kind: number) {
+  const flows = Buffer.from(world.flowBytes.buffer)
+  const rows = Array.from({ length: flows.length / abi.FLOW_BYTES }, (_, row) => row * abi.FLOW_BYTES)
+  const found = rows.find((at) => flows.readBigUInt64LE(at) !== 0n && abi.decodeFlow(flows, at).kind === kind)
+  if (found === undefined) throw new Error(`no entry of kind ${kind}`)
+  const begins = found - (found % abi.FLOW_SET_BYTES)
+  const entry = Buffer.from(flows.subarray(found, found + abi.FLOW_BYTES))
+  const other = abi.decodeFlow(entry)
+  const established = other.word | (BigInt(abi.FlowState.FLOW_ESTABLISHED) << STATE_SHIFT)
+  for (let at = begins; at < begins + abi.FLOW_SET_BYTES; at += abi.FLOW_BYTES)
+    flows.set(abi.encodeFlow({ ...other, word: established, key: [at, 1, 2, 3] }), at)
+  return { leaveOne: () => flows.fill(0, begins, begins + abi.FLOW_BYTES) }
 }

@@ -20,6 +20,7 @@ import {
   runFromPod,
   type Said,
   send,
+  takeSet,
   UNSPEC,
   world,
 } from './police-bed.ts'
@@ -31,7 +32,6 @@ const R = abi.VerdictReason
 const K = abi.FlowKind
 /** No pod's device. */
 const UPLINK_IFINDEX = LOOPBACK + 1
-const STATE_SHIFT = BigInt(abi.AbiConstant.FLOW_STATE_SHIFT)
 
 /** Says whose port the pod's device is. */
 function bridge(of: Address, ifindex: number): void {
@@ -314,21 +314,6 @@ for (const family of ['ipv4', 'ipv6'] as const)
         t.equal(deliver(later.id(8)), UNSPEC, 'where all is allowed nobody asks')
       })
   }
-
-/** Established flows of others hold every place of the set where the entry of this kind was. */
-function takeSet(kind: number) {
-  const flows = Buffer.from(world.flowBytes.buffer)
-  const rows = Array.from({ length: flows.length / abi.FLOW_BYTES }, (_, row) => row * abi.FLOW_BYTES)
-  const found = rows.find((at) => flows.readBigUInt64LE(at) !== 0n && abi.decodeFlow(flows, at).kind === kind)
-  if (found === undefined) throw new Error(`no entry of kind ${kind}`)
-  const begins = found - (found % abi.FLOW_SET_BYTES)
-  const entry = Buffer.from(flows.subarray(found, found + abi.FLOW_BYTES))
-  const other = abi.decodeFlow(entry)
-  const established = other.word | (BigInt(abi.FlowState.FLOW_ESTABLISHED) << STATE_SHIFT)
-  for (let at = begins; at < begins + abi.FLOW_SET_BYTES; at += abi.FLOW_BYTES)
-    flows.set(abi.encodeFlow({ ...other, word: established, key: [at, 1, 2, 3] }), at)
-  return { leaveOne: () => flows.fill(0, begins, begins + abi.FLOW_BYTES) }
-}
 
 /** Events that the action brings. */
 function eventsOf(act: () => void): readonly abi.PacketEvent[] {
