@@ -1,6 +1,6 @@
 // From tables to the kernel for policy: what changed → compiler → rows, in rounds. The first one runs before any program that enforces is
 // attached, so that what such a program finds is whole: on a node that enforced before, the programs and rows of the agent before go on
-// until then, and the numbers that flows carry stay what they are.
+// until then, and the numbers that flows carry stay what they are. A compiler that fails is followed by another one in the same way.
 
 import type { Logger } from 'pino'
 import type { PolicyMaps, PolicyShortage } from '../datapath/policy-maps.ts'
@@ -12,7 +12,7 @@ import {
   type CompilerSize,
   PolicyCompiler,
 } from '../policy/compile/compiler.ts'
-import type { EarlierRows, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
+import type { EarlierRows, PolicyChange, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { FailSafePorts } from './fail-safe-ports.ts'
 import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
@@ -48,8 +48,8 @@ export interface PolicyStatus {
 
 export class PolicyLoop {
   readonly #options: PolicyLoopOptions
-  readonly #compiler: PolicyCompiler
-  readonly #changes: PolicyChanges
+  #compiler: PolicyCompiler
+  #changes: PolicyChanges
   readonly #rounds: Rounds
   /** Compiled, and not in the kernel yet. */
   #waiting: PolicyWrite[] = []
@@ -60,16 +60,9 @@ export class PolicyLoop {
 
   /** Make it when every source has synced. Writes all of it at once; what fails is tried again, and closed until then. */
   constructor(options: PolicyLoopOptions) {
-    const { node, tables, maps, limits, existingConnections, failSafePorts, log } = options
+    const { log } = options
     this.#options = options
-    const earlier = maps.earlier()
-    this.#compiler = new PolicyCompiler({
-      ...{ node, existingConnections },
-      labels: { include: [], exclude: [] },
-      failSafe: failSafePorts,
-      limits: { ...COMPILER_LIMITS, ...limits },
-      ...(isAnything(earlier) ? { earlier } : {}),
-    })
+    this.#compiler = newCompiler(options)
     this.#rounds = new Rounds({
       name: 'policy',
       settleMs: SETTLE_MS,
@@ -79,7 +72,7 @@ export class PolicyLoop {
       onError: (error, retryInMs) =>
         log.error({ err: error, retryInMs }, 'writing policy to the kernel failed; trying again'),
     })
-    this.#changes = new PolicyChanges(tables, () => this.#rounds.request())
+    this.#changes = this.#follow()
     try {
       this.#round()
     } catch (error) {
@@ -113,9 +106,7 @@ export class PolicyLoop {
   #round(): void {
     const { maps, log } = this.#options
     const startedMs = performance.now()
-    // Also without a change: numbers come to the end of their rest.
-    const writes = this.#compiler.apply(this.#changes.take() ?? {}, startedMs)
-    for (const write of writes) this.#waiting.push(write)
+    for (const write of this.#compile(startedMs)) this.#waiting.push(write)
     const isWriting = this.#waiting.length > 0
     if (isWriting) maps.apply(this.#waiting)
     this.#waiting = []
@@ -131,6 +122,31 @@ export class PolicyLoop {
       this.#lastRoundMs = performance.now() - startedMs
     }
     this.#tellShortage()
+  }
+
+  #follow(): PolicyChanges {
+    return new PolicyChanges(this.#options.tables, () => this.#rounds.request())
+  }
+
+  /** Also without a change: numbers come to the end of their rest. */
+  #compile(nowMs: number): PolicyChange {
+    try {
+      return this.#compiler.apply(this.#changes.take() ?? {}, nowMs)
+    } catch (error) {
+      this.#beginAnew()
+      throw error
+    }
+  }
+
+  /** What the compiler made of a change that it failed at is unknown, so another one takes the whole world, as after an earlier process. */
+  #beginAnew(): void {
+    const { maps } = this.#options
+    this.#changes.close()
+    this.#changes = this.#follow()
+    maps.adoptAnew()
+    this.#compiler = newCompiler(this.#options)
+    this.#waiting = []
+    this.#isSettled = false
   }
 
   #tellShortage(): void {
@@ -155,6 +171,17 @@ const SHORTAGES = [
   ['subjects', 'pods'],
   ['lockedSets', 'all that some sets of pods say'],
 ] as const satisfies readonly (readonly [keyof PolicyShortage, string])[]
+
+function newCompiler({ node, maps, limits, existingConnections, failSafePorts }: PolicyLoopOptions) {
+  const earlier = maps.earlier()
+  return new PolicyCompiler({
+    ...{ node, existingConnections },
+    labels: { include: [], exclude: [] },
+    failSafe: failSafePorts,
+    limits: { ...COMPILER_LIMITS, ...limits },
+    ...(isAnything(earlier) ? { earlier } : {}),
+  })
+}
 
 /** On a node that never enforced there is nobody to follow: addresses come before those who are judged by them. */
 function isAnything({ sets, identities }: EarlierRows): boolean {

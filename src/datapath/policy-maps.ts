@@ -59,14 +59,14 @@ export class PolicyMaps {
   readonly #tables: PolicyTables
   readonly #nowMs: () => number
   readonly #generations: IdPool
-  readonly #classes: PolicyClasses
+  #classes: PolicyClasses
   readonly #sets = new Map<SetId, HeldSet>()
   readonly #subjects = new Map<Address, SetId>()
   /** What found no room. */
   readonly #waitingPeers = new Map<SetId, Map<string, PeerRow>>()
   readonly #waitingIdentities = new Map<string, IdentityRow>()
   readonly #waitingSubjects = new Map<Address, SubjectRow>()
-  readonly #leftovers: {
+  #leftovers: {
     readonly identities: Leftovers<Address>
     readonly prefixes: Leftovers<Prefix>
     readonly peers: Leftovers<PeerKey>
@@ -129,6 +129,15 @@ export class PolicyMaps {
       ),
       identities: known,
     }
+  }
+
+  /** What the kernel holds is an earlier process's from now on: a complete change follows, and `settle`. */
+  adoptAnew(): void {
+    for (const rows of [this.#waitingPeers, this.#waitingIdentities, this.#waitingSubjects]) rows.clear()
+    this.#sets.clear()
+    this.#subjects.clear()
+    this.#classes = new PolicyClasses(this.#tables, this.#nowMs)
+    this.#leftovers = this.#adopt()
   }
 
   /** After the first complete change: rows of an earlier process that nobody put go. */

@@ -7,6 +7,7 @@ import { lookUpPolicy } from '../../../src/datapath/policy-lookup.ts'
 import { PolicyMaps } from '../../../src/datapath/policy-maps.ts'
 import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
 import { address } from '../../../src/model/address.ts'
+import { PolicyCompiler } from '../../../src/policy/compile/compiler.ts'
 import { until } from '../kube/fake-server.ts'
 import { pod } from '../policy/rows.ts'
 import { memoryTables } from './policy-reads.ts'
@@ -112,6 +113,38 @@ t.test('a kernel that refuses for a while', async (t) => {
   t.same(who(memory), [false, false], 'closed until then')
   await until('the rows', () => who(memory).join() === 'true,false', WAIT_MS)
   t.equal(errors.length, 2)
+})
+
+t.test('a compiler that fails: what changed is not lost, and what went goes', async (t) => {
+  const { all, allow } = cluster()
+  const memory = memoryTables()
+  const { errors, loop } = start(t, all, memory)
+  t.same(who(memory), [true, false])
+  const { apply } = PolicyCompiler.prototype
+  t.teardown(() => Object.assign(PolicyCompiler.prototype, { apply }))
+  let failures = 2
+  Object.assign(PolicyCompiler.prototype, {
+    apply(this: PolicyCompiler, ...change: Parameters<typeof apply>) {
+      // After its work: it takes the change for known.
+      const rows = apply.apply(this, change)
+      failures -= 1
+      if (failures >= 0) throw new Error('not today')
+      return rows
+    },
+  })
+  const numbers = new Map(memory.tables.identities.entries())
+  allow('other')
+  all.policy.pods.delete('shop/cart')
+  await until('the first failure', () => errors.length > 0, WAIT_MS)
+  t.same(who(memory), [true, false], 'what is in force stays')
+  await until('the change', () => who(memory).join() === 'false,true', WAIT_MS)
+  t.equal(errors.length, 2)
+  const after = new Map(memory.tables.identities.entries())
+  t.notOk(after.has(CART), 'a row that nobody puts any more is settled')
+  t.same(after.get(WEB), numbers.get(WEB), 'who stays keeps its number')
+  t.match(loop.status, { size: { subjects: 1 }, shortage: { classes: 0, peers: 0, lockedSets: 0 } })
+  allow('cart')
+  await until('a later change', () => who(memory).join() === 'false,false', WAIT_MS)
 })
 
 t.test('what finds no room is told by an Event on the Node, once', async (t) => {
