@@ -1,17 +1,23 @@
 // Kinds that the cluster lacks, looked for by discovery: one small request for each group that lacks any, so that kinds that are installed
-// are followed within seconds, and no right beside everybody's is needed.
+// are followed within seconds, and no right beside everybody's is needed. Who must know that a kind is not there asks for a look at once: a
+// 404 alone may be of a server that does not serve the kind yet.
 
 import type { KubeClient } from '../kube/client.ts'
+import { isKubeError } from '../kube/errors.ts'
 import { apiVersionOf, type Resource } from '../kube/objects.ts'
 
 /** An answer of some kilobytes; every node asks. */
 export const POLL_MS = 10_000
+/** Kinds of one group are found absent one after the other. */
+const TOGETHER_MS = 5
 
 export interface AbsentKindsOptions {
   readonly client: Pick<KubeClient, 'discover'>
   /** Those that are absent now. */
   readonly absent: () => readonly Resource[]
   readonly onFound: (resource: Resource) => void
+  /** Discovery, if it may be asked, does not know it either. */
+  readonly onConfirmed?: (resource: Resource) => void
   readonly pollMs?: number | undefined
 }
 
@@ -19,10 +25,18 @@ export class AbsentKinds {
   readonly #options: AbsentKindsOptions
   readonly #stop = new AbortController()
   #timer: NodeJS.Timeout | undefined
+  #isLooking = false
+  #isAskedAgain = false
 
   constructor(options: AbsentKindsOptions) {
     this.#options = options
-    this.#lookSoon()
+    this.#lookIn(this.#pauseMs)
+  }
+
+  /** Does not wait for the next look. */
+  lookNow(): void {
+    this.#isAskedAgain = this.#isLooking
+    if (!this.#isLooking) this.#lookIn(TOGETHER_MS)
   }
 
   close(): void {
@@ -30,23 +44,45 @@ export class AbsentKinds {
     this.#stop.abort()
   }
 
-  #lookSoon(): void {
-    const { pollMs = POLL_MS } = this.#options
-    this.#timer = setTimeout(() => void this.#look(), pollMs * (0.75 + Math.random() / 2))
+  get #pauseMs(): number {
+    return (this.#options.pollMs ?? POLL_MS) * (0.75 + Math.random() / 2)
+  }
+
+  #lookIn(ms: number): void {
+    if (this.#stop.signal.aborted) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => void this.#look(), ms)
     this.#timer.unref()
   }
 
   async #look(): Promise<void> {
-    const { client, absent, onFound } = this.#options
-    for (const kinds of Map.groupBy(absent(), apiVersionOf).values()) {
-      const [{ group, version }] = kinds as [Resource]
-      const there = await client
-        .discover(group, version, this.#stop.signal)
-        // Who may not ask that asks for the kinds themselves.
-        .catch(() => kinds.map(({ plural }) => plural))
+    this.#isLooking = true
+    for (const kinds of Map.groupBy(this.#options.absent(), apiVersionOf).values()) {
+      await this.#lookFor(kinds as [Resource, ...Resource[]])
       if (this.#stop.signal.aborted) return
-      for (const kind of kinds) if (there.includes(kind.plural)) onFound(kind)
     }
-    this.#lookSoon()
+    this.#isLooking = false
+    const isAskedAgain = this.#isAskedAgain
+    this.#isAskedAgain = false
+    this.#lookIn(isAskedAgain ? TOGETHER_MS : this.#pauseMs)
+  }
+
+  /** @param kinds of one group */
+  async #lookFor(kinds: readonly [Resource, ...Resource[]]): Promise<void> {
+    const { client, onFound, onConfirmed } = this.#options
+    const { group, version } = kinds[0]
+    const all = kinds.map(({ plural }) => plural)
+    // Who may not ask that asks for the kinds themselves, and has nothing but their answer.
+    let isDenied = false
+    const there = await client.discover(group, version, this.#stop.signal).catch((error: unknown) => {
+      isDenied = isKubeError(error, 'forbidden')
+      return all
+    })
+    if (this.#stop.signal.aborted) return
+    for (const kind of kinds) {
+      const isThere = there.includes(kind.plural)
+      if (isThere) onFound(kind)
+      if (!isThere || isDenied) onConfirmed?.(kind)
+    }
   }
 }

@@ -1,7 +1,8 @@
 // What policy is made of, beside what Services need: policies of all kinds, everybody's pods, namespaces, and Cilium's lists of networks.
 // Followed only where policy is enforced. Of each object as little is kept as policy needs.
 //
-// Kinds that the cluster lacks hold nothing up, and are followed once they are there. One that the role does not grant is not empty, but
+// Kinds that the cluster lacks hold nothing up, if discovery says so too, and are followed once they are there: a server that has just begun
+// answers 404 for kinds that it will serve, and their rows in force would go. One that the role does not grant is not empty, but
 // unknown: until it can be read the agent does not begin, and the kernel goes on with the rows it has.
 
 import type { Logger } from 'pino'
@@ -38,6 +39,8 @@ interface Followed {
   readonly watch: Pick<ListWatch<unknown>, 'retryNow' | 'close' | 'state'>
   readonly table: Table<unknown>
   readonly synced: Promise<void>
+  /** To be called when it is known what the cluster has of it. */
+  readonly known: () => void
   readability: Readability | undefined
 }
 
@@ -85,6 +88,7 @@ export class PolicySources {
       absent: () =>
         this.#followed.filter(({ readability }) => readability === 'absent').map(({ resource }) => resource),
       onFound: (found) => this.#followed.find(({ resource }) => resource === found)?.watch.retryNow(),
+      onConfirmed: (absent) => this.#followed.find(({ resource }) => resource === absent)?.known(),
       pollMs: options.pollMs,
     })
   }
@@ -131,6 +135,7 @@ export class PolicySources {
             { kind: resource.kind },
             "this agent may not list this kind of policy: what is in force stays so. Mend: grant the agents' role list and watch of it (manifests/base/rbac.yaml)",
           )
+        else if (now === 'absent') this.#absent.lookNow()
         else known.resolve()
       },
     })
@@ -138,6 +143,7 @@ export class PolicySources {
       ...{ resource, watch },
       table: table as unknown as Table<unknown>,
       synced: isOptional ? known.promise : synced,
+      known: known.resolve,
       readability: undefined,
     }
     this.#followed.push(followed)

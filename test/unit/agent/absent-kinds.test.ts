@@ -11,9 +11,10 @@ const { ClusterNetworkPolicy } = POLICY_RESOURCES
 const ABSENT = [BGP_CLUSTER_CONFIGS, BGP_PEER_CONFIGS, ClusterNetworkPolicy]
 
 /** Found after one look that asked for every group. */
-async function foundBy(discover: (group: string) => Promise<readonly string[]>) {
+async function foundBy(discover: (group: string) => Promise<readonly string[]>, pollMs = 1) {
   const asked: string[] = []
   const found = new Set<string>()
+  const confirmed = new Set<string>()
   const kinds = new AbsentKinds({
     client: {
       discover: (group, version) => {
@@ -23,12 +24,14 @@ async function foundBy(discover: (group: string) => Promise<readonly string[]>) 
     },
     absent: () => (asked.length === 0 ? ABSENT : []),
     onFound: ({ plural }) => void found.add(plural),
-    pollMs: 1,
+    onConfirmed: ({ plural }) => void confirmed.add(plural),
+    pollMs,
   })
+  if (pollMs > 1) kinds.lookNow()
   await until('a look', () => asked.length === 2)
   await new Promise((resolve) => setImmediate(resolve))
   kinds.close()
-  return { asked, found: [...found] }
+  return { asked, found: [...found], confirmed: [...confirmed] }
 }
 
 t.test('one request for each group; what is there is found', async (t) => {
@@ -45,4 +48,20 @@ t.test('where discovery fails, the kinds themselves are asked for', async (t) =>
     return []
   })
   t.same(found, [BGP_CLUSTER_CONFIGS.plural, BGP_PEER_CONFIGS.plural])
+})
+
+t.test('who does not wait for the next look', async (t) => {
+  const { found, confirmed } = await foundBy(async (group) => {
+    if (group === BGP_PEER_CONFIGS.group) return [BGP_PEER_CONFIGS.plural]
+    throw new KubeError('unreachable', 'not now')
+  }, 600_000)
+  t.same(confirmed, [BGP_CLUSTER_CONFIGS.plural], 'not what nobody could be asked about')
+  t.same(found, [BGP_PEER_CONFIGS.plural, ClusterNetworkPolicy.plural])
+})
+
+t.test('where nobody may ask discovery, the answer for the kind itself counts', async (t) => {
+  const { confirmed } = await foundBy(async () => {
+    throw new KubeError('forbidden', 'not you')
+  })
+  t.same(confirmed, [BGP_CLUSTER_CONFIGS.plural, BGP_PEER_CONFIGS.plural, ClusterNetworkPolicy.plural])
 })

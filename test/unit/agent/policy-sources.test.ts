@@ -5,6 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { PolicySources } from '../../../src/agent/policy-sources.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
+import { KubeError } from '../../../src/kube/errors.ts'
+import type { Resource } from '../../../src/kube/objects.ts'
 import { builtinKinds } from '../../../src/sandbox/apiserver/kinds/index.ts'
 import { until } from '../kube/fake-server.ts'
 import { POLICY_CRDS } from '../kube/policy-crds.ts'
@@ -15,6 +18,12 @@ const WAIT_MS = 15_000
 const log = pino({ level: 'silent' })
 const POLICIES = '/apis/networking.k8s.io/v1/namespaces/default/networkpolicies'
 const CILIUM = '/apis/cilium.io/v2/namespaces/default/ciliumnetworkpolicies'
+const CILIUM_WEB = {
+  apiVersion: 'cilium.io/v2',
+  kind: 'CiliumNetworkPolicy',
+  metadata: { name: 'web' },
+  spec: { endpointSelector: {}, ingress: [{}] },
+}
 
 t.teardown(removeCertificates)
 
@@ -37,13 +46,7 @@ t.test('kinds that are absent, and come', async (t) => {
   t.match(sources.describe(), { ciliumnetworkpolicies: { phase: 'absent', rows: 0 }, allPods: { rows: 0 } })
   for (const crd of POLICY_CRDS)
     await admin.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
-  const object = {
-    apiVersion: 'cilium.io/v2',
-    kind: 'CiliumNetworkPolicy',
-    metadata: { name: 'web' },
-    spec: { endpointSelector: {}, ingress: [{}] },
-  }
-  const create = async () => (await admin.request('POST', CILIUM, object)).status
+  const create = async () => (await admin.request('POST', CILIUM, CILIUM_WEB)).status
   await until('the kind to be served', async () => (await create()) < 300, WAIT_MS)
   await until(
     'the object',
@@ -51,6 +54,40 @@ t.test('kinds that are absent, and come', async (t) => {
     WAIT_MS,
   )
   t.same(client.lacking(), [])
+})
+
+t.test('a server that has just begun and does not serve a kind yet', async (t) => {
+  const { server, client } = await agentAt(t, builtinKinds)
+  const { client: admin } = server.server
+  for (const crd of POLICY_CRDS)
+    await admin.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
+  const create = async () => (await admin.request('POST', CILIUM, CILIUM_WEB)).status
+  await until('the kind to be served', async () => (await create()) < 300, WAIT_MS)
+  let isServed = false
+  let refusals = 0
+  const early = new Proxy(client, {
+    get:
+      (target, name: keyof KubeClient) =>
+      (...args: unknown[]) => {
+        const [asked] = args as [Resource | undefined]
+        if (name !== 'discover' && asked?.kind === 'CiliumNetworkPolicy' && !isServed) {
+          refusals += 1
+          return Promise.reject(new KubeError('not-found', 'page not found', { status: 404 }))
+        }
+        return (target[name] as (...args: unknown[]) => unknown).apply(target, args)
+      },
+  })
+  const sources = new PolicySources({ client: early, log, startDelayMs: 0, pollMs: 20 })
+  t.teardown(() => sources.close())
+  let isSynced = false
+  const synced = sources.synced.then(() => {
+    isSynced = true
+  })
+  await until('it to be asked for again, as discovery knows it', () => refusals >= 4, WAIT_MS)
+  t.notOk(isSynced, 'its rows in force stay')
+  isServed = true
+  await synced
+  t.ok(sources.objects.CiliumNetworkPolicy.get('default/web'))
 })
 
 t.test('a kind of policy that may not be read is waited for', async (t) => {
