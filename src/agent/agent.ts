@@ -48,7 +48,7 @@ import { servedFamilies } from './served-families.ts'
 import { ServiceLoop } from './service-loop.ts'
 import type { Sources } from './sources.ts'
 import { startAllocator } from './start-allocator.ts'
-import { startPolicy } from './start-policy.ts'
+import { PolicyStart, startPolicy } from './start-policy.ts'
 import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
 import { Uplinks } from './uplinks.ts'
@@ -71,7 +71,7 @@ export async function startAgent(file: string): Promise<Agent> {
   const own = processReadings()
   const bgp = bgpMetrics(config.nodeName, parts)
   parts.monitoring.listen([...agentReadings(parts), ...bgp.readings, ...own.readings], bgp.refresh)
-  const synced = [parts.sources.synced, parts.live.synced, parts.policySources?.synced]
+  const synced = [parts.sources.synced, parts.live.synced, parts.policySources?.answered]
   const ready = Promise.all(synced).then(() => parts.begin())
   ready.catch((error: unknown) => log.fatal({ err: error }, 'the agent cannot begin'))
   return {
@@ -118,8 +118,7 @@ export interface Parts extends Omit<FollowedDrops, 'stopFollowing'> {
 
 /** What comes into being only when every source has synced, and what peers' sessions say. */
 interface Late {
-  policy?: PolicyLoop
-  closedPods?: ClosedPods
+  policy?: PolicyStart
   policyReporter?: PolicyReporter
   loop?: ServiceLoop
   allocator?: AddressAllocator
@@ -162,8 +161,8 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     network,
     sources,
     policySources: ground.policySources,
-    policy: () => late.policy,
-    closedPods: () => late.closedPods,
+    policy: () => late.policy?.loop,
+    closedPods: () => late.policy?.closedPods,
     inForce,
     live,
     ...routes,
@@ -230,7 +229,7 @@ function watchDatapath(ground: Ground, late: Late) {
   return {
     upkeep,
     capacity,
-    ...followDrops(ground, () => late.policy),
+    ...followDrops(ground, () => late.policy?.loop),
   }
 }
 
@@ -311,7 +310,7 @@ interface BeginWith {
   readonly bfd: Bfd
 }
 
-/** Every source has synced: from here on the kernel, BGP and the API server are told. */
+/** Every source has synced, or policy's may not be read: from here on the kernel, BGP and the API server are told. */
 function begin(ground: Ground, late: Late, begun: BeginWith): void {
   const { plan, surroundings, monitoring, routes, bfd } = begun
   const { config, log, datapath, network, client, events, sources, live } = ground
@@ -319,12 +318,9 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
   const endsTcp = config.services.endTcpOfGonePods
   const sockets = new EndedSockets({ datapath, network, sources, endsTcp, log })
   late.sockets = sockets
-  // Before any program that enforces is attached.
-  const policy = startPolicy(ground)
-  if (policy) {
-    late.policy = policy.loop
-    late.closedPods = policy.closedPods
-  }
+  // Before any program that enforces is attached, unless it may not be known: then these find what the kernel holds.
+  const policy = new PolicyStart(ground.policySources, () => startPolicy(ground))
+  late.policy = policy
   late.loop = new ServiceLoop({
     sessions: () => knownSessions(late, bfd),
     isGatewayUp: (gateway) => bfd.isGatewayUp(gateway),
@@ -335,7 +331,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     events,
     log,
     observer: monitoring,
-    onNetwork: () => policy?.closedPods.networkWritten(),
+    onNetwork: () => policy.networkWritten(),
     onApplied: (applied) => {
       // Addresses that Services have are served before others get theirs.
       late.allocator ??= startAllocator(ground)
@@ -394,7 +390,6 @@ async function closeAll(ground: Ground, late: Late, early: Early): Promise<void>
   await early.routes.routing.close()
   ground.live.close()
   await late.policyReporter?.close()
-  await late.closedPods?.close()
   await late.policy?.close()
   ground.policySources?.close()
   ground.sources.close()

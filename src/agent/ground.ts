@@ -30,6 +30,7 @@ export type Ground = Awaited<ReturnType<typeof openGround>>
 /** Rejects when the datapath cannot be loaded or links cannot be read. */
 export async function openGround(inForce: ConfigInForce, log: Logger, hooks: GroundHooks) {
   const { config } = inForce
+  const { nodeName } = config
   const client = kubeClient(config)
   await knowOwnNode(config, client, log)
   const netlink = new Netlink()
@@ -43,11 +44,13 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
   })
   const startDelayMs = Math.random() * config.kubernetes.startSpreadSeconds * 1000
   const sources = followSources({
-    ...{ client, nodeName: config.nodeName, log, startDelayMs },
+    ...{ client, nodeName, log, startDelayMs },
     keepsUnserved: config.policy.enforce,
   })
-  const policySources = config.policy.enforce ? new PolicySources({ client, log, startDelayMs }) : undefined
-  const own = policySources && new OwnPods(config.nodeName, policySources.pods)
+  const policySources = config.policy.enforce
+    ? new PolicySources({ client, nodeName, events, log, startDelayMs })
+    : undefined
+  const own = policySources && new OwnPods(nodeName, policySources.pods)
   const network = await openNetwork(config, netlink, log, {
     ...hooks,
     isPod: own && ((address) => own.has(address)),

@@ -49,7 +49,7 @@ interface Started {
 function startedPolicy({ policySources, policy, records }: Parts, notSynced: string): Started {
   if (policySources === undefined || records === undefined) throw new RequestError(404, NOT_ENFORCED)
   const loop = policy()
-  if (loop === undefined) throw new RequestError(404, notSynced)
+  if (loop === undefined) throw new RequestError(404, policySources.problems[0] ?? notSynced)
   return { loop, records, objects: allObjects(policySources) }
 }
 

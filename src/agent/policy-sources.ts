@@ -2,11 +2,12 @@
 // Followed only where policy is enforced. Of each object as little is kept as policy needs.
 //
 // Kinds that the cluster lacks hold nothing up, if discovery says so too, and are followed once they are there: a server that has just begun
-// answers 404 for kinds that it will serve, and their rows in force would go. One that the role does not grant is not empty, but
-// unknown: until it can be read the agent does not begin, and the kernel goes on with the rows it has.
+// answers 404 for kinds that it will serve, and their rows in force would go. One that the role does not
+// grant is not empty, but unknown: until it can be read policy does not begin, and the kernel goes on with the rows it has.
 
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
+import type { EventRecorder } from '../kube/events.ts'
 import type { ListWatch } from '../kube/list-watch.ts'
 import { type ApiObject, NAMESPACES, PODS, type Pod, type Resource } from '../kube/objects.ts'
 import {
@@ -20,10 +21,13 @@ import type { PolicyKind, PolicyPod, PolicyWorld } from '../model/policy.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { Table } from '../tables/table.ts'
 import { AbsentKinds } from './absent-kinds.ts'
+import { nodeObject } from './report-problems.ts'
 import { follow, type Readability } from './sources.ts'
 
 export interface PolicySourcesOptions {
   readonly client: KubeClient
+  readonly nodeName: string
+  readonly events: Pick<EventRecorder, 'record'>
   readonly log: Logger
   readonly startDelayMs: number
   readonly pollMs?: number
@@ -38,10 +42,30 @@ interface Followed {
   readonly resource: Resource
   readonly watch: Pick<ListWatch<unknown>, 'retryNow' | 'close' | 'state'>
   readonly table: Table<unknown>
-  readonly synced: Promise<void>
-  /** To be called when it is known what the cluster has of it. */
-  readonly known: () => void
+  /** Whether the cluster may lack it. */
+  readonly isOptional: boolean
+  /** What the cluster has of it. */
+  readonly known: Milestone
+  /** It is known, or that it may not be read. */
+  readonly answered: Milestone
   readability: Readability | undefined
+}
+
+class Milestone {
+  isReached = false
+  readonly reached: Promise<void>
+  readonly #resolve: () => void
+
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.reached = promise
+    this.#resolve = resolve
+  }
+
+  reach(): void {
+    this.isReached = true
+    this.#resolve()
+  }
 }
 
 export class PolicySources {
@@ -85,30 +109,48 @@ export class PolicySources {
       )
     this.#absent = new AbsentKinds({
       client: options.client,
-      absent: () =>
-        this.#followed.filter(({ readability }) => readability === 'absent').map(({ resource }) => resource),
+      absent: () => this.#followed.filter(isAbsent).map(({ resource }) => resource),
       onFound: (found) => this.#followed.find(({ resource }) => resource === found)?.watch.retryNow(),
-      onConfirmed: (absent) => this.#followed.find(({ resource }) => resource === absent)?.known(),
+      onConfirmed: (absent) => {
+        const followed = this.#followed.find(({ resource }) => resource === absent)
+        // It may have been asked for meanwhile.
+        if (followed && isAbsent(followed)) knowNow(followed)
+      },
       pollMs: options.pollMs,
     })
   }
 
   /** Resolves once every table holds what the API server held. */
   get synced(): Promise<void> {
-    return Promise.all(this.#followed.map(({ synced }) => synced)).then(() => {})
+    return Promise.all(this.#followed.map(({ known }) => known.reached)).then(() => {})
+  }
+
+  /** Resolves once every table does so, or it is known that it may not. */
+  get answered(): Promise<void> {
+    return Promise.all(this.#followed.map(({ answered }) => answered.reached)).then(() => {})
+  }
+
+  get isSynced(): boolean {
+    return this.#followed.every(({ known }) => known.isReached)
+  }
+
+  /** What may not be read, what becomes of policy, and the mend. */
+  get problems(): readonly string[] {
+    return this.#followed
+      .filter(({ readability }) => readability === 'forbidden')
+      .map((followed) => describeRefusal(followed))
   }
 
   /** One line per source, for status. */
   describe(): Readonly<Record<string, { phase: string; rows: number; lastError: string | undefined }>> {
     return Object.fromEntries(
-      this.#followed.map(({ resource, watch, table, readability }) => [
-        resource === PODS ? 'allPods' : resource.plural,
-        {
-          phase: readability === 'absent' ? 'absent' : watch.state.phase,
-          rows: table.size,
-          lastError: readability === 'absent' ? undefined : watch.state.lastError,
-        },
-      ]),
+      this.#followed.map((followed) => {
+        const { resource, watch, table } = followed
+        const name = resource === PODS ? 'allPods' : resource.plural
+        if (isAbsent(followed)) return [name, { phase: 'absent', rows: table.size, lastError: undefined }]
+        const { phase, lastError } = watch.state
+        return [name, { phase, rows: table.size, lastError }]
+      }),
     )
   }
 
@@ -124,30 +166,58 @@ export class PolicySources {
     isOptional: boolean,
   ): void {
     const { client, log, startDelayMs, forbiddenRetryMs = FORBIDDEN_RETRY_MS } = this.#options
-    const known = Promise.withResolvers<void>()
     const { watch, synced } = follow({
-      ...{ client, log, startDelayMs, resource, project, table, isOptional },
-      forbiddenRetryMs,
-      onReadability: (now) => {
-        followed.readability = now
-        if (now === 'forbidden')
-          log.warn(
-            { kind: resource.kind },
-            "this agent may not list this kind of policy: what is in force stays so. Mend: grant the agents' role list and watch of it (manifests/base/rbac.yaml)",
-          )
-        else if (now === 'absent') this.#absent.lookNow()
-        else known.resolve()
-      },
+      ...{ client, log, startDelayMs, resource, project, table, forbiddenRetryMs },
+      // Every kind may be refused to us.
+      isOptional: true,
+      absentRetryMs: isOptional ? undefined : 0,
+      onReadability: (now) => this.#noteReadability(followed, now),
     })
+    synced.catch(() => {})
     const followed: Followed = {
-      ...{ resource, watch },
+      ...{ resource, watch, isOptional },
       table: table as unknown as Table<unknown>,
-      synced: isOptional ? known.promise : synced,
-      known: known.resolve,
+      known: new Milestone(),
+      answered: new Milestone(),
       readability: undefined,
     }
     this.#followed.push(followed)
   }
+
+  #noteReadability(followed: Followed, now: Readability): void {
+    const { log, events, nodeName } = this.#options
+    const { resource, isOptional, answered } = followed
+    followed.readability = now
+    if (now === 'readable') knowNow(followed)
+    else if (now === 'forbidden') {
+      const message = describeRefusal(followed)
+      log.warn({ kind: resource.kind }, message)
+      events.record(nodeObject(nodeName), 'Warning', 'PolicyNotReadable', `${nodeName}: ${message}`)
+      answered.reach()
+    } else if (isOptional) this.#absent.lookNow()
+    else
+      log.warn(
+        { kind: resource.kind },
+        'the API server does not know this kind, which every one has; asking again',
+      )
+  }
+}
+
+function knowNow({ known, answered }: Followed): void {
+  known.reach()
+  answered.reach()
+}
+
+function isAbsent({ isOptional, readability }: Followed): boolean {
+  return isOptional && readability === 'absent'
+}
+
+function describeRefusal({ resource: { group, plural }, known }: Followed): string {
+  const what = group === '' ? plural : `${plural}.${group}`
+  const then = known.isReached
+    ? 'what was known of them stays in force'
+    : 'until it does, pods go on by the policies that this node’s kernel holds, and all others are closed'
+  return `the agents' role does not grant list and watch of ${what}: ${then}. Mend: apply the manifests' ClusterRole (manifests/base/rbac.yaml)`
 }
 
 /** Nobody is known by a pod that has finished, has no address yet, or has its node's. */

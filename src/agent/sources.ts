@@ -171,7 +171,8 @@ interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly isOptional?: boolean
   /** Of an optional kind: told of the first answer, when the table holds what it brought, and of every change. Without it the log tells. */
   readonly onReadability?: (now: Readability) => void
-  readonly forbiddenRetryMs?: number
+  readonly forbiddenRetryMs?: number | undefined
+  readonly absentRetryMs?: number | undefined
 }
 
 /** A kind that is not there is asked for again this seldom. */
@@ -223,7 +224,8 @@ export function follow<T extends ApiObject, Row, Other = never>(
     leastPauseMs: (error) => {
       const refusal = isOptional ? refusalOf(error) : undefined
       if (refusal === undefined) return 0
-      return refusal === 'absent' ? ABSENT_RETRY_MS : (options.forbiddenRetryMs ?? ABSENT_RETRY_MS)
+      const { absentRetryMs, forbiddenRetryMs } = options
+      return (refusal === 'absent' ? absentRetryMs : forbiddenRetryMs) ?? ABSENT_RETRY_MS
     },
   })
   const synced = watch.synced.then(() => {

@@ -14,6 +14,48 @@ export interface Policy {
   readonly closedPods: ClosedPods
 }
 
+/** Policy from when all of it is known: at once, or later than Services, which do not wait for what the agent's role does not grant. */
+export class PolicyStart {
+  #policy: Policy | undefined
+  #isNetworkWritten = false
+  #isClosed = false
+
+  /** @param sources undefined: nothing is enforced */
+  constructor(
+    sources: Pick<PolicySources, 'isSynced' | 'synced'> | undefined,
+    start: () => Policy | undefined,
+  ) {
+    const begin = () => {
+      if (this.#isClosed) return
+      this.#policy = start()
+      if (this.#isNetworkWritten) this.#policy?.closedPods.networkWritten()
+    }
+    if (sources === undefined) return
+    if (sources.isSynced) begin()
+    else void sources.synced.then(begin)
+  }
+
+  get loop(): PolicyLoop | undefined {
+    return this.#policy?.loop
+  }
+
+  get closedPods(): ClosedPods | undefined {
+    return this.#policy?.closedPods
+  }
+
+  /** As `ClosedPods.networkWritten`. */
+  networkWritten(): void {
+    this.#isNetworkWritten = true
+    this.#policy?.closedPods.networkWritten()
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#policy?.closedPods.close()
+    await this.#policy?.loop.close()
+  }
+}
+
 export function startPolicy(ground: Ground): Policy | undefined {
   const { config, datapath, sources, policySources, events, log } = ground
   const { policy: maps } = datapath

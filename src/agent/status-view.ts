@@ -22,6 +22,7 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     allocatesAddresses: parts.allocator()?.isLeader ?? false,
     sources: { ...sources.describe(), ...parts.policySources?.describe() },
     policy: parts.policy()?.status,
+    policyProblems: parts.policySources?.problems ?? [],
     closedPods: parts.closedPods()?.status,
     lackingRules: parts.lackingRules(),
     uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({

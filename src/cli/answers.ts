@@ -69,6 +69,7 @@ export const statusAnswer = z.looseObject({
   programs: z.array(z.looseObject({ hook: text, program: text, programId: count, device: text.optional() })),
   sources: z.record(text, z.looseObject({ phase: text, rows: count, lastError: text.optional() })),
   lackingRules: z.array(z.looseObject({ rule: text, where: text, sinceMs: count })).optional(),
+  policyProblems: z.array(text).optional(),
   fills: z.array(fill),
   features: z.array(z.looseObject({ name: text, isPresent: flag, since: text, instead: text })),
   neighbours: z.array(z.looseObject({ where: text, what: text, mend: text })),

@@ -44,7 +44,7 @@ export function formatStatus(status: AgentStatus, width = PAGE_WIDTH): string {
     formatLackingRules(status, width),
     formatFills(status),
     formatLacks(status, width),
-    formatClosedPods(status, width),
+    formatPolicy(status, width),
     formatNeighbours(status, width),
     formatSysctls(status, width),
   ]
@@ -236,8 +236,13 @@ function formatLacks({ features }: AgentStatus, width: number): string {
 }
 
 /** Only what somebody should look at. */
-function formatClosedPods({ closedPods }: AgentStatus, width: number): string {
-  if (closedPods === undefined) return ''
+function formatPolicy({ policyProblems = [], closedPods }: AgentStatus, width: number): string {
+  const rows = [...policyProblems.map((problem) => ['kinds', problem]), ...closedPodsRows(closedPods)]
+  return rows.length === 0 ? '' : formatTable(['POLICY', 'WHAT'], rows, { width, flexible: PROSE })
+}
+
+function closedPodsRows(closedPods: AgentStatus['closedPods']): string[][] {
+  if (closedPods === undefined) return []
   const { problem, byAddress, known, unjudged = [], waiting } = closedPods
   const rows: string[][] = []
   if (problem !== undefined) rows.push(['new pods', `not closed: ${problem}`])
@@ -252,7 +257,7 @@ function formatClosedPods({ closedPods }: AgentStatus, width: number): string {
       'open, but not judged: no device of this node leads there; the first policy that selects it closes it',
     ])
   for (const { pod, why } of waiting) rows.push([pod, `closed: ${why}`])
-  return rows.length === 0 ? '' : formatTable(['POLICY', 'WHAT'], rows, { width, flexible: PROSE })
+  return rows
 }
 
 function formatNeighbours({ neighbours }: AgentStatus, width: number): string {

@@ -103,6 +103,7 @@ export const STATUS: AgentStatus = {
   allocatesAddresses: false,
   sources: { services: { phase: 'watching', rows: 3, lastError: undefined } } as never,
   policy: undefined,
+  policyProblems: [],
   closedPods: undefined,
   lackingRules: [
     {

@@ -58,7 +58,10 @@ t.test('status fits a page, and what is empty is said in words', async (t) => {
   const uplinks = STATUS.uplinks.map((uplink) => ({ ...uplink, reason: why.repeat(3) }))
   const rule = `get,list,watch ${'ciliumloadbalancerippools.cilium.io '.repeat(4)}`
   const lackingRules = STATUS.lackingRules.map((row) => ({ ...row, rule }))
-  const wide = formatStatus({ ...STATUS, uplinks, lackingRules }).split('\n')
+  const policyProblems = [`the agents' role does not grant list and watch of namespaces: ${why.repeat(3)}`]
+  const text = formatStatus({ ...STATUS, uplinks, lackingRules, policyProblems })
+  t.match(text, /^POLICY +WHAT\nkinds +the agents' role does not grant list and watch of namespaces/m)
+  const wide = text.split('\n')
   t.strictSame(
     wide.filter((line) => line.length > 120),
     [],
