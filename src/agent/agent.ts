@@ -354,7 +354,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
   })
   if (ground.policySources)
     late.policyReporter = new PolicyReporter({
-      ...{ client, events, log, objects: ground.policySources.objects },
+      ...{ client, events, log, sources: ground.policySources },
       isLeader: () => late.allocator?.isLeader ?? false,
     })
   late.masquerade = new Masquerade({ config, pools: () => live.sources.pools, nodes, serviceCidrs, log })

@@ -9,6 +9,7 @@ import { POLICY_CONDITIONS, POLICY_RESOURCES, type PolicyObject } from '../kube/
 import type { PolicyFault } from '../model/policy.ts'
 import type { AddressCondition } from '../model/service.ts'
 import { timeText } from '../model/time-text.ts'
+import { unreadGroups } from '../policy/network-groups.ts'
 import { ConditionLooks, type DueCondition } from './condition-looks.ts'
 import { isSameCondition } from './own-condition.ts'
 import { POLICY_KINDS, type PolicySources } from './policy-sources.ts'
@@ -21,17 +22,23 @@ const FIELD_MANAGER = 'weir'
 
 export interface PolicyReporterOptions {
   readonly client: Pick<KubeClient, 'patch'>
-  readonly objects: PolicySources['objects']
+  readonly sources: Pick<PolicySources, 'objects' | 'networkGroups' | 'isSynced'>
   readonly events: Pick<EventRecorder, 'record'>
   readonly isLeader: () => boolean
   readonly log: Pick<Logger, 'warn'>
+}
+
+interface Told {
+  readonly object: PolicyObject
+  /** Of lists of networks. */
+  readonly lacks: string
 }
 
 export class PolicyReporter {
   readonly #options: PolicyReporterOptions
   readonly #looks: ConditionLooks
   /** What Events have told, by kind and key. */
-  readonly #told = new Map<string, PolicyObject>()
+  readonly #told = new Map<string, Told>()
 
   constructor(options: PolicyReporterOptions) {
     this.#options = options
@@ -48,30 +55,39 @@ export class PolicyReporter {
   }
 
   *#due(): Generator<DueCondition> {
-    const { objects } = this.#options
+    const { objects, networkGroups, isSynced } = this.#options.sources
     this.#forgetGone()
     for (const kind of POLICY_KINDS)
       for (const object of objects[kind].values()) {
-        this.#tell(object)
-        const wanted = policyCondition(object)
+        // What has not been listed yet is not missing.
+        const unread = isSynced ? unreadGroups(object.policies, networkGroups) : []
+        this.#tell(object, unread)
+        const wanted = policyCondition(object, unread)
         if (wanted === undefined || isSameCondition(object.condition, wanted)) continue
         yield { of: { policy: `${kind} ${object.key}` }, write: () => this.#write(object, wanted) }
       }
   }
 
   #forgetGone(): void {
-    for (const [name, { kind, key }] of this.#told)
-      if (this.#options.objects[kind].get(key) === undefined) this.#told.delete(name)
+    for (const [name, { object }] of this.#told) {
+      const { kind, key } = object
+      if (this.#options.sources.objects[kind].get(key) === undefined) this.#told.delete(name)
+    }
   }
 
-  #tell(object: PolicyObject): void {
+  #tell(object: PolicyObject, unread: readonly PolicyFault[]): void {
     const { kind, key, uid, faults, notes } = object
     const name = `${kind} ${key}`
-    if (this.#told.get(name) === object) return
-    this.#told.set(name, object)
+    const before = this.#told.get(name)
+    const lacks = unread.slice(0, FAULTS_TOLD_MAX).map(sentence).join(' ')
+    if (before?.object === object && before.lacks === lacks) return
+    this.#told.set(name, { object, lacks })
     const resource = POLICY_RESOURCES[kind]
     const [namespace, shortName] = resource.namespaced ? splitKey(key) : ['default', key]
     const involved = { apiVersion: apiVersionOf(resource), kind, namespace, name: shortName, uid }
+    if (lacks !== '' && lacks !== before?.lacks)
+      this.#options.events.record(involved, 'Warning', 'PolicyNotFollowed', lacks)
+    if (before?.object === object) return
     for (const fault of faults)
       this.#options.events.record(
         involved,
@@ -100,22 +116,29 @@ export class PolicyReporter {
 }
 
 /** What becomes of a policy meanwhile. */
-function meanwhile({ kind, policies }: PolicyObject): string {
+function meanwhile({ kind, policies, faults }: PolicyObject): string {
   if (policies.length === 0) return 'Until then it is not in force.'
+  if (kind === 'ClusterNetworkPolicy' && faults.some(({ path }) => /^spec(\.subject.*)?$/.test(path)))
+    return 'Until then it protects nobody, for whom it means cannot be told.'
   return kind === 'ClusterNetworkPolicy'
     ? 'Until then its rules that name such a field allow nobody, and deny everybody on their ports.'
-    : 'Until then the policy allows nothing in the directions it names.'
+    : 'Until then the policy allows nothing in the directions it names, to anybody whom what is readable of its selector may mean.'
 }
 
 /** Undefined: the kind has none. */
-export function policyCondition(object: PolicyObject): AddressCondition | undefined {
-  const { kind, faults } = object
+function policyCondition(object: PolicyObject, unread: readonly PolicyFault[]): AddressCondition | undefined {
+  const { kind } = object
+  const faults = [...object.faults, ...unread]
   if (POLICY_CONDITIONS[kind] === undefined) return undefined
   if (faults.length === 0)
     return { status: 'True', reason: 'Followed', message: 'every field of it is followed' }
   const told = faults.slice(0, FAULTS_TOLD_MAX).map(sentence)
   const more = faults.length > told.length ? ` And ${faults.length - told.length} more.` : ''
-  return { status: 'False', reason: 'NotFollowed', message: `${told.join(' ')}${more} ${meanwhile(object)}` }
+  return {
+    status: 'False',
+    reason: 'NotFollowed',
+    message: [told.join(' ') + more, ...(object.faults.length > 0 ? [meanwhile(object)] : [])].join(' '),
+  }
 }
 
 function sentence({ path, text, mend }: PolicyFault): string {

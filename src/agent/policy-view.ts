@@ -9,6 +9,7 @@ import {
   POLICY_DIRECTIONS,
   type Policy,
   type PolicyDirection,
+  type PolicyFault,
   type PolicyPacket,
   type PolicyWorld,
 } from '../model/policy.ts'
@@ -18,6 +19,7 @@ import type { BuiltInCause, RuleName } from '../policy/compile/rule-ids.ts'
 import { describeJudgement } from '../policy/describe-cause.ts'
 import { judge } from '../policy/evaluate.ts'
 import { subjectMatches } from '../policy/matching.ts'
+import { knownGroups, unreadGroups } from '../policy/network-groups.ts'
 import { type Party, partyAt } from '../policy/parties.ts'
 import { RequestError } from './local-api.ts'
 import type { PolicyLines, RuleLine, WrittenRule } from './policy-lines.ts'
@@ -98,7 +100,7 @@ export function listPolicies(
   const self = world.nodes.find(({ name }) => name === node)
   const nodeItself = self && { kind: 'node' as const, address: '', node: self, isJudge: true }
   return [...objects].map((object) => ({
-    ...rowOf(object, own, nodeItself),
+    ...rowOf(object, own, nodeItself, unreadGroups(object.policies, knownGroups(world))),
     recorded: tallies.get(`${object.kind} ${object.key}`),
   }))
 }
@@ -107,6 +109,7 @@ function rowOf(
   object: PolicyObject,
   own: readonly { key: string; party: Party }[],
   nodeItself: Party | undefined,
+  unread: readonly PolicyFault[],
 ): PolicyRow {
   const { kind, key, policies, faults, notes } = object
   const subjects = own
@@ -123,7 +126,7 @@ function rowOf(
     subjects: subjects.slice(0, SUBJECTS_SHOWN_MAX),
     subjectCount: subjects.length,
     selectsNode: nodeItself !== undefined && policies.some((one) => subjectMatches(one.subject, nodeItself)),
-    faults: [...faults, ...notes].map(({ path, text, mend }) => `${path}: ${text}. Mend: ${mend}`),
+    faults: [...faults, ...unread, ...notes].map(({ path, text, mend }) => `${path}: ${text}. Mend: ${mend}`),
   }
 }
 

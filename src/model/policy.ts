@@ -59,10 +59,12 @@ export type PolicyPeer =
       readonly except: readonly Prefix[]
       readonly covers: NetworksCover
     }
-  /** Cilium's shared lists of prefixes, by name or by label; none of them: nobody. */
+  /** Cilium's shared lists of prefixes, by name or by label. */
   | {
       readonly kind: 'network-groups'
       readonly groups: { readonly name: string } | { readonly labels: LabelSelector }
+      /** What lists mean that are not there or cannot be read: of a deny everywhere; absent: nowhere. */
+      readonly unread?: 'everywhere'
       readonly except: readonly Prefix[]
       readonly covers: NetworksCover
     }
@@ -192,7 +194,10 @@ export interface PolicyWorld {
   readonly networkGroups: readonly {
     readonly name: string
     readonly labels: Readonly<Record<string, string>>
+    /** Those that could be read. */
     readonly prefixes: readonly Prefix[]
+    /** It holds what could not be. */
+    readonly isBroken?: true
   }[]
   readonly services: readonly {
     /** `namespace/name`. */

@@ -13,6 +13,7 @@ import {
   type PortMatch,
   type PortRange,
 } from '../model/policy.ts'
+import { groupPrefixes, knownGroups } from './network-groups.ts'
 import { namespaceLabels, type Party } from './parties.ts'
 
 /** Nodes are protected by themselves only: a packet to another node is judged there. */
@@ -75,17 +76,6 @@ function networksMatch(
   return prefixes.some(isIn) && !except.some(isIn)
 }
 
-function groupPrefixes(
-  wanted: Extract<PolicyPeer, { kind: 'network-groups' }>['groups'],
-  world: PolicyWorld,
-): readonly Prefix[] {
-  return world.networkGroups
-    .filter((group) =>
-      'name' in wanted ? group.name === wanted.name : selectorMatches(wanted.labels, group.labels),
-    )
-    .flatMap((group) => group.prefixes)
-}
-
 function serviceEndpoints(
   wanted: Extract<PolicyPeer, { kind: 'services' }>['services'],
   world: PolicyWorld,
@@ -113,7 +103,7 @@ export function peerMatches(peer: PolicyPeer, party: Party, world: PolicyWorld):
     case 'networks':
       return networksMatch([peer.prefix], peer, party)
     case 'network-groups':
-      return networksMatch(groupPrefixes(peer.groups, world), peer, party)
+      return networksMatch(groupPrefixes(peer, knownGroups(world)), peer, party)
     case 'entity':
       return entityMatches(peer.entity, party, world)
     case 'services':

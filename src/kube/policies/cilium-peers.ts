@@ -1,11 +1,21 @@
 // Whom a rule of Cilium's policies speaks of. Absent everywhere: whoever it is, if ports are named. An empty list: nobody.
 
-import { POLICY_ENTITIES, type PolicyDirection, type PolicyPeer } from '../../model/policy.ts'
+import {
+  POLICY_ENTITIES,
+  type PolicyDirection,
+  type PolicyPeer,
+  type RuleAction,
+} from '../../model/policy.ts'
 import { readEndpointSelector } from './cilium-selector.ts'
 import { addFault, type Fields, type Item } from './fields.ts'
 import { EVERYTHING, namespaceNamed, readExcept, readPrefix, readSelector, selectorAt } from './parts.ts'
 
-type Reader = (rule: Fields, name: string, namespace: string | undefined) => readonly PolicyPeer[]
+type Reader = (
+  rule: Fields,
+  name: string,
+  namespace: string | undefined,
+  action: RuleAction,
+) => readonly PolicyPeer[]
 
 /** What is behind `from` and `to`. */
 const BOTH: Readonly<Record<string, Reader>> = {
@@ -37,6 +47,7 @@ export function readPeers(
   rule: Fields,
   direction: PolicyDirection,
   namespace: string | undefined,
+  action: RuleAction,
 ): readonly PolicyPeer[] | undefined {
   const present = Object.entries(READERS[direction]).filter(([name]) => rule.has(name))
   rule.unsupported(UNSUPPORTED[direction], 'name its addresses in CIDRs; such peers are not enforced yet')
@@ -47,7 +58,7 @@ export function readPeers(
   if (filled.length > 1)
     addFault(rule.faults, rule.path, undefined, `has ${filled.join(' beside ')}`, 'make a rule of each')
   if (present.length === 0) return undefined
-  return present.flatMap(([name, read]) => read(rule, name, namespace))
+  return present.flatMap(([name, read]) => read(rule, name, namespace, action))
 }
 
 function readEndpoints(rule: Fields, name: string, namespace: string | undefined): readonly PolicyPeer[] {
@@ -67,7 +78,13 @@ function readCidrs(rule: Fields, name: string): readonly PolicyPeer[] {
   })
 }
 
-function readCidrSets(rule: Fields, name: string): readonly PolicyPeer[] {
+function readCidrSets(
+  rule: Fields,
+  name: string,
+  _namespace: string | undefined,
+  action: RuleAction,
+): readonly PolicyPeer[] {
+  const unread = action === 'deny' ? ({ unread: 'everywhere' } as const) : {}
   return (rule.objects(name) ?? []).flatMap((set): PolicyPeer[] => {
     const cidr = set.item('cidr')
     const group = set.text('cidrGroupRef')
@@ -83,8 +100,10 @@ function readCidrSets(rule: Fields, name: string): readonly PolicyPeer[] {
     }
     if (prefix) return [{ kind: 'networks', prefix, except, covers: 'outside' }]
     if (group !== undefined)
-      return [{ kind: 'network-groups', groups: { name: group }, except, covers: 'outside' }]
-    return labels ? [{ kind: 'network-groups', groups: { labels }, except, covers: 'outside' }] : []
+      return [{ kind: 'network-groups', groups: { name: group }, except, covers: 'outside', ...unread }]
+    return labels
+      ? [{ kind: 'network-groups', groups: { labels }, except, covers: 'outside', ...unread }]
+      : []
   })
 }
 

@@ -16,9 +16,9 @@ import type {
 import type { ApiObject } from '../objects.ts'
 import { readPeers, withoutSources } from './cilium-peers.ts'
 import { readPorts } from './cilium-ports.ts'
-import { readEndpointSelector } from './cilium-selector.ts'
+import { readEndpointsWidely } from './cilium-selector.ts'
 import { addFault, Fields, type Item } from './fields.ts'
-import { EVERYTHING, NOTHING, namespaceNamed, readAnnotations, readSelector } from './parts.ts'
+import { EVERYTHING, namespaceNamed, readAnnotations, readWidely } from './parts.ts'
 
 /** @param namespace undefined for a cluster-wide policy */
 export function toCiliumPolicies(object: ApiObject, namespace: string | undefined): Policy[] {
@@ -26,53 +26,65 @@ export function toCiliumPolicies(object: ApiObject, namespace: string | undefine
   const kind: PolicyKind = namespace === undefined ? 'CiliumClusterwideNetworkPolicy' : 'CiliumNetworkPolicy'
   const specs = specsOf(object)
   const annotations = readAnnotations(metadata)
-  return specs.map((item, part) => {
+  return specs.flatMap((item, part) => {
     const faults: PolicyFault[] = []
     const spec = Fields.read(item, faults)
     if (item.value === undefined)
       addFault(faults, item.path, undefined, 'is missing', 'write spec, or a list of them in specs')
-    return {
-      kind,
-      key: namespace === undefined ? `${metadata.name}` : `${namespace}/${metadata.name}`,
-      part,
-      uid: metadata.uid ?? '',
-      tier: 'normal',
-      priority: 0,
-      ...annotations,
-      faults,
-      ...(spec ? readSpec(spec, namespace) : closed(namespace)),
-    }
+    const { subjects, ...said } = spec ? readSpec(spec, namespace) : closed(item, namespace)
+    return subjects.map(
+      (subject, index): Policy => ({
+        kind,
+        key: namespace === undefined ? `${metadata.name}` : `${namespace}/${metadata.name}`,
+        part: part + index * specs.length,
+        uid: metadata.uid ?? '',
+        tier: 'normal',
+        priority: 0,
+        ...annotations,
+        faults,
+        subject,
+        ...said,
+      }),
+    )
   })
 }
 
 function specsOf(object: unknown): readonly Item[] {
   if (!isRecord(object)) return [{ value: undefined, path: 'spec' }]
   const { spec, specs } = object
+  const isAbsent = specs === undefined || specs === null
   const list = Array.isArray(specs)
     ? specs.map((value: unknown, index): Item => ({ value, path: `specs[${index}]` }))
-    : []
+    : isAbsent
+      ? []
+      : [{ value: 'no list', path: 'specs' }]
   const single = spec === undefined || spec === null ? [] : [{ value: spec, path: 'spec' }]
   const all = [...single, ...list]
   return all.length > 0 ? all : [{ value: undefined, path: 'spec' }]
 }
 
-type Said = Pick<Policy, 'subject' | 'ingress' | 'egress'>
+/** Several subjects where it cannot be told which is meant. */
+interface Said extends Pick<Policy, 'ingress' | 'egress'> {
+  readonly subjects: readonly PolicySubject[]
+}
 
 const CLOSED: DirectionRules = { isolates: true, rules: [] }
 
-/** What cannot be read at all closes its namespace; cluster-wide it closes nobody, for that would be everybody. */
-function closed(namespace: string | undefined): Said {
-  return { subject: subjectOf(namespace, undefined), ingress: CLOSED, egress: CLOSED }
+/** What cannot be read at all closes whom it could mean. One without a spec names no direction: cluster-wide that closes nobody. */
+function closed({ value }: Item, namespace: string | undefined): Said {
+  const subjects = [podsOf(namespace)]
+  if (value === undefined && namespace === undefined)
+    return { subjects, ingress: undefined, egress: undefined }
+  return { subjects, ingress: CLOSED, egress: CLOSED }
 }
 
-function subjectOf(namespace: string | undefined, read: PolicySubject | undefined): PolicySubject {
-  if (read !== undefined) return read
-  const namespaces = namespace === undefined ? NOTHING : namespaceNamed(namespace)
-  return { kind: 'pods', namespaces, pods: EVERYTHING }
+/** All of its namespace, or of the cluster. */
+function podsOf(namespace: string | undefined): PolicySubject {
+  return { kind: 'pods', namespaces: ownOnly(EVERYTHING, namespace), pods: EVERYTHING }
 }
 
 function readSpec(spec: Fields, namespace: string | undefined): Said {
-  const subject = subjectOf(namespace, readSubject(spec, namespace))
+  const subjects = readSubjects(spec, namespace)
   const defaults = spec.object('enableDefaultDeny')
   const said = {
     ingress: readDirection(spec, 'ingress', namespace, defaults),
@@ -84,33 +96,35 @@ function readSpec(spec: Fields, namespace: string | undefined): Said {
   log?.text('value')
   log?.end()
   spec.end()
-  if (spec.faults.length === 0) return { subject, ...said }
-  return { subject, ingress: said.ingress && CLOSED, egress: said.egress && CLOSED }
+  if (spec.faults.length === 0) return { subjects, ...said }
+  return { subjects, ingress: said.ingress && CLOSED, egress: said.egress && CLOSED }
 }
 
-function readSubject(spec: Fields, namespace: string | undefined): PolicySubject | undefined {
-  const endpoints = spec.object('endpointSelector')
-  const nodes = spec.object('nodeSelector')
-  if ((endpoints === undefined) === (nodes === undefined)) {
-    const text = `has ${endpoints ? 'both' : 'neither'} of endpointSelector and nodeSelector`
+/** What cannot be read of a selector narrows nothing: with faults the policy allows nothing, and closes whoever may be meant. */
+function readSubjects(spec: Fields, namespace: string | undefined): readonly PolicySubject[] {
+  const areEndpoints = spec.has('endpointSelector')
+  const areNodes = spec.has('nodeSelector')
+  if (areEndpoints === areNodes) {
+    const text = `has ${areNodes ? 'both' : 'neither'} of endpointSelector and nodeSelector`
     addFault(spec.faults, spec.path, undefined, text, 'write exactly one')
-    return undefined
   }
-  if (nodes !== undefined) {
-    const labels = readSelector(nodes)
-    if (namespace === undefined) return labels && { kind: 'nodes', labels: withoutSources(labels) }
+  const subjects: PolicySubject[] = []
+  const endpoints = spec.object('endpointSelector')
+  if (endpoints !== undefined) {
+    const { namespaces, pods } = readEndpointsWidely(endpoints)
+    subjects.push({ kind: 'pods', namespaces: ownOnly(namespaces, namespace), pods })
+  }
+  if (areNodes && namespace === undefined) {
+    const nodes = spec.object('nodeSelector')
+    subjects.push({ kind: 'nodes', labels: nodes ? withoutSources(readWidely(nodes)) : EVERYTHING })
+  } else if (areNodes)
     spec.refuse(
       'nodeSelector',
       'is not for policies of a namespace',
       'write a CiliumClusterwideNetworkPolicy',
     )
-    return undefined
-  }
-  const selector = endpoints && readEndpointSelector(endpoints, undefined)
-  if (selector === undefined) return undefined
-  if (selector.reserved.length > 0)
-    spec.refuse('endpointSelector', 'selects what is no pod', 'select nodes with nodeSelector')
-  return { kind: 'pods', namespaces: ownOnly(selector.namespaces, namespace), pods: selector.pods }
+  const isReadable = areEndpoints ? endpoints !== undefined : subjects.length > 0
+  return isReadable ? subjects : [podsOf(namespace), ...subjects]
 }
 
 /** A policy of a namespace protects nobody outside it, whatever its selector asks of namespaces. */
@@ -129,13 +143,19 @@ function readDirection(
   const allows = spec.objects(direction) ?? []
   const denies = spec.objects(`${direction}Deny`) ?? []
   const said = defaults?.boolean(direction)
-  const hasRules = allows.length + denies.length > 0
-  if (!hasRules && said !== true) return undefined
+  const isSaid = said === true || (said === undefined && defaults?.has(direction) === true)
+  if (!isSaid && !names(spec, direction) && !names(spec, `${direction}Deny`)) return undefined
   const read = (action: RuleAction) => (rule: Fields) => readRule(rule, action, direction, namespace)
   return {
     isolates: said ?? true,
     rules: [...denies.flatMap(read('deny')), ...allows.flatMap(read('allow'))],
   }
+}
+
+/** Whether it has rules, be they readable or not. */
+function names(spec: Fields, section: string): boolean {
+  const value = spec.item(section)?.value
+  return value !== undefined && !(Array.isArray(value) && value.length === 0)
 }
 
 /** None for a rule that names neither peers nor ports: it isolates by being there, and matches nothing. */
@@ -145,7 +165,7 @@ function readRule(
   direction: PolicyDirection,
   namespace: string | undefined,
 ): PolicyRule[] {
-  const peers = readPeers(rule, direction, namespace)
+  const peers = readPeers(rule, direction, namespace, action)
   const ports = readPorts(rule)
   const authentication = rule.object('authentication')
   if (authentication && authentication.text('mode') !== 'disabled')

@@ -10,7 +10,7 @@ import {
   SERVICE_ACCOUNT_LABEL,
 } from '../../model/policy.ts'
 import { addFault, type Fields } from './fields.ts'
-import { namespaceNamed, readSelector } from './parts.ts'
+import { EVERYTHING, NOTHING, namespaceNamed, readWidely } from './parts.ts'
 
 type Requirement = LabelSelector['requirements'][number]
 
@@ -25,6 +25,8 @@ const NAMESPACE_KEYS = ['io.kubernetes.pod.namespace', 'k8s.io.kubernetes.pod.na
 const NAMESPACE_LABEL_PREFIX = 'io.cilium.k8s.namespace.labels.'
 const CLUSTER_KEY = 'io.cilium.k8s.policy.cluster'
 const ACCOUNT_KEYS = [SERVICE_ACCOUNT_LABEL, `k8s.${SERVICE_ACCOUNT_LABEL}`]
+/** Entities that a pod never is. */
+const NO_PODS: readonly PolicyEntity[] = ['host', 'remote-node', 'kube-apiserver', 'ingress', 'health']
 /** Where a label may be said to come from: `k8s:app`. */
 const SOURCES = ['k8s', 'any', 'reserved']
 
@@ -36,13 +38,28 @@ export function readEndpointSelector(
   fields: Fields,
   ownNamespace: string | undefined,
 ): EndpointSelector | undefined {
-  const selector = readSelector(fields)
-  if (selector === undefined) return undefined
   const before = fields.faults.length
+  const { namespaces, pods, reserved } = readParts(fields)
+  if (fields.faults.length > before) return undefined
+  const isImplied = ownNamespace !== undefined && namespaces.requirements.length === 0
+  return { namespaces: isImplied ? namespaceNamed(ownNamespace) : namespaces, pods, reserved }
+}
+
+/** Of whom a policy protects: what cannot be read, faults beside it, narrows nothing (`readWidely`). */
+export function readEndpointsWidely(fields: Fields): Omit<EndpointSelector, 'reserved'> {
+  const { namespaces, pods, reserved } = readParts(fields)
+  if (reserved.length === 0) return { namespaces, pods }
+  addFault(fields.faults, fields.path, undefined, 'selects what is no pod', 'select nodes with nodeSelector')
+  return reserved.every((entity) => NO_PODS.includes(entity))
+    ? { namespaces: NOTHING, pods: EVERYTHING }
+    : { namespaces, pods }
+}
+
+function readParts(fields: Fields): EndpointSelector {
   const namespaces: Requirement[] = []
   const pods: Requirement[] = []
   const reserved: PolicyEntity[] = []
-  for (const requirement of selector.requirements) {
+  for (const requirement of readWidely(fields).requirements) {
     const { source, key } = splitKey(requirement.key)
     const ofNamespace = namespaceKey(key)
     if (source === 'reserved') reserved.push(...readReserved(fields, requirement, key))
@@ -59,13 +76,7 @@ export function readEndpointSelector(
       'mixes reserved labels with others',
       'make two selectors of it',
     )
-  if (fields.faults.length > before) return undefined
-  const isImplied = ownNamespace !== undefined && namespaces.length === 0
-  return {
-    namespaces: isImplied ? namespaceNamed(ownNamespace) : { requirements: namespaces },
-    pods: { requirements: pods },
-    reserved,
-  }
+  return { namespaces: { requirements: namespaces }, pods: { requirements: pods }, reserved }
 }
 
 function splitKey(key: string): { source: string | undefined; key: string } {

@@ -20,6 +20,7 @@ import {
   readAnnotations,
   readExcept,
   readPrefix,
+  readWidely,
   selectorAt,
   specOf,
   wholeProtocol,
@@ -35,7 +36,8 @@ export function toNetworkPolicy(object: ApiObject): Policy {
   const faults: PolicyFault[] = []
   const item = specOf(object, faults)
   const spec = item && Fields.read(item, faults)
-  const pods = spec && selectorAt(spec, 'podSelector')
+  const selector = spec?.object('podSelector')
+  const pods = selector && readWidely(selector)
   const rules: Record<PolicyDirection, readonly PolicyRule[] | undefined> = {
     ingress: spec && readRules(spec, 'ingress', 'from', namespace),
     egress: spec && readRules(spec, 'egress', 'to', namespace),
@@ -52,7 +54,7 @@ export function toNetworkPolicy(object: ApiObject): Policy {
     uid: metadata.uid ?? '',
     tier: 'normal',
     priority: 0,
-    // A selector that cannot be read stands for the whole namespace: better too many pods closed than one left open.
+    // What cannot be read of a selector narrows nothing: better too many pods closed than one left open.
     subject: { kind: 'pods', namespaces: namespaceNamed(namespace), pods: pods ?? EVERYTHING },
     ingress: direction('ingress', 'Ingress'),
     egress: direction('egress', 'Egress'),
@@ -61,14 +63,16 @@ export function toNetworkPolicy(object: ApiObject): Policy {
   }
 }
 
-/** Absent, or holding nothing that is known: ingress always, egress where there is a section of that name. */
+/** Absent or empty: ingress always, egress where there is a section of that name. What is not known may be either. */
 function readTypes(spec: Fields, hasEgress: boolean): readonly string[] {
+  const before = spec.faults.length
   const types = (spec.list('policyTypes') ?? []).flatMap((item) => {
     const found = TYPES.find((type) => type === item.value)
     if (found === undefined)
       addFault(spec.faults, item.path, item.value, 'is not known', `write ${TYPES.join(' or ')}`)
     return found ?? []
   })
+  if (spec.faults.length > before) return TYPES
   if (types.length > 0) return types
   return hasEgress ? TYPES : ['Ingress']
 }

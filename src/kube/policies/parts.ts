@@ -32,6 +32,15 @@ export function namespaceNamed(name: string): LabelSelector {
 /** Undefined, and faults, when it cannot be read: a selector with a requirement left out would select more than was meant. */
 export function readSelector(fields: Fields): LabelSelector | undefined {
   const before = fields.faults.length
+  const selector = readWidely(fields)
+  return fields.faults.length === before ? selector : undefined
+}
+
+/**
+ * What can be read of it, and faults for the rest. A requirement less selects more, never less: right for whom a policy protects that
+ * allows nothing, for it is closed for whoever may be meant.
+ */
+export function readWidely(fields: Fields): LabelSelector {
   const requirements: Requirement[] = []
   const labels = fields.object('matchLabels')
   for (const key of labels?.keys() ?? []) {
@@ -53,7 +62,7 @@ export function readSelector(fields: Fields): LabelSelector | undefined {
     else requirements.push({ key, operator, values: [...new Set(values as string[])].sort() })
   }
   fields.end()
-  return fields.faults.length === before ? { requirements } : undefined
+  return { requirements }
 }
 
 /** The selector below `name`; undefined when it is absent or cannot be read. */

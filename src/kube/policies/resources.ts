@@ -81,7 +81,8 @@ export function toPolicyObject(kind: PolicyKind, object: WithConditions): Policy
     key: namespace ? `${namespace}/${name}` : name,
     uid,
     policies: read,
-    faults: read.flatMap((policy) => policy.faults),
+    // Once each: where it cannot be told whom a spec protects, several policies are made of it.
+    faults: [...new Set(read.flatMap((policy) => policy.faults))],
     // Annotations are the object's: every part says the same of them.
     notes: read[0]?.notes ?? [],
     condition: readCondition(object, POLICY_CONDITIONS[kind]),

@@ -79,11 +79,15 @@ export interface CidrGroup extends ApiObject {
   spec?: { externalCIDRs?: string[] }
 }
 
-/** What is no network is left out: a list that allows loses by it, and the API's own schema has refused it before. */
+/** What is no network is left out: a list that allows loses by it; what denies by it is told that it is broken. */
 export function toNetworkGroup({ metadata, spec }: CidrGroup): PolicyWorld['networkGroups'][number] {
+  const texts: unknown = spec?.externalCIDRs
+  const items: readonly unknown[] = Array.isArray(texts) ? texts : [undefined]
+  const read = items.map((text) => (typeof text === 'string' ? parseNetwork(text) : undefined))
   return {
     name: metadata.name ?? '',
     labels: metadata.labels ?? {},
-    prefixes: [...new Set((spec?.externalCIDRs ?? []).flatMap((text) => parseNetwork(text) ?? []))].sort(),
+    prefixes: [...new Set(read.filter((prefix) => prefix !== undefined))].sort(),
+    ...(read.includes(undefined) ? { isBroken: true } : {}),
   }
 }

@@ -9,8 +9,8 @@
 //
 // Pure: no clock, no kernel. One compiler per node, for its own pods and itself.
 
-import { selectorMatches } from '../../model/label-selector.ts'
 import type { PolicyDirection, PortRange } from '../../model/policy.ts'
+import { groupPrefixes } from '../network-groups.ts'
 import { Classes } from './classes.ts'
 import { EarlierIdentities } from './earlier-identities.ts'
 import { uniformContent } from './flatten.ts'
@@ -90,24 +90,17 @@ export class PolicyCompiler {
     const { node, limits, failSafe, earlier } = options
     this.#options = options
     this.#earlier = earlier
-    const groupPrefixes: GroupPrefixes = ({ groups }) => {
-      const { networkGroups } = this.#objects
-      if ('name' in groups) return new Set(networkGroups.get(groups.name)?.prefixes)
-      const selected = [...networkGroups.values()].filter(({ labels }) =>
-        selectorMatches(groups.labels, labels),
-      )
-      return new Set(selected.flatMap(({ prefixes }) => prefixes))
-    }
+    const prefixesOf: GroupPrefixes = (peer) => new Set(groupPrefixes(peer, this.#objects.networkGroups))
     const pool = (count: number, foreign: Iterable<number> = []) => {
       const numbers = new NumberPool({ first: 1, last: count - 1 }, limits.restMs)
       numbers.keepForeign(foreign)
       return numbers
     }
-    this.#references = new References(options.labels, groupPrefixes)
+    this.#references = new References(options.labels, prefixesOf)
     this.#identities = new Identities(limits.restMs)
     const identities = earlier && new EarlierIdentities(earlier.identities)
     this.#population = new Population(node, this.#objects, this.#references, this.#identities, identities)
-    this.#peers = new Peers(this.#identities, groupPrefixes)
+    this.#peers = new Peers(this.#identities, prefixesOf)
     this.#ruleIds = new RuleIds((earlier?.rule ?? 0) + 1)
     this.#policies = new ReadyPolicies(this.#peers, this.#references, this.#ruleIds, options)
     this.#subjects = new Subjects(node, this.#objects, this.#policies)

@@ -60,18 +60,22 @@ function networksPeer(usual: NetworksCover): fc.Arbitrary<PolicyPeer> {
   })
 }
 
-const groupsPeer: fc.Arbitrary<PolicyPeer> = fc.record({
-  kind: fc.constant('network-groups'),
-  groups: weighted<Extract<PolicyPeer, { kind: 'network-groups' }>['groups']>(
-    [2, fc.record({ name: pick(['g0', 'g1', 'g2']) })],
-    [1, fc.record({ labels: selectorOf(GROUP_LABELS) })],
-  ),
-  except: weighted<readonly Prefix[]>(
-    [2, fc.constant([])],
-    [1, fc.array(pick(PREFIXES), { minLength: 1, maxLength: 2 })],
-  ),
-  covers: coverOf('outside'),
-})
+const groupsPeer: fc.Arbitrary<PolicyPeer> = fc.record(
+  {
+    kind: fc.constant('network-groups'),
+    groups: weighted<Extract<PolicyPeer, { kind: 'network-groups' }>['groups']>(
+      [2, fc.record({ name: pick(['g0', 'g1', 'g2']) })],
+      [1, fc.record({ labels: selectorOf(GROUP_LABELS) })],
+    ),
+    except: weighted<readonly Prefix[]>(
+      [2, fc.constant([])],
+      [1, fc.array(pick(PREFIXES), { minLength: 1, maxLength: 2 })],
+    ),
+    covers: coverOf('outside'),
+    unread: fc.constant('everywhere'),
+  },
+  { requiredKeys: ['kind', 'groups', 'except', 'covers'] },
+)
 
 const nodesPeer: fc.Arbitrary<PolicyPeer> = fc.record({
   kind: fc.constant('nodes'),

@@ -122,10 +122,20 @@ const namespacesArbitrary = fc
 
 const groupsArbitrary = fc
   .array(
-    fc.record({ labels: labelsOf(GROUP_LABELS), prefixes: fc.array(pick(PREFIXES), { maxLength: 3 }) }),
+    fc.record({
+      labels: labelsOf(GROUP_LABELS),
+      prefixes: fc.array(pick(PREFIXES), { maxLength: 3 }),
+      isBroken: chance(20),
+    }),
     { maxLength: 3 },
   )
-  .map((drafts) => drafts.map((draft, index) => ({ name: `g${index}`, ...draft })))
+  .map((drafts) =>
+    drafts.map(({ isBroken, ...draft }, index) => ({
+      name: `g${index}`,
+      ...draft,
+      ...(isBroken ? { isBroken } : {}),
+    })),
+  )
 
 /** Endpoints are drawn as numbers, for they are addresses of a world that is not there yet. */
 const serviceDraft = fc.record({

@@ -13,13 +13,13 @@ const L7 = {
 }
 
 function bed(t: Test) {
-  const { objects } = tables().policy
+  const { objects, networkGroups } = tables().policy
   const patches: {
     name: string
     status: { conditions: { type: string; status: string; message: string }[] }
   }[] = []
   const events: string[] = []
-  const state = { isLeader: true }
+  const state = { isLeader: true, isSynced: true }
   const reporter = new PolicyReporter({
     client: {
       patch: async (_resource, path, patch, options) => {
@@ -29,7 +29,13 @@ function bed(t: Test) {
         return {} as never
       },
     },
-    objects,
+    sources: {
+      objects,
+      networkGroups,
+      get isSynced() {
+        return state.isSynced
+      },
+    },
     events: {
       record: ({ kind, namespace, name }, _type, reason, message) => {
         events.push(`${kind} ${namespace}/${name} ${reason} ${message}`)
@@ -51,7 +57,7 @@ function bed(t: Test) {
     })
     objects[kind].set(object.key, object)
   }
-  return { objects, patches, events, state, reporter, put }
+  return { objects, networkGroups, patches, events, state, reporter, put }
 }
 
 t.test('a refused one: condition and Event, once', async (t) => {
@@ -120,4 +126,51 @@ t.test('cluster-wide kinds: their Events lie in the default namespace', async (t
     /^ClusterNetworkPolicy default\/guard /,
     /^CiliumClusterwideNetworkPolicy default\/host .*allows nothing/,
   ])
+})
+
+t.test('a deny of lists that are not there: told until they are, in condition and Event', async (t) => {
+  const { networkGroups, patches, events, state, reporter, put } = bed(t)
+  const sets = [{ cidrGroupRef: 'bad' }, { cidrGroupSelector: {} }]
+  put('CiliumClusterwideNetworkPolicy', 'block', {
+    endpointSelector: {},
+    ingressDeny: [{ fromCIDRSet: sets }],
+    egress: [{ toCIDRSet: [{ cidrGroupRef: 'good' }] }],
+  })
+  state.isSynced = false
+  await reporter.look()
+  t.same(events, [], 'not listed yet')
+  state.isSynced = true
+  await reporter.look()
+  await reporter.look()
+  t.equal(events.length, 1)
+  t.match(
+    events[0],
+    /PolicyNotFollowed spec\.ingressDeny\[0\]: there is no CiliumCIDRGroup bad \(cilium\.io\/v2\), so this rule denies every address outside\. Mend: create it .*no CiliumCIDRGroup \(cilium\.io\/v2\) at all/,
+  )
+  const last = () => patches.at(-1)?.status.conditions[0]
+  t.match(last(), { type: 'Valid', status: 'False', message: /so this rule denies every address outside/ })
+  t.notMatch(last()?.message, /allows nothing/)
+  networkGroups.set('bad', { name: 'bad', labels: {}, prefixes: [], isBroken: true })
+  await reporter.look()
+  t.match(events[1], /CiliumCIDRGroup bad holds what is no network/)
+  networkGroups.set('bad', { name: 'bad', labels: {}, prefixes: [] })
+  await reporter.look()
+  t.match(last(), { status: 'True' })
+  t.equal(events.length, 2)
+})
+
+t.test('whom a broken selector closes is told as it is', async (t) => {
+  const { events, reporter, put } = bed(t)
+  put('CiliumClusterwideNetworkPolicy', 'x', {
+    endpointSelector: { matchLabels: { a: 'b' }, nonsense: 1 },
+    ingressDeny: [{ fromEntities: ['world'] }],
+  })
+  put('ClusterNetworkPolicy', 'y', { tier: 'Admin', priority: 1, subject: { nonsense: {} } })
+  await reporter.look()
+  t.match(
+    events.filter((event) => event.includes(' default/x ')),
+    [/allows nothing in the directions it names, to anybody whom what is readable of its selector may mean/],
+  )
+  for (const event of events.filter((one) => one.includes(' default/y ')))
+    t.match(event, /it protects nobody/)
 })

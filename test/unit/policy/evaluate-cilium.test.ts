@@ -222,6 +222,36 @@ t.test('shared lists of prefixes, by name and by label', async (t) => {
   )
 })
 
+t.test('a deny of lists that cannot be read is of everybody outside', async (t) => {
+  const deny = (
+    groups: Extract<PolicyPeer, { kind: 'network-groups' }>['groups'],
+    except: readonly string[] = [],
+  ) => {
+    const peer: PolicyPeer = {
+      ...{ kind: 'network-groups', covers: 'outside', unread: 'everywhere' },
+      ...{ groups, except: except.map(prefix) },
+    }
+    const { ingress, ...policy } = into(peer)
+    const rules = (ingress?.rules ?? []).map((rule) => ({ ...rule, action: 'deny' as const }))
+    return { ...policy, ingress: { isolates: false, rules } }
+  }
+  const withGroups = (networkGroups: typeof base.networkGroups) => ({ ...base, networkGroups })
+  const of = (policy: ReturnType<typeof deny>, source: string, world = base) =>
+    verdict([policy], packet(source, source.includes(':') ? 'fd00::1:1' : XA), 'ingress', world)
+  for (const source of [OUTSIDE, OUTSIDE_V6, '198.51.100.6']) {
+    t.equal(of(deny({ name: 'nowhere' }), source), 'deny', source)
+    t.equal(of(deny({ name: 'empty' }), source), 'allow', 'an empty list is one')
+  }
+  t.equal(of(deny({ name: 'nowhere' }), YA), 'allow', 'a pod is not outside')
+  t.equal(of(deny({ name: 'nowhere' }, ['203.0.113.0/28']), OUTSIDE), 'allow', 'excepted all the same')
+  t.equal(of(deny({ labels: labels({ kind: 'none' }) }), OUTSIDE), 'allow', 'labels may select none')
+  t.equal(of(deny({ labels: EVERYTHING }), OUTSIDE, withGroups([])), 'deny', 'there is no list at all')
+  const broken = [{ name: 'g', labels: { kind: 'x' }, prefixes: [], isBroken: true as const }]
+  t.equal(of(deny({ name: 'g' }), OUTSIDE, withGroups(broken)), 'deny')
+  t.equal(of(deny({ labels: EVERYTHING }), OUTSIDE, withGroups(broken)), 'deny')
+  t.equal(of(deny({ labels: labels({ kind: 'y' }) }), OUTSIDE, withGroups(broken)), 'allow', 'not selected')
+})
+
 t.test('the endpoints of Services, by name and by label', async (t) => {
   const to = (services: Extract<PolicyPeer, { kind: 'services' }>['services']) => [
     out({ kind: 'services', services }),

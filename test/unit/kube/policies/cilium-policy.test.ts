@@ -198,3 +198,96 @@ t.test('what is not followed fails closed, in the directions that the policy nam
   t.match(told(read('{nodeSelector: {}, ingress: [{}]}').faults), [/not for policies of a namespace/])
   t.match(toCiliumPolicies({ metadata: { name: 'x' } }, 'shop')[0]?.faults, [{ path: 'spec' }])
 })
+
+t.test('whom an unreadable policy protects: whoever may be meant', async (t) => {
+  const shopPods = { kind: 'pods', namespaces: SHOP, pods: ALL }
+  const allPods = { kind: 'pods', namespaces: ALL, pods: ALL }
+  const webPods = { ...allPods, pods: is('app', 'web') }
+  const zone = { kind: 'nodes', labels: is('zone', 'a') }
+  const deny = 'ingressDeny: [{fromEntities: [world]}]'
+  const broken = 'matchExpressions: [{key: a, operator: Inn, values: [b]}]'
+  const both = 'endpointSelector: {matchLabels: {app: web}}, nodeSelector: {matchLabels: {zone: a}}'
+  const cases: [spec: string, ofNamespace: unknown[], ofCluster: unknown[]][] = [
+    [
+      `{endpointSelector: {matchLabels: {app: web}, ${broken}}, ${deny}}`,
+      [{ ...webPods, namespaces: SHOP }],
+      [webPods],
+    ],
+    [
+      `{endpointSelector: {matchLabels: {app: web}, nonsense: 1}, ${deny}}`,
+      [{ ...webPods, namespaces: SHOP }],
+      [webPods],
+    ],
+    [`{endpointSelector: {matchLabels: {"container:a": b}}, ${deny}}`, [shopPods], [allPods]],
+    [`{endpointSelector: {matchLabels: {app: 1}}, ${deny}}`, [shopPods], [allPods]],
+    [`{endpointSelector: web, ${deny}}`, [shopPods], [allPods]],
+    [`{${deny}}`, [shopPods], [allPods]],
+    [`{nodeSelector: {matchLabels: {zone: a}, ${broken}}, ${deny}}`, [shopPods], [zone]],
+    [`{nodeSelector: zone, ${deny}}`, [shopPods], [{ kind: 'nodes', labels: ALL }]],
+    [`{${both}, ${deny}}`, [{ ...webPods, namespaces: SHOP }], [webPods, zone]],
+  ]
+  for (const [spec, ofNamespace, ofCluster] of cases)
+    for (const [namespace, wanted] of [
+      ['shop', ofNamespace],
+      [undefined, ofCluster],
+    ] as const) {
+      const found = toCiliumPolicies(object(spec), namespace)
+      t.strictSame(
+        found.map(({ subject }) => subject),
+        wanted,
+        `${spec} of ${namespace ?? 'the cluster'}`,
+      )
+      for (const { ingress, egress, faults } of found) {
+        t.not(faults.length, 0)
+        t.strictSame([ingress, egress], [{ isolates: true, rules: [] }, undefined], 'closed where it says')
+      }
+      t.equal(new Set(found.map(({ part }) => part)).size, found.length)
+    }
+  const health = clusterwide(`{endpointSelector: {matchLabels: {"reserved:health": ""}}, ${deny}}`)
+  t.match(told(health.faults), [/selects what is no pod/])
+  t.match(
+    health.subject,
+    { namespaces: { requirements: [{ operator: 'In', values: [] }] } },
+    'no pod is meant',
+  )
+  t.strictSame(
+    clusterwide(`{endpointSelector: {matchLabels: {"reserved:init": ""}}, ${deny}}`).subject,
+    allPods,
+    'a pod may be that',
+  )
+})
+
+t.test('what names a direction, readable or not', async (t) => {
+  const closed = { isolates: true, rules: [] }
+  for (const section of [
+    'ingress: {}',
+    'ingressDeny: {fromEntities: [world]}',
+    'ingressDeny: [world]',
+    'enableDefaultDeny: {ingress: "true"}',
+  ]) {
+    const policy = read(`{endpointSelector: {}, ${section}}`)
+    t.not(policy.faults.length, 0, section)
+    t.strictSame([policy.ingress, policy.egress], [closed, undefined], section)
+  }
+  const bare = { metadata: { namespace: 'shop', name: 'x' } }
+  t.match(toCiliumPolicies(bare, 'shop'), [
+    { subject: { namespaces: SHOP }, ingress: closed, egress: closed },
+  ])
+  t.match(toCiliumPolicies(bare, undefined), [{ faults: [{}], ingress: undefined, egress: undefined }])
+  const odd = { ...bare, spec: { endpointSelector: {}, ingress: [{}] }, specs: {} } as never
+  t.match(toCiliumPolicies(odd, undefined), [
+    { faults: [] },
+    { faults: [{ path: 'specs' }], subject: { namespaces: ALL, pods: ALL }, ingress: closed, egress: closed },
+  ])
+})
+
+t.test('lists of networks that are not there: of a deny everywhere', async (t) => {
+  const sets = 'fromCIDRSet: [{cidrGroupRef: g}, {cidrGroupSelector: {}}, {cidr: 10.0.0.0/8}]'
+  const { ingress, faults } = read(`{endpointSelector: {}, ingress: [{${sets}}], ingressDeny: [{${sets}}]}`)
+  t.strictSame(faults, [])
+  const unread = (index: number) =>
+    ingress?.rules[index]?.peers !== 'any' &&
+    ingress?.rules[index]?.peers.map((peer) => ('unread' in peer ? peer.unread : undefined))
+  t.strictSame(unread(0), ['everywhere', 'everywhere', undefined])
+  t.strictSame(unread(1), [undefined, undefined, undefined])
+})

@@ -100,3 +100,12 @@ t.test('annotations', async (t) => {
   t.match(told(slip.notes ?? []), [/policy-mode'\]: "audti" is not known; enforce holds/])
   t.strictSame(slip.faults, [], 'and the rules hold')
 })
+
+t.test('what may be meant is closed: a direction of an unknown type, pods of half a selector', async (t) => {
+  const types = toNetworkPolicy(object('{podSelector: {}, policyTypes: [Ingress, Egres]}'))
+  const closed = { isolates: true, rules: [] }
+  t.strictSame([types.ingress, types.egress], [closed, closed])
+  const half = '{matchLabels: {app: web}, matchExpressions: [{key: a, operator: In}]}'
+  const { subject } = toNetworkPolicy(object(`{podSelector: ${half}}`))
+  t.strictSame(subject, { kind: 'pods', namespaces: SHOP, pods: is('app', 'web') })
+})

@@ -80,7 +80,14 @@ t.test('the others', async (t) => {
     ['10.244.1.2', '10.244.1.3'],
   )
   t.strictSame(
-    toNetworkGroup({ metadata: { name: 'g' }, spec: { externalCIDRs: ['10.0.0.0/8', 'x'] } }).prefixes,
-    ['10.0.0.0/8'],
+    toNetworkGroup({ metadata: { name: 'g' }, spec: { externalCIDRs: ['10.0.0.0/8', 'x'] } }),
+    { name: 'g', labels: {}, prefixes: ['10.0.0.0/8'], isBroken: true },
+    'it says that it holds more',
   )
+  t.strictSame(toNetworkGroup({ metadata: { name: 'g' }, spec: { externalCIDRs: [] } }), {
+    name: 'g',
+    labels: {},
+    prefixes: [],
+  })
+  t.equal(toNetworkGroup({ metadata: { name: 'g' } }).isBroken, true, 'no list at all')
 })
