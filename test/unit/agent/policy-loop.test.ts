@@ -71,6 +71,9 @@ const who = ({ reads }: ReturnType<typeof memoryTables>) =>
       }).isAllowed,
   )
 
+const rowCounts = ({ tables: { sets, peers, classes } }: ReturnType<typeof memoryTables>) =>
+  [sets, peers, classes].map((table) => [...table.entries()].length)
+
 t.test('whole when it is made, then as objects change', async (t) => {
   const { all, allow } = cluster()
   const memory = memoryTables()
@@ -142,6 +145,9 @@ t.test('a compiler that fails: what changed is not lost, and what went goes', as
   const after = new Map(memory.tables.identities.entries())
   t.notOk(after.has(CART), 'a row that nobody puts any more is settled')
   t.same(after.get(WEB), numbers.get(WEB), 'who stays keeps its number')
+  const fresh = memoryTables()
+  start(t, all, fresh)
+  t.same(rowCounts(memory), rowCounts(fresh), 'nothing of the compiler before is left')
   t.match(loop.status, { size: { subjects: 1 }, shortage: { classes: 0, peers: 0, lockedSets: 0 } })
   allow('cart')
   await until('a later change', () => who(memory).join() === 'false,false', WAIT_MS)
