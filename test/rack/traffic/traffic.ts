@@ -17,11 +17,14 @@ export function serverCommand(name: string, port: number): string[] {
 }
 
 export class Traffic {
+  /** How many it is of, TCP and UDP; they begin one after another. */
+  readonly flows: number
   readonly #child: ChildProcess
   readonly #lines: Interface
 
   /** `flows` TCP flows and as many UDP flows, dealt over the addresses. */
   constructor(host: Host, addresses: readonly string[], port: number, flows: number) {
+    this.flows = 2 * flows
     const argv = [process.execPath, CLIENT, String(port), String(flows), ...addresses]
     const [command = '', ...args] = enterArgv({ namespace: host.namespace, cgroup: host.systemCgroup }, argv)
     this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })

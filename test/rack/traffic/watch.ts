@@ -18,7 +18,7 @@ export interface Watched {
   readonly isAnsweredSince: (flow: FlowReport) => boolean
 }
 
-/** Waits until every flow that must hold is answered after now, or the time is over; what came of it is for the test to judge. */
+/** Waits until all flows have begun and every one that must hold is answered after now, or the time is over; what came of it is for the test to judge. */
 export async function watchFlows(
   bed: Pick<Bed, 'until'>,
   running: readonly Traffic[],
@@ -27,9 +27,10 @@ export async function watchFlows(
   const before = new Map((await reportsOf(running)).map((flow) => [idOf(flow), flow.answered]))
   let flows: FlowReport[] = []
   const isAnsweredSince = (flow: FlowReport) => flow.answered > (before.get(idOf(flow)) ?? 0)
+  const wanted = running.reduce((sum, one) => sum + one.flows, 0)
   const areAnswered = async () => {
     flows = await reportsOf(running)
-    return flows.filter(mustHold).every(isAnsweredSince)
+    return flows.length >= wanted && flows.filter(mustHold).every(isAnsweredSince)
   }
   await bed.until('answers', areAnswered, withinMs).catch(() => {})
   return { flows: flows.filter(mustHold), isAnsweredSince }
