@@ -5,106 +5,39 @@
 import type { PolicyDirection, PortProtocol } from '../../../src/model/policy.ts'
 import {
   type CaseNode,
-  type CaseObject,
   type CasePod,
   type CaseProbe,
-  type CaseStep,
   inX,
   inY,
   is,
   isAt,
-  namespaceNamed,
   networkPolicy,
   ns,
+  open,
   type PolicyCase,
   podLabel,
+  step,
+  type Table,
 } from './cluster.ts'
-
-type Action = 'Accept' | 'Deny' | 'Pass'
-type Tier = 'Admin' | 'Baseline'
-const TIERS: readonly Tier[] = ['Admin', 'Baseline']
-const WORDS = { ingress: 'Ingress', egress: 'Egress' } as const
-
-interface Peer {
-  readonly [kind: string]: unknown
-}
-interface Rule {
-  readonly action: Action
-  readonly peers: readonly Peer[]
-  readonly protocols?: readonly object[]
-}
-
-const RAVENCLAW: Peer = { namespaces: namespaceNamed('y') }
-const SLYTHERIN: Peer = { pods: { namespaceSelector: ns('z'), podSelector: podLabel('a') } }
-const HUFFLEPUFF: Peer = { pods: { namespaceSelector: ns('z'), podSelector: podLabel('c') } }
-const GRYFFINDOR = { namespaces: ns('x') }
-
-const at = (protocol: PortProtocol, number: number) => ({ [protocol]: { destinationPort: { number } } })
-const range = (protocol: PortProtocol, start: number, end: number) => ({
-  [protocol]: { destinationPort: { range: { start, end } } },
-})
-const named = (name: string) => ({ destinationNamedPort: name })
-const rule = (action: Action, peer: Peer, ...protocols: object[]): Rule => ({
-  action,
-  peers: [peer],
-  ...(protocols.length > 0 ? { protocols } : {}),
-})
-
-interface Written {
-  readonly tier: Tier
-  readonly priority?: number
-  readonly subject?: object
-  readonly ingress?: readonly Rule[]
-  readonly egress?: readonly Rule[]
-}
-
-function clusterPolicy(name: string, { tier, priority = 10, subject, ...written }: Written): CaseObject {
-  const rulesOf = (direction: PolicyDirection) =>
-    written[direction]?.map(({ peers, ...rest }) => ({
-      ...rest,
-      [direction === 'ingress' ? 'from' : 'to']: peers,
-    }))
-  return {
-    apiVersion: 'policy.networking.k8s.io/v1alpha2',
-    kind: 'ClusterNetworkPolicy',
-    metadata: { name },
-    spec: {
-      tier,
-      priority,
-      subject: subject ?? GRYFFINDOR,
-      ...(written.ingress ? { ingress: rulesOf('ingress') } : {}),
-      ...(written.egress ? { egress: rulesOf('egress') } : {}),
-    },
-  }
-}
-
-function step(
-  what: string,
-  objects: readonly CaseObject[] | CaseStep['objects'],
-  isBlocked: CaseStep['isBlocked'],
-): CaseStep {
-  return { what, objects: typeof objects === 'function' ? objects : () => objects, isBlocked }
-}
-
-/** With two of its items changed about. */
-function swapped<Item>(items: readonly Item[], one: number, other: number): readonly Item[] {
-  const moved = [...items]
-  const [a, b] = [items[one], items[other]]
-  if (a === undefined || b === undefined) throw new RangeError('no such item')
-  moved[one] = b
-  moved[other] = a
-  return moved
-}
-
-/** Asks of the pod at the other end of x: who speaks to it, or is spoken to. */
-type OfOther = (other: CasePod, probe: CaseProbe) => boolean
-
-function towards(direction: PolicyDirection, isBlocked: OfOther): CaseStep['isBlocked'] {
-  return (from, to, probe) => {
-    const [subject, other] = direction === 'ingress' ? [to, from] : [from, to]
-    return inX(subject) && !inX(other) && isBlocked(other, probe)
-  }
-}
+import {
+  type Action,
+  at,
+  clusterPolicy,
+  HUFFLEPUFF,
+  named,
+  type OfOther,
+  type Peer,
+  RAVENCLAW,
+  type Rule,
+  range,
+  rule,
+  SLYTHERIN,
+  swapped,
+  TIERS,
+  type Tier,
+  towards,
+  WORDS,
+} from './cluster-policy-parts.ts'
 
 /** Rules of one direction and protocol, in their order and in others. */
 function byProtocol(tier: Tier, direction: PolicyDirection, protocol: PortProtocol): PolicyCase {
@@ -166,7 +99,7 @@ function gress(tier: Tier): PolicyCase {
   const isOpenOut = (probe: CaseProbe) =>
     isAt(probe, 'tcp', 81) || isAt(probe, 'udp', 81) || isAt(probe, 'sctp', 80)
   const table =
-    (isYBlocked: boolean, isSlytherinBlocked: boolean): CaseStep['isBlocked'] =>
+    (isYBlocked: boolean, isSlytherinBlocked: boolean): Table =>
     (...asked) =>
       (['ingress', 'egress'] as const).some((direction) =>
         towards(direction, (other, probe) => {
@@ -299,9 +232,7 @@ const both = (action: Action, peer: Peer) => ({
   ingress: [rule(action, peer)],
   egress: [rule(action, peer)],
 })
-const withSlytherin: CaseStep['isBlocked'] = (from, to) =>
-  (inX(from) && is(to, 'z/a')) || (inX(to) && is(from, 'z/a'))
-const open: CaseStep['isBlocked'] = () => false
+const withSlytherin: Table = (from, to) => (inX(from) && is(to, 'z/a')) || (inX(to) && is(from, 'z/a'))
 
 const priorityField: PolicyCase = {
   name: 'CNP-001, CNP-002, CNP-011 CNPAdminTierPriorityField',
@@ -339,7 +270,7 @@ const slytherinAlone = networkPolicy('slytherin-alone', {
 })
 /** What the NetworkPolicy leaves, with Slytherin's directions. */
 const besides =
-  (isFromBlocked: boolean, isToBlocked: boolean): CaseStep['isBlocked'] =>
+  (isFromBlocked: boolean, isToBlocked: boolean): Table =>
   (from, to) => {
     if (inX(to) && is(from, 'z/a')) return isFromBlocked
     if (inX(from) && is(to, 'z/a')) return isToBlocked

@@ -68,13 +68,16 @@ export interface CaseObject {
 /** IPv4 and IPv6 of a pod, by its key. */
 export type AddressOf = (key: string) => readonly [ipv4: string, ipv6: string]
 
+/** Whether it does not get through. */
+export type Table = (from: CasePod, to: CasePod, probe: CaseProbe) => boolean
+
 export interface CaseStep {
   readonly what: string
   /** Everything that is in force. */
   readonly objects: (addressOf: AddressOf) => readonly CaseObject[]
   /** Labels beside `ns: x` of namespaces and `pod: a` of pods. */
   readonly labels?: Readonly<Record<string, Readonly<Record<string, string>>>>
-  readonly isBlocked: (from: CasePod, to: CasePod, probe: CaseProbe) => boolean
+  readonly isBlocked: Table
   /** For every pod and node, at the same ports; absent: nodes are not asked. */
   readonly isNodeBlocked?: (from: CasePod, node: CaseNode, probe: CaseProbe) => boolean
   /** Whether a pod that a Service leads back to itself is let through; what its own address is asked for always is. */
@@ -86,6 +89,21 @@ export interface PolicyCase {
   readonly name: string
   readonly steps: readonly CaseStep[]
 }
+
+export function step(
+  what: string,
+  objects: readonly CaseObject[] | CaseStep['objects'],
+  isBlocked: Table,
+): CaseStep {
+  return { what, objects: typeof objects === 'function' ? objects : () => objects, isBlocked }
+}
+
+/** A case of one step. */
+export function one(name: string, objects: Parameters<typeof step>[1], isBlocked: Table): PolicyCase {
+  return { name, steps: [step('applied', objects, isBlocked)] }
+}
+
+export const open: Table = () => false
 
 export function is(pod: CasePod, ...keys: string[]): boolean {
   return keys.includes(pod.key)

@@ -2,9 +2,7 @@
 
 import {
   type AddressOf,
-  type CaseObject,
   type CasePod,
-  type CaseStep,
   EVERYTHING,
   egress,
   expression,
@@ -15,30 +13,12 @@ import {
   namespaceNamed,
   networkPolicy,
   ns,
+  one,
   type PolicyCase,
   podLabel,
 } from './cluster.ts'
 
-type Table = CaseStep['isBlocked']
-
 const denyIngress = networkPolicy('deny-ingress', ingress(EVERYTHING))
-
-function one(
-  name: string,
-  objects: readonly CaseObject[] | CaseStep['objects'],
-  isBlocked: Table,
-): PolicyCase {
-  return {
-    name,
-    steps: [
-      {
-        what: 'applied',
-        objects: typeof objects === 'function' ? objects : () => objects,
-        isBlocked,
-      },
-    ],
-  }
-}
 
 /** Of x/a, from these peers alone. */
 function toXa(name: string, peers: readonly object[], isAllowed: (from: CasePod) => boolean): PolicyCase {

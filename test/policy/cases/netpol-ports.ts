@@ -2,9 +2,7 @@
 
 import type { PortProtocol } from '../../../src/model/policy.ts'
 import {
-  type CaseObject,
   type CaseProbe,
-  type CaseStep,
   EVERYTHING,
   egress,
   ingress,
@@ -14,22 +12,14 @@ import {
   isAt,
   networkPolicy,
   ns,
+  one,
+  open,
   type PolicyCase,
   podLabel,
+  step,
 } from './cluster.ts'
 
-type Table = CaseStep['isBlocked']
-
 const fromY = [{ namespaceSelector: ns('y') }]
-const open: Table = () => false
-
-function step(what: string, objects: readonly CaseObject[], isBlocked: Table): CaseStep {
-  return { what, objects: () => objects, isBlocked }
-}
-
-function one(name: string, objects: readonly CaseObject[], isBlocked: Table): PolicyCase {
-  return { name, steps: [step('applied', objects, isBlocked)] }
-}
 
 /** Into x/a, by a rule with these ports; `isOpen` for port and protocol. */
 function intoXa(name: string, ports: readonly object[], isOpen: (probe: CaseProbe) => boolean): PolicyCase {
