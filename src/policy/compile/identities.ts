@@ -5,6 +5,7 @@
 // prefix that covers it.
 
 import type { Prefix } from '../../model/address.ts'
+import { ByPrefix, Grouped } from './grouped.ts'
 import {
   IDENTITY_HOST,
   IDENTITY_KUBE_APISERVER,
@@ -15,7 +16,7 @@ import {
 } from './identity-numbers.ts'
 import { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
-import { type Place, PrefixIndex, placeOfPrefix } from './prefix-index.ts'
+import { type Place, placeOfPrefix } from './prefix-index.ts'
 import type { IdentityId, Scope } from './rows.ts'
 import type { NamedPorts } from './rule-ports.ts'
 
@@ -93,34 +94,6 @@ function keepable(kept: IdentityId | undefined, scope: Scope): IdentityId | unde
   return kept !== undefined && kept >= first && kept <= last ? kept : undefined
 }
 
-/** Sets by key; empty ones go. */
-export class Grouped<Key, Item> {
-  readonly #groups = new Map<Key, Set<Item>>()
-
-  add(key: Key, item: Item): void {
-    const group = this.#groups.get(key)
-    if (group) group.add(item)
-    else this.#groups.set(key, new Set([item]))
-  }
-
-  delete(key: Key, item: Item): void {
-    const group = this.#groups.get(key)
-    if (group?.delete(item) && group.size === 0) this.#groups.delete(key)
-  }
-
-  get(key: Key): ReadonlySet<Item> {
-    return this.#groups.get(key) ?? new Set()
-  }
-
-  count(key: Key): number {
-    return this.#groups.get(key)?.size ?? 0
-  }
-
-  keys(): IterableIterator<Key> {
-    return this.#groups.keys()
-  }
-}
-
 /** Where peers that select pods by their labels find one, and it them. */
 export function* labelAnchorsOf({ scope, labels, namespaceLabels }: IdentityTraits): Iterable<string> {
   if (scope !== 'pod') return
@@ -138,8 +111,7 @@ export class Identities {
   readonly #numbers: Record<Scope, NumberPool>
   readonly byLabel = new Grouped<string, Identity>()
   readonly byScope = new Grouped<Scope, Identity>()
-  readonly #byPrefix = new Grouped<Prefix, Identity>()
-  readonly #prefixes = new PrefixIndex()
+  readonly #byPrefix = new ByPrefix<Identity>()
   readonly byServices = new Grouped<string, Identity>()
   /** Those with names of ports that a rule refers to. */
   readonly named = new Set<Identity>()
@@ -183,8 +155,6 @@ export class Identities {
     }
     this.#byKey.set(key, identity)
     this.#index(identity, (group, groupKey) => group.add(groupKey, identity))
-    const { prefix } = identity
-    if (prefix !== undefined && this.#byPrefix.count(prefix) === 1) this.#prefixes.add(prefix)
     if (identity.namedPortsKey !== '') this.named.add(identity)
     if (identity.isOwnNode) this.ownNode.add(identity)
     return { identity, isNew: true }
@@ -199,8 +169,6 @@ export class Identities {
   remove(identity: Identity, now: number): void {
     this.#byKey.delete(identity.key)
     this.#index(identity, (group, groupKey) => group.delete(groupKey, identity))
-    const { prefix } = identity
-    if (prefix !== undefined && this.#byPrefix.count(prefix) === 0) this.#prefixes.delete(prefix)
     this.named.delete(identity)
     this.ownNode.delete(identity)
     if (keepable(identity.id, identity.scope) !== undefined)
@@ -208,8 +176,8 @@ export class Identities {
   }
 
   /** Those whose prefix lies in a place. */
-  *within(place: Place): Iterable<Identity> {
-    for (const prefix of this.#prefixes.within(place)) yield* this.#byPrefix.get(prefix)
+  within(place: Place): Iterable<Identity> {
+    return this.#byPrefix.within(place)
   }
 
   get size(): number {
@@ -233,7 +201,10 @@ export class Identities {
     return number
   }
 
-  #index(identity: Identity, visit: <Key>(group: Grouped<Key, Identity>, key: Key) => void): void {
+  #index(
+    identity: Identity,
+    visit: <Key>(group: Pick<Grouped<Key, Identity>, 'add' | 'delete'>, key: Key) => void,
+  ): void {
     visit(this.byScope, identity.scope)
     if (identity.prefix !== undefined) visit(this.#byPrefix, identity.prefix)
     for (const services of identity.services) visit(this.byServices, services)

@@ -2,7 +2,8 @@
 
 import type { Policy, PolicyNode, PolicyPod, PolicyWorld } from '../../model/policy.ts'
 import { NAMESPACE_NAME_LABEL, SERVICE_ACCOUNT_LABEL } from '../../model/policy.ts'
-import { Grouped, type Labels } from './identities.ts'
+import { Grouped } from './grouped.ts'
+import type { Labels } from './identities.ts'
 
 export type NetworkGroup = PolicyWorld['networkGroups'][number]
 export type PolicyService = PolicyWorld['services'][number]

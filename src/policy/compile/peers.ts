@@ -4,7 +4,8 @@
 import type { Prefix } from '../../model/address.ts'
 import { type LabelSelector, selectorMatches } from '../../model/label-selector.ts'
 import type { PolicyEntity, PolicyPeer } from '../../model/policy.ts'
-import { Grouped, type Identities, type Identity, labelAnchor, labelAnchorsOf } from './identities.ts'
+import { ByPrefix, Grouped } from './grouped.ts'
+import { type Identities, type Identity, labelAnchor, labelAnchorsOf } from './identities.ts'
 import { PrefixIndex, placeOfPrefix } from './prefix-index.ts'
 import { type GroupPrefixes, type GroupsChange, mayBeOthers, servicesKey } from './references.ts'
 import { SCOPES, type Scope } from './rows.ts'
@@ -133,8 +134,7 @@ export class Peers {
   readonly #loose = new Set<Peer>()
   /** Those that name groups of networks. */
   readonly #grouped = new Set<Peer>()
-  readonly #byPrefix = new Grouped<Prefix, Peer>()
-  readonly #prefixes = new PrefixIndex()
+  readonly #byPrefix = new ByPrefix<Peer>()
 
   constructor(identities: Identities, groupPrefixes: GroupPrefixes) {
     this.#identities = identities
@@ -223,14 +223,12 @@ export class Peers {
   }
 
   #takePrefix(peer: Peer, prefix: Prefix): void {
-    if (this.#byPrefix.count(prefix) === 0) this.#prefixes.add(prefix)
     this.#byPrefix.add(prefix, peer)
     peer.places.add(prefix)
   }
 
   #leavePrefix(peer: Peer, prefix: Prefix): void {
     this.#byPrefix.delete(prefix, peer)
-    if (this.#byPrefix.count(prefix) === 0) this.#prefixes.delete(prefix)
     peer.places.delete(prefix)
   }
 
@@ -274,8 +272,7 @@ export class Peers {
     for (const services of identity.services) yield* this.#byAnchor.get(SERVICES_ANCHOR + services)
     for (const anchor of labelAnchorsOf(identity)) yield* this.#byAnchor.get(anchor)
     const { place } = identity
-    if (place === undefined) return
-    for (const prefix of this.#prefixes.around(place)) yield* this.#byPrefix.get(prefix)
+    if (place !== undefined) yield* this.#byPrefix.around(place)
   }
 
   *#candidatesOf({ peer, everyone, places }: Peer): Iterable<Identity> {

@@ -3,7 +3,8 @@
 
 import { POLICY_DIRECTIONS, type PolicyDirection } from '../../model/policy.ts'
 import type { Classes } from './classes.ts'
-import { Grouped, type Identities, type Identity } from './identities.ts'
+import { Grouped } from './grouped.ts'
+import type { Identities, Identity } from './identities.ts'
 import type { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
 import type { ReadyDirection, ReadyPolicies } from './policies.ts'

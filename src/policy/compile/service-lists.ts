@@ -1,7 +1,7 @@
 // Lists of Services that rules refer to, and the addresses behind them.
 
 import { selectorMatches, serviceLabels } from '../../model/label-selector.ts'
-import { Grouped } from './identities.ts'
+import { Grouped } from './grouped.ts'
 import type { Objects, PolicyService } from './objects.ts'
 import type { ServicesPeer } from './references.ts'
 

@@ -2,7 +2,7 @@
 
 import { POLICY_DIRECTIONS, type PolicyDirection } from '../../model/policy.ts'
 import type { Classes, PolicyClass } from './classes.ts'
-import { Grouped } from './identities.ts'
+import { Grouped } from './grouped.ts'
 import type { PolicySets } from './policy-sets.ts'
 import type { Population } from './population.ts'
 import type { SetId, SubjectKey, SubjectRow } from './rows.ts'
