@@ -3,17 +3,14 @@
 // meanwhile. Only Services that say something, or whose slip is being overruled, stand there: one that never said a word and is
 // mistyped while no agent runs is kept in, as a new one is. Written when it changes, at most once a second.
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { isRecord } from '../model/is-record.ts'
 import { type AnnounceKind, NO_ATTRIBUTES, type RouteAttributes } from '../model/routing.ts'
 import type { ObjectKey, Service, ServiceAnnouncing } from '../model/service.ts'
-import { writeWhole } from './config-file.ts'
+import { StateFile } from './state-file.ts'
 
 export const ANNOUNCING_MEMORY_FILE = 'announcing.json'
 
-const COALESCE_MS = 1_000
 /** Rows of Services that this agent has not seen yet; by then it has seen every one there is. */
 const UNSEEN_KEPT_MS = 10 * 60_000
 /** Some 200 bytes each. Those beyond are forgotten with the agent. */
@@ -30,17 +27,21 @@ export interface AnnouncingMemoryOptions {
 
 export class AnnouncingMemory {
   readonly #options: AnnouncingMemoryOptions
-  readonly #file: string
+  readonly #file: StateFile
   readonly #bornMs: number
   readonly #said: Map<ObjectKey, Said>
   readonly #unseen: Set<ObjectKey>
-  #timer: NodeJS.Timeout | undefined
 
   constructor(options: AnnouncingMemoryOptions) {
     this.#options = options
-    this.#file = join(options.stateDirectory, ANNOUNCING_MEMORY_FILE)
-    this.#bornMs = options.nowMs()
-    this.#said = this.#read()
+    const { stateDirectory, log, nowMs } = options
+    this.#file = new StateFile({
+      ...{ stateDirectory, log, name: ANNOUNCING_MEMORY_FILE },
+      notRead: "Services' last good annotations cannot be read",
+      notWritten: "Services' last good annotations were not written down",
+    })
+    this.#bornMs = nowMs()
+    this.#said = this.#file.read(readRows) ?? new Map()
     this.#unseen = new Set(this.#said.keys())
   }
 
@@ -61,38 +62,20 @@ export class AnnouncingMemory {
       if (before?.uid === service.uid && isSame(before.announcing, announcing)) return
       this.#said.set(key, { uid: service.uid, announcing })
     }
-    this.#timer ??= setTimeout(() => this.#write(), COALESCE_MS)
-    this.#timer.unref()
+    this.#file.writeSoon(() => this.#text())
   }
 
   close(): void {
-    if (this.#timer) this.#write()
+    this.#file.close()
   }
 
-  #write(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+  #text(): string {
     if (this.#options.nowMs() - this.#bornMs > UNSEEN_KEPT_MS) {
       for (const key of this.#unseen) this.#said.delete(key)
       this.#unseen.clear()
     }
     const rows = [...this.#said].slice(0, ANNOUNCING_MEMORIES_MAX)
-    try {
-      writeWhole(this.#file, `${JSON.stringify(Object.fromEntries(rows), withoutSlip)}\n`)
-    } catch (error) {
-      this.#options.log.warn({ err: error }, "Services' last good annotations were not written down")
-    }
-  }
-
-  #read(): Map<ObjectKey, Said> {
-    try {
-      const rows: unknown = JSON.parse(readFileSync(this.#file, 'utf8'))
-      return new Map(Object.entries(isRecord(rows) ? rows : {}).flatMap(readRow))
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        this.#options.log.warn({ err: error }, "Services' last good annotations cannot be read")
-      return new Map()
-    }
+    return `${JSON.stringify(Object.fromEntries(rows), withoutSlip)}\n`
   }
 }
 
@@ -103,6 +86,10 @@ function withoutSlip(key: string, value: unknown): unknown {
 
 function isSame(left: ServiceAnnouncing | undefined, right: ServiceAnnouncing): boolean {
   return left === right || JSON.stringify(left, withoutSlip) === JSON.stringify(right, withoutSlip)
+}
+
+function readRows(rows: unknown): Map<ObjectKey, Said> {
+  return new Map(Object.entries(isRecord(rows) ? rows : {}).flatMap(readRow))
 }
 
 /** Nothing where it makes no sense: better kept in than told to the wrong ones. */

@@ -1,13 +1,11 @@
 // The records of policy on disk, for the next agent. Written when there is something new, now and then and at the end: whoever is killed in
 // between forgets what it was told meanwhile.
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 import { POLICY_DIRECTIONS } from '../model/policy.ts'
-import { writeWhole } from './config-file.ts'
 import { type KeptRecords, type PolicyRecords, RECORD_KINDS } from './policy-records.ts'
+import { StateFile } from './state-file.ts'
 
 export const POLICY_RECORDS_FILE = 'policy-records.json'
 /** Two thousand of them are some 800 kB. */
@@ -39,27 +37,26 @@ export function readPolicyRecords(
   stateDirectory: string,
   log: Pick<Logger, 'warn'>,
 ): KeptRecords | undefined {
-  try {
-    const kept: unknown = JSON.parse(readFileSync(join(stateDirectory, POLICY_RECORDS_FILE), 'utf8'))
-    return keptSchema.parse(kept) as unknown as KeptRecords
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-      log.warn({ err: error }, 'what policy dropped and audited before cannot be read')
-    return undefined
-  }
+  return stateFile(stateDirectory, log).read((kept) => keptSchema.parse(kept) as unknown as KeptRecords)
+}
+
+function stateFile(stateDirectory: string, log: Pick<Logger, 'warn'>): StateFile {
+  return new StateFile({
+    ...{ stateDirectory, log, name: POLICY_RECORDS_FILE },
+    notRead: 'what policy dropped and audited before cannot be read',
+    notWritten: 'what policy dropped and audited was not written down for the next agent',
+  })
 }
 
 export class PolicyRecordsFile {
-  readonly #file: string
+  readonly #file: StateFile
   readonly #records: PolicyRecords
-  readonly #log: Pick<Logger, 'warn'>
   readonly #timer: NodeJS.Timeout
   #written = 0
 
   constructor(stateDirectory: string, records: PolicyRecords, log: Pick<Logger, 'warn'>) {
-    this.#file = join(stateDirectory, POLICY_RECORDS_FILE)
+    this.#file = stateFile(stateDirectory, log)
     this.#records = records
-    this.#log = log
     this.#timer = setInterval(() => this.#write(), WRITE_MS).unref()
   }
 
@@ -68,17 +65,10 @@ export class PolicyRecordsFile {
     this.#write()
   }
 
+  /** What fails is tried again the next time. */
   #write(): void {
     const { revision } = this.#records
     if (revision === this.#written) return
-    try {
-      writeWhole(this.#file, JSON.stringify(this.#records.keep()))
-      this.#written = revision
-    } catch (error) {
-      this.#log.warn(
-        { err: error },
-        'what policy dropped and audited was not written down for the next agent',
-      )
-    }
+    if (this.#file.write(() => JSON.stringify(this.#records.keep()))) this.#written = revision
   }
 }
