@@ -17,8 +17,8 @@ import type { Address } from '../model/address.ts'
 import type { PolicyPod } from '../model/policy.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { Table } from '../tables/table.ts'
+import { ClosedPodsReports, type WaitingPod } from './closed-pods-reports.ts'
 import { findKubepods, podCgroups, processesIn } from './kubepods.ts'
-import { nodeObject } from './report-problems.ts'
 
 const SETTLE_MS = 1
 const RETRY_MIN_MS = 100
@@ -31,8 +31,6 @@ const WAIT_MAX_MS = 1000
 /** Pods that an earlier process let speak and that are not proven by then are closed. */
 const EARLIER_MS = 60_000
 const WAITING_TOLD = 20
-/** Who waits for longer than any start takes is told of. */
-const TOLD_AFTER_MS = 30_000
 /** A pod whose device has not come by then has none. */
 const DEVICELESS_MS = 3000
 
@@ -86,6 +84,7 @@ type Look = Known | { readonly why: string }
 export class ClosedPods {
   readonly #options: ClosedPodsOptions
   readonly #rounds: Rounds
+  readonly #reports: ClosedPodsReports
   readonly #startedMs: number
   /** This node's pods whose rows are in the kernel; undefined: nothing has been written yet. */
   #written: ReadonlyMap<string, PolicyPod> | undefined
@@ -94,22 +93,18 @@ export class ClosedPods {
   #proven = new Map<string, ReadonlySet<bigint>>()
   /** By uid: since when no device leads to it. */
   #deviceless = new Map<string, number>()
-  readonly #toldUnjudged = new Set<string>()
   #areEarlierSettled = false
   #cgroups: readonly string[] = []
   #isAttached = false
   #problem: string | undefined
-  #toldProblem: string | undefined
   #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = {
     ...{ known: 0, byAddress: 0, unjudged: [], waiting: [] },
   }
   #waitMs = WAIT_MIN_MS
-  /** By uid: since when pods wait. */
-  #waitingSince: ReadonlyMap<string, number> = new Map()
-  #hasToldWaiting = false
 
   constructor(options: ClosedPodsOptions) {
     this.#options = options
+    this.#reports = new ClosedPodsReports(options)
     this.#startedMs = options.nowMs()
     this.#rounds = new Rounds({
       name: 'closed pods',
@@ -159,7 +154,7 @@ export class ClosedPods {
       this.#isAttached = true
     }
     this.#problem = this.#cgroups.length > 0 ? undefined : this.#describeAbsence()
-    this.#tellProblem()
+    this.#reports.tellProblem(this.#problem, this.#cgroups)
     this.#rounds.requestIn(waits ? this.#waitMs : LOOK_MS)
     this.#waitMs = Math.min(WAIT_MAX_MS, this.#waitMs * 2)
   }
@@ -175,7 +170,7 @@ export class ClosedPods {
     const devices = new Map(this.#options.devices().map((pod) => [pod.address, pod]))
     const places = podCgroups(roots)
     const cookies = new Set<bigint>()
-    const waiting: { pod: string; uid: string; why: string }[] = []
+    const waiting: WaitingPod[] = []
     const unjudged: string[] = []
     const proven = new Map<string, ReadonlySet<bigint>>()
     const deviceless = this.#deviceless
@@ -198,8 +193,8 @@ export class ClosedPods {
     this.#proven = proven
     const told = waiting.slice(0, WAITING_TOLD).map(({ pod, why }) => ({ pod, why }))
     this.#status = { known, byAddress, unjudged: unjudged.slice(0, WAITING_TOLD), waiting: told }
-    this.#tellWaiting(waiting)
-    this.#tellUnjudged(unjudged)
+    this.#reports.tellWaiting(waiting)
+    this.#reports.tellUnjudged(unjudged)
     this.#areEarlierSettled ||= waiting.length === 0 || this.#options.nowMs() > this.#startedMs + EARLIER_MS
     if (this.#areEarlierSettled) knownNetns.set(cookies)
     else knownNetns.add(cookies)
@@ -278,59 +273,12 @@ export class ClosedPods {
     }
   }
 
-  /** Nobody else would tell: of what closes them no packet is seen. */
-  #tellWaiting(
-    waiting: readonly { readonly pod: string; readonly uid: string; readonly why: string }[],
-  ): void {
-    const { log, events, nodeName, nowMs } = this.#options
-    const now = nowMs()
-    this.#waitingSince = new Map(waiting.map(({ uid }) => [uid, this.#waitingSince.get(uid) ?? now]))
-    const long = waiting.filter(({ uid }) => now - (this.#waitingSince.get(uid) ?? now) >= TOLD_AFTER_MS)
-    const isNew = long.length > 0 && !this.#hasToldWaiting
-    this.#hasToldWaiting = long.length > 0
-    const [first] = long
-    if (!isNew || !first) return
-    const message = `${nodeName}: pods stay closed, ${first.pod} because ${first.why}. Mend: 'weir status' names all of them; pods on IPVLAN or macvlan can be judged by nothing: set policy.enforce: false`
-    log.warn({ pods: long.length }, message)
-    events.record(nodeObject(nodeName), 'Warning', 'PodsClosed', message)
-  }
-
-  #tellUnjudged(pods: readonly string[]): void {
-    const { log, events, nodeName } = this.#options
-    const fresh = pods.filter((pod) => !this.#toldUnjudged.has(pod))
-    this.#toldUnjudged.clear()
-    for (const pod of pods) this.#toldUnjudged.add(pod)
-    if (fresh.length === 0) return
-    log.warn({ pods: fresh }, UNJUDGED)
-    events.record(
-      nodeObject(nodeName),
-      'Warning',
-      'PodsNotJudged',
-      `${nodeName}: ${fresh.join(', ')}: ${UNJUDGED}`,
-    )
-  }
-
   #describeAbsence(): string {
     const { configured, mount } = this.#options
     const where =
       configured === undefined ? `${mount} has no kubepods or kubepods.slice` : `${configured} is not there`
     return `${where}: a pod that has just started is open until its device is judged. Mend: policy.podsCgroup names the cgroup that the kubelet puts pods into; it is looked for again every ${LOOK_MS / 1000} s`
   }
-
-  #tellProblem(): void {
-    const { log, events, nodeName } = this.#options
-    if (this.#problem === this.#toldProblem) return
-    this.#toldProblem = this.#problem
-    if (this.#problem === undefined) {
-      log.info({ cgroups: this.#cgroups }, 'pods that policy does not know are closed')
-      return
-    }
-    log.warn(this.#problem)
-    events.record(nodeObject(nodeName), 'Warning', 'PodsNotClosed', `${nodeName}: ${this.#problem}`)
-  }
 }
-
-const UNJUDGED =
-  'no device of this node leads there, so no policy can be enforced: open as long as none selects the pod, closed from the first that does. Mend: a CNI plug-in that makes veths (ptp, bridge), not IPVLAN or macvlan'
 
 const uidOf = ({ uid, key }: PolicyPod) => uid ?? key
