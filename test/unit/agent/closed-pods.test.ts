@@ -9,16 +9,13 @@ import { type Address, address } from '../../../src/model/address.ts'
 import type { PolicyPod } from '../../../src/model/policy.ts'
 import { equalRows } from '../../../src/tables/equal-rows.ts'
 import { Table } from '../../../src/tables/table.ts'
+import { pod as podRow } from '../policy/rows.ts'
 
 const [A, B] = ['10.244.1.5', '10.244.1.6'] as const
 const NODE = 'here'
 
-function pod(name: string, uid: string, ...addresses: string[]): PolicyPod {
-  return {
-    ...{ key: `a/${name}`, namespace: 'a', labels: {}, serviceAccount: 'default', uid, addresses },
-    ...{ node: NODE, isHostNetwork: false, isFinished: false, namedPorts: [] },
-  }
-}
+const pod = (name: string, uid: string, ...addresses: string[]) =>
+  podRow(`a/${name}`, { uid, addresses, node: NODE })
 
 const uidOf = (digit: string) => `${digit.repeat(8)}-0000-0000-0000-000000000000`
 
