@@ -341,22 +341,18 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
       return routes.routing.update(applied)
     },
   })
+  const isLeader = () => late.allocator?.isLeader ?? false
   late.ciliumStatus = new CiliumStatus({
-    ...{ client, nodes, log },
+    ...{ client, nodes, log, isLeader },
     cilium: ground.live.cilium,
     secretsNamespace: () => ground.live.ciliumSecrets,
-    isLeader: () => late.allocator?.isLeader ?? false,
   })
   late.refusals = new RefusalConditions({
-    ...{ client, services, log },
+    ...{ client, services, log, isLeader },
     refused: () => routes.routing.refusedServices(),
-    isLeader: () => late.allocator?.isLeader ?? false,
   })
   if (ground.policySources)
-    late.policyReporter = new PolicyReporter({
-      ...{ client, events, log, sources: ground.policySources },
-      isLeader: () => late.allocator?.isLeader ?? false,
-    })
+    late.policyReporter = new PolicyReporter({ client, events, log, isLeader, sources: ground.policySources })
   late.masquerade = new Masquerade({ config, pools: () => live.sources.pools, nodes, serviceCidrs, log })
   log.info({ services: services.size, slices: slices.size, nodes: nodes.size }, 'synced')
 }
