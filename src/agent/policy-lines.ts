@@ -3,7 +3,7 @@
 
 import type { KubeClient } from '../kube/client.ts'
 import { KubectlYaml } from '../kube/kubectl-yaml.ts'
-import { POLICY_RESOURCES } from '../kube/policies/resources.ts'
+import { namesOf, POLICY_RESOURCES } from '../kube/policies/resources.ts'
 import type { PolicyDirection, PolicyKind } from '../model/policy.ts'
 
 /** A rule, or with an empty path what isolates. */
@@ -60,7 +60,7 @@ export class PolicyLines {
 
   async #read({ kind, key }: WrittenRule): Promise<KubectlYaml | { readonly problem: string }> {
     const resource = POLICY_RESOURCES[kind]
-    const { namespace, name } = splitKey(key)
+    const { namespace, name } = namesOf({ key })
     // The verb that the role has anyway.
     const { items } = await this.#client.list(
       resource,
@@ -74,7 +74,7 @@ export class PolicyLines {
 
 function lineOf(rule: WrittenRule, read: KubectlYaml | { readonly problem: string }): RuleLine {
   const { kind, key, index } = rule
-  const { namespace, name } = splitKey(key)
+  const { namespace, name } = namesOf(rule)
   const inNamespace = namespace === undefined ? '' : ` -n ${namespace}`
   const command = `kubectl get ${POLICY_RESOURCES[kind].plural}${inNamespace} ${name} -o yaml`
   const about = { kind, policy: key, command, ...(index === undefined ? {} : { index }) }
@@ -92,9 +92,4 @@ function placesOf({ path, part, direction }: WrittenRule, hasSpec: boolean): rea
   // Where both are written, the parts begin with `spec`.
   const spec = hasSpec && part === 0 ? 'spec' : `specs[${hasSpec ? part - 1 : part}]`
   return [`${spec}.policyTypes`, `${spec}.${direction}`, spec]
-}
-
-function splitKey(key: string): { readonly namespace: string | undefined; readonly name: string } {
-  const [first = '', second] = key.split('/')
-  return second === undefined ? { namespace: undefined, name: first } : { namespace: first, name: second }
 }

@@ -5,13 +5,19 @@ import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import { apiVersionOf } from '../kube/objects.ts'
-import { POLICY_CONDITIONS, POLICY_RESOURCES, type PolicyObject } from '../kube/policies/resources.ts'
+import {
+  namesOf,
+  POLICY_CONDITIONS,
+  POLICY_RESOURCES,
+  type PolicyObject,
+} from '../kube/policies/resources.ts'
 import type { PolicyFault } from '../model/policy.ts'
 import type { AddressCondition } from '../model/service.ts'
 import { timeText } from '../model/time-text.ts'
 import { unreadGroups } from '../policy/network-groups.ts'
 import { ConditionLooks, type DueCondition } from './condition-looks.ts'
 import { isSameCondition } from './own-condition.ts'
+import { faultText } from './policy-fault.ts'
 import { POLICY_KINDS, type PolicySources } from './policy-sources.ts'
 
 const LOOK_MS = 2_000
@@ -83,8 +89,13 @@ export class PolicyReporter {
     if (before?.object === object && before.lacks === lacks) return
     this.#told.set(name, { object, lacks })
     const resource = POLICY_RESOURCES[kind]
-    const [namespace, shortName] = resource.namespaced ? splitKey(key) : ['default', key]
-    const involved = { apiVersion: apiVersionOf(resource), kind, namespace, name: shortName, uid }
+    const involved = {
+      apiVersion: apiVersionOf(resource),
+      kind,
+      namespace: 'default',
+      ...namesOf(object),
+      uid,
+    }
     if (lacks !== '' && lacks !== before?.lacks)
       this.#options.events.record(involved, 'Warning', 'PolicyNotFollowed', lacks)
     if (before?.object === object) return
@@ -98,18 +109,19 @@ export class PolicyReporter {
     for (const note of notes) this.#options.events.record(involved, 'Warning', 'InvalidValue', sentence(note))
   }
 
-  async #write({ kind, key }: PolicyObject, wanted: AddressCondition): Promise<void> {
+  async #write(policy: PolicyObject, wanted: AddressCondition): Promise<void> {
+    const { kind } = policy
     const resource = POLICY_RESOURCES[kind]
-    const [namespace, name] = resource.namespaced ? splitKey(key) : [undefined, key]
+    const names = namesOf(policy)
     const object = {
       apiVersion: apiVersionOf(resource),
       kind,
-      metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+      metadata: names,
       status: {
         conditions: [{ type: POLICY_CONDITIONS[kind], ...wanted, lastTransitionTime: timeText(Date.now()) }],
       },
     }
-    const path = { ...(namespace === undefined ? {} : { namespace }), name, subresource: 'status' } as const
+    const path = { ...names, subresource: 'status' } as const
     const options = { kind: 'apply', fieldManager: FIELD_MANAGER, force: true } as const
     await this.#options.client.patch(resource, path, object, options)
   }
@@ -141,11 +153,6 @@ function policyCondition(object: PolicyObject, unread: readonly PolicyFault[]): 
   }
 }
 
-function sentence({ path, text, mend }: PolicyFault): string {
-  return `${path}: ${text}. Mend: ${mend}.`
-}
-
-function splitKey(key: string): readonly [namespace: string, name: string] {
-  const [namespace = '', name = ''] = key.split('/')
-  return [namespace, name]
+function sentence(fault: PolicyFault): string {
+  return `${faultText(fault)}.`
 }

@@ -5,11 +5,12 @@
 import { setImmediate } from 'node:timers/promises'
 import type { PolicyObject } from '../kube/policies/resources.ts'
 import { nearMatches } from '../model/near-matches.ts'
-import type { Policy, PolicyFault, PolicyWorld } from '../model/policy.ts'
+import type { Policy, PolicyWorld } from '../model/policy.ts'
 import { type Simulation, Simulator } from '../policy/simulate/simulate.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import type { FlowSource } from './flow-view.ts'
 import { RequestError } from './local-api.ts'
+import { faultText } from './policy-fault.ts'
 import { GROUP_KIND, type PolicyFile, readPolicyFile, SIMULATED_KINDS } from './policy-file.ts'
 import type { PolicyRecord } from './policy-records.ts'
 import { type SeenContext, seenInEntry, seenInRecord } from './policy-seen.ts'
@@ -162,7 +163,7 @@ function describeObjects(
         kind,
         key,
         change: changeOf(known && said(known), said(object)),
-        faults: [...faults, ...notes].map(sentence),
+        faults: [...faults, ...notes].map(faultText),
         keepsExisting: object.policies.some(keeps),
       }
     }),
@@ -182,10 +183,6 @@ function said({ policies }: PolicyObject): readonly Omit<Policy, 'uid'>[] {
 function changeOf<Row>(before: Row | undefined, after: Row): 'new' | 'changed' | 'same' {
   if (before === undefined) return 'new'
   return equalRows(before, after) ? 'same' : 'changed'
-}
-
-function sentence({ path, text, mend }: PolicyFault): string {
-  return `${path}: ${text}. Mend: ${mend}`
 }
 
 /** Throws RequestError. */

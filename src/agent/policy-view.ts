@@ -22,6 +22,7 @@ import { subjectMatches } from '../policy/matching.ts'
 import { knownGroups, unreadGroups } from '../policy/network-groups.ts'
 import { type Party, partyAt } from '../policy/parties.ts'
 import { RequestError } from './local-api.ts'
+import { faultText } from './policy-fault.ts'
 import type { PolicyLines, RuleLine, WrittenRule } from './policy-lines.ts'
 import type { Tally } from './policy-records.ts'
 import { ruleText } from './policy-rule.ts'
@@ -126,7 +127,7 @@ function rowOf(
     subjects: subjects.slice(0, SUBJECTS_SHOWN_MAX),
     subjectCount: subjects.length,
     selectsNode: nodeItself !== undefined && policies.some((one) => subjectMatches(one.subject, nodeItself)),
-    faults: [...faults, ...unread, ...notes].map(({ path, text, mend }) => `${path}: ${text}. Mend: ${mend}`),
+    faults: [...faults, ...unread, ...notes].map(faultText),
   }
 }
 

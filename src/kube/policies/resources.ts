@@ -73,6 +73,15 @@ export interface PolicyObject {
   readonly condition: AddressCondition | undefined
 }
 
+/** A key's two parts. @returns no namespace of a cluster-wide one */
+export function namesOf({ key }: Pick<PolicyObject, 'key'>): {
+  readonly namespace?: string
+  readonly name: string
+} {
+  const [first = '', second] = key.split('/')
+  return second === undefined ? { name: first } : { namespace: first, name: second }
+}
+
 export function toPolicyObject(kind: PolicyKind, object: WithConditions): PolicyObject {
   const { namespace, name = '', uid = '' } = object.metadata
   const read = readPolicies(kind, object)
