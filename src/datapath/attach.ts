@@ -18,7 +18,6 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   attachCgroup,
-  attachClsact,
   attachTcx,
   attachXdp,
   BpfError,
@@ -26,13 +25,12 @@ import {
   type BpfProgram,
   type LinkInfo,
   makePinDirectory,
-  queryClsact,
   supportsTcx,
   type TcDirection,
   unpin,
 } from '../sys/libbpf-ts/index.ts'
+import { Classifiers } from './attach-classifiers.ts'
 import {
-  CLSACT_PLACE,
   detachIfAny,
   detachPinned,
   type PodPinKind,
@@ -57,12 +55,6 @@ export interface UplinkHook {
   readonly hook: 'xdp' | 'tc'
   /** Why it is not XDP. */
   readonly reason: string | undefined
-}
-
-interface Classifier {
-  readonly ifindex: number
-  readonly direction: TcDirection
-  readonly program: BpfProgram
 }
 
 interface Held {
@@ -98,8 +90,7 @@ export class Attachments {
   readonly #directory: string
   /** By the pin's file name. */
   readonly #held = new Map<string, Held>()
-  /** By the name of the pin that marks them. */
-  readonly #classifiers = new Map<string, Classifier>()
+  readonly #classifiers: Classifiers
   readonly #pods = new Set<number>()
   readonly #uplinks = new Map<number, UplinkHook & { readonly name: string }>()
   readonly #podPin: PodPinKind
@@ -111,6 +102,7 @@ export class Attachments {
   constructor(bpffs: string, usesTcx = supportsTcx()) {
     this.#podPin = usesTcx ? 'pod' : 'clsact'
     this.#directory = join(bpffs, 'links')
+    this.#classifiers = new Classifiers(this.#directory)
     makePinDirectory(this.#directory)
   }
 
@@ -194,7 +186,7 @@ export class Attachments {
       if (ifindexes.has(ifindex)) continue
       this.#pods.delete(ifindex)
       for (const direction of ['ingress', 'egress'] as const)
-        this.#classifiers.delete(podPinName({ kind: 'clsact', direction, ifindex }))
+        this.#classifiers.forget(podPinName({ kind: 'clsact', direction, ifindex }))
     }
   }
 
@@ -247,19 +239,17 @@ export class Attachments {
       const how = this.#mend(name, held)
       if (how !== undefined) losses.push({ what: `link ${name}`, how })
     }
-    for (const [name, classifier] of this.#classifiers) {
-      if (!present.has(classifier.ifindex)) continue
-      const how = this.#mendClassifier(name, classifier)
-      if (how !== undefined) losses.push({ what: `classifier of device ${classifier.ifindex}`, how })
+    for (const { ifindex, how } of this.#classifiers.verify(present)) {
+      if (how === 'detached') this.#forgetDevice(ifindex)
+      losses.push({ what: `classifier of device ${ifindex}`, how })
     }
     return losses
   }
 
   /** Ids of the programs that hang anywhere for us. */
   get programIds(): ReadonlySet<number> {
-    const programs = [...this.#held.values()].map(({ program }) => program)
-    const classifiers = [...this.#classifiers.values()].map(({ program }) => program)
-    return new Set([...programs, ...classifiers].map((program) => program.info().id))
+    const carried = [...this.#held.values(), ...this.#classifiers.held]
+    return new Set(carried.map(({ program }) => program.info().id))
   }
 
   /** What hangs where, as the kernel tells it. */
@@ -268,7 +258,7 @@ export class Attachments {
       const { id: linkId, programId, attachType, type } = link.info()
       return { hook: attachType ?? type, ifindex, program: program.name, programId, linkId }
     })
-    const classifiers = [...this.#classifiers.values()].map(({ ifindex, direction, program }) => ({
+    const classifiers = this.#classifiers.held.map(({ ifindex, direction, program }) => ({
       hook: `clsact_${direction}`,
       ifindex,
       program: program.name,
@@ -291,10 +281,7 @@ export class Attachments {
     if (!isThere(info)) {
       this.#forget(name)
       unpin(pin)
-      if (ifindex !== undefined) {
-        this.#uplinks.delete(ifindex)
-        this.#pods.delete(ifindex)
-      }
+      if (ifindex !== undefined) this.#forgetDevice(ifindex)
       return 'detached'
     }
     const isReplaced = info.programId !== program.info().id
@@ -305,23 +292,14 @@ export class Attachments {
     return isUnpinned ? 'unpinned' : undefined
   }
 
-  #mendClassifier(name: string, { ifindex, direction, program }: Classifier): Loss['how'] | undefined {
-    const pin = join(this.#directory, name)
-    const isThere = queryClsact({ ifindex, direction, ...CLSACT_PLACE }) === program.info().id
-    if (!isThere) {
-      this.#classifiers.delete(name)
-      this.#pods.delete(ifindex)
-      this.#uplinks.delete(ifindex)
-      return 'detached'
-    }
-    if (existsSync(pin)) return undefined
-    program.pin(pin)
-    return 'unpinned'
+  #forgetDevice(ifindex: number): void {
+    this.#uplinks.delete(ifindex)
+    this.#pods.delete(ifindex)
   }
 
   #attachTc(program: BpfProgram, uplink: string, ifindex: number, direction: TcDirection): void {
     if (this.#podPin === 'clsact')
-      this.#attachClassifier(`clsact_${direction}_${ifindex}`, { program, ifindex, direction })
+      this.#classifiers.attach(`clsact_${direction}_${ifindex}`, { program, ifindex, direction })
     else
       this.#attach(tcPin(uplink, direction), program, { ifindex }, () =>
         attachTcx(program, ifindex, direction),
@@ -330,11 +308,7 @@ export class Attachments {
 
   /** Also what an earlier process attached, in either way. */
   #detachTc(uplink: string, ifindex: number, direction: TcDirection): void {
-    const name = `clsact_${direction}_${ifindex}`
-    const pin = join(this.#directory, name)
-    if (existsSync(pin)) detachIfAny(ifindex, direction)
-    this.#classifiers.delete(name)
-    unpin(pin)
+    this.#classifiers.detach(`clsact_${direction}_${ifindex}`, ifindex, direction)
     this.#drop(tcPin(uplink, direction))
   }
 
@@ -355,7 +329,7 @@ export class Attachments {
   #attachPod(program: BpfProgram, ifindex: number, direction: TcDirection): boolean {
     const name = podPinName({ kind: this.#podPin, direction, ifindex })
     try {
-      if (this.#podPin === 'clsact') this.#attachClassifier(name, { program, ifindex, direction })
+      if (this.#podPin === 'clsact') this.#classifiers.attach(name, { program, ifindex, direction })
       else this.#attach(name, program, { ifindex }, () => attachTcx(program, ifindex, direction))
       return true
     } catch (error) {
@@ -384,19 +358,6 @@ export class Attachments {
       link.pin(pin)
     }
     this.#held.set(name, { link, program, isThere, ifindex: place.ifindex })
-  }
-
-  /** Marked first: a process killed in between leaves a mark of nothing, which is harmless; the other way round is not. */
-  #attachClassifier(name: string, { program, ifindex, direction }: Classifier): void {
-    const pin = join(this.#directory, name)
-    unpin(pin)
-    program.pin(pin)
-    if (attachClsact(program, { ifindex, direction, ...CLSACT_PLACE }).madeQdisc) {
-      const mark = join(this.#directory, `clsact_made_${ifindex}`)
-      unpin(mark)
-      program.pin(mark)
-    }
-    this.#classifiers.set(name, { program, ifindex, direction })
   }
 
   /** A pin of a device that is gone, or no longer a pod's, would keep its link for ever. So would one of the other kind. */
