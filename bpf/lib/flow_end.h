@@ -121,7 +121,7 @@ static __always_inline enum end_form end_name(ctx_t *ctx, const struct packet *p
 	}
 }
 
-/* The pod's end of what scratch->question.tuple is: scratch->mate_tuple and ->mate_id. */
+/* This end of the flow that scratch->question.tuple is of: scratch->mate_tuple and ->mate_id. */
 static __always_inline void end_identify(struct scratch *scratch, enum policy_direction way,
 					 const int family)
 {
@@ -212,6 +212,20 @@ static __always_inline bool police_broken(const struct packet *packet, __u32 num
 		return true;
 	packet_drop(packet, packet->fragment ? REASON_FRAGMENT : REASON_MALFORMED);
 	return false;
+}
+
+/* Asks scratch->question, whose tuple end_name() told to be of this form. */
+static __always_inline bool end_ask(const struct packet *packet, struct scratch *scratch,
+				    enum end_form form, const int family)
+{
+	struct policy_question *question = &scratch->question;
+
+	if (form == END_BROKEN)
+		return police_broken(packet, question->set, question->direction);
+	if (form == END_ANSWER)
+		question->tuple.destination_port =
+		    bpf_htons(family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6);
+	return police_ask(packet, scratch, false);
 }
 
 #endif

@@ -280,16 +280,10 @@ static __always_inline bool host_new(ctx_t *ctx, const struct packet *packet, __
 	question->set = host_set();
 	question->circumstances = POLICY_OF_HOST;
 	question->direction = passage_direction(passage);
-	if (form == END_BROKEN)
-		return police_broken(packet, question->set, question->direction);
-	if (form == END_FLOW) {
-		end_identify(scratch, question->direction, family);
-		return host_begins(ctx, packet, scratch, passage);
-	}
-	if (form == END_ANSWER)
-		question->tuple.destination_port =
-		    bpf_htons(family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6);
-	return police_ask(packet, scratch, false);
+	if (form != END_FLOW)
+		return end_ask(packet, scratch, form, family);
+	end_identify(scratch, question->direction, family);
+	return host_begins(ctx, packet, scratch, passage);
 }
 
 GLOBAL_FUNCTION int host_new_ipv4(ctx_t *ctx, const struct packet *packet, __u32 passage)

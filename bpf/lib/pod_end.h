@@ -11,9 +11,8 @@
  * Pings have an entry each, by their identifier; other ICMP, and protocols without ports, are
  * judged packet by packet. Errors go with the flow that they quote. Neighbour discovery and
  * multicast listeners' reports are the link's business and always pass, and so does a DHCP client
- * that has no address yet. What hides its ports
- * (behind IPv6's extension headers, in later fragments of a datagram whose first was not seen)
- * passes where everything is allowed alone.
+ * that has no address yet. What hides its ports (behind IPv6's extension headers, in later
+ * fragments of a datagram whose first was not seen) passes where everything is allowed alone.
  *
  * A TCP segment in the middle of a connection that has no entry does not tell who began. What comes
  * to the pod is taken for the client's. What the pod sends makes an entry as the client's only
@@ -245,12 +244,7 @@ static __always_inline bool police_new(ctx_t *ctx, const struct packet *packet,
 	question->set = set_behind(ctx, packet, way);
 	question->direction = way;
 	question->circumstances = is_from_host ? POLICY_FROM_HOST : 0;
-	if (form == END_BROKEN)
-		return police_broken(packet, question->set, way);
-	if (form == END_ANSWER)
-		question->tuple.destination_port =
-		    bpf_htons(family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6);
-	if (!police_ask(packet, scratch, false))
+	if (!end_ask(packet, scratch, form, family))
 		return false;
 	if (form != END_FLOW)
 		return true;

@@ -46,7 +46,7 @@ struct choice {
 #define GUESS_ORDER 6
 
 struct scratch {
-	/* lib/uplink.h: the packet at hand */
+	/* lib/uplink.h, lib/host_end.h: the packet at hand */
 	struct packet packet;
 	/* lib/follow.h: its flow */
 	struct flow_id id;
@@ -65,7 +65,7 @@ struct scratch {
 	/* lib/icmp.h: the packet that an error is about */
 	struct quoted quoted;
 	__u32 error_backend_id;
-	/* lib/police.h, lib/pod_end.h: what policy is asked, and says; the generations of a new
+	/* lib/police.h, lib/flow_end.h: what policy is asked, and says; the generations of a new
 	 * flow's verdict in its own entry and in its answers', and the rule */
 	struct policy_question question;
 	struct policy_verdict verdict;
