@@ -6,8 +6,8 @@
 //
 // A flow's entry carries the generation of the set that judged it. Each epoch of a set has a generation of its own, and a set that a
 // subject leaves gets another, for that subject's flows must not go on by it. A number is made current before the set names it, void
-// after the set names the next, and rests until no flow carries it. So does every one that flows carry when the
-// agent starts: a flow that was denied keeps the number of its last verdict, and would pass by it were it given out again.
+// after the set names the next, and rests until no flow carries it. So does every one that flows carry when the agent starts: a flow that
+// was denied keeps the number of its last verdict, and would pass by it were it given out again.
 
 import type { Address, Prefix } from '../model/address.ts'
 import type { PolicyDirection } from '../model/policy.ts'
