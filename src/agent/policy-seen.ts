@@ -37,23 +37,10 @@ export function seenInEntry(entry: FlowEntry, context: SeenContext): readonly Se
     const family = familyOf(client)
     const own = isOfHost ? context.nodeAt(family) : context.podAt(ifindex, family)
     if (own === undefined) return []
-    return isServer
-      ? [
-          flow(
-            { source: client, sourcePort: clientPort, destination: own, port },
-            'ingress',
-            protocol,
-            context,
-          ),
-        ]
-      : [
-          flow(
-            { source: own, sourcePort: port, destination: client, port: clientPort },
-            'egress',
-            protocol,
-            context,
-          ),
-        ]
+    const begun = isServer
+      ? { source: client, sourcePort: clientPort, destination: own, port }
+      : { source: own, sourcePort: port, destination: client, port: clientPort }
+    return [flow(begun, isServer ? 'ingress' : 'egress', protocol, context)]
   }
   const backend = backendId === undefined ? undefined : context.backend(backendId)
   if (backend === undefined) return []
