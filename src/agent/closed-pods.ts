@@ -81,6 +81,15 @@ interface Known {
 
 type Look = Known | { readonly why: string }
 
+/** What a round finds, beside the pods themselves. */
+interface Found {
+  readonly devices: ReadonlyMap<Address, PodDevice>
+  /** Cgroups of pods by their uid. */
+  readonly places: ReadonlyMap<string, string>
+  /** As the round before left it. */
+  readonly deviceless: ReadonlyMap<string, number>
+}
+
 export class ClosedPods {
   readonly #options: ClosedPodsOptions
   readonly #rounds: Rounds
@@ -167,19 +176,21 @@ export class ClosedPods {
   /** @returns whether somebody waits for what may come soon */
   #letSpeak(written: ReadonlyMap<string, PolicyPod>, roots: readonly string[]): boolean {
     const { knownNetns } = this.#options.kernel
-    const devices = new Map(this.#options.devices().map((pod) => [pod.address, pod]))
-    const places = podCgroups(roots)
+    const found: Found = {
+      devices: new Map(this.#options.devices().map((pod) => [pod.address, pod])),
+      places: podCgroups(roots),
+      deviceless: this.#deviceless,
+    }
+    this.#deviceless = new Map()
     const cookies = new Set<bigint>()
     const waiting: WaitingPod[] = []
     const unjudged: string[] = []
     const proven = new Map<string, ReadonlySet<bigint>>()
-    const deviceless = this.#deviceless
-    this.#deviceless = new Map()
     let known = 0
     let byAddress = 0
     for (const pod of written.values()) {
       if (pod.addresses.length === 0) continue
-      const look = this.#look(pod, devices, places, deviceless)
+      const look = this.#look(pod, found)
       if ('why' in look) {
         waiting.push({ pod: pod.key, uid: uidOf(pod), why: look.why })
         continue
@@ -201,12 +212,7 @@ export class ClosedPods {
     return waiting.length > 0
   }
 
-  #look(
-    pod: PolicyPod,
-    devices: ReadonlyMap<Address, PodDevice>,
-    places: ReadonlyMap<string, string>,
-    deviceless: ReadonlyMap<string, number>,
-  ): Look {
+  #look(pod: PolicyPod, found: Found): Look {
     const { pods, kernel } = this.#options
     // Whose rows were written is told by name: another of the same name comes with the next round of policy.
     if (pods.get(pod.key)?.uid !== pod.uid) return { why: 'it is another now' }
@@ -214,22 +220,17 @@ export class ClosedPods {
     for (const text of pod.addresses) {
       const address = text as Address
       if (pods.find('address', text).length > 1) return { why: `${text} is said to be another pod’s too` }
-      const device = devices.get(address)
-      if (!device) return this.#withoutDevice(pod, text, places, deviceless)
+      const device = found.devices.get(address)
+      if (!device) return this.#withoutDevice(pod, text, found)
       if (kernel.judgedAt(address) !== device.ifindex)
         return { why: `the device of ${text} carries no programs yet` }
       if (!device.namespace) return { why: `the network namespace behind the device of ${text} is not found` }
       cookies.add(device.namespace.cookie)
     }
-    return this.#prove(pod, cookies, places)
+    return this.#prove(pod, cookies, found)
   }
 
-  #withoutDevice(
-    pod: PolicyPod,
-    address: string,
-    places: ReadonlyMap<string, string>,
-    deviceless: ReadonlyMap<string, number>,
-  ): Look {
+  #withoutDevice(pod: PolicyPod, address: string, { places, deviceless }: Found): Look {
     const { kernel, nowMs } = this.#options
     const sinceMs = deviceless.get(uidOf(pod)) ?? nowMs()
     this.#deviceless.set(uidOf(pod), sinceMs)
@@ -238,15 +239,11 @@ export class ClosedPods {
     if (!pod.addresses.every((one) => kernel.isOpen(one as Address)))
       return { why: `${why}: nothing could judge it, and a policy selects it` }
     const place = places.get(uidOf(pod))
-    const cookies = new Set<bigint>()
-    for (const pid of place === undefined ? [] : processesIn(place)) {
-      const cookie = this.#cookieOf(pid)
-      if (cookie !== undefined) cookies.add(cookie)
-    }
+    const cookies = new Set(this.#cookiesOf(place === undefined ? [] : processesIn(place)))
     return cookies.size === 0 ? { why } : { cookies, isProven: false, isUnjudged: true }
   }
 
-  #prove(pod: PolicyPod, cookies: ReadonlySet<bigint>, places: ReadonlyMap<string, string>): Look {
+  #prove(pod: PolicyPod, cookies: ReadonlySet<bigint>, { places }: Found): Look {
     const uid = uidOf(pod)
     const before = this.#proven.get(uid)
     if (before && [...cookies].every((cookie) => before.has(cookie))) return { cookies, isProven: true }
@@ -257,19 +254,21 @@ export class ClosedPods {
     const processes = processesIn(place)
     if (processes.some((pid) => pid === 0)) return { cookies, isProven: false }
     const own = new Set<bigint>()
-    for (const pid of processes) {
-      const cookie = this.#cookieOf(pid)
-      if (cookie !== undefined) own.add(cookie)
+    for (const cookie of this.#cookiesOf(processes)) {
+      own.add(cookie)
       if ([...cookies].every((one) => own.has(one))) return { cookies, isProven: true }
     }
     return { why: 'no process of it is in the network namespace that its address leads to' }
   }
 
-  #cookieOf(pid: number): bigint | undefined {
-    try {
-      return this.#options.cookieOfProcess(pid)
-    } catch {
-      return undefined
+  /** Without those of processes that have ended meanwhile. */
+  *#cookiesOf(processes: readonly number[]): Generator<bigint> {
+    for (const pid of processes) {
+      try {
+        yield this.#options.cookieOfProcess(pid)
+      } catch {
+        // It has ended.
+      }
     }
   }
 
