@@ -39,7 +39,7 @@ export const AUDIT_ACTION: Action<AuditValues> = {
   },
 }
 
-const WORDS: Readonly<Record<RecordKind, string>> = {
+export const RECORD_WORDS: Readonly<Record<RecordKind, string>> = {
   dropped: 'dropped',
   'would-drop': 'would drop',
   'would-pass': 'would pass',
@@ -53,7 +53,7 @@ export function formatRecords(
   if (records.length === 0) return 'Nothing is recorded.\n'
   const header = ['WHAT', 'END', 'SOURCE', 'DESTINATION', 'PORT', 'PACKETS', 'FIRST', 'LAST', 'RULE']
   const rows = records.map((record) => [
-    WORDS[record.kind],
+    RECORD_WORDS[record.kind],
     record.direction,
     record.source,
     record.destination,

@@ -7,7 +7,7 @@ import { type Action, type ActionSet, runAction, type ValuesOf } from './actions
 import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
-import { AUDIT_ACTION, AUDIT_OPTIONS } from './policy-audit.ts'
+import { AUDIT_ACTION, AUDIT_OPTIONS, RECORD_WORDS } from './policy-audit.ts'
 import { SIMULATE_ACTION, SIMULATE_OPTIONS } from './policy-simulate.ts'
 import { lineText } from './rule-lines.ts'
 import { withSentences } from './short-lists.ts'
@@ -123,9 +123,8 @@ function subjectsOf({ subjectCount, selectsNode }: Pick<PolicyRow, 'subjectCount
 
 /** `3 would drop, 12 dropped` */
 function recordedText(tally: Tally): string {
-  const words = { 'would-drop': 'would drop', 'would-pass': 'would pass', dropped: 'dropped' } as const
   const kinds = ['would-drop', 'would-pass', 'dropped'] as const
-  return kinds.flatMap((kind) => (tally[kind] > 0 ? [`${tally[kind]} ${words[kind]}`] : [])).join(', ')
+  return kinds.flatMap((kind) => (tally[kind] > 0 ? [`${tally[kind]} ${RECORD_WORDS[kind]}`] : [])).join(', ')
 }
 
 export function formatRule({ rule, text, name, lines }: RuleAnswer, width = PAGE_WIDTH): string {
