@@ -2,8 +2,7 @@
 // out), so that a place in an object can be named by its line there.
 
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, stringify } from 'yaml'
-import type { ApiObject, Resource } from './objects.ts'
-import { apiVersionOf } from './objects.ts'
+import { type ApiObject, apiVersionOf, type Resource } from './objects.ts'
 
 export interface YamlLine {
   /** From 1 on. */

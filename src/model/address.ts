@@ -12,6 +12,9 @@ export type Address = string & { readonly __brand: 'Address' }
 /** Canonical text of a prefix, host bits zero: `203.0.113.0/24`. */
 export type Prefix = string & { readonly __brand: 'Prefix' }
 
+/** Every address of each family. */
+export const EVERYWHERE: readonly Prefix[] = ['0.0.0.0/0' as Prefix, '::/0' as Prefix]
+
 export const ADDRESS_BYTES = 16
 const IPV4_OFFSET = 12
 

@@ -156,6 +156,11 @@ export interface Policy {
   readonly faults: readonly PolicyFault[]
 }
 
+/** Of both directions. */
+export function rulesOf({ ingress, egress }: Policy): readonly PolicyRule[] {
+  return [...(ingress?.rules ?? []), ...(egress?.rules ?? [])]
+}
+
 /** A pod as far as policy sees it. */
 export interface PolicyPod {
   /** `namespace/name`. */

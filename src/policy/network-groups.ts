@@ -1,14 +1,12 @@
 // What a peer that names Cilium's lists of networks means. A list that is not there, or holds what is no network, is unread: to an allow it
 // adds nothing (or what of it could be read), to a deny it is every address outside, for it may be any of them.
 
-import type { Prefix } from '../model/address.ts'
+import { EVERYWHERE, type Prefix } from '../model/address.ts'
 import { selectorMatches } from '../model/label-selector.ts'
-import type { Policy, PolicyFault, PolicyPeer, PolicyWorld } from '../model/policy.ts'
+import { type Policy, type PolicyFault, type PolicyPeer, type PolicyWorld, rulesOf } from '../model/policy.ts'
 
-type GroupsPeer = Extract<PolicyPeer, { kind: 'network-groups' }>
+export type GroupsPeer = Extract<PolicyPeer, { kind: 'network-groups' }>
 type NetworkGroup = PolicyWorld['networkGroups'][number]
-
-const EVERYWHERE = ['0.0.0.0/0', '::/0'] as readonly string[] as readonly Prefix[]
 
 /** Every list there is, by name. */
 interface KnownGroups {
@@ -33,11 +31,7 @@ export function groupPrefixes(peer: GroupsPeer, known: KnownGroups): readonly Pr
 
 /** What denies more than is written, for as long as lists are unread. */
 export function unreadGroups(policies: readonly Policy[], known: KnownGroups): readonly PolicyFault[] {
-  const rules = policies.flatMap(({ ingress, egress }) => [
-    ...(ingress?.rules ?? []),
-    ...(egress?.rules ?? []),
-  ])
-  return rules.flatMap(({ peers, path }) => {
+  return policies.flatMap(rulesOf).flatMap(({ peers, path }) => {
     if (peers === 'any') return []
     const why = peers.map((peer) =>
       peer.kind === 'network-groups' && peer.unread ? whyUnread(peer, known) : undefined,

@@ -4,7 +4,7 @@
 // A prefix of the outside is an identity too. It stands for the addresses below it that no longer prefix in use covers, so it knows every
 // prefix that covers it.
 
-import type { Prefix } from '../../model/address.ts'
+import { EVERYWHERE, type Prefix } from '../../model/address.ts'
 import { ByPrefix, Grouped } from './grouped.ts'
 import {
   IDENTITY_HOST,
@@ -21,8 +21,6 @@ import type { IdentityId, Scope } from './rows.ts'
 import type { NamedPorts } from './rule-ports.ts'
 
 export type Labels = Readonly<Record<string, string>>
-
-export const WORLD_PREFIXES: readonly Prefix[] = ['0.0.0.0/0' as Prefix, '::/0' as Prefix]
 
 /** What makes an identity; the key says all of it. */
 export interface IdentityTraits {
@@ -84,8 +82,8 @@ export function reservedNumber(traits: IdentityTraits): IdentityId | undefined {
     if (!isPlain) return undefined
     return isOwnNode ? IDENTITY_HOST : IDENTITY_REMOTE_NODE
   }
-  if (prefix === WORLD_PREFIXES[0]) return isApiServer ? IDENTITY_KUBE_APISERVER : IDENTITY_WORLD_IPV4
-  return prefix === WORLD_PREFIXES[1] && !isApiServer ? IDENTITY_WORLD_IPV6 : undefined
+  if (prefix === EVERYWHERE[0]) return isApiServer ? IDENTITY_KUBE_APISERVER : IDENTITY_WORLD_IPV4
+  return prefix === EVERYWHERE[1] && !isApiServer ? IDENTITY_WORLD_IPV6 : undefined
 }
 
 /** A number that says another scope is for somebody else. */

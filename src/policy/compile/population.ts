@@ -3,16 +3,10 @@
 // Objects and references are noted as they change; `settle` then finds anew the identities of those addresses only that the changes
 // concern, and tells which addresses went from which identity to which.
 
-import type { Address, Prefix } from '../../model/address.ts'
+import { type Address, EVERYWHERE, type Prefix } from '../../model/address.ts'
 import { type PolicyNode, type PolicyPod, SERVICE_ACCOUNT_LABEL } from '../../model/policy.ts'
 import type { EarlierIdentities } from './earlier-identities.ts'
-import {
-  type Identities,
-  type Identity,
-  type IdentityTraits,
-  traitsKey,
-  WORLD_PREFIXES,
-} from './identities.ts'
+import { type Identities, type Identity, type IdentityTraits, traitsKey } from './identities.ts'
 import { isSomebody, type Objects, type WorldChange } from './objects.ts'
 import { type Place, PrefixIndex, placeOfAddress, placeOfPrefix } from './prefix-index.ts'
 import type { References } from './references.ts'
@@ -214,12 +208,12 @@ export class Population {
     this.#spoilWithin(covering, 'cluster')
     const moved = prefixes.takeChanged()
     this.#spoilWithin(moved, 'outside')
-    return new Set([...moved, ...WORLD_PREFIXES].filter((prefix) => this.#isMisplaced(prefix)))
+    return new Set([...moved, ...EVERYWHERE].filter((prefix) => this.#isMisplaced(prefix)))
   }
 
   /** The world's are written once and for all, whether rules refer to them or not. */
   #isMisplaced(prefix: Prefix): boolean {
-    const isWanted = WORLD_PREFIXES.includes(prefix) || this.#references.prefixes.has(prefix)
+    const isWanted = EVERYWHERE.includes(prefix) || this.#references.prefixes.has(prefix)
     return isWanted !== this.#installedIdentities.has(prefix)
   }
 

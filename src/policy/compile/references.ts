@@ -10,6 +10,7 @@
 import type { Prefix } from '../../model/address.ts'
 import type { LabelSelector } from '../../model/label-selector.ts'
 import type { NetworksCover, PolicyPeer } from '../../model/policy.ts'
+import type { GroupsPeer } from '../network-groups.ts'
 import { without } from './without.ts'
 
 export interface LabelFilter {
@@ -88,7 +89,6 @@ export type ServicesPeer = Extract<PolicyPeer, { kind: 'services' }>
 
 /** Prefixes of a peer that names groups of networks, as the groups are now. */
 export type GroupPrefixes = (peer: GroupsPeer) => ReadonlySet<Prefix>
-export type GroupsPeer = Extract<PolicyPeer, { kind: 'network-groups' }>
 /** Names of the groups that changed. */
 export type GroupsChange = Pick<ReadonlyMap<string, unknown>, 'has'>
 

@@ -5,7 +5,14 @@
 // that policies name and it lies in; and where policies name Services (or the API server), whose endpoint it is.
 
 import { type Address, familyOf, type Prefix } from '../../model/address.ts'
-import type { Policy, PolicyDirection, PolicyPacket, PolicyPeer, PolicyWorld } from '../../model/policy.ts'
+import {
+  type Policy,
+  type PolicyDirection,
+  type PolicyPacket,
+  type PolicyPeer,
+  type PolicyWorld,
+  rulesOf,
+} from '../../model/policy.ts'
 import { PrefixIndex, placeOfAddress } from '../compile/prefix-index.ts'
 import { isSameParty, type Party, partyAt } from '../parties.ts'
 
@@ -111,9 +118,8 @@ function put<Row>(rows: Map<string, Row[]>, key: string, row: Row): void {
   else rows.set(key, [row])
 }
 
-function peersOf({ ingress, egress }: Policy): readonly PolicyPeer[] {
-  const rules = [...(ingress?.rules ?? []), ...(egress?.rules ?? [])]
-  return rules.flatMap(({ peers }) => (peers === 'any' ? [] : peers))
+function peersOf(policy: Policy): readonly PolicyPeer[] {
+  return rulesOf(policy).flatMap(({ peers }) => (peers === 'any' ? [] : peers))
 }
 
 function prefixesOf(worlds: readonly PolicyWorld[], peers: readonly PolicyPeer[]): readonly Prefix[] {

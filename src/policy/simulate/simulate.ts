@@ -29,7 +29,7 @@ export interface SimulatedRuling {
 }
 
 export interface SimulatedChange {
-  /** Workloads: `namespace/name`, `node NAME`, or an address outside. */
+  /** Workloads: `namespace/name`, `node NAME`, or `outside`. */
   readonly source: string
   readonly destination: string
   readonly protocol: PolicyPacket['protocol']
