@@ -8,7 +8,7 @@ import * as abi from '../../src/datapath/abi.gen.ts'
 import { type Address, address, addressToBytes } from '../../src/model/address.ts'
 import { attachBed } from './attach-bed.ts'
 import { flowKinds } from './check.ts'
-import { type Frame, frame, TCP, UDP } from './packet.ts'
+import { type Frame, frame, speaking, TCP, UDP } from './packet.ts'
 import {
   arrive,
   comeIn,
@@ -59,27 +59,24 @@ const takes = inside(comeIn)
 const leaves = inside(leave)
 const sends = inside(send)
 
+/** What the node's policies say from now on; nothing is remembered. */
+function begin(ingress: Said, egress: Said): void {
+  world.forgetFlows()
+  know()
+  policy('pod', 'open', 'open')
+  policy('node', ingress, egress)
+  judgeNode(true)
+}
+
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
     const name = `${family} ${protocol === TCP ? 'TCP' : 'UDP'}`
     const { pod, remotePod, client, node, otherNode } = world.cast(family)
-    const spoken = (blank: Frame, ...flags: Parameters<Frame['tcp']>) =>
-      protocol === TCP ? blank.tcp(...flags) : blank.udp()
+    const { spoken, swapped } = speaking(protocol)
     const into = (port: number, ...flags: Parameters<Frame['tcp']>) =>
       spoken(frame(ARRIVING).from(client, PORT).to(node, port).payload(9), ...flags)
     const out = (to: Address, port: number, ...flags: Parameters<Frame['tcp']>) =>
       spoken(frame(UPLINK).from(node, PORT).to(to, port).payload(9), ...flags)
-    const swapped = (sent: Frame, ...flags: Parameters<Frame['tcp']>) => {
-      const { source, sourcePort, destination, destinationPort } = sent.fields
-      return spoken(sent.from(destination, destinationPort).to(source, sourcePort), ...flags)
-    }
-    const begin = (ingress: Said, egress: Said) => {
-      world.forgetFlows()
-      know()
-      policy('pod', 'open', 'open')
-      policy('node', ingress, egress)
-      judgeNode(true)
-    }
 
     t.test(`${name}: nobody is asked while no policy selects the node`, async (t) => {
       begin('deny', 'deny')
@@ -250,13 +247,6 @@ for (const family of ['ipv4', 'ipv6'] as const)
 
 for (const family of ['ipv4', 'ipv6'] as const) {
   const { pod, client, node, otherNode } = world.cast(family)
-  const begin = (ingress: Said, egress: Said) => {
-    world.forgetFlows()
-    know()
-    policy('pod', 'open', 'open')
-    policy('node', ingress, egress)
-    judgeNode(true)
-  }
   const ping = family === 'ipv4' ? { ask: 8, answer: 0 } : { ask: 128, answer: 129 }
   const icmp = (blank: Frame, type: number, identifier = 7) =>
     blank.icmp(type, 0, Buffer.from([0, identifier, 0, 1, 1, 2, 3, 4]))

@@ -216,6 +216,18 @@ export class Frame {
   }
 }
 
+/** Frames of TCP or UDP; the flags are TCP's. */
+export function speaking(protocol: number) {
+  const spoken = (blank: Frame, ...flags: readonly TcpFlag[]): Frame =>
+    protocol === TCP ? blank.tcp(...flags) : blank.udp()
+  /** The other way round. */
+  const swapped = (sent: Frame, ...flags: readonly TcpFlag[]): Frame => {
+    const { source, sourcePort, destination, destinationPort } = sent.fields
+    return spoken(sent.from(destination, destinationPort).to(source, sourcePort), ...flags)
+  }
+  return { spoken, swapped }
+}
+
 const DONT_FRAGMENT = 0x4000
 const MORE_FRAGMENTS = 0x2000
 

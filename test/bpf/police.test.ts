@@ -6,7 +6,7 @@ import { type Address, addressToBytes, formatAddress } from '../../src/model/add
 import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
 import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
 import { flowKinds } from './check.ts'
-import { type Frame, frame, TCP, UDP } from './packet.ts'
+import { type Frame, frame, speaking, TCP, UDP } from './packet.ts'
 import {
   AUDITED,
   arrive,
@@ -47,17 +47,12 @@ for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
     const name = `${family} ${protocol === TCP ? 'TCP' : 'UDP'}`
     const { pod, localClient, remotePod, client, vip, node } = world.cast(family)
-    const spoken = (blank: Frame, ...flags: Parameters<Frame['tcp']>) =>
-      protocol === TCP ? blank.tcp(...flags) : blank.udp()
+    const { spoken, swapped } = speaking(protocol)
     /** What the pod sends, and what comes to it. */
     const out = (to: Address, port: number, ...flags: Parameters<Frame['tcp']>) =>
       spoken(frame(FROM_POD).from(pod, PORT).to(to, port).payload(9), ...flags)
     const into = (from: Address, port: number, ...flags: Parameters<Frame['tcp']>) =>
       spoken(frame(TO_POD).from(from, PORT).to(pod, port).payload(9), ...flags)
-    const swapped = (sent: Frame, ...flags: Parameters<Frame['tcp']>) => {
-      const { source, sourcePort, destination, destinationPort } = sent.fields
-      return spoken(sent.from(destination, destinationPort).to(source, sourcePort), ...flags)
-    }
     const begin = (ingress: Said, egress: Said) => {
       world.forgetFlows()
       know()
