@@ -60,17 +60,14 @@ export class PodEnds {
       }
       return known.end
     }
-    this.#looked.set(ifindex, { end: undefined, follows, isLooking: false, retryMs: 0, timer: undefined })
+    this.#looked.set(ifindex, unlooked(follows))
     void this.#look(ifindex)
     return undefined
   }
 
-  /** Resolves when it has been looked at, with success or without. */
+  /** Resolves when it has been looked at, with success or without; its addresses matter. */
   async lookAt(ifindex: number): Promise<void> {
-    if (!this.#looked.has(ifindex))
-      this.#looked.set(ifindex, {
-        ...{ end: undefined, follows: true, isLooking: false, retryMs: 0, timer: undefined },
-      })
+    if (!this.#looked.has(ifindex)) this.#looked.set(ifindex, unlooked(true))
     await this.#look(ifindex)
   }
 
@@ -138,6 +135,10 @@ export class PodEnds {
     const addresses = peer.addresses.flatMap((text) => parseAddress(text.split('/')[0] ?? '') ?? [])
     return { mac, takesRedirects: peer.acceptsRedirects, namespace, addresses }
   }
+}
+
+function unlooked(follows: boolean): Looked {
+  return { end: undefined, follows, isLooking: false, retryMs: 0, timer: undefined }
 }
 
 export function macBytes(text: string | undefined): MacBytes | undefined {
