@@ -28,7 +28,9 @@ export function toCiliumPolicies(object: ApiObject, namespace: string | undefine
   const annotations = readAnnotations(metadata)
   return specs.flatMap((item, part) => {
     const faults: PolicyFault[] = []
-    const spec = Fields.read(item, faults)
+    const spec = item.path === SPECS ? undefined : Fields.read(item, faults)
+    if (item.path === SPECS)
+      addFault(faults, item.path, item.value, 'is not a list', 'write a list of what spec would hold')
     if (item.value === undefined)
       addFault(faults, item.path, undefined, 'is missing', 'write spec, or a list of them in specs')
     const { subjects, ...said } = spec ? readSpec(spec, namespace) : closed(item, namespace)
@@ -49,18 +51,21 @@ export function toCiliumPolicies(object: ApiObject, namespace: string | undefine
   })
 }
 
+/** All of them, where they are no list. */
+const SPECS = 'specs'
+
 function specsOf(object: unknown): readonly Item[] {
   if (!isRecord(object)) return [{ value: undefined, path: 'spec' }]
   const { spec, specs } = object
-  const isAbsent = specs === undefined || specs === null
-  const list = Array.isArray(specs)
-    ? specs.map((value: unknown, index): Item => ({ value, path: `specs[${index}]` }))
-    : isAbsent
-      ? []
-      : [{ value: 'no list', path: 'specs' }]
   const single = spec === undefined || spec === null ? [] : [{ value: spec, path: 'spec' }]
-  const all = [...single, ...list]
+  const all = [...single, ...listed(specs)]
   return all.length > 0 ? all : [{ value: undefined, path: 'spec' }]
+}
+
+function listed(specs: unknown): readonly Item[] {
+  if (specs === undefined || specs === null) return []
+  if (!Array.isArray(specs)) return [{ value: specs, path: SPECS }]
+  return specs.map((value: unknown, index) => ({ value, path: `specs[${index}]` }))
 }
 
 /** Several subjects where it cannot be told which is meant. */

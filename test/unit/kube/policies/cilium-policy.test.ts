@@ -277,7 +277,12 @@ t.test('what names a direction, readable or not', async (t) => {
   const odd = { ...bare, spec: { endpointSelector: {}, ingress: [{}] }, specs: {} } as never
   t.match(toCiliumPolicies(odd, undefined), [
     { faults: [] },
-    { faults: [{ path: 'specs' }], subject: { namespaces: ALL, pods: ALL }, ingress: closed, egress: closed },
+    {
+      faults: [{ path: 'specs', text: '{} is not a list' }],
+      subject: { namespaces: ALL, pods: ALL },
+      ingress: closed,
+      egress: closed,
+    },
   ])
 })
 
