@@ -9,7 +9,6 @@
 import { ensureCertificates, ensureToken } from '../../src/sandbox/apiserver/certificates.ts'
 import { createApiServer } from '../../src/sandbox/apiserver/server.ts'
 import { builtInApi } from '../../src/sandbox/built-in-api.ts'
-import { POLICY_CRDS } from '../../test/unit/kube/policy-crds.ts'
 import {
   CLUSTER_POLICIES,
   CLUSTER_POLICIES_PATH,
@@ -18,6 +17,7 @@ import {
   policyObjects,
 } from '../policy/objects.ts'
 import { type ClusterSize, clusterContent, serviceName, sliceOf } from './cluster.ts'
+import { POLICY_CRDS } from './open-crds.ts'
 
 export interface ApiProcessOptions {
   readonly size: ClusterSize

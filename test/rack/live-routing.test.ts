@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
-import { ciliumCrd } from '../unit/kube/open-crds.ts'
+import { ciliumCrd } from '../../bench/control/open-crds.ts'
 import { Bed } from './conformance/bed.ts'
 import { pod, service } from './conformance/manifests.ts'
 import { announce, RoutingBed } from './live-routing-bed.ts'

@@ -4,11 +4,11 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
+import { POLICY_CRDS } from '../../bench/control/open-crds.ts'
 import { BRIDGE } from '../../src/sandbox/controllers/pod-network.ts'
 import { runIn } from '../../src/sandbox/host.ts'
 import { agentSocket, startAgent, WEIR } from '../../src/sandbox/nodes.ts'
 import { findProcess, stopProcess } from '../../src/sandbox/process.ts'
-import { POLICY_CRDS } from '../unit/kube/policy-crds.ts'
 import { Bed, type Manifest } from './conformance/bed.ts'
 import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 

@@ -5,10 +5,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
+import { ciliumCrd } from '../../bench/control/open-crds.ts'
 import { startAgent } from '../../src/sandbox/nodes.ts'
 import { findProcess } from '../../src/sandbox/process.ts'
 import { kernelNextHops } from '../../src/sandbox/proof/routes.ts'
-import { ciliumCrd } from '../unit/kube/open-crds.ts'
 import { Bed } from './conformance/bed.ts'
 import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 

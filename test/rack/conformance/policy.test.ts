@@ -2,6 +2,7 @@
 // pairs of pods do not show: who speaks from a node, connections that were there before, errors that belong to a connection.
 
 import t from 'tap'
+import { POLICY_CRDS } from '../../../bench/control/open-crds.ts'
 import {
   EVERYTHING,
   egress,
@@ -13,7 +14,6 @@ import {
 import { CLUSTER_POLICY_CASES } from '../../policy/cases/cluster-policies.ts'
 import { NETPOL_PEER_CASES } from '../../policy/cases/netpol-peers.ts'
 import { NETPOL_PORT_CASES } from '../../policy/cases/netpol-ports.ts'
-import { POLICY_CRDS } from '../../unit/kube/policy-crds.ts'
 import { Bed } from './bed.ts'
 import { expectConnect } from './expect.ts'
 import { service } from './manifests.ts'

@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { ciliumCrd } from '../../../bench/control/open-crds.ts'
 import { LOAD_BALANCER_IP_POOLS, type LoadBalancerIpPool } from '../../../src/kube/cilium.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { KubeError } from '../../../src/kube/errors.ts'
@@ -9,7 +10,6 @@ import type { Resource } from '../../../src/kube/objects.ts'
 import type { Prefix } from '../../../src/model/address.ts'
 import type { Node } from '../../../src/model/service.ts'
 import { Table } from '../../../src/tables/table.ts'
-import { ciliumCrd } from '../kube/open-crds.ts'
 import { startBed } from './address-bed.ts'
 
 const WAIT_MS = 15_000

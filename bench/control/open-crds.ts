@@ -1,8 +1,8 @@
-// Others' kinds as far as an API server has to know them: their objects may hold anything.
+// Others' kinds as far as an API server has to know them: their objects may hold anything. Tests have them from here, too.
 
 const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
 
-export function openCrd(
+function openCrd(
   group: string,
   version: string,
   kind: string,
@@ -40,3 +40,11 @@ export function openCrd(
 export function ciliumCrd(kind: string) {
   return openCrd('cilium.io', 'v2', kind, `${kind.toLowerCase()}s`)
 }
+
+/** The kinds of policy that an API server gets as CRDs. */
+export const POLICY_CRDS = [
+  openCrd('policy.networking.k8s.io', 'v1alpha2', 'ClusterNetworkPolicy', 'clusternetworkpolicies'),
+  openCrd('cilium.io', 'v2', 'CiliumNetworkPolicy', 'ciliumnetworkpolicies', 'Namespaced'),
+  openCrd('cilium.io', 'v2', 'CiliumClusterwideNetworkPolicy', 'ciliumclusterwidenetworkpolicies'),
+  ciliumCrd('CiliumCIDRGroup'),
+]
