@@ -54,6 +54,7 @@ interface Orders {
 }
 
 const JSON_PATCH = { contentType: 'application/json-patch+json' }
+const DONE = { POST: 201, PATCH: 200, DELETE: 200 } as const
 const SLICES = '/apis/discovery.k8s.io/v1'
 const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
 
@@ -74,7 +75,7 @@ async function main({ size, policy, directory, port }: ApiProcessOptions): Promi
   })
   const ask = async ({ method, path, body }: ObjectRequest): Promise<string> => {
     const answer = await server.client.request(method, path, body, method === 'PATCH' ? JSON_PATCH : {})
-    if (answer.status >= 300)
+    if (answer.status !== DONE[method])
       throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
     return String(sentNs)
   }
@@ -87,14 +88,12 @@ async function main({ size, policy, directory, port }: ApiProcessOptions): Promi
     const { namespace } = serviceName(service)
     const { name, index } = sliceOf(service, endpoint)
     const path = `${SLICES}/namespaces/${namespace}/endpointslices/${name}`
-    const patch = [{ op: 'replace', path: `/endpoints/${index}/conditions/ready`, value: ready }]
-    await write({ path, patch })
-    return String(sentNs)
+    const body = [{ op: 'replace', path: `/endpoints/${index}/conditions/ready`, value: ready }]
+    return await ask({ method: 'PATCH', path, body })
   }
   const write = async ({ path, patch }: ObjectPatch): Promise<string> => {
     const beganNs = process.hrtime.bigint()
-    const { status, body } = await server.client.request('PATCH', path, patch, JSON_PATCH)
-    if (status !== 200) throw new Error(`PATCH ${path}: ${status} ${JSON.stringify(body)}`)
+    await ask({ method: 'PATCH', path, body: patch })
     return String(beganNs)
   }
   process.on('message', async ({ change, patch, request }: Orders) => {

@@ -95,9 +95,20 @@ export class Bed {
   }
 
   /** Packets counted since the programs were loaded, by reason. */
-  counted(): Record<string, number> {
+  #counted(): Record<string, number> {
     const metrics = readMetrics(this.datapath.map('metrics'))
     return Object.fromEntries(Object.entries(metrics).map(([reason, { packets }]) => [reason, packets]))
+  }
+
+  /** Packets counted while it runs, by reason. */
+  countedIn(run: () => void): Record<string, number> {
+    const before = this.#counted()
+    run()
+    return Object.fromEntries(
+      Object.entries(this.#counted())
+        .map(([reason, count]) => [reason, count - (before[reason] ?? 0)] as const)
+        .filter(([, count]) => count > 0),
+    )
   }
 }
 

@@ -55,15 +55,9 @@ function checkCounters(of: Case, populations: Populations, packets: PacketList):
   const { bed, driver, memory } = populations
   const hook = hookOf(of)
   populations.restore(of)
-  const [liveBefore, before] = [memory.live, bed.counted()]
+  const liveBefore = memory.live
   driver.select(hook, populations.program(hook), packets)
-  driver.run(hook, packets.count)
-  const after = bed.counted()
-  const counted = Object.fromEntries(
-    Object.entries(after)
-      .map(([reason, count]) => [reason, count - (before[reason] ?? 0)] as const)
-      .filter(([, count]) => count > 0),
-  )
+  const counted = bed.countedIn(() => driver.run(hook, packets.count))
   // Of a flood of refusals not every one is told to user space; a flow without a place is counted beside its way.
   const { EVENT_LOST: _lost, FLOW_SET_FULL: unplaced = 0, ...ways } = counted
   const strayed = strayedOf(of, ways, packets.count)

@@ -1,6 +1,7 @@
 // A cluster for the figures of policy as its API server holds it: pods that policy tells apart every one, and policies as teams and
 // administrators write them. Everything follows from the numbers; nothing is drawn by chance. Objects are as heavy as real ones.
 
+import { NAMESPACE_NAME_LABEL } from '../../src/model/policy.ts'
 import { ipv4, ipv4Text } from '../bed/ipv4.ts'
 import { type KubeObject, managedFields, nodeName } from '../control/cluster.ts'
 
@@ -18,7 +19,6 @@ export const NAMESPACES = 50
 export const TEAMS = 8
 /** Apps that policies are written about; a cluster may have more. */
 const APPS = 100
-const NAME_LABEL = 'kubernetes.io/metadata.name'
 const POD_BASE = ipv4(10, 64, 0, 0)
 const FIRST_PORT = 8000
 
@@ -39,7 +39,7 @@ export function namespaceObject(index: number, team = index % TEAMS): KubeObject
   return {
     apiVersion: 'v1',
     kind: 'Namespace',
-    metadata: { name, labels: { [NAME_LABEL]: name, team: `t${team}` } },
+    metadata: { name, labels: { [NAMESPACE_NAME_LABEL]: name, team: `t${team}` } },
     spec: { finalizers: ['kubernetes'] },
     status: { phase: 'Active' },
   }
@@ -101,7 +101,7 @@ export function podObject(
 }
 
 const tcp = (port: number | string) => [{ protocol: 'TCP', port }]
-const inNamespace = (name: string) => ({ matchLabels: { [NAME_LABEL]: name } })
+const inNamespace = (name: string) => ({ matchLabels: { [NAMESPACE_NAME_LABEL]: name } })
 const labelled = (labels: Readonly<Record<string, string>>) => ({ matchLabels: labels })
 
 const isOfNamespace = (index: number) => index % 10 === 0

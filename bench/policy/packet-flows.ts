@@ -6,8 +6,7 @@ import { toPod } from '../packet/bed.ts'
 import { addressIn, numberIn, PODS_HERE } from '../packet/cluster.ts'
 import { type Driver, untilWhole } from '../packet/driver.ts'
 import { FlowMemory, type FlowSnapshot } from '../packet/flow-snapshot.ts'
-import type { Timed } from '../packet/measure.ts'
-import { WARM_ORDER } from '../packet/measure.ts'
+import { type Timed, WARM_ORDER } from '../packet/measure.ts'
 import {
   type Ends,
   type PacketList,

@@ -67,14 +67,9 @@ function isMeant(of: PodCase, bed: PodFlows['bed'], rule: number): boolean {
 function checkCounters(of: PodCase, flows: PodFlows, packets: PacketList): number {
   const { bed, driver, memory } = flows
   flows.restore(of)
-  const [liveBefore, before] = [memory.live, bed.counted()]
+  const liveBefore = memory.live
   driver.select('tc', flows.program(of), packets)
-  driver.run('tc', packets.count)
-  const counted = Object.fromEntries(
-    Object.entries(bed.counted())
-      .map(([reason, count]) => [reason, count - (before[reason] ?? 0)] as const)
-      .filter(([, count]) => count > 0),
-  )
+  const counted = bed.countedIn(() => driver.run('tc', packets.count))
   // Of a flood of refusals not every one is told to user space.
   const { EVENT_LOST: _lost, FLOW_SET_FULL: unplaced = 0, [DENIED[of.way]]: denied = 0, ...others } = counted
   const wanted = of.phase === 'denied' ? packets.count : 0
