@@ -6,6 +6,7 @@ export const HTTP_PORT = 8080
 export const UDP_PORT = 8081
 
 interface PodOptions {
+  readonly namespace?: string
   readonly node?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly isHostNetwork?: boolean
@@ -20,6 +21,7 @@ interface PodOptions {
 /** A pod that runs netexec; it answers with its name. */
 export function pod(name: string, options: PodOptions = {}): Manifest {
   const {
+    namespace,
     node,
     labels = { app: name },
     isHostNetwork = false,
@@ -36,7 +38,7 @@ export function pod(name: string, options: PodOptions = {}): Manifest {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, labels },
+    metadata: { name, ...(namespace === undefined ? {} : { namespace }), labels },
     spec: {
       ...(node === undefined ? {} : { nodeName: node }),
       hostNetwork: isHostNetwork,
@@ -60,7 +62,7 @@ export function pod(name: string, options: PodOptions = {}): Manifest {
   }
 }
 
-export const DUAL_STACK = { ipFamilyPolicy: 'PreferDualStack', ipFamilies: ['IPv4', 'IPv6'] } as const
+const DUAL_STACK = { ipFamilyPolicy: 'PreferDualStack', ipFamilies: ['IPv4', 'IPv6'] } as const
 
 /** `spec` goes over: one TCP port 80 to 8080, both families, no selector. */
 export function service(

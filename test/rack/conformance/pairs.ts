@@ -29,7 +29,7 @@ import {
   type PolicyCase,
 } from '../../policy/cases/cluster.ts'
 import type { Bed } from './bed.ts'
-import { DUAL_STACK, pod } from './manifests.ts'
+import { pod, service } from './manifests.ts'
 import type { PeerAnswer, PeerOrder, PeerTarget } from './peer.ts'
 import { HostProgram } from './probes.ts'
 
@@ -181,7 +181,7 @@ export class Pairs {
   }
 
   #start(name: string, host: Host): void {
-    this.#peers.set(name, new HostProgram(host, [PEER, name, ...CASE_PORTS.map(String)], () => {}))
+    this.#peers.set(name, new HostProgram(host, [PEER, name, ...CASE_PORTS.map(String)]))
   }
 
   /** Makes the API server hold what the step says, and nothing else of what a step before said. */
@@ -296,36 +296,25 @@ function resourceOf({ kind }: CaseObject): Resource {
 }
 
 function podOf({ namespace, name, node }: CasePod) {
-  const { metadata, ...rest } = pod(name, {
-    node,
-    labels: { pod: name },
+  return pod(name, {
+    ...{ namespace, node, labels: { pod: name } },
     spec: { containers: [{ name: 'peer', image: 'pause', ports: CASE_CONTAINER_PORTS }] },
-  }) as { metadata: object }
-  return { ...rest, metadata: { ...metadata, namespace } }
+  })
 }
 
 function hostPodOf({ name, node }: (typeof CASE_HOST_PODS)[number]) {
-  const { metadata, ...rest } = pod(name, {
-    ...{ node, labels: { pod: name }, isHostNetwork: true },
+  return pod(name, {
+    ...{ namespace: 'x', node, labels: { pod: name }, isHostNetwork: true },
     spec: { containers: [{ name: 'host', image: 'pause' }] },
-  }) as { metadata: object }
-  return { ...rest, metadata: { ...metadata, namespace: 'x' } }
+  })
 }
 
 function serviceOf({ namespace, name }: CasePod) {
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace },
-    spec: {
-      ...DUAL_STACK,
-      selector: { pod: name },
-      ports: CASE_CONTAINER_PORTS.map(({ name, containerPort, protocol }) => ({
-        name,
-        protocol,
-        port: containerPort + SERVICE_PORT_OFFSET,
-        targetPort: name,
-      })),
-    },
-  }
+  const ports = CASE_CONTAINER_PORTS.map(({ name, containerPort, protocol }) => ({
+    name,
+    protocol,
+    port: containerPort + SERVICE_PORT_OFFSET,
+    targetPort: name,
+  }))
+  return service(name, { selector: { pod: name }, ports }, { namespace })
 }

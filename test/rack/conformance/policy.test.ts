@@ -165,10 +165,13 @@ t.test(
 )
 
 t.test("Cilium's toServices: a Service without ClusterIP is its pods, by name and by label", async (t) => {
-  await bed.apply({
-    ...(service('quiet', { clusterIP: 'None', selector: { pod: 'a' } }) as object),
-    metadata: { name: 'quiet', namespace: 'y', labels: { part: 'quiet' } },
-  })
+  await bed.apply(
+    service(
+      'quiet',
+      { clusterIP: 'None', selector: { pod: 'a' } },
+      { namespace: 'y', labels: { part: 'quiet' } },
+    ),
+  )
   await pairs.clear(t)
   for (const [what, pod, toServices] of [
     ['by name', 'x/a', { k8sService: { serviceName: 'quiet', namespace: 'y' } }],
