@@ -46,12 +46,16 @@ function policy(name: string, spec: object): Manifest {
 const onFlows = (name: string, ...from: readonly object[]) =>
   policy(name, { podSelector: { matchLabels: { app: 'flows' } }, ingress: [{ from }] })
 const role = (name: string) => ({ podSelector: { matchLabels: { role: name } } })
-const paused = (name: string, node: string, labels: Readonly<Record<string, string>>): Manifest =>
-  pod(name, { node, labels, spec: { containers: [{ name: 'pause', image: 'pause', args: ['pause'] }] } })
-const inOther = (manifest: Manifest): Manifest => {
-  const object = manifest as { metadata: object }
-  return { ...object, metadata: { ...object.metadata, namespace: 'other' } }
-}
+const paused = (
+  name: string,
+  node: string,
+  labels: Readonly<Record<string, string>>,
+  namespace = 'default',
+) =>
+  pod(name, {
+    ...{ namespace, node, labels },
+    spec: { containers: [{ name: 'pause', image: 'pause', args: ['pause'] }] },
+  })
 
 const OTHER = (labels: object): Manifest => ({
   ...{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'other', labels } },
@@ -67,7 +71,7 @@ await bed.apply(
     paused(`sink${index + 1}`, node, { app: 'here' }),
   ]),
   paused('rogue', 'node1', { app: 'here', role: 'rogue' }),
-  inOther(paused('guest', 'node2', { app: 'here' })),
+  paused('guest', 'node2', { app: 'here' }, 'other'),
   flowService({ app: 'flows' }),
 )
 await Promise.all([

@@ -1,4 +1,4 @@
-// A program of the tests' own on a host (prober.ts, peer.ts), from the test's side: orders go out, answers come back, many at once.
+// A program of the tests' own on a host (prober.ts, peer.ts, ../probes/sender.ts), from the test's side: orders go out, answers come back, many at once.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -22,7 +22,7 @@ export class HostProgram {
   #ended: Error | undefined
 
   /** Starts at once; `onEnd` hears of its end, whatever the reason: what is in a pod ends with its pod. */
-  constructor(host: Host, script: readonly string[], onEnd: () => void) {
+  constructor(host: Host, script: readonly string[], onEnd = () => {}) {
     const cgroup = existsSync(host.systemCgroup) ? host.systemCgroup : undefined
     const place = { namespace: host.namespace, cgroup }
     const [command = '', ...args] = enterArgv(place, [process.execPath, '--max-semi-space-size=1', ...script])

@@ -1,5 +1,5 @@
-// Probes that nobody may answer: a datagram and the beginning of a connection in turn, so many a second, dealt over the addresses. A line
-// on standard input asks how many were sent; its end ends everything.
+// Probes that nobody may answer: a datagram and the beginning of a connection in turn, so many a second, dealt over the addresses. Any order
+// on standard input asks how many were sent (the other half is conformance/probes.ts); its end ends everything.
 // node sender.ts PORT PER_SECOND ADDRESS…
 
 import { createSocket } from 'node:dgram'
@@ -37,5 +37,8 @@ setInterval(() => {
   for (; due < now; due += 1) probe(due)
 }, 1)
 
-createInterface({ input: process.stdin }).on('line', () => process.stdout.write(`${JSON.stringify(sent)}\n`))
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id } = JSON.parse(line) as { id: number }
+  process.stdout.write(`${JSON.stringify({ id, answer: sent })}\n`)
+})
 process.stdin.on('end', () => process.exit())
