@@ -5,6 +5,7 @@ import { toClusterNetworkPolicy } from '../../src/kube/policies/cluster-network-
 import { toNetworkPolicy } from '../../src/kube/policies/network-policy.ts'
 import { toNamespaceLabels, toPolicyPod } from '../../src/kube/policies/world.ts'
 import type { Policy, PolicyPod, PolicyWorld } from '../../src/model/policy.ts'
+import { COMPILER_LIMITS, type CompilerLimits, PolicyCompiler } from '../../src/policy/compile/compiler.ts'
 import { nodeAddress, nodeName, OWN_NODE } from '../control/cluster.ts'
 import {
   CLUSTER_POLICIES,
@@ -18,6 +19,17 @@ import {
 } from './objects.ts'
 
 export const BENCH_NODE = nodeName(OWN_NODE)
+
+/** As an agent makes it that is told nothing of labels and fail-safe ports. */
+export function benchCompiler(node: string, limits: Partial<CompilerLimits> = {}): PolicyCompiler {
+  return new PolicyCompiler({
+    node,
+    existingConnections: 'recheck',
+    labels: { include: [], exclude: [] },
+    failSafe: { ingress: [], egress: [] },
+    limits: { ...COMPILER_LIMITS, ...limits },
+  })
+}
 
 export function benchPod(index: number, size: PolicyClusterSize): PolicyPod {
   return toPolicyPod(podObject(index, size) as unknown as Pod)

@@ -5,11 +5,17 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { NAMESPACE_NAME_LABEL } from '../../src/model/policy.ts'
-import { COMPILER_LIMITS, PolicyCompiler } from '../../src/policy/compile/compiler.ts'
 import { policyId, type WorldChange, wholeWorld } from '../../src/policy/compile/objects.ts'
 import type { PolicyChange } from '../../src/policy/compile/rows.ts'
 import { percentiles } from '../control/percentiles.ts'
-import { BENCH_NODE, benchClusterPolicy, benchPod, benchPolicy, benchWorld } from './cluster.ts'
+import {
+  BENCH_NODE,
+  benchClusterPolicy,
+  benchCompiler,
+  benchPod,
+  benchPolicy,
+  benchWorld,
+} from './cluster.ts'
 import { CLUSTER_POLICIES, namespaceName, type PolicyClusterSize } from './objects.ts'
 
 const { values } = parseArgs({
@@ -96,13 +102,7 @@ const empty = anonymousMb()
 const world = benchWorld(size)
 const withWorld = anonymousMb()
 let clock = 0
-const compiler = new PolicyCompiler({
-  node: BENCH_NODE,
-  existingConnections: 'recheck',
-  labels: { include: [], exclude: [] },
-  failSafe: { ingress: [], egress: [] },
-  limits: { ...COMPILER_LIMITS, idleReferenceMs: 0 },
-})
+const compiler = benchCompiler(BENCH_NODE, { idleReferenceMs: 0 })
 const begun = performance.now()
 const first = rowsOf(compiler.apply(wholeWorld(world), clock))
 const tookMs = performance.now() - begun

@@ -5,10 +5,9 @@
 import { parseArgs } from 'node:util'
 import { addressFromNumber, type Prefix, parsePrefix } from '../../src/model/address.ts'
 import type { Policy, PolicyPeer } from '../../src/model/policy.ts'
-import { COMPILER_LIMITS, PolicyCompiler } from '../../src/policy/compile/compiler.ts'
 import { policyId, type WorldChange, wholeWorld } from '../../src/policy/compile/objects.ts'
 import { percentiles } from '../control/percentiles.ts'
-import { BENCH_NODE, benchPolicy, benchWorld } from './cluster.ts'
+import { BENCH_NODE, benchCompiler, benchPolicy, benchWorld } from './cluster.ts'
 
 const { values } = parseArgs({
   options: { prefixes: { type: 'string', default: '24000' }, changes: { type: 'string', default: '20' } },
@@ -84,13 +83,7 @@ const KINDS: Readonly<Record<string, (held: readonly Prefix[], isFirst: boolean)
 }
 
 for (const [kind, make] of Object.entries(KINDS)) {
-  const compiler = new PolicyCompiler({
-    node: BENCH_NODE,
-    existingConnections: 'recheck',
-    labels: { include: [], exclude: [] },
-    failSafe: { ingress: [], egress: [] },
-    limits: COMPILER_LIMITS,
-  })
+  const compiler = benchCompiler(BENCH_NODE)
   let clock = 0
   const millisecondsOf = (change: WorldChange): number => {
     clock += 1000

@@ -2,10 +2,11 @@
 
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { COMPILER_LIMITS, PolicyCompiler } from '../../src/policy/compile/compiler.ts'
+import type { PolicyCompiler } from '../../src/policy/compile/compiler.ts'
 import { wholeWorld } from '../../src/policy/compile/objects.ts'
 import { Bed, LOOPBACK_IFINDEX } from '../packet/bed.ts'
 import { SELF } from '../packet/cluster.ts'
+import { benchCompiler } from './cluster.ts'
 import { PODS, packetWorld } from './packet-world.ts'
 
 /** Services besides those that the packets of a pod's Service go to. */
@@ -33,11 +34,7 @@ export class PolicyBed extends Bed {
     this.isEnforced = isEnforced
     this.others = others
     this.tables = policyTables(this.datapath.map)
-    this.#compiler = new PolicyCompiler({
-      ...{ node: SELF, existingConnections: 'recheck', limits: COMPILER_LIMITS },
-      labels: { include: [], exclude: [] },
-      failSafe: { ingress: [], egress: [] },
-    })
+    this.#compiler = benchCompiler(SELF)
     if (isEnforced) this.#write()
   }
 
