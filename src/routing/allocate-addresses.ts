@@ -165,7 +165,7 @@ export class AddressLedger {
     yield* each((claim, has) => problems.set(claim.service, this.#takeAskedFor(claim, has)))
     yield* each((claim, has) => problems.get(claim.service)?.push(...this.#draw(claim, has)))
     const eldest = new Map<string, Sharer | undefined>()
-    return claims.map((claim) => this.#grant(claim, problems.get(claim.service), eldest))
+    return claims.map((claim) => this.#grant(claim, eldest, problems.get(claim.service)))
   }
 
   /** What changed, whoever wants an address of theirs, and whoever waits for one that they give up. */
@@ -348,8 +348,8 @@ export class AddressLedger {
 
   #grant(
     claim: AddressClaim,
-    problems: readonly AllocationProblem[] = [],
     eldest: Map<string, Sharer | undefined>,
+    problems: readonly AllocationProblem[] = [],
   ): AddressGrant {
     const { service, families } = claim
     const remarks = this.#whyApart(claim, eldest)

@@ -33,17 +33,17 @@ export function problem(reason: ProblemReason, text: string): AllocationProblem 
   return { reason, text }
 }
 
-/** Why a Service has an address of its own beside the one that the eldest of its sharing key has. @param why undefined: no terms forbid it */
+/** Why a Service has an address of its own beside the one that another of its sharing key has. @param why undefined: no terms forbid it */
 export function notShared(
   key: string,
   mine: Address,
-  eldest: { readonly service: string; readonly address: Address },
+  other: { readonly service: string; readonly address: Address },
   why: string | undefined,
 ): AllocationProblem {
   const reason = why ?? `this Service had ${mine} already, and what is held stays`
   return problem(
     'NotShared',
-    `${mine} is this Service's own: ${eldest.service} of sharing key '${key}' has ${eldest.address}, but ${reason}; to share, ${why === undefined ? '' : 'mend that and '}ask for ${eldest.address} by annotation ${SERVICE_KEYS.loadBalancerIps}`,
+    `${mine} is this Service's own: ${other.service} of sharing key '${key}' has ${other.address}, but ${reason}; to share, ${why === undefined ? '' : 'mend that and '}ask for ${other.address} by annotation ${SERVICE_KEYS.loadBalancerIps}`,
   )
 }
 
