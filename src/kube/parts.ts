@@ -3,6 +3,7 @@
 
 import {
   type Address,
+  FAMILY_NAMES,
   type Family,
   familyOf,
   type Prefix,
@@ -89,13 +90,9 @@ export function isInFamilies(
   problems.push({
     reason: 'KubeProxyIncorrectIPVersion',
     what: `${field} '${address}'`,
-    why: `is ${nameOf(family)}, but this object has ${families.map(nameOf).join(' and ')} only; use an address of that family`,
+    why: `is ${FAMILY_NAMES[family]}, but this object has ${families.map((one) => FAMILY_NAMES[one]).join(' and ')} only; use an address of that family`,
   })
   return false
-}
-
-function nameOf(family: Family): string {
-  return family === 'ipv4' ? 'IPv4' : 'IPv6'
 }
 
 export function isPort(port: unknown, min = 1): port is number {

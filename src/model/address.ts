@@ -5,6 +5,8 @@
 
 export type Family = 'ipv4' | 'ipv6'
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
+/** As people, and Kubernetes' fields, have them. */
+export const FAMILY_NAMES = { ipv4: 'IPv4', ipv6: 'IPv6' } as const satisfies Readonly<Record<Family, string>>
 
 /** Canonical text of one IP address. Made only by this module. */
 export type Address = string & { readonly __brand: 'Address' }

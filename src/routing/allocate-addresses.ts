@@ -5,14 +5,13 @@
 // restart, a new leader or a re-ordered list changes nothing. An address is given twice only to Services that agreed to share it
 // (address-sharing.ts). One that asks for an address gets this or none, and is told why.
 
-import { type Address, type Family, familyOf } from '../model/address.ts'
+import { type Address, FAMILY_NAMES, type Family, familyOf } from '../model/address.ts'
 import type { AddressWish, ObjectKey } from '../model/service.ts'
 import { SetsByKey } from '../tables/sets-by-key.ts'
 import { type AddressPool, PoolIndex, poolAccepts } from './address-pools.ts'
 import { type SharingClaim, whyNotShared } from './address-sharing.ts'
 import {
   type AllocationProblem,
-  FAMILY_LABELS,
   notShared,
   problem,
   whyNoneFree,
@@ -251,7 +250,7 @@ export class AddressLedger {
         return [
           problem(
             'InvalidRequest',
-            `${address} is asked for, but the Service has no ${FAMILY_LABELS[family]}`,
+            `${address} is asked for, but the Service has no ${FAMILY_NAMES[family]}`,
           ),
         ]
       const why = this.#whyNotAskedFor(claim, address)

@@ -1,6 +1,6 @@
 // Why a Service has no address, or not the one that it asks for, as far as pools decide it: sentences with their mends. Pure.
 
-import type { Address, Family } from '../model/address.ts'
+import { type Address, FAMILY_NAMES, type Family } from '../model/address.ts'
 import { SERVICE_KEYS } from '../model/own-keys.ts'
 import type { AddressWish } from '../model/service.ts'
 import { type AddressPool, type PoolCandidate, type PoolIndex, poolAccepts } from './address-pools.ts'
@@ -26,8 +26,6 @@ export interface AllocationProblem {
 interface Asker extends PoolCandidate {
   readonly wish: AddressWish | undefined
 }
-
-export const FAMILY_LABELS: Readonly<Record<Family, string>> = { ipv4: 'IPv4', ipv6: 'IPv6' }
 
 export function problem(reason: ProblemReason, text: string): AllocationProblem {
   return { reason, text }
@@ -93,7 +91,7 @@ export function whyNoneFree(
   family: Family,
   pools: readonly AddressPool[],
 ): AllocationProblem {
-  const label = FAMILY_LABELS[family]
+  const label = FAMILY_NAMES[family]
   const open = pools.filter(({ closed }) => closed === undefined)
   if (open.length > 0)
     return problem(
@@ -117,6 +115,6 @@ function whyNotPool(index: PoolIndex, name: string, family: Family): AllocationP
       `it asks for pool ${name}, which there is not; there are ${namesOf(index.pools)}`,
     )
   if (!index.offers(pool, family))
-    return problem('NoPool', `it asks for pool ${name}, which has no ${FAMILY_LABELS[family]} addresses`)
+    return problem('NoPool', `it asks for pool ${name}, which has no ${FAMILY_NAMES[family]} addresses`)
   return problem('AddressNotForService', `it asks for pool ${name}, which is not for this Service`)
 }

@@ -11,6 +11,7 @@
 
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
+import { FAMILY_NAMES } from '../model/address.ts'
 import { nearMatches } from '../model/near-matches.ts'
 import {
   type AddressPlan,
@@ -50,7 +51,7 @@ function networkText(family: Family, lengthMax: number) {
     const parsed = parseNetwork(text)
     if (parsed?.family === family && parsed.length <= lengthMax) return parsed
     const example = family === 'ipv4' ? '10.20.0.0/16' : 'fd00:20::/32'
-    const message = `'${text}' is not an ${family === 'ipv4' ? 'IPv4' : 'IPv6'} prefix like ${example} (no bits behind the length, at most /${lengthMax})`
+    const message = `'${text}' is not an ${FAMILY_NAMES[family]} prefix like ${example} (no bits behind the length, at most /${lengthMax})`
     context.addIssue({ code: 'custom', message })
     return z.NEVER
   })

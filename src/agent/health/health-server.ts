@@ -5,7 +5,7 @@
 //              about to take it away (KEP-3836). What load balancers ask
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Family } from '../../model/address.ts'
+import { FAMILY_NAMES, type Family } from '../../model/address.ts'
 import type { Node } from '../../model/service.ts'
 import type { Health } from './sync-health.ts'
 
@@ -22,8 +22,6 @@ export interface HealthAnswer {
 }
 
 export type HealthPath = '/healthz' | '/livez'
-
-const FAMILY_LABEL: Readonly<Record<Family, string>> = { ipv4: 'IPv4', ipv6: 'IPv6' }
 
 /** What Go writes for a time that never was. */
 const NEVER = '0001-01-01T00:00:00Z'
@@ -43,7 +41,7 @@ export function healthAnswer(path: HealthPath, { nowMs, families, node }: Health
       healthy,
       status: Object.fromEntries(
         states.map(([family, { lastUpdatedMs, isHealthy }]) => [
-          FAMILY_LABEL[family],
+          FAMILY_NAMES[family],
           { lastUpdated: timeText(isHealthy ? nowMs : lastUpdatedMs), healthy: isHealthy },
         ]),
       ),

@@ -4,7 +4,7 @@
 // Both families are written in one round; it counts for the families of what it wrote, and for both when it only moved nodes,
 // links or pods. A round that fails is not a sample: its time counts when its repetition succeeds.
 
-import { FAMILIES, type Family, familyOf } from '../../model/address.ts'
+import { FAMILIES, FAMILY_NAMES, type Family, familyOf } from '../../model/address.ts'
 import type { EndpointSlice, ObjectKey, Service } from '../../model/service.ts'
 import type { DesiredPort } from '../../services/desired.ts'
 import type { ChangeReader, Table } from '../../tables/table.ts'
@@ -21,8 +21,7 @@ export interface SyncMetricsOptions {
 /** `internal` and `external` traffic policy. */
 type Lonely = Readonly<Record<Family, { readonly internal: number; readonly external: number }>>
 
-const FAMILY_LABEL: Readonly<Record<Family, string>> = { ipv4: 'IPv4', ipv6: 'IPv6' }
-const EACH_FAMILY = FAMILIES.map((family) => ({ ip_family: FAMILY_LABEL[family] }))
+const EACH_FAMILY = FAMILIES.map((family) => ({ ip_family: FAMILY_NAMES[family] }))
 
 /** 1 ms times two to the nth, fifteen of them. */
 const ROUND_SECONDS = Array.from({ length: 15 }, (_, n) => 0.001 * 2 ** n)
@@ -106,7 +105,7 @@ export class SyncMetrics implements LoopObserver {
     const seconds = (performance.now() - this.#startedMs) / 1000
     const touched = this.#touched.size > 0 ? this.#touched : FAMILIES
     for (const family of touched) {
-      const labels = { ip_family: FAMILY_LABEL[family] }
+      const labels = { ip_family: FAMILY_NAMES[family] }
       this.#rounds.all.observe(labels, seconds)
       this.#rounds[this.#hasFinished ? 'partial' : 'full'].observe(labels, seconds)
     }
@@ -131,14 +130,14 @@ export class SyncMetrics implements LoopObserver {
   /** Not of what happened before we were here to see it. */
   #observeProgramming({ family, triggeredAtMs }: EndpointSlice, nowMs: number): void {
     if (triggeredAtMs === undefined || triggeredAtMs <= this.#bornMs) return
-    const labels = { ip_family: FAMILY_LABEL[family] }
+    const labels = { ip_family: FAMILY_NAMES[family] }
     this.#programming.observe(labels, Math.max(0, nowMs - triggeredAtMs) / 1000)
   }
 
   #readings(): readonly Reading[] {
     const { services, slices } = this.#options
     const perFamily = (value: (family: Family) => number): readonly Sample[] =>
-      FAMILIES.map((family) => ({ labels: { ip_family: FAMILY_LABEL[family] }, value: value(family) }))
+      FAMILIES.map((family) => ({ labels: { ip_family: FAMILY_NAMES[family] }, value: value(family) }))
     return [
       gauge('kubeproxy_sync_proxy_rules_last_timestamp_seconds', 'When a round last finished', () =>
         perFamily((family) => this.#lastSeconds[family]),
@@ -192,7 +191,7 @@ export class SyncMetrics implements LoopObserver {
       (['internal', 'external'] as const).map((policy) => {
         let value = 0
         for (const lonely of this.#lonely.values()) value += lonely[family][policy]
-        return { labels: { ip_family: FAMILY_LABEL[family], traffic_policy: policy }, value }
+        return { labels: { ip_family: FAMILY_NAMES[family], traffic_policy: policy }, value }
       }),
     )
   }
