@@ -4,6 +4,7 @@
 
 import type { SnapshotContent } from '../../src/sandbox/apiserver/storage.ts'
 import { ipv4, ipv4Text } from '../bed/ipv4.ts'
+import { numberText } from '../frame/grid.ts'
 
 export interface ClusterSize {
   readonly services: number
@@ -22,10 +23,9 @@ export const endpointsOf = ({ services, endpoints }: ClusterSize) => services * 
 
 /** '10 000 Services × 10'; what is not the usual is said. */
 export function sizeName({ services, endpoints, nodes, external }: ClusterSize): string {
-  const text = (count: number) => count.toLocaleString('en').replaceAll(',', ' ')
-  const nodesText = nodes >= NODES_WORTH_TELLING ? `, ${text(nodes)} nodes` : ''
+  const nodesText = nodes >= NODES_WORTH_TELLING ? `, ${numberText(nodes)} nodes` : ''
   const externalText = external < 100 ? `, ${external} % external` : ''
-  return `${text(services)} Services × ${endpoints}${nodesText}${externalText}`
+  return `${numberText(services)} Services × ${endpoints}${nodesText}${externalText}`
 }
 
 export const SERVICE_PORT = 80

@@ -1,6 +1,7 @@
 // Windows as figures: cost, packets a core, ratios with their bars, programming time. Pure.
 
 import type { Figure, Plot } from '../frame/figure.ts'
+import { numberText } from '../frame/grid.ts'
 import { ratio } from '../frame/statistics.ts'
 import {
   FIXED_FLOWS,
@@ -27,11 +28,10 @@ export interface Sampled {
   readonly cpuNs: readonly number[]
 }
 
-export const servicesText = (size: number): string =>
-  `${size.toLocaleString('en').replaceAll(',', ' ')} Services`
+export const servicesText = (size: number): string => `${numberText(size)} Services`
 
 const PHASE_TITLES: Readonly<Record<Phase, string>> = {
-  established: `${MANY_FLOWS.toLocaleString('en').replaceAll(',', ' ')} established flows`,
+  established: `${numberText(MANY_FLOWS)} established flows`,
   new: 'new flows',
 }
 
@@ -128,8 +128,8 @@ const SIZE_TABLE = 'Weir XDP against the number of Services'
 
 function sizeFigures(sizes: readonly number[], sampled: readonly Sampled[]): Figure[] {
   const titles = {
-    fixed: `${FIXED_FLOWS.toLocaleString('en').replaceAll(',', ' ')} flows over 32 Services`,
-    spread: `${MANY_FLOWS.toLocaleString('en').replaceAll(',', ' ')} flows over all Services`,
+    fixed: `${numberText(FIXED_FLOWS)} flows over 32 Services`,
+    spread: `${numberText(MANY_FLOWS)} flows over all Services`,
   } as const
   return (['fixed', 'spread'] as const).flatMap((phase) =>
     SIDES.flatMap((side) => {

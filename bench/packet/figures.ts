@@ -1,6 +1,8 @@
 // Samples of cases → the tables and plots of the page.
 
+import { FAMILY_NAMES } from '../../src/model/address.ts'
 import type { Figure, Plot } from '../frame/figure.ts'
+import { numberText } from '../frame/grid.ts'
 import { ratio } from '../frame/statistics.ts'
 import { boundOf, FAMILY_BOUND, SIZE_BOUND } from './bounds.ts'
 import { type Case, FLOWS, isKnown } from './cases.ts'
@@ -14,10 +16,8 @@ export interface Sampled {
   readonly samples: readonly number[]
 }
 
-const FAMILY_NAMES = { ipv4: 'IPv4', ipv6: 'IPv6' } as const
-const number = (value: number) => value.toLocaleString('en').replaceAll(',', ' ')
-export const flowsText = (flows: number) => (flows === 1 ? '1 flow' : `${number(flows)} flows`)
-const servicesText = (services: number) => `${number(services)} Services`
+export const flowsText = (flows: number) => (flows === 1 ? '1 flow' : `${numberText(flows)} flows`)
+const servicesText = (services: number) => `${numberText(services)} Services`
 
 const withProtocol = ({ title, protocol }: Case) => `${title}, ${protocol}`
 export const rowOf = (of: Case) => `${withProtocol(of)}, ${FAMILY_NAMES[of.family]}`
@@ -91,7 +91,7 @@ export function sizeFigures(sampled: readonly Sampled[]): Figure[] {
     // A packet that is nobody's asks no Service: its cost is held against the clock.
     const isHeld = of.layout === 'fixed' && of.phase !== 'foreign'
     return ratio({ samples }, first, {
-      table: `${servicesText(most)} against ${number(least)}`,
+      table: `${servicesText(most)} against ${numberText(least)}`,
       row: rowOf(of),
       column: of.layout === 'fixed' ? 'the same 64 Services asked' : 'flows over all Services',
       ...(isHeld && { bound: SIZE_BOUND }),

@@ -1,6 +1,8 @@
 // Samples of packets under policy → the tables and plots of the page, and what they are held against. Pure.
 
+import { FAMILY_NAMES } from '../../src/model/address.ts'
 import type { Bound, Figure, Plot } from '../frame/figure.ts'
+import { numberText } from '../frame/grid.ts'
 import { ratio } from '../frame/statistics.ts'
 import { boundOf as boundOfService } from '../packet/bounds.ts'
 import { type Case, isKnown } from '../packet/cases.ts'
@@ -20,9 +22,6 @@ export interface ServiceSampled {
   readonly of: Case
   readonly samples: readonly number[]
 }
-
-const FAMILY_NAMES = { ipv4: 'IPv4', ipv6: 'IPv6' } as const
-const number = (value: number) => value.toLocaleString('en').replaceAll(',', ' ')
 
 export const TABLES = {
   device: "At a pod's device",
@@ -88,7 +87,7 @@ export function serviceFigures(sampled: readonly ServiceSampled[]): Figure[] {
 
 export function groundText(ground: Ground): string {
   if (ground === 'none') return 'enforced, no policy'
-  return ground === 'not enforced' ? ground : `${number(ground)} and ${number(ground)}`
+  return ground === 'not enforced' ? ground : `${numberText(ground)} and ${numberText(ground)}`
 }
 
 /** By how much there is, and the most against the least. */
@@ -120,8 +119,8 @@ function flatness(sampled: readonly PodSampled[]): Figure[] {
       row: rowOf(of),
       column:
         of.layout === 'fixed'
-          ? `the same flows, ${number(most)} by ${number(least)}`
-          : `flows of all, ${number(most)} by ${number(least)}`,
+          ? `the same flows, ${numberText(most)} by ${numberText(least)}`
+          : `flows of all, ${numberText(most)} by ${numberText(least)}`,
       ...(of.layout === 'fixed' && { bound: FLAT }),
     })
   })

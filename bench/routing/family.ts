@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { GOBGPD, gobgpdVersion } from '../control/bed.ts'
 import type { Effort, Family, Figure, Measured } from '../frame/figure.ts'
+import { numberText } from '../frame/grid.ts'
 import { type DisturbancePains, type DisturbanceTimes, measureDisturbances } from './disturbances.ts'
 import { measureVips, type Times, type VipTimes } from './vips.ts'
 
@@ -69,7 +70,7 @@ function sizesFor({ services }: Effort): number[] {
 }
 
 function vipFigures(services: number, { ready, gone, allOn, allOff }: VipTimes): Figure[] {
-  const column = `${services.toLocaleString('en').replaceAll(',', ' ')} VIPs`
+  const column = `${numberText(services)} VIPs`
   const rows = (table: string, what: string, times: Times, must?: number): Figure[] =>
     (['both', 'FRR', 'BIRD'] as const).map((router) => ({
       table,
@@ -128,7 +129,7 @@ function disturbanceFigures(
     ...Object.entries(losses).map(([row, samples]) => ({
       table: 'Requests lost',
       row,
-      column: `${requestsPerSecond.toLocaleString('en').replaceAll(',', ' ')} requests/s`,
+      column: `${numberText(requestsPerSecond)} requests/s`,
       unit: 'requests',
       samples,
       bound: { sense: 'at most', must: 0 } as const,

@@ -1,7 +1,7 @@
 // What the hooks at the socket cost: connect() and sendto() of UDP sockets, to ClusterIPs and elsewhere.
 
 import { writeFileSync } from 'node:fs'
-import { type Family as AddressFamily, FAMILIES } from '../../src/model/address.ts'
+import { type Family as AddressFamily, FAMILIES, FAMILY_NAMES } from '../../src/model/address.ts'
 import type { Bound, Effort, Family, Figure, Measured } from '../frame/figure.ts'
 import { numberText } from '../frame/grid.ts'
 import { interleave } from '../frame/interleave.ts'
@@ -93,7 +93,6 @@ const PLACES: readonly Place[] = [
 const TURNS = { full: 8, quick: 4 } as const
 
 const column = (services: number) => `${numberText(services)} Services`
-const familyName = (family: AddressFamily) => (family === 'ipv4' ? 'IPv4' : 'IPv6')
 
 /** Some turns of all lanes; a value a turn. */
 async function askLanes(
@@ -153,7 +152,7 @@ function figuresOf(
             {
               ...at,
               table: ABSOLUTE,
-              row: `${question.action}, ${familyName(family)}`,
+              row: `${question.action}, ${FAMILY_NAMES[family]}`,
               samples: byRound(ns, rounds),
               isPeer: true,
             },
@@ -166,13 +165,15 @@ function figuresOf(
             {
               ...at,
               table: question.table,
-              row: `elsewhere, hooks that do nothing, ${familyName(family)}`,
+              row: `elsewhere, hooks that do nothing, ${FAMILY_NAMES[family]}`,
               samples,
               isPeer: true,
             },
           ]
     const bound = question.isBound && place.bound !== undefined ? { bound: place.bound } : {}
-    return [{ ...at, table: question.table, row: `${place.name}, ${familyName(family)}`, samples, ...bound }]
+    return [
+      { ...at, table: question.table, row: `${place.name}, ${FAMILY_NAMES[family]}`, samples, ...bound },
+    ]
   })
 }
 
@@ -210,7 +211,7 @@ async function measure(effort: Effort): Promise<Measured> {
       // Fewer Services than that: all are among the few already.
       const asked = lanes.filter(({ services }) => !place.name.includes('all') || services > FEW)
       if (asked.length === 0) continue
-      effort.say(`${place.name}, ${familyName(family)}`)
+      effort.say(`${place.name}, ${FAMILY_NAMES[family]}`)
       await aim(bed, asked, place, family)
       for (const question of QUESTIONS)
         figures.push(
