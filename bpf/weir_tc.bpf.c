@@ -19,6 +19,7 @@
 #include "lib/reply.h"
 
 const volatile struct node_config node_config = {};
+const volatile __u8 uses_frontend_filter = 0;
 
 static __always_inline int reply_parsed(ctx_t *ctx, struct packet *packet, const int family)
 {

@@ -89,8 +89,7 @@ struct node_config {
 				    itself; 0: unknown. See lib/sock_memory.h */
 };
 
-/* A second load-time constant of the XDP object: `uses_frontend_filter` (0: look up every packet).
- */
+/* A second load-time constant of what meets packets: `uses_frontend_filter` (0: look up each). */
 
 enum tunnel_kind {
 	TUNNEL_GENEVE = 0, /* carries the choice of the entry node */

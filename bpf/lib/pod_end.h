@@ -26,6 +26,9 @@
 #include "lib/nexthop.h"
 #include "lib/own.h"
 
+/* See lib/uplink.h. */
+extern const volatile __u8 uses_frontend_filter;
+
 static __always_inline bool end_is_allowed(const struct packet *packet, struct scratch *scratch,
 					   const struct flow_hit *hit)
 {
@@ -151,6 +154,18 @@ static __always_inline bool is_dhcp(const struct packet *packet, enum policy_dir
 	       !endpoint_find(&tuple->source);
 }
 
+/* Whether what comes to the pod may be of a Service's flow, whose entries are no pod's own: a
+ * backend is at this end, or a frontend at the other. */
+static __always_inline bool may_be_of_service(const struct packet *packet)
+{
+	const struct tuple *tuple = &packet->tuple;
+	struct backend_key backend = {.address = tuple->destination,
+				      .port = tuple->destination_port};
+
+	return !uses_frontend_filter || filter_admits(&tuple->source) ||
+	       backend_number(&backend, tuple->protocol);
+}
+
 static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet,
 					       enum policy_direction way, const int family)
 {
@@ -175,9 +190,9 @@ static __always_inline enum policed police_end(ctx_t *ctx, struct packet *packet
 		return police_error(ctx, packet, scratch, way, family);
 	if (form != END_FLOW && form != END_ANSWER)
 		return POLICED_UNJUDGED;
-	/* Judged afresh whatever is known: a denied one need not wait for the table's memory. What
-	 * comes to the pod may have an entry that was made on its way. */
-	if (way == POLICY_EGRESS && is_first_packet(packet))
+	/* Judged afresh whatever is known: a denied one need not wait for the table's memory. But a
+	 * Service's that comes to the pod may have an entry that was made on its way. */
+	if (is_first_packet(packet) && (way == POLICY_EGRESS || !may_be_of_service(packet)))
 		return POLICED_UNJUDGED;
 	end_identify(scratch, way, family);
 	if (!flow_find(&scratch->mate_id, &hit))
