@@ -4,7 +4,7 @@ const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true 
 
 function openCrd(
   group: string,
-  version: string,
+  versions: string | readonly [stored: string, ...others: string[]],
   kind: string,
   plural: string,
   scope: 'Namespaced' | 'Cluster' = 'Cluster',
@@ -23,15 +23,13 @@ function openCrd(
       group,
       scope,
       names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` },
-      versions: [
-        {
-          name: version,
-          served: true,
-          storage: true,
-          subresources: { status: {} },
-          schema: { openAPIV3Schema: { type: 'object', properties } },
-        },
-      ],
+      versions: [versions].flat().map((name, index) => ({
+        name,
+        served: true,
+        storage: index === 0,
+        subresources: { status: {} },
+        schema: { openAPIV3Schema: { type: 'object', properties } },
+      })),
     },
   }
 }
@@ -41,9 +39,13 @@ export function ciliumCrd(kind: string) {
   return openCrd('cilium.io', 'v2', kind, `${kind.toLowerCase()}s`)
 }
 
+export function clusterNetworkPolicyCrd(versions: readonly [stored: string, ...others: string[]]) {
+  return openCrd('policy.networking.k8s.io', versions, 'ClusterNetworkPolicy', 'clusternetworkpolicies')
+}
+
 /** The kinds of policy that an API server gets as CRDs. */
 export const POLICY_CRDS = [
-  openCrd('policy.networking.k8s.io', 'v1alpha2', 'ClusterNetworkPolicy', 'clusternetworkpolicies'),
+  clusterNetworkPolicyCrd(['v1beta1', 'v1alpha2']),
   openCrd('cilium.io', 'v2', 'CiliumNetworkPolicy', 'ciliumnetworkpolicies', 'Namespaced'),
   openCrd('cilium.io', 'v2', 'CiliumClusterwideNetworkPolicy', 'ciliumclusterwidenetworkpolicies'),
   ciliumCrd('CiliumCIDRGroup'),

@@ -9,6 +9,7 @@ import { COMPILER_LIMITS, type CompilerLimits, PolicyCompiler } from '../../src/
 import { nodeAddress, nodeName, OWN_NODE } from '../control/cluster.ts'
 import {
   CLUSTER_POLICIES,
+  CLUSTER_POLICY_VERSION,
   clusterPolicyObject,
   NAMESPACES,
   namespaceName,
@@ -42,7 +43,7 @@ export function benchPolicy(index: number, variant = 0): Policy {
 
 /** `variant` changes one of its ports. */
 export function benchClusterPolicy(index: number, variant = 0): Policy {
-  return sound(toClusterNetworkPolicy(clusterPolicyObject(index, variant)))
+  return sound(toClusterNetworkPolicy(clusterPolicyObject(index, variant), CLUSTER_POLICY_VERSION))
 }
 
 function sound(policy: Policy): Policy {

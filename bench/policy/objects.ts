@@ -22,7 +22,8 @@ const APPS = 100
 const POD_BASE = ipv4(10, 64, 0, 0)
 const FIRST_PORT = 8000
 
-export const CLUSTER_POLICIES_PATH = '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies'
+export const CLUSTER_POLICY_VERSION = 'v1beta1'
+export const CLUSTER_POLICIES_PATH = `/apis/policy.networking.k8s.io/${CLUSTER_POLICY_VERSION}/clusternetworkpolicies`
 export const networkPoliciesPath = (namespace: string) =>
   `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`
 export const podsPath = (namespace: string) => `/api/v1/namespaces/${namespace}/pods`
@@ -175,7 +176,7 @@ export function clusterPolicyObject(index: number, variant = 0): KubeObject {
   const team = labelled({ team: `t${index % TEAMS}` })
   const destinationPort = { range: { start: 22, end: 23 + variant } }
   return {
-    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    apiVersion: `policy.networking.k8s.io/${CLUSTER_POLICY_VERSION}`,
     kind: 'ClusterNetworkPolicy',
     metadata: { name: `guard-${index}` },
     spec: {

@@ -1,6 +1,7 @@
 // Kinds that the cluster lacks, looked for by discovery: one small request for each group that lacks any, so that kinds that are installed
 // are followed within seconds, and no right beside everybody's is needed. Who must know that a kind is not there asks for a look at once: a
-// 404 alone may be of a server that does not serve the kind yet.
+// 404 alone may be of a server that does not serve the kind yet, or serves it in another version. Of the versions that are read here the best
+// that is served is taken; a kind that is served in others only is there, and cannot be read.
 
 import type { KubeClient } from '../kube/client.ts'
 import { isKubeError } from '../kube/errors.ts'
@@ -13,11 +14,14 @@ const TOGETHER_MS = 5
 
 export interface AbsentKindsOptions {
   readonly client: Pick<KubeClient, 'discover'>
-  /** Those that are absent now. */
+  /** Those that are absent now, in the version in which they were asked for. */
   readonly absent: () => readonly Resource[]
+  /** In the version to ask for. */
   readonly onFound: (resource: Resource) => void
   /** Discovery, if it may be asked, does not know it either. */
   readonly onConfirmed?: (resource: Resource) => void
+  /** It is served, in versions that are not read here. */
+  readonly onUnreadable?: (resource: Resource, versions: readonly string[]) => void
   readonly pollMs?: number | undefined
 }
 
@@ -57,8 +61,14 @@ export class AbsentKinds {
 
   async #look(): Promise<void> {
     this.#isLooking = true
-    for (const kinds of Map.groupBy(this.#options.absent(), apiVersionOf).values()) {
+    const absent = this.#options.absent()
+    const plain = absent.filter(({ versions }) => versions === undefined)
+    for (const kinds of Map.groupBy(plain, apiVersionOf).values()) {
       await this.#lookFor(kinds as [Resource, ...Resource[]])
+      if (this.#stop.signal.aborted) return
+    }
+    for (const kind of absent) {
+      if (kind.versions !== undefined) await this.#lookForVersion(kind, kind.versions)
       if (this.#stop.signal.aborted) return
     }
     this.#isLooking = false
@@ -84,5 +94,37 @@ export class AbsentKinds {
       if (isThere) onFound(kind)
       if (!isThere || isDenied) onConfirmed?.(kind)
     }
+  }
+
+  async #lookForVersion(kind: Resource, versions: readonly string[]): Promise<void> {
+    const { onFound, onConfirmed, onUnreadable } = this.#options
+    try {
+      const { readable, others } = await this.#servedVersions(kind, versions)
+      if (this.#stop.signal.aborted) return
+      if (readable !== undefined) onFound({ ...kind, version: readable })
+      else if (others.length > 0) onUnreadable?.(kind, others)
+      else onConfirmed?.(kind)
+    } catch (error) {
+      if (this.#stop.signal.aborted) return
+      // Who may not ask that tries the versions in turn, and knows after the last one.
+      const next = versions.indexOf(kind.version) + 1
+      const isDenied = isKubeError(error, 'forbidden')
+      onFound(isDenied ? { ...kind, version: versions[next % versions.length] ?? kind.version } : kind)
+      if (isDenied && next === versions.length) onConfirmed?.(kind)
+    }
+  }
+
+  async #servedVersions({ group, plural }: Resource, versions: readonly string[]) {
+    const { client } = this.#options
+    const { signal } = this.#stop
+    const served = await client.discover(group, undefined, signal)
+    const others: string[] = []
+    for (const version of [...versions, ...served.filter((one) => !versions.includes(one))]) {
+      if (!served.includes(version)) continue
+      if (!(await client.discover(group, version, signal)).includes(plural)) continue
+      if (versions.includes(version)) return { readable: version, others }
+      others.push(version)
+    }
+    return { readable: undefined, others }
   }
 }

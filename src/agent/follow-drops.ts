@@ -52,11 +52,12 @@ export function followDrops(
       onError: (error) => log.error({ err: error }, 'drops are no longer listed'),
     },
   )
+  const lines = new PolicyLines(client, policySources && ((kind) => policySources.resourceOf(kind)))
   const stopFollowing = () => {
     ring.stop()
     file?.close()
   }
-  return { drops, records, lines: new PolicyLines(client), stopFollowing }
+  return { drops, records, lines, stopFollowing }
 }
 
 type FollowedGround = Pick<Ground, 'config' | 'client' | 'datapath' | 'sources' | 'policySources' | 'log'>

@@ -46,9 +46,9 @@ export function readPolicyFile(text: string): PolicyFile {
   for (const found of objectsIn(text, problems)) {
     const read = readObject(found, problems, leftOut)
     if (read === undefined) continue
-    const { kind, object } = read
+    const { kind, version, object } = read
     if (kind === GROUP_KIND) groups.push(toNetworkGroup(checkedGroup(object, found.where, problems)))
-    else policies.push(toPolicyObject(kind as PolicyKind, object))
+    else policies.push(toPolicyObject(kind as PolicyKind, object, version))
   }
   if (problems.length > 0) throw new RequestError(400, problems.slice(0, PROBLEMS_MAX).join('\n'))
   return { policies, groups, leftOut }
@@ -76,7 +76,7 @@ function readObject(
   { value, where }: Found,
   problems: string[],
   leftOut: string[],
-): { readonly kind: string; readonly object: ApiObject } | undefined {
+): { readonly kind: string; readonly version: string; readonly object: ApiObject } | undefined {
   const kind = isRecord(value) ? value['kind'] : undefined
   if (!isRecord(value) || typeof kind !== 'string') {
     problems.push(`${where}: kind: is missing. Mend: write whole objects, with apiVersion, kind and metadata`)
@@ -89,10 +89,11 @@ function readObject(
     leftOut.push(`${where}: a ${kind} says nothing of policy here${hint}`)
     return undefined
   }
-  const wanted = apiVersionOf(resource)
-  if (value['apiVersion'] !== wanted) {
+  const readable = (resource.versions ?? [resource.version]).map((version) => ({ ...resource, version }))
+  const written = readable.find((one) => apiVersionOf(one) === value['apiVersion'])
+  if (written === undefined) {
     problems.push(
-      `${where}: apiVersion: ${JSON.stringify(value['apiVersion'])} of ${kind} is not followed. Mend: write ${wanted}`,
+      `${where}: apiVersion: ${JSON.stringify(value['apiVersion'])} of ${kind} is not followed. Mend: write ${readable.map(apiVersionOf).join(' or ')}`,
     )
     return undefined
   }
@@ -104,7 +105,7 @@ function readObject(
   }
   const place = typeof namespace === 'string' && namespace !== '' ? namespace : NAMESPACE_DEFAULT
   const own = { ...metadata, namespace: resource.namespaced ? place : undefined }
-  return { kind, object: { ...value, metadata: own } as ApiObject }
+  return { kind, version: written.version, object: { ...value, metadata: own } as ApiObject }
 }
 
 function resourceOf(kind: string): Resource | undefined {

@@ -3,6 +3,7 @@
 
 import type { KubeClient } from '../kube/client.ts'
 import { KubectlYaml } from '../kube/kubectl-yaml.ts'
+import type { Resource } from '../kube/objects.ts'
 import { namesOf, POLICY_RESOURCES } from '../kube/policies/resources.ts'
 import type { PolicyDirection, PolicyKind } from '../model/policy.ts'
 
@@ -36,9 +37,15 @@ const TIMEOUT_MS = 2_000
 
 export class PolicyLines {
   readonly #client: Pick<KubeClient, 'list'>
+  readonly #resourceOf: (kind: PolicyKind) => Resource
 
-  constructor(client: Pick<KubeClient, 'list'>) {
+  /** @param resourceOf a kind, in the version that is followed */
+  constructor(
+    client: Pick<KubeClient, 'list'>,
+    resourceOf: (kind: PolicyKind) => Resource = (kind) => POLICY_RESOURCES[kind],
+  ) {
     this.#client = client
+    this.#resourceOf = resourceOf
   }
 
   /** One for each of the rules, but for those of objects beyond the first few. */
@@ -59,7 +66,7 @@ export class PolicyLines {
   }
 
   async #read({ kind, key }: WrittenRule): Promise<KubectlYaml | { readonly problem: string }> {
-    const resource = POLICY_RESOURCES[kind]
+    const resource = this.#resourceOf(kind)
     const { namespace, name } = namesOf({ key })
     // The verb that the role has anyway.
     const { items } = await this.#client.list(

@@ -5,12 +5,7 @@ import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import { apiVersionOf } from '../kube/objects.ts'
-import {
-  namesOf,
-  POLICY_CONDITIONS,
-  POLICY_RESOURCES,
-  type PolicyObject,
-} from '../kube/policies/resources.ts'
+import { namesOf, POLICY_CONDITIONS, type PolicyObject } from '../kube/policies/resources.ts'
 import type { PolicyFault } from '../model/policy.ts'
 import type { AddressCondition } from '../model/service.ts'
 import { timeText } from '../model/time-text.ts'
@@ -26,9 +21,12 @@ const FAULTS_TOLD_MAX = 5
 /** Owns what it writes, beside whoever else writes conditions there. */
 const FIELD_MANAGER = 'weir'
 
+/** Faults that close a rule by itself, where rules do. */
+const OF_RULES = /^spec\.(in|e)gress\[/
+
 export interface PolicyReporterOptions {
   readonly client: Pick<KubeClient, 'patch'>
-  readonly sources: Pick<PolicySources, 'objects' | 'networkGroups' | 'isSynced'>
+  readonly sources: Pick<PolicySources, 'objects' | 'networkGroups' | 'isSynced' | 'resourceOf'>
   readonly events: Pick<EventRecorder, 'record'>
   readonly isLeader: () => boolean
   readonly log: Pick<Logger, 'warn'>
@@ -88,7 +86,7 @@ export class PolicyReporter {
     const lacks = unread.slice(0, FAULTS_TOLD_MAX).map(sentence).join(' ')
     if (before?.object === object && before.lacks === lacks) return
     this.#told.set(name, { object, lacks })
-    const resource = POLICY_RESOURCES[kind]
+    const resource = this.#options.sources.resourceOf(kind)
     const involved = {
       apiVersion: apiVersionOf(resource),
       kind,
@@ -111,7 +109,7 @@ export class PolicyReporter {
 
   async #write(policy: PolicyObject, wanted: AddressCondition): Promise<void> {
     const { kind } = policy
-    const resource = POLICY_RESOURCES[kind]
+    const resource = this.#options.sources.resourceOf(kind)
     const names = namesOf(policy)
     const object = {
       apiVersion: apiVersionOf(resource),
@@ -130,8 +128,10 @@ export class PolicyReporter {
 /** What becomes of a policy meanwhile. */
 function meanwhile({ kind, policies, faults }: PolicyObject): string {
   if (policies.length === 0) return 'Until then it is not in force.'
-  if (kind === 'ClusterNetworkPolicy' && faults.some(({ path }) => /^spec(\.subject.*)?$/.test(path)))
-    return 'Until then it protects nobody, for whom it means cannot be told.'
+  if (policies.every(({ ingress, egress }) => !ingress && !egress))
+    return 'Until then it closes nobody, for it names no direction.'
+  if (kind === 'ClusterNetworkPolicy' && !faults.every(({ path }) => OF_RULES.test(path)))
+    return 'Until then it allows nobody, and denies whom its Deny and Pass rules name, for every pod that what is readable of its subject may mean.'
   return kind === 'ClusterNetworkPolicy'
     ? 'Until then its rules that name such a field allow nobody, and deny everybody on their ports.'
     : 'Until then the policy allows nothing in the directions it names, to anybody whom what is readable of its selector may mean.'

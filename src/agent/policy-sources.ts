@@ -2,14 +2,23 @@
 // Followed only where policy is enforced. Of each object as little is kept as policy needs.
 //
 // Kinds that the cluster lacks hold nothing up, if discovery says so too, and are followed once they are there: a server that has just begun
-// answers 404 for kinds that it will serve, and their rows in force would go. One that the role does not
-// grant is not empty, but unknown: until it can be read policy does not begin, and the kernel goes on with the rows it has.
+// answers 404 for kinds that it will serve, and their rows in force would go. One that the role does not grant, that is served in versions
+// alone that are not read here, or of which the server says nothing of use for long, is not empty, but unknown: until it can be read policy
+// does not begin, and the kernel goes on with the rows it has.
 
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
+import type { KubeError } from '../kube/errors.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { ListWatch } from '../kube/list-watch.ts'
-import { type ApiObject, NAMESPACES, PODS, type Pod, type Resource } from '../kube/objects.ts'
+import {
+  type ApiObject,
+  groupResourceOf,
+  NAMESPACES,
+  PODS,
+  type Pod,
+  type Resource,
+} from '../kube/objects.ts'
 import {
   CILIUM_CIDR_GROUPS,
   POLICY_RESOURCES,
@@ -33,13 +42,18 @@ export interface PolicySourcesOptions {
   readonly pollMs?: number
   /** A role that is mended is noticed after so long. */
   readonly forbiddenRetryMs?: number
+  /** So long nobody waits but policy for a kind about which the server answers nothing of use. */
+  readonly patienceMs?: number
 }
 
 const FORBIDDEN_RETRY_MS = 10_000
+/** Longer than a server that has just begun takes to serve what it has stored. */
+const PATIENCE_MS = 20_000
 export const POLICY_KINDS = Object.keys(POLICY_RESOURCES) as readonly PolicyKind[]
 
 interface Followed {
-  readonly resource: Resource
+  /** In the version that is asked for. */
+  resource: Resource
   readonly watch: Pick<ListWatch<unknown>, 'retryNow' | 'close' | 'state'>
   readonly table: Table<unknown>
   /** Whether the cluster may lack it. */
@@ -49,6 +63,11 @@ interface Followed {
   /** It is known, or that it may not be read. */
   readonly answered: Milestone
   readability: Readability | undefined
+  /** The versions that are served, where none of them is read here; else empty. */
+  unreadable: readonly string[]
+  /** The server answered, but with nothing of use; ends the waiting for it. */
+  impatience: NodeJS.Timeout | undefined
+  lastFailure: string
 }
 
 class Milestone {
@@ -103,18 +122,28 @@ export class PolicySources {
     for (const kind of POLICY_KINDS)
       this.#follow(
         POLICY_RESOURCES[kind],
-        (object) => toPolicyObject(kind, object),
+        (object) => toPolicyObject(kind, object, this.resourceOf(kind).version),
         this.objects[kind],
         kind !== 'NetworkPolicy',
       )
     this.#absent = new AbsentKinds({
       client: options.client,
       absent: () => this.#followed.filter(isAbsent).map(({ resource }) => resource),
-      onFound: (found) => this.#followed.find(({ resource }) => resource === found)?.watch.retryNow(),
+      onFound: (found) => {
+        const followed = this.#find(found)
+        if (followed === undefined) return
+        followed.resource = found
+        followed.watch.retryNow()
+      },
       onConfirmed: (absent) => {
-        const followed = this.#followed.find(({ resource }) => resource === absent)
-        // It may have been asked for meanwhile.
-        if (followed && isAbsent(followed)) knowNow(followed)
+        const followed = this.#find(absent)
+        if (followed === undefined || !isAbsent(followed)) return
+        followed.unreadable = []
+        knowNow(followed)
+      },
+      onUnreadable: (found, versions) => {
+        const followed = this.#find(found)
+        if (followed && isAbsent(followed)) this.#noteUnreadable(followed, versions)
       },
       pollMs: options.pollMs,
     })
@@ -134,11 +163,14 @@ export class PolicySources {
     return this.#followed.every(({ known }) => known.isReached)
   }
 
-  /** What may not be read, what becomes of policy, and the mend. */
+  /** What may not or cannot be read, what becomes of policy, and the mend. */
   get problems(): readonly string[] {
-    return this.#followed
-      .filter(({ readability }) => readability === 'forbidden')
-      .map((followed) => describeRefusal(followed))
+    return this.#followed.flatMap((followed) => problemOf(followed) ?? [])
+  }
+
+  /** The kind in the version that is followed. */
+  resourceOf(kind: PolicyKind): Resource {
+    return this.#find(POLICY_RESOURCES[kind])?.resource ?? POLICY_RESOURCES[kind]
   }
 
   /** One line per source, for status. */
@@ -147,7 +179,8 @@ export class PolicySources {
       this.#followed.map((followed) => {
         const { resource, watch, table } = followed
         const name = resource === PODS ? 'allPods' : resource.plural
-        if (isAbsent(followed)) return [name, { phase: 'absent', rows: table.size, lastError: undefined }]
+        const phaseElse = followed.unreadable.length > 0 ? 'unreadable' : 'absent'
+        if (isAbsent(followed)) return [name, { phase: phaseElse, rows: table.size, lastError: undefined }]
         const { phase, lastError } = watch.state
         return [name, { phase, rows: table.size, lastError }]
       }),
@@ -156,7 +189,15 @@ export class PolicySources {
 
   close(): void {
     this.#absent.close()
-    for (const { watch } of this.#followed) watch.close()
+    for (const { watch, impatience } of this.#followed) {
+      watch.close()
+      clearTimeout(impatience)
+    }
+  }
+
+  /** Whichever version is named. */
+  #find(wanted: Resource): Followed | undefined {
+    return this.#followed.find(({ resource }) => groupResourceOf(resource) === groupResourceOf(wanted))
   }
 
   #follow<T extends ApiObject, Row>(
@@ -166,12 +207,17 @@ export class PolicySources {
     isOptional: boolean,
   ): void {
     const { client, log, startDelayMs, forbiddenRetryMs = FORBIDDEN_RETRY_MS } = this.#options
+    const asked: { followed?: Followed } = {}
     const { watch, synced } = follow({
-      ...{ client, log, startDelayMs, resource, project, table, forbiddenRetryMs },
+      ...{ client, log, startDelayMs, project, table, forbiddenRetryMs },
+      get resource() {
+        return (asked.followed?.resource ?? resource) as Resource<T>
+      },
       // Every kind may be refused to us.
       isOptional: true,
       absentRetryMs: isOptional ? undefined : 0,
       onReadability: (now) => this.#noteReadability(followed, now),
+      onFailure: (error) => this.#noteFailure(followed, error),
     })
     synced.catch(() => {})
     const followed: Followed = {
@@ -180,26 +226,56 @@ export class PolicySources {
       known: new Milestone(),
       answered: new Milestone(),
       readability: undefined,
+      unreadable: [],
+      impatience: undefined,
+      lastFailure: '',
     }
+    asked.followed = followed
     this.#followed.push(followed)
   }
 
   #noteReadability(followed: Followed, now: Readability): void {
-    const { log, events, nodeName } = this.#options
-    const { resource, isOptional, answered } = followed
+    const { log } = this.#options
+    const { resource, isOptional } = followed
     followed.readability = now
-    if (now === 'readable') knowNow(followed)
-    else if (now === 'forbidden') {
-      const message = describeRefusal(followed)
-      log.warn({ kind: resource.kind }, message)
-      events.record(nodeObject(nodeName), 'Warning', 'PolicyNotReadable', `${nodeName}: ${message}`)
-      answered.reach()
+    if (now === 'readable') {
+      followed.unreadable = []
+      knowNow(followed)
+    } else if (now === 'forbidden') {
+      followed.unreadable = []
+      this.#tell(followed)
     } else if (isOptional) this.#absent.lookNow()
     else
       log.warn(
         { kind: resource.kind },
         'the API server does not know this kind, which every one has; asking again',
       )
+  }
+
+  #noteUnreadable(followed: Followed, versions: readonly string[]): void {
+    if (equalRows(versions, followed.unreadable)) return
+    followed.unreadable = versions
+    this.#tell(followed)
+  }
+
+  /** A server that cannot be reached at all answers for no kind, and everybody waits. */
+  #noteFailure(followed: Followed, error: KubeError): void {
+    const { patienceMs = PATIENCE_MS } = this.#options
+    followed.lastFailure = error.message
+    if (error.status === undefined || followed.answered.isReached) return
+    followed.impatience ??= setTimeout(() => {
+      if (!followed.answered.isReached) this.#tell(followed)
+    }, patienceMs).unref()
+  }
+
+  /** Of what policy alone waits for from now on. */
+  #tell(followed: Followed): void {
+    const { log, events, nodeName } = this.#options
+    followed.answered.reach()
+    const message = problemOf(followed)
+    if (message === undefined) return
+    log.warn({ kind: followed.resource.kind }, message)
+    events.record(nodeObject(nodeName), 'Warning', 'PolicyNotReadable', `${nodeName}: ${message}`)
   }
 }
 
@@ -212,12 +288,21 @@ function isAbsent({ isOptional, readability }: Followed): boolean {
   return isOptional && readability === 'absent'
 }
 
-function describeRefusal({ resource: { group, plural }, known }: Followed): string {
-  const what = group === '' ? plural : `${plural}.${group}`
+/** What of it policy waits for, what becomes of policy meanwhile, and the mend; undefined: nothing. */
+function problemOf(followed: Followed): string | undefined {
+  const { resource, readability, unreadable, known, answered, lastFailure } = followed
+  const what = groupResourceOf(resource)
   const then = known.isReached
     ? 'what was known of them stays in force'
     : 'until it does, pods go on by the policies that this node’s kernel holds, and all others are closed'
-  return `the agents' role does not grant list and watch of ${what}: ${then}. Mend: apply the manifests' ClusterRole (manifests/base/rbac.yaml)`
+  if (readability === 'forbidden')
+    return `the agents' role does not grant list and watch of ${what}: ${then}. Mend: apply the manifests' ClusterRole (manifests/base/rbac.yaml)`
+  if (unreadable.length > 0) {
+    const read = (resource.versions ?? [resource.version]).join(' or ')
+    return `the API server serves ${what} in no version that this Weir reads (${read}, not ${unreadable.join(', ')}): ${then}. Mend: serve ${read} too (in its CustomResourceDefinition), or run a version of Weir that reads ${unreadable.join(' or ')}`
+  }
+  if (!answered.isReached || known.isReached) return undefined
+  return `the API server does not list ${what}: ${then}. It says: ${lastFailure}. Mend: see to it that 'kubectl get ${what} -A' works`
 }
 
 /** Nobody is known by a pod that has finished, has no address yet, or has its node's. */

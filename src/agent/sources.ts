@@ -159,6 +159,7 @@ interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly client: KubeClient
   readonly log: Logger
   readonly startDelayMs: number
+  /** As `ListWatchOptions.resource`. */
   readonly resource: Resource<T>
   readonly fieldSelector?: string
   readonly project: (object: T) => Row | undefined
@@ -171,6 +172,8 @@ interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly isOptional?: boolean
   /** Of an optional kind: told of the first answer, when the table holds what it brought, and of every change. Without it the log tells. */
   readonly onReadability?: (now: Readability) => void
+  /** Told of every failure. */
+  readonly onFailure?: (error: KubeError) => void
   readonly forbiddenRetryMs?: number | undefined
   readonly absentRetryMs?: number | undefined
 }
@@ -202,7 +205,9 @@ export function follow<T extends ApiObject, Row, Other = never>(
   const watch = listWatch<T, Row | LeftOut<Other>>({
     client,
     startDelayMs,
-    resource,
+    get resource() {
+      return options.resource
+    },
     fieldSelector,
     project,
     onChanges: (changes) => {
@@ -220,6 +225,7 @@ export function follow<T extends ApiObject, Row, Other = never>(
         note(refusal, error)
         giveUpWaiting()
       } else log.warn({ err: error, kind: resource.kind }, 'following the API server failed; trying again')
+      options.onFailure?.(error)
     },
     leastPauseMs: (error) => {
       const refusal = isOptional ? refusalOf(error) : undefined

@@ -80,8 +80,8 @@ export interface KubeClient {
   delete(resource: Resource, path: ObjectPath, options?: DeleteOptions, signal?: AbortSignal): Promise<void>
   /** An open watch, status checked; its body is one event a line. */
   watch(resource: Resource, query: WatchQuery, signal: AbortSignal): Promise<IncomingMessage>
-  /** The resources of a group's version, by discovery, which is everybody's to ask; none where there is no such group. */
-  discover(group: string, version: string, signal?: AbortSignal): Promise<readonly string[]>
+  /** The resources of a group's version, or without one its versions, by discovery, which is everybody's to ask; none where there is none. */
+  discover(group: string, version?: string, signal?: AbortSignal): Promise<readonly string[]>
   /** The server the next request goes to. */
   currentServer(): string
   /** What this client's roles do not grant, though it was asked for. */
@@ -90,6 +90,12 @@ export interface KubeClient {
 }
 
 const REQUEST_TIMEOUT_MS = 30_000
+
+/** Of a group's version, or of a group. */
+interface Discovered {
+  resources?: { name: string }[]
+  versions?: { version: string }[]
+}
 
 /** Refusals of who was let in: there is no such object, it was changed, it exists, it is not valid. */
 const JUDGED_STATUSES: ReadonlySet<number> = new Set([400, 404, 409, 410, 422])
@@ -228,12 +234,12 @@ class HttpKubeClient implements KubeClient {
     return response
   }
 
-  async discover(group: string, version: string, signal?: AbortSignal): Promise<readonly string[]> {
-    const path = `/apis/${group}/${version}`
+  async discover(group: string, version?: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const path = version === undefined ? `/apis/${group}` : `/apis/${group}/${version}`
     try {
       const request = { method: 'GET', path, signal } as const
-      const { resources } = await this.#json<{ resources?: { name: string }[] }>(undefined, request)
-      return (resources ?? []).map(({ name }) => name)
+      const { resources = [], versions = [] } = await this.#json<Discovered>(undefined, request)
+      return [...resources.map(({ name }) => name), ...versions.map((one) => one.version)]
     } catch (error) {
       if (isKubeError(error, 'not-found')) return []
       throw error

@@ -38,7 +38,8 @@ export interface ListWatchState {
 
 export interface ListWatchOptions<T extends ApiObject, Row> extends RetryPauseOptions {
   client: KubeClient
-  resource: Resource<T>
+  /** Read before each request: it may become another version of the kind, whose objects are the same. */
+  readonly resource: Resource<T>
   namespace?: string | undefined
   labelSelector?: string | undefined
   fieldSelector?: string | undefined

@@ -45,6 +45,8 @@ export interface Resource<T extends ApiObject = ApiObject> {
   readonly plural: string
   readonly kind: string
   readonly namespaced: boolean
+  /** All versions that are read here, the best first; absent: `version` alone. */
+  readonly versions?: readonly string[]
   /** Never set; carries the type. */
   readonly objectType?: T
 }
@@ -348,6 +350,11 @@ export const LEASES: Resource<Lease> = {
 }
 export function apiVersionOf(resource: Resource): string {
   return resource.group === '' ? resource.version : `${resource.group}/${resource.version}`
+}
+
+/** Of a kind, whichever of its versions is asked for: `clusternetworkpolicies.policy.networking.k8s.io`. */
+export function groupResourceOf({ group, plural }: Resource): string {
+  return group === '' ? plural : `${plural}.${group}`
 }
 
 /** `namespace/name`, or the name alone for kinds without namespaces. */

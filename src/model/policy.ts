@@ -115,6 +115,14 @@ export interface PolicyRule {
   readonly ports: readonly PortMatch[] | 'any'
   /** Where it is written: `spec.ingress[2]`. */
   readonly path: string
+  /** Where each of its peers and of its ports is, below `path`; absent: not known, or there is none. */
+  readonly places?: RulePlaces
+}
+
+/** `from[2]`, `protocols[0]`: in the order of the rule's own lists. */
+export interface RulePlaces {
+  readonly peers: readonly string[]
+  readonly ports: readonly string[]
 }
 
 export interface DirectionRules {

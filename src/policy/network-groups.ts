@@ -51,8 +51,8 @@ function whyUnread(peer: GroupsPeer, known: KnownGroups): string | undefined {
   if ('name' in peer.groups)
     return known.get(peer.groups.name)
       ? undefined
-      : `there is no CiliumCIDRGroup ${peer.groups.name} (cilium.io/v2)`
-  return known.size === 0 ? 'there is no CiliumCIDRGroup (cilium.io/v2) at all' : undefined
+      : `there is no CiliumCIDRGroup ${peer.groups.name} (cilium.io/v2 or v2alpha1)`
+  return known.size === 0 ? 'there is no CiliumCIDRGroup (cilium.io/v2 or v2alpha1) at all' : undefined
 }
 
 function selectedOf({ groups }: GroupsPeer, known: KnownGroups): readonly NetworkGroup[] {

@@ -8,14 +8,23 @@ import {
 } from '../../model/policy.ts'
 import { readEndpointSelector } from './cilium-selector.ts'
 import { addFault, type Fields, type Item } from './fields.ts'
-import { EVERYTHING, namespaceNamed, readExcept, readPrefix, readSelector, selectorAt } from './parts.ts'
+import {
+  EVERYTHING,
+  namespaceNamed,
+  type Placed,
+  placed,
+  readExcept,
+  readPrefix,
+  readSelector,
+  selectorAt,
+} from './parts.ts'
 
 type Reader = (
   rule: Fields,
   name: string,
   namespace: string | undefined,
   action: RuleAction,
-) => readonly PolicyPeer[]
+) => readonly Placed<PolicyPeer>[]
 
 /** What is behind `from` and `to`. */
 const BOTH: Readonly<Record<string, Reader>> = {
@@ -48,7 +57,7 @@ export function readPeers(
   direction: PolicyDirection,
   namespace: string | undefined,
   action: RuleAction,
-): readonly PolicyPeer[] | undefined {
+): readonly Placed<PolicyPeer>[] | undefined {
   const present = Object.entries(READERS[direction]).filter(([name]) => rule.has(name))
   rule.unsupported(UNSUPPORTED[direction], 'name its addresses in CIDRs; such peers are not enforced yet')
   const requires = WITHOUT_ITEMS[direction]
@@ -61,20 +70,26 @@ export function readPeers(
   return present.flatMap(([name, read]) => read(rule, name, namespace, action))
 }
 
-function readEndpoints(rule: Fields, name: string, namespace: string | undefined): readonly PolicyPeer[] {
-  return (rule.objects(name) ?? []).flatMap((fields): PolicyPeer[] => {
+function readEndpoints(
+  rule: Fields,
+  name: string,
+  namespace: string | undefined,
+): readonly Placed<PolicyPeer>[] {
+  return (rule.objects(name) ?? []).flatMap((fields): readonly Placed<PolicyPeer>[] => {
     const selector = readEndpointSelector(fields, namespace)
     if (selector === undefined) return []
     const { reserved, namespaces, pods } = selector
-    if (reserved.length > 0) return reserved.map((entity) => ({ kind: 'entity', entity }))
-    return [{ kind: 'pods', namespaces, pods }]
+    const entities = reserved.map((entity) => ({ kind: 'entity', entity }) as const)
+    return entities.length > 0
+      ? placed<PolicyPeer>(fields.path, ...entities)
+      : placed(fields.path, { kind: 'pods', namespaces, pods })
   })
 }
 
-function readCidrs(rule: Fields, name: string): readonly PolicyPeer[] {
-  return (rule.list(name) ?? []).flatMap((item) => {
+function readCidrs(rule: Fields, name: string): readonly Placed<PolicyPeer>[] {
+  return (rule.list(name) ?? []).flatMap((item): readonly Placed<PolicyPeer>[] => {
     const prefix = readPrefix(item, rule.faults)
-    return prefix ? [{ kind: 'networks', prefix, except: [], covers: 'outside' }] : []
+    return prefix ? placed(item.path, { kind: 'networks', prefix, except: [], covers: 'outside' }) : []
   })
 }
 
@@ -83,9 +98,9 @@ function readCidrSets(
   name: string,
   _namespace: string | undefined,
   action: RuleAction,
-): readonly PolicyPeer[] {
+): readonly Placed<PolicyPeer>[] {
   const unread = action === 'deny' ? ({ unread: 'everywhere' } as const) : {}
-  return (rule.objects(name) ?? []).flatMap((set): PolicyPeer[] => {
+  return (rule.objects(name) ?? []).flatMap((set): readonly Placed<PolicyPeer>[] => {
     const cidr = set.item('cidr')
     const group = set.text('cidrGroupRef')
     const labels = selectorAt(set, 'cidrGroupSelector')
@@ -98,17 +113,16 @@ function readCidrSets(
       addFault(set.faults, set.path, undefined, text, 'write exactly one')
       return []
     }
-    if (prefix) return [{ kind: 'networks', prefix, except, covers: 'outside' }]
-    if (group !== undefined)
-      return [{ kind: 'network-groups', groups: { name: group }, except, covers: 'outside', ...unread }]
-    return labels
-      ? [{ kind: 'network-groups', groups: { labels }, except, covers: 'outside', ...unread }]
+    if (prefix) return placed(set.path, { kind: 'networks', prefix, except, covers: 'outside' })
+    const groups = group === undefined ? labels && { labels } : { name: group }
+    return groups
+      ? placed(set.path, { kind: 'network-groups', groups, except, covers: 'outside', ...unread })
       : []
   })
 }
 
-function readEntities(rule: Fields, name: string): readonly PolicyPeer[] {
-  return (rule.list(name) ?? []).flatMap(({ value, path }: Item) => {
+function readEntities(rule: Fields, name: string): readonly Placed<PolicyPeer>[] {
+  return (rule.list(name) ?? []).flatMap(({ value, path }: Item): readonly Placed<PolicyPeer>[] => {
     const entity = POLICY_ENTITIES.find((one) => one === value)
     if (entity === undefined)
       addFault(
@@ -118,14 +132,14 @@ function readEntities(rule: Fields, name: string): readonly PolicyPeer[] {
         'is no entity known here',
         `write one of ${POLICY_ENTITIES.join(', ')}`,
       )
-    return entity ? [{ kind: 'entity', entity }] : []
+    return entity ? placed(path, { kind: 'entity', entity }) : []
   })
 }
 
-function readNodes(rule: Fields, name: string): readonly PolicyPeer[] {
-  return (rule.objects(name) ?? []).flatMap((fields) => {
+function readNodes(rule: Fields, name: string): readonly Placed<PolicyPeer>[] {
+  return (rule.objects(name) ?? []).flatMap((fields): readonly Placed<PolicyPeer>[] => {
     const labels = readSelector(fields)
-    return labels ? [{ kind: 'nodes', labels: withoutSources(labels) }] : []
+    return labels ? placed(fields.path, { kind: 'nodes', labels: withoutSources(labels) }) : []
   })
 }
 
@@ -139,8 +153,12 @@ export function withoutSources(labels: NonNullable<ReturnType<typeof readSelecto
   }
 }
 
-function readServices(rule: Fields, name: string, namespace: string | undefined): readonly PolicyPeer[] {
-  return (rule.objects(name) ?? []).flatMap((item): PolicyPeer[] => {
+function readServices(
+  rule: Fields,
+  name: string,
+  namespace: string | undefined,
+): readonly Placed<PolicyPeer>[] {
+  return (rule.objects(name) ?? []).flatMap((item): readonly Placed<PolicyPeer>[] => {
     const named = item.object('k8sService')
     const selected = item.object('k8sServiceSelector')
     item.end()
@@ -162,7 +180,7 @@ function readServices(rule: Fields, name: string, namespace: string | undefined)
         'names no Service',
         'write k8sService or k8sServiceSelector',
       )
-    return found
+    return placed(item.path, ...found)
   })
 }
 

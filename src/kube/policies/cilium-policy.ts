@@ -18,7 +18,7 @@ import { readPeers, withoutSources } from './cilium-peers.ts'
 import { readPorts } from './cilium-ports.ts'
 import { readEndpointsWidely } from './cilium-selector.ts'
 import { addFault, Fields, type Item } from './fields.ts'
-import { EVERYTHING, namespaceNamed, readAnnotations, readWidely } from './parts.ts'
+import { EVERYTHING, namespaceNamed, readAnnotations, readWidely, ruleAt } from './parts.ts'
 
 /** @param namespace undefined for a cluster-wide policy */
 export function toCiliumPolicies(object: ApiObject, namespace: string | undefined): Policy[] {
@@ -28,7 +28,8 @@ export function toCiliumPolicies(object: ApiObject, namespace: string | undefine
   const annotations = readAnnotations(metadata)
   return specs.flatMap((item, part) => {
     const faults: PolicyFault[] = []
-    const spec = item.path === SPECS ? undefined : Fields.read(item, faults)
+    const isReadable = item.path !== SPECS && item.value !== undefined
+    const spec = isReadable ? Fields.read(item, faults) : undefined
     if (item.path === SPECS)
       addFault(faults, item.path, item.value, 'is not a list', 'write a list of what spec would hold')
     if (item.value === undefined)
@@ -177,5 +178,5 @@ function readRule(
     rule.refuse('authentication', 'is not supported', 'remove it, or write mode: disabled')
   rule.end()
   if (peers === undefined && ports === 'any') return []
-  return [{ action, peers: peers ?? 'any', ports, path: rule.path }]
+  return [ruleAt(rule, action, peers ?? 'any', ports)]
 }

@@ -4,7 +4,7 @@ import type { Family } from '../../model/address.ts'
 import { PORT_MAX, PORT_PROTOCOLS, type PortMatch } from '../../model/policy.ts'
 import { isPort } from '../parts.ts'
 import { addFault, type Fields } from './fields.ts'
-import { wholeProtocol } from './parts.ts'
+import { type Placed, placed, wholeProtocol } from './parts.ts'
 
 const PROTOCOL_WORDS = ['ANY', 'TCP', 'UDP', 'SCTP'] as const
 const PORTS_MAX = 40
@@ -61,7 +61,7 @@ const ICMP_TYPES: Readonly<Record<Family, Readonly<Record<string, number>>>> = {
 }
 
 /** 'any' when the rule says nothing of ports or messages. */
-export function readPorts(rule: Fields): readonly PortMatch[] | 'any' {
+export function readPorts(rule: Fields): readonly Placed<PortMatch>[] | 'any' {
   const toPorts = rule.objects('toPorts') ?? []
   const icmps = rule.objects('icmps') ?? []
   if (toPorts.length > 0 && icmps.length > 0)
@@ -70,14 +70,14 @@ export function readPorts(rule: Fields): readonly PortMatch[] | 'any' {
   return [...toPorts.flatMap(readPortRule), ...icmps.flatMap(readIcmpRule)]
 }
 
-function readPortRule(rule: Fields): PortMatch[] {
+function readPortRule(rule: Fields): readonly Placed<PortMatch>[] {
   const ports = rule.objects('ports') ?? []
   rule.unsupported(ABOVE_PORTS, 'remove it; what goes beyond ports is not enforced yet')
   rule.end()
   if (ports.length === 0)
     addFault(rule.faults, rule.pathOf('ports'), undefined, 'is empty', 'list ports, or remove the item')
   checkCount(rule, 'ports', ports)
-  return ports.flatMap(readPort)
+  return ports.flatMap((port) => placed(port.path, ...readPort(port)))
 }
 
 function checkCount(rule: Fields, name: string, items: readonly unknown[]): void {
@@ -122,18 +122,18 @@ function readNamedPort(
   return [{ kind: 'named', protocol: PORT_PROTOCOLS.find((one) => one === word.toLowerCase()), name }]
 }
 
-function readIcmpRule(rule: Fields): PortMatch[] {
+function readIcmpRule(rule: Fields): readonly Placed<PortMatch>[] {
   const fields = rule.objects('fields') ?? []
   rule.end()
   if (fields.length === 0)
     addFault(rule.faults, rule.pathOf('fields'), undefined, 'is empty', 'list types, or remove the item')
   checkCount(rule, 'fields', fields)
-  return fields.flatMap((field) => {
+  return fields.flatMap((field): readonly Placed<PortMatch>[] => {
     const family = field.choice('family', ['IPv4', 'IPv6']) === 'IPv6' ? 'ipv6' : 'ipv4'
     const value = field.item('type')?.value
     field.end()
     const type = icmpType(family, value)
-    if (type !== undefined) return [{ kind: 'icmp', family, type }]
+    if (type !== undefined) return placed(field.path, { kind: 'icmp', family, type })
     const names = Object.keys(ICMP_TYPES[family]).join(', ')
     field.refuse('type', 'is no type of message', `write 0–${ICMP_TYPE_MAX} or one of ${names}`)
     return []

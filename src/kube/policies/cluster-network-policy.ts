@@ -1,6 +1,12 @@
-// policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy → our model. Rules are in order, and none isolates. A rule that holds something
-// unknown fails closed by itself, as the API asks: an Accept matches nobody, a Deny or Pass becomes a Deny of everybody on its ports.
+// policy.networking.k8s.io ClusterNetworkPolicy, v1beta1 and v1alpha2 → our model. The two have the same fields and meaning; v1beta1 lets
+// nobody write a network with bits beyond its length any more. Rules are in order, and none isolates. What cannot be followed fails closed:
+//   - in a rule, the rule by itself, as the API asks: an Accept matches nobody, a Deny or Pass becomes a Deny of everybody on its ports;
+//   - in the subject, whoever may be meant is protected: what is readable of it narrows. That too many pods are let nowhere is seen at once
+//     and mended, that some are not protected is not;
+//   - in the subject or beside the rules, every Accept matches nobody, and a Pass becomes a Deny, for nobody can tell whom, or ahead of
+//     what, they would let pass.
 
+import { type Prefix, parsePrefix } from '../../model/address.ts'
 import {
   type DirectionRules,
   PORT_MAX,
@@ -16,75 +22,111 @@ import {
 } from '../../model/policy.ts'
 import type { ApiObject } from '../objects.ts'
 import { isPort } from '../parts.ts'
-import { addFault, Fields } from './fields.ts'
+import { addFault, Fields, type Item } from './fields.ts'
 import {
   EVERYTHING,
-  NOTHING,
+  type Placed,
+  placed,
   readAnnotations,
   readPrefix,
   readSelector,
+  readWidely,
+  ruleAt,
   selectorAt,
   specOf,
   wholeProtocol,
 } from './parts.ts'
 
 const PRIORITY_MAX = 1000
+/** It lets networks have bits beyond their length, which mean nothing. */
+const TAKES_HOST_BITS = 'v1alpha2'
 const TIERS = { Admin: 'admin', Baseline: 'baseline' } as const
 const TIER_WORDS = ['Admin', 'Baseline'] as const
 const ACTIONS = { Accept: 'allow', Deny: 'deny', Pass: 'pass' } as const
 const ACTION_WORDS = ['Accept', 'Deny', 'Pass'] as const
-const NOBODY: PolicySubject = { kind: 'pods', namespaces: NOTHING, pods: EVERYTHING }
+const EVERYBODY: Extract<PolicySubject, { kind: 'pods' }> = {
+  kind: 'pods',
+  namespaces: EVERYTHING,
+  pods: EVERYTHING,
+}
 
-export function toClusterNetworkPolicy(object: ApiObject): Policy {
+interface Reading {
+  readonly faults: PolicyFault[]
+  readonly notes: PolicyFault[]
+  readonly version: string
+}
+
+export function toClusterNetworkPolicy(object: ApiObject, version: string): Policy {
   const { metadata } = object
-  const faults: PolicyFault[] = []
+  const annotations = readAnnotations(metadata)
+  const reading: Reading = { faults: [], notes: [...annotations.notes], version }
+  const { faults } = reading
   const item = specOf(object, faults)
   const spec = item && Fields.read(item, faults)
-  const tier = spec?.choice('tier', TIER_WORDS)
-  const priority = spec?.number('priority')
-  const subject = spec?.object('subject')
-  const policy: Policy = {
+  const head = spec ? readHead(spec) : UNREAD_HEAD
+  let areHeadFaults = faults.length > 0
+  const ingress = spec && readRules(spec, 'ingress', reading)
+  const egress = spec && readRules(spec, 'egress', reading)
+  const before = faults.length
+  spec?.end()
+  areHeadFaults ||= faults.length > before
+  return {
     kind: 'ClusterNetworkPolicy',
     key: metadata.name ?? '',
     part: 0,
     uid: metadata.uid ?? '',
-    // What cannot be read is taken for what comes first.
-    tier: tier === undefined ? 'admin' : TIERS[tier],
-    priority: Math.min(Math.max(priority ?? 0, 0), PRIORITY_MAX),
-    subject: (subject && readSubject(subject)) ?? NOBODY,
-    ingress: spec && readRules(spec, 'ingress', 'from'),
-    egress: spec && readRules(spec, 'egress', 'to'),
-    ...readAnnotations(metadata),
+    ...head,
+    ingress: areHeadFaults ? closedRules(ingress) : ingress,
+    egress: areHeadFaults ? closedRules(egress) : egress,
+    ...annotations,
+    notes: reading.notes,
     faults,
   }
-  if (spec !== undefined) checkHead(spec, { tier, priority, subject })
-  return policy
 }
 
-function checkHead(
-  spec: Fields,
-  { tier, priority, subject }: { tier: string | undefined; priority: number | undefined; subject: unknown },
-): void {
+type Head = Pick<Policy, 'tier' | 'priority' | 'subject'>
+/** What cannot be read is taken for what comes first, and for everybody. */
+const UNREAD_HEAD: Head = { tier: 'admin', priority: 0, subject: EVERYBODY }
+
+function readHead(spec: Fields): Head {
+  const tier = spec.choice('tier', TIER_WORDS)
   if (tier === undefined && !spec.has('tier'))
     addFault(spec.faults, 'spec.tier', undefined, 'is missing', `write ${TIER_WORDS.join(' or ')}`)
+  const priority = spec.number('priority')
   if (priority === undefined || !Number.isInteger(priority) || priority < 0 || priority > PRIORITY_MAX)
     spec.refuse('priority', 'is not a priority', `write a whole number from 0 to ${PRIORITY_MAX}`)
+  const subject = spec.object('subject')
   if (subject === undefined && !spec.has('subject'))
     addFault(spec.faults, 'spec.subject', undefined, 'is missing', 'write namespaces or pods below it')
-  spec.end()
+  return {
+    tier: tier === undefined ? UNREAD_HEAD.tier : TIERS[tier],
+    priority: Math.min(Math.max(priority ?? UNREAD_HEAD.priority, 0), PRIORITY_MAX),
+    subject: subject ? readSubject(subject) : EVERYBODY,
+  }
 }
 
-/** Undefined when it cannot be read. That protects nobody: to guess would close or open pods all over the cluster. */
-function readSubject(subject: Fields): PolicySubject | undefined {
-  const before = subject.faults.length
-  const peer = readPods(subject)
+/** With faults, whoever may be meant: see above. */
+function readSubject(subject: Fields): PolicySubject {
+  const start = subject.faults.length
+  const namespaces = subject.object('namespaces')
+  const pods = subject.object('pods')
   subject.end()
-  if (peer === undefined && subject.faults.length === before)
+  if (namespaces && pods)
+    addFault(subject.faults, subject.path, undefined, 'has namespaces beside pods', 'write one of them')
+  else if (!namespaces && !pods && subject.faults.length === start)
     addFault(subject.faults, subject.path, undefined, 'selects nobody', 'write namespaces or pods below it')
-  return subject.faults.length === before ? peer : undefined
+  const ofNamespaces = namespaces ? readWidely(namespaces) : EVERYTHING
+  if (pods === undefined) return { ...EVERYBODY, namespaces: ofNamespaces }
+  const [ofTheirs, ofPods] = ['namespaceSelector', 'podSelector'].map((name) => pods.object(name))
+  const wide = {
+    namespaces: ofTheirs ? readWidely(ofTheirs) : EVERYTHING,
+    pods: ofPods ? readWidely(ofPods) : EVERYTHING,
+  }
+  pods.end()
+  return namespaces ? EVERYBODY : { kind: 'pods', ...wide }
 }
 
-/** `namespaces` or `pods`, in subjects and peers alike. */
+/** Of a peer. */
 function readPods(fields: Fields): Extract<PolicyPeer, { kind: 'pods' }> | undefined {
   const namespaces = fields.object('namespaces')
   if (namespaces !== undefined)
@@ -100,54 +142,88 @@ function readPods(fields: Fields): Extract<PolicyPeer, { kind: 'pods' }> | undef
   return found
 }
 
-function readRules(
-  spec: Fields,
-  section: PolicyDirection,
-  peersName: 'from' | 'to',
-): DirectionRules | undefined {
-  const rules = spec.objects(section)
-  return rules && { isolates: false, rules: rules.map((rule) => readRule(rule, peersName)) }
+const PEERS = { ingress: 'from', egress: 'to' } as const
+
+function readRules(spec: Fields, section: PolicyDirection, reading: Reading): DirectionRules | undefined {
+  const item = spec.item(section)
+  if (item === undefined) return undefined
+  if (!Array.isArray(item.value)) {
+    addFault(spec.faults, item.path, item.value, 'is not a list', "write its items with '-' before each")
+    return { isolates: false, rules: [denyAll(item)] }
+  }
+  const rules = (spec.list(section) ?? []).map((one) => {
+    const rule = Fields.read(one, spec.faults)
+    return rule ? readRule(rule, PEERS[section], reading) : denyAll(one)
+  })
+  return { isolates: false, rules }
 }
 
-function readRule(rule: Fields, peersName: 'from' | 'to'): PolicyRule {
+function denyAll({ path }: Pick<Item, 'path'>): PolicyRule {
+  return { action: 'deny', peers: 'any', ports: 'any', path }
+}
+
+function closedRules(rules: DirectionRules | undefined): DirectionRules | undefined {
+  return rules && { ...rules, rules: rules.rules.map(closedRule) }
+}
+
+function closedRule(rule: PolicyRule): PolicyRule {
+  const { ports, path } = rule
+  return rule.action === 'allow' ? { action: 'allow', peers: [], ports, path } : { ...rule, action: 'deny' }
+}
+
+function readRule(rule: Fields, peersName: 'from' | 'to', reading: Reading): PolicyRule {
   const start = rule.faults.length
   const action = rule.choice('action', ACTION_WORDS)
   if (action === undefined && !rule.has('action'))
     addFault(rule.faults, rule.pathOf('action'), undefined, 'is missing', `write ${ACTION_WORDS.join(', ')}`)
-  const peers = (rule.objects(peersName) ?? []).flatMap((peer) => readPeers(peer, peersName))
+  const peers = (rule.objects(peersName) ?? []).flatMap((peer) => readPeers(peer, peersName, reading))
   if (peers.length === 0 && rule.faults.length === start)
     addFault(rule.faults, rule.pathOf(peersName), undefined, 'names nobody', 'write at least one peer')
   const beforePorts = rule.faults.length
   const protocols = rule.objects('protocols') ?? []
-  const ports = protocols.flatMap((protocol) => readProtocol(protocol) ?? [])
+  const ports = protocols.flatMap((protocol) => {
+    const port = readProtocol(protocol)
+    return port ? placed(protocol.path, port) : []
+  })
   const arePortsKnown = rule.faults.length === beforePorts
   rule.ignore('name')
   rule.end()
-  const { path } = rule
   const allPorts = protocols.length === 0 ? 'any' : ports
   if (rule.faults.length === start && action !== undefined)
-    return { action: ACTIONS[action], peers, ports: allPorts, path }
-  if (action === 'Accept') return { action: 'allow', peers: [], ports: allPorts, path }
-  return { action: 'deny', peers: 'any', ports: arePortsKnown ? allPorts : 'any', path }
+    return ruleAt(rule, ACTIONS[action], peers, allPorts)
+  if (action === 'Accept') return ruleAt(rule, 'allow', [], allPorts)
+  return ruleAt(rule, 'deny', 'any', arePortsKnown ? allPorts : 'any')
 }
 
-function readPeers(peer: Fields, peersName: 'from' | 'to'): PolicyPeer[] {
+function readPeers(peer: Fields, peersName: 'from' | 'to', reading: Reading): readonly Placed<PolicyPeer>[] {
   const start = peer.faults.length
+  const kinds = ['namespaces', 'pods', ...(peersName === 'to' ? ['networks', 'nodes'] : [])]
+  const present = kinds.filter((name) => peer.has(name))
   const pods = readPods(peer)
-  const found: PolicyPeer[] = pods === undefined ? [] : [pods]
+  const found = [...(pods === undefined ? [] : placed<PolicyPeer>(peer.path, pods))]
   if (peersName === 'to') {
     for (const item of peer.list('networks') ?? []) {
-      const prefix = readPrefix(item, peer.faults)
-      if (prefix) found.push({ kind: 'networks', prefix, except: [], covers: 'everything' })
+      const prefix = readNetwork(item, reading)
+      if (prefix) found.push([{ kind: 'networks', prefix, except: [], covers: 'everything' }, item.path])
     }
     const nodes = selectorAt(peer, 'nodes')
-    if (nodes) found.push({ kind: 'nodes', labels: nodes })
+    if (nodes) found.push([{ kind: 'nodes', labels: nodes }, peer.path])
     peer.unsupported(['domainNames'], 'name networks instead; rules by domain name are not enforced yet')
   }
+  if (present.length > 1)
+    addFault(peer.faults, peer.path, undefined, `has ${present.join(' beside ')}`, 'make an item of each')
   peer.end()
   if (found.length === 0 && peer.faults.length === start)
-    addFault(peer.faults, peer.path, undefined, 'names nobody', 'write namespaces, pods, networks or nodes')
+    addFault(peer.faults, peer.path, undefined, 'names nobody', `write one of ${kinds.join(', ')}`)
   return found
+}
+
+/** Objects may be older than the version as which they are read. */
+function readNetwork(item: Item, { faults, notes, version }: Reading): Prefix | undefined {
+  const prefix = readPrefix(item, faults)
+  if (prefix !== undefined && version !== TAKES_HOST_BITS && parsePrefix(String(item.value)) === undefined)
+    addFault(notes, item.path, item.value, `has bits beyond its length; ${prefix} holds`, `write ${prefix}`)
+  return prefix
 }
 
 function readProtocol(protocol: Fields): PortMatch | undefined {

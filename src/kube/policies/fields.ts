@@ -141,9 +141,9 @@ export function addFault(
   text: string,
   mend: string,
 ): void {
-  const json = JSON.stringify(value) ?? 'nothing'
+  const json = JSON.stringify(value) ?? ''
   const shown = json.length > SHOWN_VALUE_MAX ? `${json.slice(0, SHOWN_VALUE_MAX)}…` : json
-  faults.push({ path, text: `${shown} ${text}`, mend })
+  faults.push({ path, text: `${shown} ${text}`.trim(), mend })
 }
 
 function hintFor(word: string, known: readonly string[]): string {

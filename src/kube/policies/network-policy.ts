@@ -17,10 +17,12 @@ import { addFault, Fields, type Item } from './fields.ts'
 import {
   EVERYTHING,
   namespaceNamed,
+  type Placed,
   readAnnotations,
   readExcept,
   readPrefix,
   readWidely,
+  ruleAt,
   selectorAt,
   specOf,
   wholeProtocol,
@@ -87,13 +89,17 @@ function readRules(
     const peers = rule.objects(peersName) ?? []
     const ports = rule.objects('ports') ?? []
     rule.end()
-    return {
-      action: 'allow',
-      peers: peers.length === 0 ? 'any' : peers.flatMap((peer) => readPeer(peer, namespace) ?? []),
-      ports: ports.length === 0 ? 'any' : ports.flatMap((port) => readPort(port) ?? []),
-      path: rule.path,
-    }
+    return ruleAt(
+      rule,
+      'allow',
+      peers.length === 0 ? 'any' : peers.flatMap((peer) => inPlace(peer, readPeer(peer, namespace))),
+      ports.length === 0 ? 'any' : ports.flatMap((port) => inPlace(port, readPort(port))),
+    )
   })
+}
+
+function inPlace<What>({ path }: Fields, what: What | undefined): readonly Placed<What>[] {
+  return what === undefined ? [] : [[what, path]]
 }
 
 function readPeer(peer: Fields, namespace: string): PolicyPeer | undefined {

@@ -9,6 +9,8 @@ import {
   PORT_MAX,
   type Policy,
   type PolicyFault,
+  type PolicyPeer,
+  type PolicyRule,
   type PortMatch,
   type PortProtocol,
 } from '../../model/policy.ts'
@@ -69,6 +71,45 @@ export function readWidely(fields: Fields): LabelSelector {
 export function selectorAt(fields: Fields, name: string): LabelSelector | undefined {
   const inner = fields.object(name)
   return inner && readSelector(inner)
+}
+
+/** What was read, and where it is written. */
+export type Placed<What> = readonly [what: What, path: string]
+
+export function placed<What>(path: string, ...all: readonly What[]): readonly Placed<What>[] {
+  return all.map((what) => [what, path])
+}
+
+/** One rule, and where it and each part of it is written. */
+export function ruleAt(
+  { path }: Pick<Fields, 'path'>,
+  action: PolicyRule['action'],
+  peers: readonly Placed<PolicyPeer>[] | 'any',
+  ports: readonly Placed<PortMatch>[] | 'any',
+): PolicyRule {
+  const places = {
+    peers: peers === 'any' ? [] : peers.map(([, place]) => placeBelow(path, place)),
+    ports: ports === 'any' ? [] : ports.map(([, place]) => placeBelow(path, place)),
+  }
+  return {
+    action,
+    peers: peers === 'any' ? peers : peers.map(([peer]) => peer),
+    ports: ports === 'any' ? ports : ports.map(([port]) => port),
+    path,
+    ...(places.peers.length + places.ports.length > 0 ? { places } : {}),
+  }
+}
+
+/** Most rules have their parts at the same few places: one text for all of them. */
+const placesKnown = new Map<string, string>()
+const PLACES_KNOWN_MAX = 1024
+
+function placeBelow(path: string, place: string): string {
+  const below = place.slice(path.length + 1)
+  const known = placesKnown.get(below)
+  if (known !== undefined) return known
+  if (placesKnown.size < PLACES_KNOWN_MAX) placesKnown.set(below, below)
+  return below
 }
 
 /** A prefix, or an address alone; undefined, and a fault, when it is none. */

@@ -25,7 +25,8 @@ export const POLICY_RESOURCES: Readonly<Record<PolicyKind, Resource<WithConditio
   },
   ClusterNetworkPolicy: {
     group: 'policy.networking.k8s.io',
-    version: 'v1alpha2',
+    version: 'v1beta1',
+    versions: ['v1beta1', 'v1alpha2'],
     plural: 'clusternetworkpolicies',
     kind: 'ClusterNetworkPolicy',
     namespaced: false,
@@ -46,6 +47,7 @@ export const POLICY_RESOURCES: Readonly<Record<PolicyKind, Resource<WithConditio
 
 export const CILIUM_CIDR_GROUPS: Resource<CidrGroup> = {
   ...CILIUM,
+  versions: ['v2', 'v2alpha1'],
   plural: 'ciliumcidrgroups',
   kind: 'CiliumCIDRGroup',
   namespaced: false,
@@ -82,9 +84,10 @@ export function namesOf({ key }: Pick<PolicyObject, 'key'>): {
   return second === undefined ? { name: first } : { namespace: first, name: second }
 }
 
-export function toPolicyObject(kind: PolicyKind, object: WithConditions): PolicyObject {
+/** @param version as which it was read; absent: the one that is asked for first */
+export function toPolicyObject(kind: PolicyKind, object: WithConditions, version?: string): PolicyObject {
   const { namespace, name = '', uid = '' } = object.metadata
-  const read = readPolicies(kind, object)
+  const read = readPolicies(kind, object, version ?? POLICY_RESOURCES[kind].version)
   return {
     kind,
     key: namespace ? `${namespace}/${name}` : name,
@@ -98,12 +101,12 @@ export function toPolicyObject(kind: PolicyKind, object: WithConditions): Policy
   }
 }
 
-function readPolicies(kind: PolicyKind, object: ApiObject): readonly Policy[] {
+function readPolicies(kind: PolicyKind, object: ApiObject, version: string): readonly Policy[] {
   switch (kind) {
     case 'NetworkPolicy':
       return [toNetworkPolicy(object)]
     case 'ClusterNetworkPolicy':
-      return [toClusterNetworkPolicy(object)]
+      return [toClusterNetworkPolicy(object, version)]
     case 'CiliumNetworkPolicy':
       return toCiliumPolicies(object, object.metadata.namespace ?? '')
     case 'CiliumClusterwideNetworkPolicy':

@@ -62,7 +62,7 @@ export function clusterPolicy(
       [direction === 'ingress' ? 'from' : 'to']: peers,
     }))
   return {
-    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    apiVersion: 'policy.networking.k8s.io/v1beta1',
     kind: 'ClusterNetworkPolicy',
     metadata: { name },
     spec: {

@@ -108,7 +108,7 @@ t.test('CNP-005 networks are denied whatever the protocol: no ping either', asyn
     what: 'x denied all networks',
     objects: () => [
       {
-        apiVersion: 'policy.networking.k8s.io/v1alpha2',
+        apiVersion: 'policy.networking.k8s.io/v1beta1',
         kind: 'ClusterNetworkPolicy',
         metadata: { name: 'no-networks' },
         spec: {
@@ -129,7 +129,7 @@ t.test(
   'CNP-014 a policy with a field that is not supported says so, and closes what it would have denied',
   async (t) => {
     const policy = (name: string, peer: object) => ({
-      apiVersion: 'policy.networking.k8s.io/v1alpha2',
+      apiVersion: 'policy.networking.k8s.io/v1beta1',
       kind: 'ClusterNetworkPolicy',
       metadata: { name },
       spec: {

@@ -207,7 +207,7 @@ const SECTIONS: Readonly<Record<string, readonly (readonly [string, 0 | 1 | 2, s
     ['NP-021', 1, 'Errors about an allowed connection pass'],
     ['NP-022', 1, 'Thousands of policies and blocks within the limits; nothing is left after they are gone'],
   ],
-  'ClusterNetworkPolicy, names, L7': [
+  'ClusterNetworkPolicy (policy.networking.k8s.io/v1beta1), names, L7': [
     ['CNP-001', 0, 'Tiers: admin, then NetworkPolicy, then baseline, then allowed'],
     ['CNP-002', 0, 'Priority, then the order of rules; a pass leaves the tier'],
     ['CNP-003', 0, 'Nothing is isolated by being selected'],

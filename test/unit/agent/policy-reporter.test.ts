@@ -3,7 +3,7 @@
 
 import t, { type Test } from 'tap'
 import { PolicyReporter } from '../../../src/agent/policy-reporter.ts'
-import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import { POLICY_RESOURCES, toPolicyObject } from '../../../src/kube/policies/resources.ts'
 import type { PolicyKind } from '../../../src/model/policy.ts'
 import { tables } from './policy-world-tables.ts'
 
@@ -19,11 +19,17 @@ function bed(t: Test) {
     status: { conditions: { type: string; status: string; message: string }[] }
   }[] = []
   const events: string[] = []
-  const state = { isLeader: true, isSynced: true }
+  const versions = new Set<string>()
+  const state: { isLeader: boolean; isSynced: boolean; versions?: { version: string } } = {
+    isLeader: true,
+    isSynced: true,
+  }
   const reporter = new PolicyReporter({
     client: {
-      patch: async (_resource, path, patch, options) => {
-        const { status } = patch as (typeof patches)[number]
+      patch: async (resource, path, patch, options) => {
+        const { status, apiVersion } = patch as (typeof patches)[number] & { apiVersion: string }
+        t.equal(apiVersion, `${resource.group}/${resource.version}`)
+        versions.add(apiVersion)
         t.match([path.subresource, options], ['status', { kind: 'apply', fieldManager: 'weir', force: true }])
         patches.push({ name: path.name ?? '', status })
         return {} as never
@@ -32,6 +38,7 @@ function bed(t: Test) {
     sources: {
       objects,
       networkGroups,
+      resourceOf: (kind) => ({ ...POLICY_RESOURCES[kind], ...state.versions }),
       get isSynced() {
         return state.isSynced
       },
@@ -57,7 +64,7 @@ function bed(t: Test) {
     })
     objects[kind].set(object.key, object)
   }
-  return { objects, networkGroups, patches, events, state, reporter, put }
+  return { objects, networkGroups, patches, events, versions, state, reporter, put }
 }
 
 t.test('a refused one: condition and Event, once', async (t) => {
@@ -111,10 +118,12 @@ t.test("NetworkPolicy's status is nobody's; annotations that say nothing known a
 })
 
 t.test('cluster-wide kinds: their Events lie in the default namespace', async (t) => {
-  const { patches, events, reporter, put } = bed(t)
+  const { patches, events, versions, state, reporter, put } = bed(t)
+  state.versions = { version: 'v1alpha2' }
   put('CiliumClusterwideNetworkPolicy', 'host', { nodeSelector: {}, ingress: [{}], nonsense: 1 })
   put('ClusterNetworkPolicy', 'guard', { tier: 'Admin', priority: 5000, subject: { namespaces: {} } })
   await reporter.look()
+  t.ok(versions.has('policy.networking.k8s.io/v1alpha2'), 'in the version that is followed')
   t.match(
     patches.map(({ name, status }) => [name, status.conditions[0]?.type, status.conditions[0]?.status]),
     [
@@ -145,7 +154,7 @@ t.test('a deny of lists that are not there: told until they are, in condition an
   t.equal(events.length, 1)
   t.match(
     events[0],
-    /PolicyNotFollowed spec\.ingressDeny\[0\]: there is no CiliumCIDRGroup bad \(cilium\.io\/v2\), so this rule denies every address outside\. Mend: create it .*no CiliumCIDRGroup \(cilium\.io\/v2\) at all/,
+    /PolicyNotFollowed spec\.ingressDeny\[0\]: there is no CiliumCIDRGroup bad \(cilium\.io\/v2 or v2alpha1\), so this rule denies every address outside\. Mend: create it .*no CiliumCIDRGroup \(cilium\.io\/v2 or v2alpha1\) at all/,
   )
   const last = () => patches.at(-1)?.status.conditions[0]
   t.match(last(), { type: 'Valid', status: 'False', message: /so this rule denies every address outside/ })
@@ -165,12 +174,18 @@ t.test('whom a broken selector closes is told as it is', async (t) => {
     endpointSelector: { matchLabels: { a: 'b' }, nonsense: 1 },
     ingressDeny: [{ fromEntities: ['world'] }],
   })
-  put('ClusterNetworkPolicy', 'y', { tier: 'Admin', priority: 1, subject: { nonsense: {} } })
+  const head = { tier: 'Admin', priority: 1, subject: { nonsense: {} } }
+  put('ClusterNetworkPolicy', 'y', { ...head, ingress: [{ action: 'Deny', from: [{ namespaces: {} }] }] })
+  put('CiliumClusterwideNetworkPolicy', 'z', null as never)
   await reporter.look()
   t.match(
     events.filter((event) => event.includes(' default/x ')),
     [/allows nothing in the directions it names, to anybody whom what is readable of its selector may mean/],
   )
   for (const event of events.filter((one) => one.includes(' default/y ')))
-    t.match(event, /it protects nobody/)
+    t.match(event, /allows nobody, and denies whom its Deny and Pass rules name, for every pod that/)
+  t.match(
+    events.filter((event) => event.includes(' default/z ')),
+    [/spec: is missing.*closes nobody, for it names no direction/],
+  )
 })

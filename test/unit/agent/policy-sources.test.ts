@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
-import { POLICY_CRDS } from '../../../bench/control/open-crds.ts'
+import { clusterNetworkPolicyCrd, POLICY_CRDS } from '../../../bench/control/open-crds.ts'
 import { PolicySources } from '../../../src/agent/policy-sources.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { KubeError } from '../../../src/kube/errors.ts'
@@ -122,5 +122,80 @@ t.test('kinds that may not be read: told of, and policy alone waits', async (t) 
   await sources.synced
   t.ok(sources.isSynced)
   t.ok(sources.namespaces.get('default'))
+  t.same(sources.problems, [])
+})
+
+const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
+const CLUSTER_CRD = `${CRDS}/clusternetworkpolicies.policy.networking.k8s.io`
+
+t.test('versions of a kind: the best that is read here, and none', async (t) => {
+  const { server, client } = await agentAt(t, builtinKinds)
+  const { client: admin } = server.server
+  const put = async (versions: Parameters<typeof clusterNetworkPolicyCrd>[0]) => {
+    const { body } = await admin.request<{ metadata: object }>('GET', CLUSTER_CRD)
+    const crd = clusterNetworkPolicyCrd(versions)
+    return await admin.request('PUT', CLUSTER_CRD, { ...crd, metadata: { ...body.metadata } })
+  }
+  const create = async (version: string, name: string) => {
+    const path = `/apis/policy.networking.k8s.io/${version}/clusternetworkpolicies`
+    const spec = { tier: 'Admin', priority: 1, subject: { namespaces: {} } }
+    const object = { apiVersion: `policy.networking.k8s.io/${version}`, kind: 'ClusterNetworkPolicy' }
+    return (await admin.request('POST', path, { ...object, metadata: { name }, spec })).status
+  }
+  await admin.request('POST', CRDS, clusterNetworkPolicyCrd(['v1']))
+  await until('v1 to be served', async () => (await create('v1', 'a')) < 300, WAIT_MS)
+  const told: string[] = []
+  const sources = new PolicySources({
+    ...{ client, nodeName: 'n1', log, startDelayMs: 0, pollMs: 30 },
+    events: { record: (_about, _type, reason, message) => void told.push(`${reason} ${message}`) },
+  })
+  t.teardown(() => sources.close())
+  await sources.answered
+  await sleep(200)
+  t.notOk(sources.isSynced, 'nobody knows what it says')
+  t.match(told, [
+    /^PolicyNotReadable n1: the API server serves clusternetworkpolicies\.policy\.networking\.k8s\.io in no version that this Weir reads \(v1beta1 or v1alpha2, not v1\): until it does, .*all others are closed\. Mend: /,
+  ])
+  t.match(sources.describe(), { clusternetworkpolicies: { phase: 'unreadable' } })
+  t.equal(sources.problems.length, 1)
+  await put(['v1alpha2', 'v1'])
+  await sources.synced
+  t.same(sources.problems, [])
+  t.equal(sources.resourceOf('ClusterNetworkPolicy').version, 'v1alpha2')
+  await until('the object', () => sources.objects.ClusterNetworkPolicy.get('a') !== undefined, WAIT_MS)
+  await put(['v1beta1', 'v1'])
+  await until('v1beta1 to be served', async () => (await create('v1beta1', 'b')) < 300, WAIT_MS)
+  await until('it to be followed', () => sources.objects.ClusterNetworkPolicy.get('b') !== undefined, WAIT_MS)
+  t.equal(sources.resourceOf('ClusterNetworkPolicy').version, 'v1beta1')
+  t.ok(sources.objects.ClusterNetworkPolicy.get('a'), 'what was known stays')
+})
+
+t.test('a kind about which the server says nothing of use: policy alone waits, and it is told', async (t) => {
+  const { client } = await agentAt(t, builtinKinds)
+  const state = { isBroken: true }
+  const broken = new Proxy(client, {
+    get:
+      (target, name: keyof KubeClient) =>
+      (...args: unknown[]) => {
+        const [asked] = args as [Resource | undefined]
+        if (name !== 'discover' && asked?.kind === 'NetworkPolicy' && state.isBroken)
+          return Promise.reject(new KubeError('not-found', 'conversion failed', { status: 500 }))
+        return (target[name] as (...args: unknown[]) => unknown).apply(target, args)
+      },
+  })
+  const told: string[] = []
+  const sources = new PolicySources({
+    ...{ client: broken, nodeName: 'n1', log, startDelayMs: 0, patienceMs: 200 },
+    events: { record: (_about, _type, reason, message) => void told.push(`${reason} ${message}`) },
+  })
+  t.teardown(() => sources.close())
+  await sources.answered
+  t.notOk(sources.isSynced)
+  t.match(told, [
+    /^PolicyNotReadable n1: the API server does not list networkpolicies\.networking\.k8s\.io: until it does, .*It says: conversion failed\. Mend: see to it that 'kubectl get networkpolicies/,
+  ])
+  t.same(sources.problems.length, 1)
+  state.isBroken = false
+  await sources.synced
   t.same(sources.problems, [])
 })

@@ -178,7 +178,7 @@ t.test('what is not followed fails closed, in the directions that the policy nam
       /asks for labels of the source 'container'/,
     ],
     [`egress: [{toPorts: [{${web}}], icmps: [{fields: [{type: 8}]}]}]`, /has toPorts beside icmps/],
-    ['egress: [{toPorts: [{ports: []}]}]', /ports: nothing is empty/],
+    ['egress: [{toPorts: [{ports: []}]}]', /ports: is empty/],
     ['egress: [{toPorts: [{ports: [{port: "80", protocol: GRE}]}]}]', /protocol: "GRE" is not known/],
     ['egress: [{icmps: [{fields: [{type: Ehco}]}]}]', /type: "Ehco" is no type of message/],
     ['egress: [{toEndpoint: [{}]}]', /toEndpoint: is a field that is not known/],

@@ -5,7 +5,9 @@ import { toClusterNetworkPolicy } from '../../../../src/kube/policies/cluster-ne
 import { ALL, is, object, ports, told } from './read.ts'
 
 const HEAD = 'tier: Admin, priority: 5, subject: {namespaces: {}}'
-const read = (spec: string) => toClusterNetworkPolicy(object(spec, { namespace: undefined }))
+const EVERYBODY = { kind: 'pods', namespaces: ALL, pods: ALL }
+const read = (spec: string, version = 'v1beta1') =>
+  toClusterNetworkPolicy(object(spec, { namespace: undefined }), version)
 const rules = (list: string, section = 'ingress') => {
   const policy = read(`{${HEAD}, ${section}: ${list}}`)
   return { rules: policy[section as 'ingress' | 'egress']?.rules, faults: told(policy.faults) }
@@ -39,6 +41,7 @@ t.test('rules, as they are written', async (t) => {
       ],
       ports: [ports('tcp', 80)],
       path: 'spec.egress[0]',
+      places: { peers: ['to[0]', 'to[1].networks[0]', 'to[1].networks[1]'], ports: ['protocols[0]'] },
     },
     {
       action: 'allow',
@@ -49,12 +52,14 @@ t.test('rules, as they are written', async (t) => {
         ports('sctp', 0, 65_535),
       ],
       path: 'spec.egress[1]',
+      places: { peers: ['to[0]'], ports: ['protocols[0]', 'protocols[1]', 'protocols[2]'] },
     },
     {
       action: 'deny',
       peers: [{ kind: 'pods', namespaces: ALL, pods: is('a', 'b') }],
       ports: 'any',
       path: 'spec.egress[2]',
+      places: { peers: ['to[0]'], ports: [] },
     },
   ])
 })
@@ -100,6 +105,81 @@ t.test('heads that cannot be read', async (t) => {
     /priority: 1001 is not a/,
   ])
   const { subject, faults } = read('{tier: Admin, priority: 1, subject: {}}')
-  t.match(told(faults), [/spec\.subject: nothing selects nobody/])
-  t.match(subject, { namespaces: { requirements: [{ operator: 'In', values: [] }] } }, 'it protects nobody')
+  t.match(told(faults), [/spec\.subject: selects nobody/])
+  t.strictSame(subject, EVERYBODY)
+})
+
+t.test('what is not followed of the head closes the whole policy, whoever it may mean', async (t) => {
+  const head = (subject: string, more = '') =>
+    `tier: Admin, priority: 1, subject: ${subject}${more}, egress: [${RULES}], ingress: []`
+  const RULES = `{action: Accept, to: [{namespaces: {}}]}, {action: Pass, to: [{nodes: {}}]},
+    {action: Deny, to: [{networks: [192.0.2.0/24]}], protocols: [{tcp: {}}]}`
+  const nodes = { kind: 'nodes', labels: ALL }
+  const network = { kind: 'networks', prefix: '192.0.2.0/24', except: [], covers: 'everything' }
+  const closed = [
+    { action: 'allow', peers: [] },
+    { action: 'deny', peers: [nodes] },
+    { action: 'deny', peers: [network], ports: [ports('tcp', 0, 65_535)] },
+  ]
+  const half = '{matchLabels: {app: web}, matchExpressions: [{key: a, operator: Inn, values: [b]}]}'
+  const cases: [string, string, object][] = [
+    [
+      'an operator that nobody knows',
+      `{namespaces: ${half}}`,
+      { ...EVERYBODY, namespaces: is('app', 'web') },
+    ],
+    ['it alone', '{namespaces: {matchExpressions: [{key: a, operator: Inn}]}}', EVERYBODY],
+    [
+      'one of two selectors',
+      `{pods: {namespaceSelector: {matchLabels: {team: a}}, podSelector: ${half}}}`,
+      { kind: 'pods', namespaces: is('team', 'a'), pods: is('app', 'web') },
+    ],
+    ['both selectors', '{pods: {podSelector: {}}, namespaces: {}}', EVERYBODY],
+    ['a kind of subject of later', '{galaxies: {}}', EVERYBODY],
+    ['none', '{}', EVERYBODY],
+    ['no object', '7', EVERYBODY],
+  ]
+  for (const [what, subject, wanted] of cases) {
+    const policy = read(`{${head(subject)}}`)
+    t.match(told(policy.faults), [/^spec\.subject/], what)
+    t.strictSame(policy.subject, wanted, what)
+    t.match(policy.egress?.rules, closed, what)
+    t.strictSame(policy.ingress, { isolates: false, rules: [] })
+  }
+  t.match(
+    read(`{${head('{namespaces: {}}', ', mood: bad')}}`).egress?.rules,
+    closed,
+    'a field beside the rules',
+  )
+  t.match(read(`{egress: [${RULES}]}`), { tier: 'admin', subject: EVERYBODY, egress: { rules: closed } })
+  t.match(read(`{${HEAD}, egress: [${RULES}]}`).egress?.rules, [
+    { action: 'allow', peers: [{}] },
+    { action: 'pass' },
+  ])
+  const none = toClusterNetworkPolicy({ metadata: { name: 'x' } }, 'v1beta1')
+  t.match(
+    none,
+    { ingress: undefined, egress: undefined, faults: [{ path: 'spec' }] },
+    'no spec, no direction',
+  )
+})
+
+t.test('a section or an item that cannot be rules denies', async (t) => {
+  const denied = { action: 'deny', peers: 'any', ports: 'any' }
+  t.match(rules('7'), { rules: [denied], faults: [/^spec\.ingress: 7 is not a list/] })
+  t.match(rules('[7, {action: Accept, from: [{namespaces: {}}]}]').rules, [denied, { action: 'allow' }])
+})
+
+t.test('one peer is one thing; networks, by version', async (t) => {
+  const two = rules('[{action: Deny, to: [{namespaces: {}, networks: [10.0.0.0/8]}]}]', 'egress')
+  t.match(two, {
+    rules: [{ action: 'deny', peers: 'any' }],
+    faults: [/to\[0\]: has namespaces beside networks/],
+  })
+  const networks = '[{action: Deny, to: [{networks: [10.1.2.3/8]}]}]'
+  const said = (version: string) => read(`{${HEAD}, egress: ${networks}}`, version)
+  for (const version of ['v1alpha2', 'v1beta1'])
+    t.match(said(version), { faults: [], egress: { rules: [{ peers: [{ prefix: '10.0.0.0/8' }] }] } })
+  t.strictSame(said('v1alpha2').notes, [])
+  t.match(told(said('v1beta1').notes ?? []), [/networks\[0\]: "10\.1\.2\.3\/8" has bits beyond its length/])
 })

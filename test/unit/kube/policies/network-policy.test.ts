@@ -63,7 +63,7 @@ t.test('ports', async (t) => {
 t.test('what cannot be followed closes its pods, and says where', async (t) => {
   const cases: [string, RegExp][] = [
     ['{podSelector: {}, ingress: [{form: []}]}', /^spec\.ingress\[0\]\.form: is a field that is not known/],
-    ['{podSelector: {}, ingress: [{from: [{}]}]}', /^spec\.ingress\[0\]\.from\[0\]: nothing names nobody/],
+    ['{podSelector: {}, ingress: [{from: [{}]}]}', /^spec\.ingress\[0\]\.from\[0\]: names nobody/],
     [
       '{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0/8}}]}]}',
       /cidr: "10\.0\.0\/8" is not a network/,
@@ -76,7 +76,7 @@ t.test('what cannot be followed closes its pods, and says where', async (t) => {
     ['{podSelector: {}, ingress: [{ports: [{port: 80, endPort: 79}]}]}', /endPort: 79 is not a port from 80/],
     ['{podSelector: {}, ingress: [{ports: [{port: http, endPort: 79}]}]}', /port: "http" is not a port/],
     ['{podSelector: {}, ingress: [{ports: [{protocol: TPC}]}]}', /protocol: "TPC" is not known/],
-    ['{podSelector: {matchExpressions: [{key: a, operator: In}]}}', /values: nothing does not go with In/],
+    ['{podSelector: {matchExpressions: [{key: a, operator: In}]}}', /values: does not go with In/],
     ['{podSelector: {}, policyTypes: [Ingres]}', /policyTypes\[0\]: "Ingres" is not known/],
   ]
   for (const [spec, told0] of cases) {
