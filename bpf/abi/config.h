@@ -47,6 +47,7 @@ enum map_version {
 	MAP_VERSION_POLICY_GENERATIONS = 1,
 	MAP_VERSION_POLICY_HOST = 1,
 	MAP_VERSION_KNOWN_NETNS = 1,
+	MAP_VERSION_CLOSED_CGROUPS = 1,
 };
 
 /* The words of one key of the tuple hashes (lib/hash.h), by what they are added to. */

@@ -122,10 +122,14 @@ enum policy_rule {
 };
 
 /*
- * known_netns[cookie of a pod's network namespace]: 1, its pod is known, its rows are written and
- * its device is judged. A cookie is never used again while the node is up, an address is: so a pod
- * that got the address of one that has gone is told from that one.
+ * known_netns[cookie of a pod's network namespace]: its pod is known, and its rows are written. A
+ * cookie is never used again while the node is up, an address is: so a pod that got the address of
+ * one that has gone is told from that one.
  */
+enum known_netns_kind {
+	NETNS_JUDGED = 1,   /* its device judges what it sends and gets */
+	NETNS_UNJUDGED = 2, /* nothing could judge it, and no policy says anything of it */
+};
 
 /* policy_generations[number]: 1 while verdicts of this generation hold. 0 never does. */
 #define WEIR_POLICY_GENERATIONS (1 << 16)

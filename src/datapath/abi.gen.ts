@@ -302,6 +302,18 @@ export const FRONTEND_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof Fro
   [256, 'FRONTEND_OF_NODE'],
 ])
 
+export const KnownNetnsKind = {
+  NETNS_JUDGED: 1,
+  NETNS_UNJUDGED: 2,
+} as const
+export type KnownNetnsKind = (typeof KnownNetnsKind)[keyof typeof KnownNetnsKind]
+
+/** The first constant of each value. */
+export const KNOWN_NETNS_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof KnownNetnsKind> = new Map([
+  [1, 'NETNS_JUDGED'],
+  [2, 'NETNS_UNJUDGED'],
+])
+
 export const MapVersion = {
   MAP_VERSION_FRONTENDS: 2,
   MAP_VERSION_FRONTEND_ADDRESSES: 1,
@@ -339,6 +351,7 @@ export const MapVersion = {
   MAP_VERSION_POLICY_GENERATIONS: 1,
   MAP_VERSION_POLICY_HOST: 1,
   MAP_VERSION_KNOWN_NETNS: 1,
+  MAP_VERSION_CLOSED_CGROUPS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 

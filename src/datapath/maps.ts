@@ -163,6 +163,7 @@ export type MapName =
   | 'policy_generations'
   | 'policy_host'
   | 'known_netns'
+  | 'closed_cgroups'
 
 /** All that hold rows, but the secret of the flow table's hash, which is read once. */
 export const MAP_NAMES: readonly MapName[] = [
@@ -173,6 +174,7 @@ export const MAP_NAMES: readonly MapName[] = [
   'policy_generations',
   'policy_host',
   'known_netns',
+  'closed_cgroups',
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {
@@ -185,6 +187,8 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
   /** By network namespace cookie. */
   readonly knownNetns: KernelHash<bigint, number>
+  /** By id of a cgroup. */
+  readonly closedCgroups: KernelHash<bigint, number>
   readonly bfd: BfdTables
   readonly policy: PolicyTables & PolicyReads
 }
@@ -206,6 +210,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
     netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
     knownNetns: hashOf(map('known_netns'), cookieCodec, indexCodec),
+    closedCgroups: hashOf(map('closed_cgroups'), cookieCodec, indexCodec),
     bfd: {
       sessions: hashOf(map('bfd_sessions'), bfdKeyCodec, bfdSessionCodec),
       states: mappedBfdStates(map('bfd_states')),
