@@ -85,6 +85,11 @@ export class PolicyLoop {
     return policyWorld(this.#options.tables, this.#options.failSafePorts)
   }
 
+  /** Whether the kernel holds all of it, and nothing that an earlier process left. */
+  get isSettled(): boolean {
+    return this.#isSettled
+  }
+
   get status(): PolicyStatus {
     return {
       size: this.#compiler.size(),
