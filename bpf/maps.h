@@ -301,6 +301,15 @@ struct {
 	__type(value, __u32);
 } policy_peers SEC(".maps");
 
+/* A cell has at least one row of a peer, so these do not run out before those. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POLICY_PEERS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32);
+} policy_cells SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, POLICY_CLASSES_MAX);

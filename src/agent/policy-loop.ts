@@ -28,7 +28,7 @@ export interface PolicyLoopOptions {
   readonly node: string
   readonly tables: PolicyWorldTables
   readonly maps: PolicyMaps
-  readonly limits: Pick<CompilerLimits, 'sets' | 'classes'>
+  readonly limits: Pick<CompilerLimits, 'sets' | 'cells' | 'classes'>
   readonly existingConnections: 'recheck' | 'keep'
   /** Called when the kernel holds what the tables say. */
   readonly onWritten?: (() => void) | undefined

@@ -339,9 +339,9 @@ export class Datapath {
   }
 
   /** Rows of what policy is compiled to; number 0 is among them. */
-  get policyLimits(): { readonly sets: number; readonly classes: number } {
+  get policyLimits(): { readonly sets: number; readonly cells: number; readonly classes: number } {
     const rows = (name: MapName) => this.#loaded.map(name).info.maxEntries
-    return { sets: rows('policy_sets'), classes: rows('policy_classes') }
+    return { sets: rows('policy_sets'), cells: rows('policy_cells'), classes: rows('policy_classes') }
   }
 
   /** Bytes that each map takes in the kernel, by its name in bpf/maps.h. */

@@ -43,6 +43,7 @@ import type { PolicyReads } from './policy-lookup.ts'
 import {
   identityCodec,
   mappedGenerations,
+  mappedPolicyCells,
   mappedPolicyPorts,
   type PolicyTables,
   peerKeyCodec,
@@ -160,6 +161,7 @@ export type MapName =
   | 'frontend_filter'
   | 'events'
   | 'bfd_timers'
+  | 'policy_cells'
   | 'policy_generations'
   | 'policy_host'
   | 'known_netns'
@@ -171,6 +173,7 @@ export const MAP_NAMES: readonly MapName[] = [
   'frontend_filter',
   'events',
   'bfd_timers',
+  'policy_cells',
   'policy_generations',
   'policy_host',
   'known_netns',
@@ -227,6 +230,7 @@ export function policyTables(map: (name: MapName) => BpfMap): PolicyTables & Pol
     subjects: hashOf(map('policy_subjects'), addressCodec, policySubjectCodec),
     sets: arrayOf(map('policy_sets'), policySetCodec),
     peers: hashOf(map('policy_peers'), peerKeyCodec, indexCodec),
+    cells: mappedPolicyCells(map('policy_cells')),
     classes: arrayOf(map('policy_classes'), policyClassCodec),
     ports: mappedPolicyPorts(map('policy_ports')),
     generations: mappedGenerations(map('policy_generations')),
