@@ -6,6 +6,7 @@ import { z } from 'zod'
 import type { PolicyDirection, PortProtocol, PortRange } from '../model/policy.ts'
 import { PORT_MAX, PORT_PROTOCOLS } from '../model/policy.ts'
 import type { EndpointSlice } from '../model/service.ts'
+import { equalRows } from '../tables/equal-rows.ts'
 
 export type FailSafePorts = Readonly<Record<PolicyDirection, readonly PortRange[]>>
 
@@ -75,6 +76,15 @@ export function failSafePorts(
     ingress: withPorts(configured.ingress, portsOf(here)),
     egress: withPorts(configured.egress, [...servers.map(portOf), ...portsOf(apiSlices)]),
   }
+}
+
+/** With what is new; `before` itself where nothing is. What has gone stays, so that a server that comes and goes moves nothing. */
+export function withNewPorts(before: FailSafePorts, now: FailSafePorts): FailSafePorts {
+  const added = (direction: PolicyDirection) =>
+    now[direction].filter((range) => !before[direction].some((known) => equalRows(known, range)))
+  const [ingress, egress] = [added('ingress'), added('egress')]
+  if (ingress.length + egress.length === 0) return before
+  return { ingress: [...before.ingress, ...ingress], egress: [...before.egress, ...egress] }
 }
 
 function withPorts(ranges: readonly PortRange[], ports: readonly number[]): readonly PortRange[] {

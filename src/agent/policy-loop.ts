@@ -14,7 +14,7 @@ import {
 } from '../policy/compile/compiler.ts'
 import type { EarlierRows, PolicyChange, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import type { FailSafePorts } from './fail-safe-ports.ts'
+import { type FailSafePorts, withNewPorts } from './fail-safe-ports.ts'
 import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
 import { nodeObject } from './report-problems.ts'
 
@@ -32,8 +32,8 @@ export interface PolicyLoopOptions {
   readonly existingConnections: 'recheck' | 'keep'
   /** Called when the kernel holds what the tables say. */
   readonly onWritten?: (() => void) | undefined
-  /** Where the node stays in touch; as it was when the agent began. */
-  readonly failSafePorts: FailSafePorts
+  /** Where the node stays in touch, as the tables have it now. */
+  readonly failSafePorts: () => FailSafePorts
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
   readonly events: Pick<EventRecorder, 'record'>
 }
@@ -50,6 +50,7 @@ export class PolicyLoop {
   readonly #options: PolicyLoopOptions
   #compiler: PolicyCompiler
   #changes: PolicyChanges
+  #failSafePorts: FailSafePorts
   readonly #rounds: Rounds
   /** Compiled, and not in the kernel yet. */
   #waiting: PolicyWrite[] = []
@@ -62,7 +63,8 @@ export class PolicyLoop {
   constructor(options: PolicyLoopOptions) {
     const { log } = options
     this.#options = options
-    this.#compiler = newCompiler(options)
+    this.#failSafePorts = options.failSafePorts()
+    this.#compiler = newCompiler(options, this.#failSafePorts)
     this.#rounds = new Rounds({
       name: 'policy',
       settleMs: SETTLE_MS,
@@ -82,7 +84,7 @@ export class PolicyLoop {
   }
 
   get world(): PolicyWorld {
-    return policyWorld(this.#options.tables, this.#options.failSafePorts)
+    return policyWorld(this.#options.tables, this.#failSafePorts)
   }
 
   /** Whether the kernel holds all of it, and nothing that an earlier process left. */
@@ -111,6 +113,7 @@ export class PolicyLoop {
   #round(): void {
     const { maps, log } = this.#options
     const startedMs = performance.now()
+    this.#followFailSafePorts()
     for (const write of this.#compile(startedMs)) this.#waiting.push(write)
     const isWriting = this.#waiting.length > 0
     if (isWriting) maps.apply(this.#waiting)
@@ -133,6 +136,15 @@ export class PolicyLoop {
     return new PolicyChanges(this.#options.tables, () => this.#rounds.request())
   }
 
+  /** They are in every verdict about the node, and hardly ever move: a compiler has them from its beginning. */
+  #followFailSafePorts(): void {
+    const now = withNewPorts(this.#failSafePorts, this.#options.failSafePorts())
+    if (now === this.#failSafePorts) return
+    this.#failSafePorts = now
+    this.#options.log.info('the API servers are at other ports: policy is compiled anew')
+    this.#beginAnew()
+  }
+
   /** Also without a change: numbers come to the end of their rest. */
   #compile(nowMs: number): PolicyChange {
     try {
@@ -149,7 +161,7 @@ export class PolicyLoop {
     this.#changes.close()
     this.#changes = this.#follow()
     maps.adoptAnew()
-    this.#compiler = newCompiler(this.#options)
+    this.#compiler = newCompiler(this.#options, this.#failSafePorts)
     this.#waiting = []
     this.#isSettled = false
   }
@@ -177,7 +189,10 @@ const SHORTAGES = [
   ['lockedSets', 'all that some sets of pods say'],
 ] as const satisfies readonly (readonly [keyof PolicyShortage, string])[]
 
-function newCompiler({ node, maps, limits, existingConnections, failSafePorts }: PolicyLoopOptions) {
+function newCompiler(
+  { node, maps, limits, existingConnections }: PolicyLoopOptions,
+  failSafePorts: FailSafePorts,
+) {
   const earlier = maps.earlier()
   return new PolicyCompiler({
     ...{ node, existingConnections },

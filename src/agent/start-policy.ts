@@ -82,12 +82,13 @@ export function startPolicy(ground: Ground): Policy | undefined {
     maps,
     limits: datapath.policyLimits,
     existingConnections: config.policy.existingConnections,
-    failSafePorts: failSafePorts(
-      config.policy.failSafePorts,
-      config.kubernetes.servers,
-      apiSlicesOf({ slices }),
-      nodes.get(config.nodeName)?.addresses ?? [],
-    ),
+    failSafePorts: () =>
+      failSafePorts(
+        config.policy.failSafePorts,
+        config.kubernetes.servers,
+        apiSlicesOf({ slices }),
+        nodes.get(config.nodeName)?.addresses ?? [],
+      ),
     onWritten: () => closedPods.policyWritten(),
     events,
     log,

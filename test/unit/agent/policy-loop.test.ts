@@ -1,6 +1,7 @@
 // Policy from tables to rows: whole before anything is attached, again after a failure, and by an agent that follows another.
 
 import t, { type Test } from 'tap'
+import type { FailSafePorts } from '../../../src/agent/fail-safe-ports.ts'
 import { PolicyLoop } from '../../../src/agent/policy-loop.ts'
 import type { PolicyWorldTables } from '../../../src/agent/policy-world.ts'
 import { lookUpPolicy } from '../../../src/datapath/policy-lookup.ts'
@@ -42,6 +43,7 @@ function start(
   all: PolicyWorldTables,
   memory: ReturnType<typeof memoryTables>,
   maps = new PolicyMaps(memory.tables, Date.now),
+  failSafePorts: () => FailSafePorts = () => ({ ingress: [], egress: [] }),
 ) {
   const errors: string[] = []
   const events: string[] = []
@@ -52,7 +54,7 @@ function start(
     limits: { sets: 4096, cells: 4096, classes: 4096 },
     existingConnections: 'recheck',
     events: { record: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
-    failSafePorts: { ingress: [], egress: [] },
+    failSafePorts,
     log: {
       info: () => {},
       warn: () => {},
@@ -166,4 +168,38 @@ t.test('what finds no room is told by an Event on the Node, once', async (t) => 
   allow('other')
   await until('the change', () => who(memory).join() === 'false,true', WAIT_MS)
   t.equal(events.length, 1)
+})
+
+t.test('a port of an API server that comes later is one at which the node stays in touch', async (t) => {
+  const { all } = cluster()
+  const [here, outside] = [address('192.0.2.1'), address('203.0.113.1')]
+  all.nodes.set('n1', { name: 'n1', labels: {}, addresses: [here] } as never)
+  all.policy.objects.CiliumClusterwideNetworkPolicy.set(
+    'host',
+    toPolicyObject('CiliumClusterwideNetworkPolicy', {
+      metadata: { name: 'host' },
+      ...{ spec: { nodeSelector: {}, ingress: [{}] } },
+    }),
+  )
+  const memory = memoryTables()
+  let ports = [6443]
+  const { loop } = start(t, all, memory, undefined, () => ({
+    ingress: ports.map((port) => ({ protocol: 'tcp', first: port, last: port }) as const),
+    egress: [],
+  }))
+  const open = () =>
+    [6443, 7443].filter(
+      (port) =>
+        lookUpPolicy(memory.reads, {
+          ...{ direction: 'ingress', subject: here, peer: outside, protocol: 'tcp', port },
+          ...{ isFromHost: false, isOfHost: true },
+        }).isAllowed,
+    )
+  t.same(open(), [6443])
+  ports = [7443]
+  all.policy.namespaces.set('any', { change: 'is' })
+  await until('the new port', () => open().includes(7443), WAIT_MS)
+  t.same(open(), [6443, 7443], 'the old one stays')
+  t.match(loop.world.failSafePorts?.ingress, [{ first: 6443 }, { first: 7443 }])
+  t.same(who(memory), [true, false])
 })
