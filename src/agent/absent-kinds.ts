@@ -1,5 +1,5 @@
-// Kinds that the cluster lacks, looked for by discovery: one small request for each group that lacks any, so that kinds that are installed
-// are followed within seconds, and no right beside everybody's is needed. Who must know that a kind is not there asks for a look at once: a
+// Kinds that the cluster lacks, looked for by discovery: one small request for each group that lacks any, and one for each kind of which several
+// versions are read, so that kinds that are installed are followed within seconds, and no right beside everybody's is needed. Who must know that a kind is not there asks for a look at once: a
 // 404 alone may be of a server that does not serve the kind yet, or serves it in another version. Of the versions that are read here the best
 // that is served is taken; a kind that is served in others only is there, and cannot be read.
 

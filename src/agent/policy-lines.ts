@@ -7,7 +7,7 @@ import type { Resource } from '../kube/objects.ts'
 import { namesOf, POLICY_RESOURCES } from '../kube/policies/resources.ts'
 import type { PolicyDirection, PolicyKind } from '../model/policy.ts'
 
-/** A rule, or with an empty path what isolates. */
+/** A rule, a part of one, or with an empty path what isolates. */
 export interface WrittenRule {
   readonly kind: PolicyKind
   readonly key: string

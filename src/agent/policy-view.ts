@@ -13,11 +13,11 @@ import {
   type PolicyPacket,
   type PolicyWorld,
 } from '../model/policy.ts'
-import { isSamePolicy, type PolicyJudgement } from '../model/policy-judgement.ts'
+import { isSamePolicy, type PolicyRuleRef, partPaths } from '../model/policy-judgement.ts'
 import type { RuleId } from '../policy/compile/rows.ts'
 import type { BuiltInCause, RuleName } from '../policy/compile/rule-ids.ts'
 import { describeJudgement } from '../policy/describe-cause.ts'
-import { judge } from '../policy/evaluate.ts'
+import { type ExplainedJudgement, judge } from '../policy/evaluate.ts'
 import { subjectMatches } from '../policy/matching.ts'
 import { knownGroups, unreadGroups } from '../policy/network-groups.ts'
 import { type Party, partyAt } from '../policy/parties.ts'
@@ -33,7 +33,7 @@ export interface PolicyRow {
   /** With the priority where it counts: `admin 10`. */
   readonly tier: string
   readonly directions: readonly PolicyDirection[]
-  readonly mode: 'enforce' | 'audit' | 'refused'
+  readonly mode: 'enforce' | 'audit'
   /** Pods of this node that it selects, the first by name. */
   readonly subjects: readonly string[]
   readonly subjectCount: number
@@ -123,7 +123,7 @@ function rowOf(
     policy: key,
     tier: first === undefined ? '' : tierOf(first),
     directions: POLICY_DIRECTIONS.filter((name) => policies.some((one) => one[name])),
-    mode: first === undefined ? 'refused' : first.isAudit ? 'audit' : 'enforce',
+    mode: first?.isAudit ? 'audit' : 'enforce',
     subjects: subjects.slice(0, SUBJECTS_SHOWN_MAX),
     subjectCount: subjects.length,
     selectsNode: nodeItself !== undefined && policies.some((one) => subjectMatches(one.subject, nodeItself)),
@@ -209,20 +209,24 @@ function kernelView(
   return { verdict, cause: ruleText(rule, nameOf(rule)), rule, set, identity, agrees: verdict === wanted }
 }
 
-/** What decides it, and what audited policies would decide it by. */
+/** What decides it, what audited policies would decide it by, and what left it to them. */
 function writtenRules(
-  { cause, wouldBe }: PolicyJudgement,
+  { cause, wouldBe, passedBy }: ExplainedJudgement,
   direction: PolicyDirection,
   { policies }: PolicyWorld,
 ): readonly WrittenRule[] {
-  return [cause, ...(wouldBe ? [wouldBe.cause] : [])].flatMap((one): readonly WrittenRule[] => {
+  const placesOf = (ref: PolicyRuleRef): readonly WrittenRule[] => {
+    const { policy, path } = ref
+    const rules = policies.find((one) => isSamePolicy(one, policy))?.[direction]?.rules ?? []
+    const index = rules.findIndex((rule) => rule.path === path)
+    return [path, ...partPaths(ref)].map((place) => ({ ...policy, direction, path: place, index }))
+  }
+  const decided = [cause, ...(wouldBe ? [wouldBe.cause] : [])].flatMap((one): readonly WrittenRule[] => {
     if (one.kind === 'isolation')
       return one.policies.map((ref) => ({ ...ref, direction, path: '', index: -1 }))
-    if (one.kind !== 'rule') return []
-    const { policy: ref, path } = one
-    const rules = policies.find((policy) => isSamePolicy(policy, ref))?.[direction]?.rules ?? []
-    return [{ ...ref, direction, path, index: rules.findIndex((rule) => rule.path === path) }]
+    return one.kind === 'rule' ? placesOf(one) : []
   })
+  return [...decided, ...passedBy.flatMap(placesOf)]
 }
 
 /** What a rule's number, as events and rows carry it, stands for. */

@@ -9,7 +9,7 @@ import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
 import { AUDIT_ACTION, AUDIT_OPTIONS, RECORD_WORDS } from './policy-audit.ts'
 import { SIMULATE_ACTION, SIMULATE_OPTIONS } from './policy-simulate.ts'
-import { lineText } from './rule-lines.ts'
+import { lineTexts } from './rule-lines.ts'
 import { withSentences } from './short-lists.ts'
 
 const OPTIONS = {
@@ -46,8 +46,8 @@ const EXPLAIN: Action<Values> = {
   summary: 'whether a connection is allowed, by which rule and line of YAML, and what the kernel says',
   about: `Whether a connection is allowed, at the sender's end (egress) and at the receiver's (ingress), and by which rule:
     first by the objects as they are, then by the rows in this node's kernel, for what of the two is a pod here or this
-    node. Both must agree. What a Service leads to is asked by the endpoint's own address and port. Each rule is shown
-    with its line in what kubectl get -o yaml prints. The exit status is 0 when it is allowed, 1 when it is denied. With
+    node. Both must agree. What a Service leads to is asked by the endpoint's own address and port. Each rule, and
+    the peer and the port of it that match first, are shown with their lines in what kubectl get -o yaml prints. The exit status is 0 when it is allowed, 1 when it is denied. With
     RULE instead, the number of a rule as events, weir flow drops -o json and the kernel's rows have it: its policy, its
     place there and its line.`,
   example: 'weir policy explain --from shop/cart --to shop/web --port 8080/tcp',
@@ -131,7 +131,7 @@ export function formatRule({ rule, text, name, lines }: RuleAnswer, width = PAGE
   const place = name && (name.index < 0 ? 'none of its rules' : `rule ${name.index} of ${name.direction}`)
   const fields = [
     ...(name && place ? ([['policy', `${name.kind} ${name.key}, ${place}`]] as const) : []),
-    ...lines.map((line) => ['written', lineText(line)] as const),
+    ...lineTexts(lines).map((text) => ['written', text] as const),
   ]
   return `Rule ${rule}: ${text}\n${fields.length > 0 ? `${formatFields(fields, width, INDENT)}\n` : ''}`
 }
@@ -149,7 +149,7 @@ export function formatExplanation(answers: readonly PolicyAnswer[], width = PAGE
 function fieldsOf(name: string, { cause, kernel, unjudged, lines = [] }: DirectionView) {
   return [
     [name, cause] as const,
-    ...lines.map((line) => ['written', lineText(line)] as const),
+    ...lineTexts(lines).map((text) => ['written', text] as const),
     ['kernel', kernel ? kernelText(kernel) : `not asked: ${unjudged}`] as const,
   ]
 }

@@ -15,6 +15,14 @@ export interface PolicyRef {
 export interface PolicyRuleRef {
   readonly policy: PolicyRef
   readonly path: string
+  /** The first of its peers and of its ports that matched, below `path`: `from[2]`, `ports[1]`; absent: it names none, or who tells does not know. */
+  readonly peer?: string | undefined
+  readonly port?: string | undefined
+}
+
+/** Where the parts of a rule are written that matched. */
+export function partPaths({ path, peer, port }: PolicyRuleRef): readonly string[] {
+  return [peer, port].flatMap((part) => (part === undefined ? [] : [`${path}.${part}`]))
 }
 
 export type PolicyCause =

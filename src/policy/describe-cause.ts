@@ -36,8 +36,10 @@ function nameOf(ref: PolicyRef, policies: readonly Policy[]): string {
   return `${ref.kind} ${ref.key}${place}`
 }
 
-function ruleText({ policy, path }: PolicyRuleRef, policies: readonly Policy[]): string {
-  return `${nameOf(policy, policies)}, ${path}`
+/** `NetworkPolicy shop/web, spec.ingress[2].from[0], ports[1]`. */
+function ruleText({ policy, path, peer, port }: PolicyRuleRef, policies: readonly Policy[]): string {
+  const place = peer === undefined ? path : `${path}.${peer}`
+  return [nameOf(policy, policies), place, ...(port === undefined ? [] : [port])].join(', ')
 }
 
 function joined(names: readonly string[]): string {

@@ -124,9 +124,11 @@ function judgeOrdered(
 ): { readonly decision: ExplainedRuling | undefined; readonly passedBy: readonly PolicyRuleRef[] } {
   for (const { policy, rules } of applicable)
     for (const rule of rules.rules) {
-      if (!ruleMatches(rule, question)) continue
-      if (rule.action === 'pass') return { decision: undefined, passedBy: [refOf(policy, rule)] }
-      return { decision: ruling(rule.action, { kind: 'rule', ...refOf(policy, rule) }), passedBy: [] }
+      const match = matchOf(rule, question)
+      if (match === undefined) continue
+      const ref = refOf(policy, rule, match)
+      if (rule.action === 'pass') return { decision: undefined, passedBy: [ref] }
+      return { decision: ruling(rule.action, { kind: 'rule', ...ref }), passedBy: [] }
     }
   return { decision: undefined, passedBy: [] }
 }
@@ -135,24 +137,39 @@ function judgeOrdered(
 function judgeUnordered(applicable: readonly Applicable[], question: Question): ExplainedRuling | undefined {
   for (const action of ['deny', 'allow'] as const)
     for (const { policy, rules } of applicable)
-      for (const rule of rules.rules)
-        if (rule.action === action && ruleMatches(rule, question))
-          return ruling(action, { kind: 'rule', ...refOf(policy, rule) })
+      for (const rule of rules.rules) {
+        const match = rule.action === action ? matchOf(rule, question) : undefined
+        if (match) return ruling(action, { kind: 'rule', ...refOf(policy, rule, match) })
+      }
   const isolating = applicable.filter(({ rules }) => rules.isolates)
   if (isolating.length === 0 || question.isFailSafe) return undefined
   return ruling('deny', { kind: 'isolation', policies: isolating.map(({ policy }) => policyRef(policy)) })
 }
 
-function ruleMatches({ action, peers, ports }: PolicyRule, question: Question): boolean {
-  const { world, packet, peer, destination, isFailSafe } = question
-  if (peers !== 'any' && !peers.some((candidate) => peerMatches(candidate, peer, world))) return false
-  const mustName = isFailSafe && action === 'deny'
-  if (ports === 'any') return !mustName
-  return ports.some(
-    (candidate) => (!mustName || namesPorts(candidate)) && portMatches(candidate, packet, destination),
-  )
+/** Which of a rule's peers and ports are meant first; -1: it names none. */
+interface Match {
+  readonly peer: number
+  readonly port: number
 }
 
-function refOf(policy: Policy, rule: PolicyRule): PolicyRuleRef {
-  return { policy: policyRef(policy), path: rule.path }
+/** Undefined: the rule is about others. */
+function matchOf({ action, peers, ports }: PolicyRule, question: Question): Match | undefined {
+  const { world, packet, peer, destination, isFailSafe } = question
+  const peerIndex = peers === 'any' ? -1 : peers.findIndex((candidate) => peerMatches(candidate, peer, world))
+  if (peers !== 'any' && peerIndex < 0) return undefined
+  const mustName = isFailSafe && action === 'deny'
+  if (ports === 'any') return mustName ? undefined : { peer: peerIndex, port: -1 }
+  const portIndex = ports.findIndex(
+    (candidate) => (!mustName || namesPorts(candidate)) && portMatches(candidate, packet, destination),
+  )
+  return portIndex < 0 ? undefined : { peer: peerIndex, port: portIndex }
+}
+
+function refOf(policy: Policy, { path, places }: PolicyRule, match: Match): PolicyRuleRef {
+  const [peer, port] = [places?.peers[match.peer], places?.ports[match.port]]
+  return {
+    ...{ policy: policyRef(policy), path },
+    ...(peer === undefined ? {} : { peer }),
+    ...(port === undefined ? {} : { port }),
+  }
 }

@@ -106,11 +106,12 @@ export class PolicyBed {
 
   /** Each line of YAML that is named is the line that kubectl prints. */
   async linesAreKubectls(t: Test, text: string): Promise<void> {
-    const named = [...flat(text).matchAll(/line (\d+), '([^']+)', of kubectl ([^(]+) \(/g)]
+    const named = [...flat(text).matchAll(/((?:line \d+, '[^']+' \([^)]+\)[;,] )+)of kubectl (.+? -o yaml)/g)]
     t.ok(named.length > 0, 'lines are named')
-    for (const [, line, said, command = ''] of named) {
+    for (const [, lines = '', command = ''] of named) {
       const printed = (await this.bed.kubectl(...command.split(' '))).split('\n')
-      t.equal(printed[Number(line) - 1]?.trim(), said, `line ${line} of kubectl ${command}`)
+      for (const [, line, said] of lines.matchAll(/line (\d+), '([^']+)'/g))
+        t.equal(printed[Number(line) - 1]?.trim(), said, `line ${line} of kubectl ${command}`)
     }
   }
 }

@@ -60,7 +60,8 @@ function specsOf(object: unknown): readonly Item[] {
   const { spec, specs } = object
   const single = spec === undefined || spec === null ? [] : [{ value: spec, path: 'spec' }]
   const all = [...single, ...listed(specs)]
-  return all.length > 0 ? all : [{ value: undefined, path: 'spec' }]
+  // An empty list is one, and says nothing.
+  return all.length > 0 || Array.isArray(specs) ? all : [{ value: undefined, path: 'spec' }]
 }
 
 function listed(specs: unknown): readonly Item[] {

@@ -92,15 +92,17 @@ function readHead(spec: Fields): Head {
   const tier = spec.choice('tier', TIER_WORDS)
   if (tier === undefined && !spec.has('tier'))
     addFault(spec.faults, 'spec.tier', undefined, 'is missing', `write ${TIER_WORDS.join(' or ')}`)
-  const priority = spec.number('priority')
-  if (priority === undefined || !Number.isInteger(priority) || priority < 0 || priority > PRIORITY_MAX)
+  const start = spec.faults.length
+  const priority = spec.number('priority') ?? -1
+  const isPriority = Number.isInteger(priority) && priority >= 0 && priority <= PRIORITY_MAX
+  if (!isPriority && spec.faults.length === start)
     spec.refuse('priority', 'is not a priority', `write a whole number from 0 to ${PRIORITY_MAX}`)
   const subject = spec.object('subject')
   if (subject === undefined && !spec.has('subject'))
     addFault(spec.faults, 'spec.subject', undefined, 'is missing', 'write namespaces or pods below it')
   return {
     tier: tier === undefined ? UNREAD_HEAD.tier : TIERS[tier],
-    priority: Math.min(Math.max(priority ?? UNREAD_HEAD.priority, 0), PRIORITY_MAX),
+    priority: isPriority ? priority : UNREAD_HEAD.priority,
     subject: subject ? readSubject(subject) : EVERYBODY,
   }
 }

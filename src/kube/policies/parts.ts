@@ -54,10 +54,9 @@ export function readWidely(fields: Fields): LabelSelector {
     const operator = one.choice('operator', OPERATORS)
     const values = (one.list('values') ?? []).map(({ value }) => value)
     one.end()
-    if (key === undefined || operator === undefined) {
+    if (!one.has('key') || !one.has('operator'))
       addFault(fields.faults, one.path, undefined, 'lacks key or operator', 'write both')
-      continue
-    }
+    if (key === undefined || operator === undefined) continue
     const takesValues = operator === 'In' || operator === 'NotIn'
     if (takesValues !== values.length > 0 || !values.every((value) => typeof value === 'string'))
       one.refuse('values', `does not go with ${operator}`, takesValues ? 'list texts' : 'remove them')

@@ -78,7 +78,7 @@ t.test('a server that has just begun and does not serve a kind yet', async (t) =
         return (target[name] as (...args: unknown[]) => unknown).apply(target, args)
       },
   })
-  const sources = new PolicySources({ ...common, client: early, pollMs: 20 })
+  const sources = new PolicySources({ ...common, client: early, pollMs: 20, patienceMs: 100 })
   t.teardown(() => sources.close())
   let isSynced = false
   const synced = sources.synced.then(() => {
@@ -86,8 +86,12 @@ t.test('a server that has just begun and does not serve a kind yet', async (t) =
   })
   await until('it to be asked for again, as discovery knows it', () => refusals >= 4, WAIT_MS)
   t.notOk(isSynced, 'its rows in force stay')
+  await sources.answered
+  t.match(sources.problems, [/does not list ciliumnetworkpolicies\.cilium\.io: .* It says: page not found/])
+  t.notOk(isSynced, 'and others wait no longer')
   isServed = true
   await synced
+  t.same(sources.problems, [])
   t.ok(sources.objects.CiliumNetworkPolicy.get('default/web'))
 })
 

@@ -7,6 +7,7 @@ import {
   explainPolicy,
   explainRule,
   listPolicies,
+  type PolicyAnswer,
   type PolicyViewParts,
 } from '../../../src/agent/policy-view.ts'
 import { formatExplanation, formatPolicies, formatRule } from '../../../src/cli/policy.ts'
@@ -174,11 +175,22 @@ t.test('where a rule is written: the line of what kubectl prints', async (t) => 
   const rule = { kind: 'NetworkPolicy', policy: 'shop/web', command }
   t.strictSame(allowed?.ingress.lines, [
     { ...rule, index: 0, path: 'spec.ingress[0]', line: 8, text: '- from:' },
+    { ...rule, index: 0, path: 'spec.ingress[0].from[0]', line: 9, text: '- podSelector:' },
+    { ...rule, index: 0, path: 'spec.ingress[0].ports[0]', line: 13, text: '- port: 80' },
   ])
+  const wide = formatExplanation([allowed as PolicyAnswer], 400)
+  t.match(
+    wide,
+    /^ {2}ingress +allowed by NetworkPolicy shop\/web, spec\.ingress\[0\]\.from\[0\], ports\[0\]$/m,
+  )
+  t.match(
+    wide,
+    /^ {2}written +line 8, '- from:' \(spec\.ingress\[0\]\); line 9, .*; line 13, '- port: 80' \(spec\.ingress\[0\]\.ports\[0\]\), of kubectl get networkpolicies -n shop web -o yaml$/m,
+  )
   const text = formatExplanation(await ask('10.0.1.2', '10.0.1.1', '81'))
   t.match(
     text,
-    /^ {2}written +line 7, 'ingress:', of kubectl get networkpolicies -n shop web -o yaml \(spec\.ingress\)$/m,
+    /^ {2}written +line 7, 'ingress:' \(spec\.ingress\), of kubectl get networkpolicies -n shop web -o yaml$/m,
   )
   const [gone] = await ask('shop/far', 'shop/web', '80')
   t.match(gone?.egress.lines, [{ kind: 'CiliumNetworkPolicy', line: undefined, problem: 'it is gone' }])
@@ -188,7 +200,7 @@ t.test('where a rule is written: the line of what kubectl prints', async (t) => 
   const explained = formatRule(await explainRule(String(number), parts()))
   t.match(explained, /^Rule \d+: NetworkPolicy shop\/web, spec\.ingress\[0\]$/m)
   t.match(explained, /^ {2}policy +NetworkPolicy shop\/web, rule 0 of ingress$/m)
-  t.match(explained, /^ {2}written +line 8, '- from:', of kubectl/m)
+  t.match(explained, /^ {2}written +line 8, '- from:' \(spec\.ingress\[0\]\), of kubectl/m)
   t.match(formatRule(await explainRule('1', parts())), /^Rule 1: no policy decides it$/m)
   await t.rejects(explainRule('4000000', parts()), { message: /rule 4000000 is unknown/ })
   await t.rejects(explainRule('web', parts()), { message: /'web' is no number/ })

@@ -1,7 +1,9 @@
 // The sentences for verdicts.
 
 import t from 'tap'
-import type { Policy, PolicyDirection, PolicyPacket } from '../../../src/model/policy.ts'
+import { parse } from 'yaml'
+import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
+import type { Policy, PolicyDirection, PolicyKind, PolicyPacket } from '../../../src/model/policy.ts'
 import { describeJudgement, describeRuling } from '../../../src/policy/describe-cause.ts'
 import { judge } from '../../../src/policy/evaluate.ts'
 import { netpolWorld } from './netpol-cluster.ts'
@@ -84,4 +86,54 @@ t.test('parts of one object are one name, and a policy that is gone still has it
     describeRuling({ verdict, cause }, { policies: [], direction: 'ingress' }),
     'denied by ClusterNetworkPolicy guard, spec.ingress[0]',
   )
+})
+
+t.test('which peer and which port of a rule, as its kind writes them', async (t) => {
+  const read = (kind: PolicyKind, spec: string): readonly Policy[] => {
+    const namespace = kind.startsWith('Cluster') ? undefined : 'x'
+    const { policies, faults } = toPolicyObject(kind, {
+      metadata: { name: 'p', ...(namespace === undefined ? {} : { namespace }) },
+      ...{ spec: parse(spec) },
+    })
+    t.strictSame(faults, [], spec)
+    return policies
+  }
+  const y = '{matchLabels: {kubernetes.io/metadata.name: y}}'
+  const cases: readonly [string, PolicyKind, string, PolicyPacket, PolicyDirection][] = [
+    [
+      'spec.ingress[1].from[1], ports[2]',
+      'NetworkPolicy',
+      `{podSelector: {}, ingress: [{ports: [{port: 1}]}, {from: [{podSelector: {}}, {namespaceSelector: ${y}}],
+        ports: [{protocol: UDP}, {port: 81}, {port: 70, endPort: 90}]}]}`,
+      packet(YA, XA),
+      'ingress',
+    ],
+    [
+      'spec.egress[0].to[1].networks[2], protocols[1]',
+      'ClusterNetworkPolicy',
+      `{tier: Admin, priority: 10, subject: {namespaces: {}}, egress: [{action: Deny,
+        to: [{nodes: {}}, {networks: ["2001:db8::/32", 203.0.113.0/24, 0.0.0.0/0]}], protocols: [{udp: {}}, {tcp: {}}]}]}`,
+      packet(XA, YA),
+      'egress',
+    ],
+    [
+      'spec.ingressDeny[0].fromEntities[1], toPorts[1].ports[1]',
+      'CiliumNetworkPolicy',
+      `{endpointSelector: {}, ingressDeny: [{fromEntities: [host, cluster],
+        toPorts: [{ports: [{port: "443"}]}, {ports: [{port: "53", protocol: UDP}, {port: "80"}]}]}]}`,
+      packet(YA, XA),
+      'ingress',
+    ],
+    [
+      'spec.ingress[0], icmps[0].fields[1]',
+      'CiliumNetworkPolicy',
+      '{endpointSelector: {}, ingress: [{icmps: [{fields: [{type: 0}, {type: EchoRequest}]}]}]}',
+      { ...packet(YA, XA), protocol: 'icmp', port: 8 },
+      'ingress',
+    ],
+  ]
+  for (const [place, kind, spec, asked, direction] of cases) {
+    const told = sentence(read(kind, spec), asked, direction)
+    t.equal(told.slice(told.indexOf(', spec') + 2), place, told)
+  }
 })

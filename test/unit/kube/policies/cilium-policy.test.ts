@@ -197,6 +197,8 @@ t.test('what is not followed fails closed, in the directions that the policy nam
   t.match(told(read('{endpointSelector: {}, nodeSelector: {}, ingress: [{}]}').faults), [/has both of/])
   t.match(told(read('{nodeSelector: {}, ingress: [{}]}').faults), [/not for policies of a namespace/])
   t.match(toCiliumPolicies({ metadata: { name: 'x' } }, 'shop')[0]?.faults, [{ path: 'spec' }])
+  const empty = { metadata: { name: 'x' }, specs: [] } as Parameters<typeof toCiliumPolicies>[0]
+  t.strictSame(toCiliumPolicies(empty, 'shop'), [], 'an empty list is one, and says nothing')
 })
 
 t.test('whom an unreadable policy protects: whoever may be meant', async (t) => {

@@ -104,6 +104,9 @@ t.test('heads that cannot be read', async (t) => {
   t.match(told(read('{tier: Admin, priority: 1001, subject: {namespaces: {}}}').faults), [
     /priority: 1001 is not a/,
   ])
+  t.strictSame(told(read('{tier: Admin, priority: "5", subject: {namespaces: {}}}').faults), [
+    'spec.priority: "5" is not a number',
+  ])
   const { subject, faults } = read('{tier: Admin, priority: 1, subject: {}}')
   t.match(told(faults), [/spec\.subject: selects nobody/])
   t.strictSame(subject, EVERYBODY)
