@@ -28,6 +28,7 @@ const GOALS = {
   'test-kernels': (args) => handOver('tools/kernel-matrix.mjs', args),
   bench: (args) => handOver('bench/run.ts', args),
   'fuzz-policy': (args) => handOver('test/policy/fuzz.ts', args),
+  'fuzz-frames': (args) => handOver('test/frames/fuzz.ts', args),
 }
 
 function refuse(sentence) {

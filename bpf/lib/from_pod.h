@@ -111,7 +111,18 @@ static __always_inline bool is_own_answer(const struct packet *packet, const int
 	return address_is_equal(&scratch->ends.destination, &packet->tuple.source);
 }
 
-static __always_inline int send_from_pod(ctx_t *ctx, const struct packet *packet,
+/* What the stack is left to deliver is, to whoever judges it next, on its way to the backend. */
+static __always_inline int deliver_from_pod(ctx_t *ctx, struct packet *packet,
+					    const struct backend *backend, const int family)
+{
+	int verdict = deliver_here(ctx, packet, backend, family);
+
+	packet->tuple.destination = backend->address;
+	packet->tuple.destination_port = backend->port;
+	return verdict;
+}
+
+static __always_inline int send_from_pod(ctx_t *ctx, struct packet *packet,
 					 const struct choice *choice, const int family)
 {
 	const struct backend *backend = backend_find(choice->backend_id);
@@ -120,7 +131,7 @@ static __always_inline int send_from_pod(ctx_t *ctx, const struct packet *packet
 	if (!backend || !scratch)
 		return drop(packet, REASON_UNKNOWN_BACKEND);
 	if (choice->kind == FLOW_TO_LOCAL)
-		return deliver_here(ctx, packet, backend, family);
+		return deliver_from_pod(ctx, packet, backend, family);
 	scratch->ends.destination = backend->address;
 	scratch->ends.destination_port = backend->port;
 	if (choice->kind == FLOW_TO_REMOTE_SNAT) {

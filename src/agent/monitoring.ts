@@ -24,8 +24,6 @@ export interface MonitoringOptions {
   readonly plan: PlanContext
   readonly events: Pick<EventRecorder, 'record'>
   readonly log: Logger
-  /** What policy waits for, and why; empty: it has begun. */
-  readonly waitsFor: () => readonly string[]
   /** Families that clients outside are served in. */
   readonly served: () => ReadonlySet<Family>
 }
@@ -69,11 +67,7 @@ export class Monitoring implements LoopObserver {
       this.#listenAt(
         'health.address',
         health.address,
-        healthHandler(
-          () => this.#healthFacts(),
-          () => this.#waitsFor(),
-          count,
-        ),
+        healthHandler(() => this.#healthFacts(), count),
       )
     if (metrics.address)
       this.#listenAt('metrics.address', metrics.address, (request, response) => {
@@ -123,11 +117,6 @@ export class Monitoring implements LoopObserver {
       families: Object.fromEntries(families.map((family) => [family, this.#health.state])),
       node: sources.nodes.get(plan.nodeName),
     }
-  }
-
-  #waitsFor(): readonly string[] {
-    const services = this.#health.state.lastUpdatedMs === undefined ? ['Services are not written yet'] : []
-    return [...services, ...this.#options.waitsFor()]
   }
 
   #answerReadings(): readonly Reading[] {

@@ -76,7 +76,6 @@ export function featuresOf({ datapath, sockets }: Parts): readonly KernelFeature
   return kernelFeatures({
     noSocketLists: datapath.socketLists.problem,
     noSocketEnding: sockets()?.status.problem,
-    noUnseen: datapath.noUnseen,
   })
 }
 

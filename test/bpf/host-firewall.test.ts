@@ -304,6 +304,19 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     t.equal(takes(frame(ARRIVING).from(client, 1).to(address('ff02::fb'), 5353).udp()), TC.DROP)
   })
 
+  t.test(`${family}: a Service at the node’s own address`, async (t) => {
+    const { localClient, vip } = world.cast(family)
+    bed.ip('address', 'add', `${vip}/${family === 'ipv4' ? 32 : 128}`, 'dev', 'lo')
+    maps.apply([{ table: 'identities', put: [{ kind: 'address', text: vip, identity: 6, scope: 'node' }] }])
+    begin('deny', 'deny')
+    policy('localClient', 'open', 'open')
+    const asked = (port: number) => frame(FROM_POD).from(localClient, PORT).to(vip, port).udp()
+    t.equal(sends(asked(82)), TC.OK, 'leads to a pod, by the stack')
+    t.equal(sends(asked(82)), TC.OK, 'and is known')
+    maps.apply([{ table: 'identities', delete: [{ kind: 'address', text: vip }] }])
+    bed.ip('address', 'delete', `${vip}/${family === 'ipv4' ? 32 : 128}`, 'dev', 'lo')
+  })
+
   t.test(`${family}: tags`, async (t) => {
     begin('deny', 'deny')
     const sent = frame(ARRIVING).from(client, PORT).to(node, 80).tcp('syn')

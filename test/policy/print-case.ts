@@ -35,7 +35,7 @@ const isUsual = (value: unknown) =>
 /** Empty lists mean nobody and nothing in rules, so they stay there; elsewhere they are left out. */
 const MEANINGFUL_LISTS = new Set(['peers', 'ports', 'rules'])
 
-function plain(value: unknown): unknown {
+export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain)
   if (value instanceof Map) return plain(Object.fromEntries(value))
   if (typeof value !== 'object' || value === null) return value

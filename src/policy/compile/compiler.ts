@@ -11,7 +11,6 @@
 
 import type { PolicyDirection, PortRange } from '../../model/policy.ts'
 import { groupPrefixes } from '../network-groups.ts'
-import { CellNumbers } from './cell-numbers.ts'
 import { Classes } from './classes.ts'
 import { EarlierIdentities } from './earlier-identities.ts'
 import { uniformContent } from './flatten.ts'
@@ -23,11 +22,10 @@ import { ReadyPolicies } from './policies.ts'
 import { PolicySets } from './policy-sets.ts'
 import { Population, type PopulationStep } from './population.ts'
 import { type GroupPrefixes, type LabelFilter, References } from './references.ts'
-import { type EarlierRows, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
+import { type EarlierRows, type PeerRow, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
 import { type BuiltInCause, RuleIds, type RuleName } from './rule-ids.ts'
 import { rulePorts } from './rule-ports.ts'
 import { newSetsStep, type PolicySet, type SetsStep } from './sets-step.ts'
-import { NO_STRAY_ROWS, type StrayRows, strayRows } from './stray-rows.ts'
 import { SubjectRows } from './subject-rows.ts'
 import { NODE_SUBJECT, Subjects } from './subjects.ts'
 import { Writes } from './writes.ts'
@@ -47,9 +45,8 @@ export interface CompilerOptions {
 }
 
 export interface CompilerLimits {
-  /** Rows of `policy_sets`, of cells and of classes, number 0 included. */
+  /** Rows of `policy_sets` and of classes, number 0 included. */
   readonly sets: number
-  readonly cells: number
   readonly classes: number
   /** How long a number that is free again is not taken. */
   readonly restMs: number
@@ -59,7 +56,6 @@ export interface CompilerLimits {
 
 export const COMPILER_LIMITS: CompilerLimits = {
   sets: 4096,
-  cells: 262_144,
   classes: 65_536,
   // Readers hold a number for microseconds, flows and events for their life; a minute is many rounds of either's upkeep.
   restMs: 60_000,
@@ -85,7 +81,6 @@ export class PolicyCompiler {
   readonly #policies: ReadyPolicies
   readonly #subjects: Subjects
   readonly #classes: Classes
-  readonly #cellNumbers: CellNumbers
   readonly #sets: PolicySets
   readonly #subjectRows: SubjectRows
   /** Until the first change of one that follows another. */
@@ -110,12 +105,10 @@ export class PolicyCompiler {
     this.#policies = new ReadyPolicies(this.#peers, this.#references, this.#ruleIds, options)
     this.#subjects = new Subjects(node, this.#objects, this.#policies)
     this.#classes = new Classes(pool(limits.classes, earlier?.classes), uniformContent(false, RULE_NO_ROOM))
-    this.#cellNumbers = new CellNumbers(pool(limits.cells, earlier?.cells))
     const safe = (direction: PolicyDirection) =>
       rulePorts(failSafe[direction].map((range) => ({ kind: 'ports', ...range }))).spans
     this.#sets = new PolicySets({
       classes: this.#classes,
-      cellNumbers: this.#cellNumbers,
       identities: this.#identities,
       policies: this.#policies,
       numbers: pool(limits.sets, earlier?.sets),
@@ -149,7 +142,6 @@ export class PolicyCompiler {
     this.#references.expire(now, this.#options.limits.idleReferenceMs)
     const { touched } = this.#settle(writes, now)
     this.#changeSubjectRows(newSetsStep(), touched, writes, now)
-    writes.deleteCells(this.#cellNumbers.takeGiven(now))
     writes.deleteClasses(this.#classes.takeUnused(now))
     return writes.list
   }
@@ -183,13 +175,13 @@ export class PolicyCompiler {
     const addresses = new Writes()
     const { touched, strays } = this.#settle(addresses, now)
     this.#noteSubjects(change)
-    const stray = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
+    const strayRows = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
     writes.deleteSubjects([...earlier.subjects].filter((key) => !this.#subjectRows.has(key)))
     writes.append(addresses)
     const step = newSetsStep()
     this.#sets.raiseAll(step)
     writes.putSets(this.#sets.takeRaised(step))
-    writes.deletePeers(stray.peers)
+    writes.deletePeers(strayRows)
   }
 
   /** Sets that subjects will leave, where one event changes both ends of a packet: a pod alone meets only itself. */
@@ -213,7 +205,6 @@ export class PolicyCompiler {
       this.#identities.remove(identity, now)
     }
     writes.putClasses(this.#classes.takeFresh())
-    writes.putCells(step.putCells)
     writes.putPeers(step.putRows)
     writes.putIdentities(population.put)
     writes.deleteIdentities(population.delete)
@@ -237,7 +228,7 @@ export class PolicyCompiler {
     writes: Writes,
     now: number,
     strays: PopulationStep['strays'] = new Map(),
-  ): StrayRows {
+  ): readonly PeerRow[] {
     const changed = new Set<string>()
     for (const [id, policy] of change.policies ?? []) {
       const before = this.#policies.get(id)
@@ -249,12 +240,10 @@ export class PolicyCompiler {
     const wanted = new Map(this.#subjects.takeDirty().map((id) => [id, this.#wantedSet(id)] as const))
     this.#sets.change(wanted, changed, peers, step, now)
     this.#policies.dropReplaced()
-    const stray =
-      strays.size > 0 ? strayRows(this.#sets.values(), strays, this.#cellNumbers, now) : NO_STRAY_ROWS
-    for (const row of stray.cells) step.putCells.push(row)
-    for (const row of stray.peers) step.putRows.push(row)
+    const strayRows = [...strays].flatMap(([number, identities]) => this.#sets.strayRows(number, identities))
+    step.putRows.push(...strayRows)
     this.#changeSubjectRows(step, touched, writes, now)
-    return stray
+    return strayRows
   }
 
   #wantedSet(id: string) {
@@ -270,7 +259,6 @@ export class PolicyCompiler {
     const subjects = this.#subjectRows.update(step.subjects, touched, (id) => this.#addressesOf(id), now)
     for (const pod of subjects.rejudged) this.#sets.raise(pod, step)
     writes.putClasses(this.#classes.takeFresh())
-    writes.putCells(step.putCells)
     writes.putPeers(step.putRows)
     writes.putSets(step.putSets)
     writes.deletePeers(step.deleteRows)

@@ -20,7 +20,6 @@ export {
 } from './layout.ts'
 export {
   attachCgroup,
-  attachModifyReturn,
   attachTcx,
   attachXdp,
   BpfLink,
