@@ -36,6 +36,7 @@
 #define IDENTITY_PREFIXES_MAX (1 << 16)
 #define POLICY_SUBJECTS_MAX   (2 * ENDPOINTS_MAX)
 #define KNOWN_NETNS_MAX	      (2 * ENDPOINTS_MAX)
+#define CLOSED_CGROUPS_MAX    16
 #define POLICY_SETS_MAX	      (1 << 12)
 #define POLICY_PEERS_MAX      (1 << 18)
 #define POLICY_CLASSES_MAX    (1 << 16)
@@ -276,6 +277,15 @@ struct {
 	__type(value, __u32);
 } known_netns SEC(".maps");
 
+/* By id: the kubelet's roots of pods, as lib/unseen.h asks for them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CLOSED_CGROUPS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} closed_cgroups SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, POLICY_SETS_MAX);
@@ -290,6 +300,15 @@ struct {
 	__type(key, struct policy_peer_key);
 	__type(value, __u32);
 } policy_peers SEC(".maps");
+
+/* A cell has at least one row of a peer, so these do not run out before those. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POLICY_PEERS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u32);
+} policy_cells SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -21,6 +21,7 @@ const OBJECTS = [
   'weir_sock.bpf.o',
   'weir_iter.bpf.o',
   'weir_closed.bpf.o',
+  'weir_unseen.bpf.o',
 ]
 /** Loaded and run with policy and without: what a constant switches off no kernel looks at. */
 const VARIANTS = ['plain', 'enforced']

@@ -74,6 +74,7 @@ enum policy_set_flags abi_policy_set_flags;
 enum policy_protocol abi_policy_protocol;
 enum policy_verdict_flags abi_policy_verdict_flags;
 enum policy_rule abi_policy_rule;
+enum known_netns_kind abi_known_netns_kind;
 
 /* Preprocessor constants leave no BTF; the ones user space needs are repeated as an enum. */
 enum abi_constant {

@@ -5,12 +5,14 @@
  *
  *   policy_subjects[subject] -> set (:: is the node itself, whose set is policy_host[0] too)
  *   identities[peer], else identity_prefixes[peer] -> identity, scope
- *   policy_peers[set, direction, identity], else the set's default of that scope -> class
+ *   policy_peers[set, direction, identity] -> cell, policy_cells[cell] -> class;
+ *     else the set's default of that scope -> class
  *   policy_classes[class], and policy_ports for one that asks for ports -> verdict and rule
  *
- * Zero is closed: set 0, class 0 and whatever nobody wrote let nothing pass. The numbers are this
- * node's own. A class never changes: other content is another class, whose rows are written before
- * anything names it.
+ * Zero is closed: set 0, cell 0, class 0 and whatever nobody wrote let nothing pass. The numbers
+ * are this node's own. A class never changes: other content is another class, whose rows are
+ * written before anything names it. A cell is the peers of one direction of a set that are judged
+ * alike: its word changes, and thousands of them are judged otherwise from that moment.
  */
 #ifndef WEIR_ABI_POLICY_H
 #define WEIR_ABI_POLICY_H
@@ -122,10 +124,14 @@ enum policy_rule {
 };
 
 /*
- * known_netns[cookie of a pod's network namespace]: 1, its pod is known, its rows are written and
- * its device is judged. A cookie is never used again while the node is up, an address is: so a pod
- * that got the address of one that has gone is told from that one.
+ * known_netns[cookie of a pod's network namespace]: its pod is known, and its rows are written. A
+ * cookie is never used again while the node is up, an address is: so a pod that got the address of
+ * one that has gone is told from that one.
  */
+enum known_netns_kind {
+	NETNS_JUDGED = 1,   /* its device judges what it sends and gets */
+	NETNS_UNJUDGED = 2, /* nothing could judge it, and no policy says anything of it */
+};
 
 /* policy_generations[number]: 1 while verdicts of this generation hold. 0 never does. */
 #define WEIR_POLICY_GENERATIONS (1 << 16)

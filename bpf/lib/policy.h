@@ -9,8 +9,8 @@
  *   3. Nothing is known of the subject: denied.
  *   4. No policy says anything in this direction: allowed.
  *   5. Some of the set's rows found no room: denied.
- *   6. The class of (set, direction, the peer's identity), else of the peer's scope, and in it the
- *      verdict of the protocol and port.
+ *   6. The class of the cell of (set, direction, the peer's identity), else of the peer's scope,
+ * and in it the verdict of the protocol and port.
  *
  * A set's generation is read before everything else. User space makes a new one current only when
  * all rows are written that it stands for, so a verdict made of earlier rows says an earlier
@@ -122,6 +122,13 @@ static __always_inline struct identity identity_of_peer(const struct policy_ques
 	return identity_by_prefix(&key);
 }
 
+static __always_inline __u32 policy_class_of_cell(__u32 cell)
+{
+	const __u32 *class = bpf_map_lookup_elem(&policy_cells, &cell);
+
+	return class ? *class : 0;
+}
+
 static __always_inline __u32 policy_class_of(const struct policy_question *question,
 					     const struct policy_set *set)
 {
@@ -132,10 +139,10 @@ static __always_inline __u32 policy_class_of(const struct policy_question *quest
 		question->set * POLICY_DIRECTIONS + (is_egress ? POLICY_EGRESS : POLICY_INGRESS),
 	    .identity = peer.number,
 	};
-	const __u32 *class = bpf_map_lookup_elem(&policy_peers, &key);
+	const __u32 *cell = bpf_map_lookup_elem(&policy_peers, &key);
 
-	if (class)
-		return *class;
+	if (cell)
+		return policy_class_of_cell(*cell);
 	if (peer.scope == SCOPE_POD)
 		return is_egress ? set->egress_defaults[SCOPE_POD]
 				 : set->ingress_defaults[SCOPE_POD];

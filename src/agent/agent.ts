@@ -48,7 +48,7 @@ import { servedFamilies } from './served-families.ts'
 import { ServiceLoop } from './service-loop.ts'
 import type { Sources } from './sources.ts'
 import { startAllocator } from './start-allocator.ts'
-import { PolicyStart, startPolicy } from './start-policy.ts'
+import { PolicyStart, policyWaitsFor, startPolicy } from './start-policy.ts'
 import { Surroundings } from './surroundings.ts'
 import { Upkeep } from './upkeep.ts'
 import { Uplinks } from './uplinks.ts'
@@ -139,7 +139,7 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
     ways: () => late.uplinks?.ways ?? [],
     onNetwork: () => networkChanged(late),
   })
-  const { datapath, network, sources, live } = ground
+  const { datapath, network, sources, live, events } = ground
   const surroundings = makeSurroundings(ground, late)
   late.surroundings = surroundings
   const served = servedFamilies(ground)
@@ -153,7 +153,8 @@ async function makeParts(inForce: ConfigInForce, log: Logger): Promise<Parts> {
   followRouting(live, routes.routing, late)
   const uplinks = joinUplinks(ground, late, routes.routing, bfd)
   const plan = planContext(config, sources.nodes, () => live.sources.pools)
-  const monitoring = new Monitoring({ config, sources, plan, events: ground.events, log, served })
+  const waitsFor = () => policyWaitsFor(ground.policySources, late.policy)
+  const monitoring = new Monitoring({ config, sources, plan, events, log, served, waitsFor })
   const watching = watchDatapath(ground, late)
   const early = { ...watching, surroundings, monitoring, routes, bfd, sender, uplinks }
   return {

@@ -6,7 +6,7 @@ import { nodeObject, type Reporter } from './report-problems.ts'
 /** Who waits for longer than any start takes is told of. */
 const TOLD_AFTER_MS = 30_000
 const UNJUDGED =
-  'no device of this node leads there, so no policy can be enforced: open as long as none selects the pod, closed from the first that does. Mend: a CNI plug-in that makes veths (ptp, bridge), not IPVLAN or macvlan'
+  'no device of this node leads there, so no policy can be enforced: open (but for packet sockets) as long as none selects the pod, closed from the first that does. Mend: a CNI plug-in that makes veths (ptp, bridge), not IPVLAN or macvlan'
 
 export interface WaitingPod {
   readonly pod: string
@@ -24,6 +24,7 @@ export class ClosedPodsReports {
   readonly #reporter: ClosedPodsReporter
   #toldProblem: string | undefined
   #toldUnjudged: ReadonlySet<string> = new Set()
+  #hasToldByAddress = false
   /** By uid: since when pods wait. */
   #waitingSince: ReadonlyMap<string, number> = new Map()
   #hasToldWaiting = false
@@ -50,6 +51,23 @@ export class ClosedPodsReports {
     const fresh = pods.filter((pod) => !this.#toldUnjudged.has(pod))
     this.#toldUnjudged = new Set(pods)
     if (fresh.length > 0) this.#warn('PodsNotJudged', { pods: fresh }, `${fresh.join(', ')}: ${UNJUDGED}`)
+  }
+
+  /** @param pods all that are told by their address alone, some of them or none */
+  tellByAddress(pods: readonly string[]): void {
+    const [first] = pods
+    const isNew = first !== undefined && !this.#hasToldByAddress
+    this.#hasToldByAddress = first !== undefined
+    if (!isNew) return
+    const text = `pods are told by their address alone, ${first} among them: no cgroup is named by their uid, or its processes are hidden from the agent. One that gets the address of a pod that has just gone may speak by that one's policies until the API server tells. Mend: hostPID: true for the agent, or policy.podsCgroup`
+    this.#warn('PodsNotProven', { pods: pods.length }, text)
+  }
+
+  /** To be called once. @param problem why packet sockets of pods that are not known are not refused */
+  tellUnseen(problem: string): void {
+    const text =
+      'packet sockets are not refused to pods that policy does not know yet, for this kernel lacks programs on its functions or refuses them: one with CAP_NET_RAW may send frames of its own making before its device is judged. Mend: a kernel with BTF, CONFIG_FUNCTION_TRACER and CONFIG_SECURITY_NETWORK, or pods that drop the capability'
+    this.#warn('PacketSocketsOpen', { problem }, text)
   }
 
   /** @param problem why nothing is closed; undefined: `cgroups` are */

@@ -5,12 +5,13 @@
 // gone, faster than the API tells, is not taken for it. Where nothing can tell which cgroup is whose (none is named by a uid, or the
 // processes in it are hidden from us), the address alone tells, and the status says so.
 //
-// A pod without a device that could be judged (IPVLAN, macvlan) speaks from its own cgroup's namespaces, loudly told, while no policy says
-// anything of it; the first that does closes it wholly.
+// A pod without a device that could be judged (IPVLAN, macvlan) speaks from its own cgroup's namespaces, loudly told and without packet
+// sockets, while no policy says anything of it; the first that does closes it wholly.
 //
 // What an earlier process let speak stays so until every pod has been looked at: it has established connections.
 
 import type { Logger } from 'pino'
+import type { KnownKind, KnownNetns } from '../datapath/known-netns.ts'
 import type { PodDevice } from '../datapath/nexthop-plan.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Address } from '../model/address.ts'
@@ -49,7 +50,9 @@ export interface ClosedPodsOptions {
     judgedAt(address: Address): number | undefined
     /** Whether the rows are written, and no policy says anything of it. */
     isOpen(address: Address): boolean
-    readonly knownNetns: { add(cookies: ReadonlySet<bigint>): void; set(cookies: ReadonlySet<bigint>): void }
+    readonly knownNetns: Pick<KnownNetns, 'add' | 'set'>
+    /** Why packet sockets of pods that policy does not know are not refused. */
+    readonly noUnseen: string | undefined
   }
   /** The network namespace of a process; throws when it has ended. */
   readonly cookieOfProcess: (pid: number) => bigint
@@ -114,6 +117,8 @@ export class ClosedPods {
   constructor(options: ClosedPodsOptions) {
     this.#options = options
     this.#reports = new ClosedPodsReports(options)
+    const { noUnseen } = options.kernel
+    if (noUnseen !== undefined) this.#reports.tellUnseen(noUnseen)
     this.#startedMs = options.nowMs()
     this.#rounds = new Rounds({
       name: 'closed pods',
@@ -137,6 +142,11 @@ export class ClosedPods {
   networkWritten(): void {
     this.#isNetworkKnown = true
     this.#changed()
+  }
+
+  /** Whether pods that are not known are closed, where there is such a cgroup. */
+  get hasBegun(): boolean {
+    return this.#isAttached
   }
 
   get status(): ClosedPodsStatus {
@@ -182,12 +192,12 @@ export class ClosedPods {
       deviceless: this.#deviceless,
     }
     this.#deviceless = new Map()
-    const cookies = new Set<bigint>()
+    const cookies = new Map<bigint, KnownKind>()
     const waiting: WaitingPod[] = []
     const unjudged: string[] = []
     const proven = new Map<string, ReadonlySet<bigint>>()
+    const byAddress: string[] = []
     let known = 0
-    let byAddress = 0
     for (const pod of written.values()) {
       if (pod.addresses.length === 0) continue
       const look = this.#look(pod, found)
@@ -198,14 +208,18 @@ export class ClosedPods {
       known += 1
       if (look.isUnjudged) unjudged.push(pod.key)
       if (look.isProven) proven.set(uidOf(pod), look.cookies)
-      else if (!look.isUnjudged) byAddress += 1
-      for (const cookie of look.cookies) cookies.add(cookie)
+      else if (!look.isUnjudged) byAddress.push(pod.key)
+      for (const cookie of look.cookies) cookies.set(cookie, look.isUnjudged ? 'unjudged' : 'judged')
     }
     this.#proven = proven
     const told = waiting.slice(0, WAITING_TOLD).map(({ pod, why }) => ({ pod, why }))
-    this.#status = { known, byAddress, unjudged: unjudged.slice(0, WAITING_TOLD), waiting: told }
+    this.#status = {
+      ...{ known, byAddress: byAddress.length, waiting: told },
+      unjudged: unjudged.slice(0, WAITING_TOLD),
+    }
     this.#reports.tellWaiting(waiting)
     this.#reports.tellUnjudged(unjudged)
+    this.#reports.tellByAddress(byAddress)
     this.#areEarlierSettled ||= waiting.length === 0 || this.#options.nowMs() > this.#startedMs + EARLIER_MS
     if (this.#areEarlierSettled) knownNetns.set(cookies)
     else knownNetns.add(cookies)

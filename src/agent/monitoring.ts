@@ -24,6 +24,8 @@ export interface MonitoringOptions {
   readonly plan: PlanContext
   readonly events: Pick<EventRecorder, 'record'>
   readonly log: Logger
+  /** What policy waits for, and why; empty: it has begun. */
+  readonly waitsFor: () => readonly string[]
   /** Families that clients outside are served in. */
   readonly served: () => ReadonlySet<Family>
 }
@@ -67,7 +69,11 @@ export class Monitoring implements LoopObserver {
       this.#listenAt(
         'health.address',
         health.address,
-        healthHandler(() => this.#healthFacts(), count),
+        healthHandler(
+          () => this.#healthFacts(),
+          () => this.#waitsFor(),
+          count,
+        ),
       )
     if (metrics.address)
       this.#listenAt('metrics.address', metrics.address, (request, response) => {
@@ -117,6 +123,11 @@ export class Monitoring implements LoopObserver {
       families: Object.fromEntries(families.map((family) => [family, this.#health.state])),
       node: sources.nodes.get(plan.nodeName),
     }
+  }
+
+  #waitsFor(): readonly string[] {
+    const services = this.#health.state.lastUpdatedMs === undefined ? ['Services are not written yet'] : []
+    return [...services, ...this.#options.waitsFor()]
   }
 
   #answerReadings(): readonly Reading[] {

@@ -28,7 +28,7 @@ export interface PolicyLoopOptions {
   readonly node: string
   readonly tables: PolicyWorldTables
   readonly maps: PolicyMaps
-  readonly limits: Pick<CompilerLimits, 'sets' | 'classes'>
+  readonly limits: Pick<CompilerLimits, 'sets' | 'cells' | 'classes'>
   readonly existingConnections: 'recheck' | 'keep'
   /** Called when the kernel holds what the tables say. */
   readonly onWritten?: (() => void) | undefined
@@ -85,6 +85,11 @@ export class PolicyLoop {
 
   get world(): PolicyWorld {
     return policyWorld(this.#options.tables, this.#failSafePorts)
+  }
+
+  /** Whether the kernel holds all of it, and nothing that an earlier process left. */
+  get isSettled(): boolean {
+    return this.#isSettled
   }
 
   get status(): PolicyStatus {

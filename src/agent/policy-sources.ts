@@ -294,7 +294,7 @@ function problemOf(followed: Followed): string | undefined {
   const what = groupResourceOf(resource)
   const then = known.isReached
     ? 'what was known of them stays in force'
-    : 'until it does, pods go on by the policies that this node’s kernel holds, and all others are closed'
+    : 'until it does, pods go on by the policies that this node’s kernel holds; others are closed, on a node that has held policy since it booted all of them, else those whose device carries Weir’s programs'
   if (readability === 'forbidden')
     return `the agents' role does not grant list and watch of ${what}: ${then}. Mend: apply the manifests' ClusterRole (manifests/base/rbac.yaml)`
   if (unreadable.length > 0) {

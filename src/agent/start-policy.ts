@@ -35,6 +35,11 @@ export class PolicyStart {
     else void sources.synced.then(begin)
   }
 
+  /** Whether its rows are in the kernel, and pods that they do not know are closed. */
+  get hasBegun(): boolean {
+    return (this.#policy?.loop.isSettled && this.#policy.closedPods.hasBegun) ?? false
+  }
+
   get loop(): PolicyLoop | undefined {
     return this.#policy?.loop
   }
@@ -54,6 +59,15 @@ export class PolicyStart {
     await this.#policy?.closedPods.close()
     await this.#policy?.loop.close()
   }
+}
+
+/** @returns what policy waits for, and why; none where it is not enforced */
+export function policyWaitsFor(
+  sources: Pick<PolicySources, 'problems'> | undefined,
+  start: Pick<PolicyStart, 'hasBegun'> | undefined,
+): readonly string[] {
+  if (sources === undefined || start?.hasBegun) return []
+  return sources.problems.length > 0 ? sources.problems : ['policy is not written yet']
 }
 
 export function startPolicy(ground: Ground): Policy | undefined {

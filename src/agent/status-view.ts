@@ -76,6 +76,7 @@ export function featuresOf({ datapath, sockets }: Parts): readonly KernelFeature
   return kernelFeatures({
     noSocketLists: datapath.socketLists.problem,
     noSocketEnding: sockets()?.status.problem,
+    noUnseen: datapath.noUnseen,
   })
 }
 

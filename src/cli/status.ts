@@ -186,11 +186,13 @@ function formatPrograms({ programs }: AgentStatus, width: number): string {
     if (device !== undefined) row.devices.push(device)
     rows.set(key, row)
   }
-  const where = (devices: readonly string[]) =>
-    devices.length > DEVICES_SHOWN ? `${devices.length} devices` : devices.join(' ') || 'cgroup'
+  const where = (hook: string, devices: readonly string[]) => {
+    if (devices.length > DEVICES_SHOWN) return `${devices.length} devices`
+    return devices.join(' ') || (hook === 'modify_return' ? 'the making of sockets' : 'cgroup')
+  }
   return formatTable(
     ['PROGRAM', 'ID', 'HOOK', 'WHERE'],
-    [...rows.values()].map(({ cells, devices }) => [...cells, where(devices)]),
+    [...rows.values()].map(({ cells, devices }) => [...cells, where(cells[2] ?? '', devices)]),
     { width, flexible: PROSE },
   )
 }
@@ -254,7 +256,7 @@ function closedPodsRows(closedPods: AgentStatus['closedPods']): string[][] {
   for (const pod of unjudged)
     rows.push([
       pod,
-      'open, but not judged: no device of this node leads there; the first policy that selects it closes it',
+      'open but for packet sockets, and not judged: no device of this node leads there; the first policy that selects it closes it',
     ])
   for (const { pod, why } of waiting) rows.push([pod, `closed: ${why}`])
   return rows

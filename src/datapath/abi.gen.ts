@@ -302,6 +302,18 @@ export const FRONTEND_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof Fro
   [256, 'FRONTEND_OF_NODE'],
 ])
 
+export const KnownNetnsKind = {
+  NETNS_JUDGED: 1,
+  NETNS_UNJUDGED: 2,
+} as const
+export type KnownNetnsKind = (typeof KnownNetnsKind)[keyof typeof KnownNetnsKind]
+
+/** The first constant of each value. */
+export const KNOWN_NETNS_KIND_NAMES: ReadonlyMap<number | bigint, keyof typeof KnownNetnsKind> = new Map([
+  [1, 'NETNS_JUDGED'],
+  [2, 'NETNS_UNJUDGED'],
+])
+
 export const MapVersion = {
   MAP_VERSION_FRONTENDS: 2,
   MAP_VERSION_FRONTEND_ADDRESSES: 1,
@@ -329,16 +341,18 @@ export const MapVersion = {
   MAP_VERSION_BFD_SESSIONS: 1,
   MAP_VERSION_BFD_STATES: 1,
   MAP_VERSION_BFD_TIMERS: 1,
-  MAP_VERSION_IDENTITIES: 1,
-  MAP_VERSION_IDENTITY_PREFIXES: 1,
-  MAP_VERSION_POLICY_SUBJECTS: 1,
-  MAP_VERSION_POLICY_SETS: 1,
-  MAP_VERSION_POLICY_PEERS: 1,
-  MAP_VERSION_POLICY_CLASSES: 1,
-  MAP_VERSION_POLICY_PORTS: 1,
-  MAP_VERSION_POLICY_GENERATIONS: 1,
-  MAP_VERSION_POLICY_HOST: 1,
+  MAP_VERSION_IDENTITIES: 2,
+  MAP_VERSION_IDENTITY_PREFIXES: 2,
+  MAP_VERSION_POLICY_SUBJECTS: 2,
+  MAP_VERSION_POLICY_SETS: 2,
+  MAP_VERSION_POLICY_PEERS: 2,
+  MAP_VERSION_POLICY_CELLS: 1,
+  MAP_VERSION_POLICY_CLASSES: 2,
+  MAP_VERSION_POLICY_PORTS: 2,
+  MAP_VERSION_POLICY_GENERATIONS: 2,
+  MAP_VERSION_POLICY_HOST: 2,
   MAP_VERSION_KNOWN_NETNS: 1,
+  MAP_VERSION_CLOSED_CGROUPS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 

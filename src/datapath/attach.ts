@@ -4,6 +4,7 @@
 //
 //   links/xdp_<uplink>, links/<socket hook>     links
 //   links/<hook>_<cgroup>                       one that hangs on several cgroups
+//   links/weir_closed_create                    on a function of the kernel, where policy is enforced
 //   links/tc_<direction>_<uplink>               an uplink's tcx links: egress always, ingress where XDP is not
 //   links/pod_<ifindex>, pod_egress_<ifindex>   a pod's device: its tcx links; the second where policy is enforced
 //   links/clsact_<ifindex>, clsact_pod_egress_<ifindex>, clsact_<direction>_<ifindex>
@@ -14,10 +15,11 @@
 // Links stay open here too: a pin that somebody removes takes nothing off its place while the agent runs. `verify` finds what
 // was detached, replaced or unpinned all the same.
 
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   attachCgroup,
+  attachModifyReturn,
   attachTcx,
   attachXdp,
   BpfError,
@@ -224,6 +226,24 @@ export class Attachments {
     for (const pin of existsSync(this.#directory) ? readdirSync(this.#directory) : [])
       if (!wanted.has(pin) && names.some((name) => pin.startsWith(`${name}_`))) this.#drop(pin)
     return absent
+  }
+
+  /** Attaches to a function of the kernel. Its link takes no other program: the new one is there before an earlier process's goes. */
+  attachFunction(program: BpfProgram): void {
+    const { name } = program
+    const pin = join(this.#directory, name)
+    const next = `${pin}_next`
+    const link = attachModifyReturn(program)
+    unpin(next)
+    link.pin(next)
+    renameSync(next, pin)
+    this.#forget(name)
+    this.#held.set(name, { link, program, isThere: () => true, ifindex: undefined })
+  }
+
+  /** What attachFunction() attached, or an earlier process. */
+  detachFunction(name: string): void {
+    for (const pin of [name, `${name}_next`]) this.#drop(pin)
   }
 
   /**

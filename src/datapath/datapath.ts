@@ -6,10 +6,11 @@ import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Address } from '../model/address.ts'
 import { steadyNowMs } from '../model/steady-clock.ts'
-import { RingBuffer } from '../sys/libbpf-ts/index.ts'
+import { BpfError, RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { type AttachedProgram, Attachments, type HookChoice, type Loss, type UplinkHook } from './attach.ts'
 import { BfdSessions } from './bfd-sessions.ts'
+import { ClosedCgroups } from './closed-cgroups.ts'
 import { FlowTable } from './flow-table.ts'
 import { GatheredTables } from './gathered-tables.ts'
 import { KnownNetns } from './known-netns.ts'
@@ -46,6 +47,8 @@ const SLOTS_PER_ROW = 2
 const DISCRIMINATORS = 2 ** 32
 /** Programs of weir_closed.bpf.c, and so names of their pins. */
 const CLOSED = ['weir_closed_egress', 'weir_closed_ingress'] as const
+/** Of weir_unseen.bpf.c. */
+const UNSEEN = 'weir_closed_create'
 /** Per look, some 2 ms; 40 000 rows are looked at in eight minutes. */
 const ROWS_CHECKED = 256
 
@@ -80,6 +83,8 @@ export class Datapath {
   readonly #log: Logger
   readonly #cgroup: string
   #podsCgroups: readonly string[] = []
+  readonly #closedCgroups: ClosedCgroups
+  readonly #noUnseen: string | undefined
   readonly #uplinkHook: HookChoice
   readonly #enforcesPolicy: boolean
   readonly #failedUplinks = new Map<string, string>()
@@ -97,6 +102,7 @@ export class Datapath {
     this.bfd = new BfdSessions(tables.bfd, () => randomInt(1, DISCRIMINATORS))
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.knownNetns = new KnownNetns(tables.knownNetns)
+    this.#closedCgroups = new ClosedCgroups(tables.closedCgroups)
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
@@ -128,6 +134,7 @@ export class Datapath {
     })
     this.#attachments = new Attachments(options.bpffs)
     this.#attachSocket()
+    this.#noUnseen = this.#attachUnseen()
     if (!this.#enforcesPolicy) this.closePods([])
   }
 
@@ -142,7 +149,29 @@ export class Datapath {
    */
   closePods(cgroups: readonly string[]): readonly string[] {
     this.#podsCgroups = cgroups
+    this.#closedCgroups.set(cgroups)
     return this.#attachments.attachCgroups(this.#loaded.closed, CLOSED, cgroups)
+  }
+
+  /** @returns why the making of sockets is not judged, where policy is enforced */
+  #attachUnseen(): string | undefined {
+    const { unseen, noUnseen } = this.#loaded
+    if (unseen === undefined) {
+      this.#attachments.detachFunction(UNSEEN)
+      return noUnseen
+    }
+    try {
+      this.#attachments.attachFunction(unseen)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error
+      return error.message
+    }
+  }
+
+  /** Why packet sockets of pods that policy does not know are not refused; undefined: they are, or policy is not enforced. */
+  get noUnseen(): string | undefined {
+    return this.#noUnseen
   }
 
   /** The device of a pod's address, if packets of that address are judged there. */
@@ -310,9 +339,9 @@ export class Datapath {
   }
 
   /** Rows of what policy is compiled to; number 0 is among them. */
-  get policyLimits(): { readonly sets: number; readonly classes: number } {
+  get policyLimits(): { readonly sets: number; readonly cells: number; readonly classes: number } {
     const rows = (name: MapName) => this.#loaded.map(name).info.maxEntries
-    return { sets: rows('policy_sets'), classes: rows('policy_classes') }
+    return { sets: rows('policy_sets'), cells: rows('policy_cells'), classes: rows('policy_classes') }
   }
 
   /** Bytes that each map takes in the kernel, by its name in bpf/maps.h. */

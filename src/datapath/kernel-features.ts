@@ -18,11 +18,17 @@ export interface FeaturesMet {
   readonly noSocketLists: string | undefined
   /** Why sockets cannot be ended, lists included; undefined: nothing has failed so far. */
   readonly noSocketEnding: string | undefined
+  /** Why packet sockets of pods that policy does not know are not refused; undefined: they are, or need not be. */
+  readonly noUnseen: string | undefined
 }
 
 const SOCKETS_STAY = 'sockets connected to a backend that is gone stay so until their owner closes them'
 
-export function kernelFeatures({ noSocketLists, noSocketEnding }: FeaturesMet): readonly KernelFeature[] {
+export function kernelFeatures({
+  noSocketLists,
+  noSocketEnding,
+  noUnseen,
+}: FeaturesMet): readonly KernelFeature[] {
   return [
     {
       name: 'tcx',
@@ -41,6 +47,13 @@ export function kernelFeatures({ noSocketLists, noSocketEnding }: FeaturesMet): 
       isPresent: noSocketEnding === undefined || noSocketEnding === noSocketLists,
       since: 'CONFIG_INET_DIAG_DESTROY',
       instead: SOCKETS_STAY,
+    },
+    {
+      name: 'programs on functions',
+      isPresent: noUnseen === undefined,
+      since: 'BTF, CONFIG_FUNCTION_TRACER, CONFIG_SECURITY_NETWORK; on arm64 6.4',
+      instead:
+        'a pod with CAP_NET_RAW, which container runtimes give, may send frames by a packet socket before its device is judged',
     },
   ]
 }

@@ -38,6 +38,7 @@ const OBJECT_FILES = {
   socket: 'weir_sock.bpf.o',
   iterators: 'weir_iter.bpf.o',
   closed: 'weir_closed.bpf.o',
+  unseen: 'weir_unseen.bpf.o',
 } as const
 const BUILT_OBJECTS = fileURLToPath(new URL('../../build/bpf', import.meta.url))
 
@@ -137,6 +138,10 @@ export interface LoadedDatapath {
   readonly socket: readonly BpfProgram[]
   /** cgroup hooks that close pods whom policy does not know; none where policy is not enforced. */
   readonly closed: readonly BpfProgram[]
+  /** Judges the making of sockets that those do not see; undefined where policy is not enforced, or the kernel lacks it. */
+  readonly unseen: BpfProgram | undefined
+  /** Why it lacks it. */
+  readonly noUnseen: string | undefined
   /** Lists of translated sockets; undefined where the kernel lacks them, and why. */
   readonly socketLists: SocketLists | undefined
   readonly noSocketLists: string | undefined
@@ -178,6 +183,7 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       ? loadOne(options, OBJECT_FILES.closed, config, pins)
       : undefined
     if (closed) objects.push(closed)
+    const unseen = options.settings.enforcesPolicy ? loadUnseen(options, config, pins, objects) : {}
     const map = (name: string) => {
       const owner = objects.find((object) => object.maps.has(name))
       return (owner ?? xdp).map(name)
@@ -202,6 +208,8 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       flowClock: tc.program('weir_flow_clock'),
       socket: [...socket.programs.values()],
       closed: [...(closed?.programs.values() ?? [])],
+      unseen: unseen.program,
+      noUnseen: unseen.problem,
       socketLists,
       noSocketLists,
       pinned,
@@ -226,7 +234,24 @@ function behindXdp({ redirectsOnly, settings }: LoadOptions, uplinkTc: LoadedObj
   return settings.enforcesPolicy ? uplinkTc.program('weir_host_ingress') : undefined
 }
 
-/** The one object that the datapath can do without: kernels may lack iterators, or the types of their own structures. */
+/** Kernels may lack programs on their own functions, or refuse them. */
+function loadUnseen(
+  options: LoadOptions,
+  config: Buffer,
+  pins: MapPins,
+  objects: LoadedObject[],
+): { readonly program?: BpfProgram; readonly problem?: string } {
+  try {
+    const object = loadOne(options, OBJECT_FILES.unseen, config, pins)
+    objects.push(object)
+    return { program: object.program('weir_closed_create') }
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error
+    return { problem: error.message }
+  }
+}
+
+/** Another object that the datapath can do without: kernels may lack iterators, or the types of their own structures. */
 function loadIterators(
   options: LoadOptions,
   config: Buffer,

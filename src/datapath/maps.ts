@@ -43,6 +43,7 @@ import type { PolicyReads } from './policy-lookup.ts'
 import {
   identityCodec,
   mappedGenerations,
+  mappedPolicyCells,
   mappedPolicyPorts,
   type PolicyTables,
   peerKeyCodec,
@@ -160,9 +161,11 @@ export type MapName =
   | 'frontend_filter'
   | 'events'
   | 'bfd_timers'
+  | 'policy_cells'
   | 'policy_generations'
   | 'policy_host'
   | 'known_netns'
+  | 'closed_cgroups'
 
 /** All that hold rows, but the secret of the flow table's hash, which is read once. */
 export const MAP_NAMES: readonly MapName[] = [
@@ -170,9 +173,11 @@ export const MAP_NAMES: readonly MapName[] = [
   'frontend_filter',
   'events',
   'bfd_timers',
+  'policy_cells',
   'policy_generations',
   'policy_host',
   'known_netns',
+  'closed_cgroups',
 ]
 
 export interface DatapathTables extends BatchTables, NexthopTables {
@@ -185,6 +190,8 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   readonly netnsEndpoints: KernelHash<bigint, NetnsEndpointValue>
   /** By network namespace cookie. */
   readonly knownNetns: KernelHash<bigint, number>
+  /** By id of a cgroup. */
+  readonly closedCgroups: KernelHash<bigint, number>
   readonly bfd: BfdTables
   readonly policy: PolicyTables & PolicyReads
 }
@@ -206,6 +213,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     endpoints: hashOf(map('endpoints'), addressCodec, endpointCodec),
     netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
     knownNetns: hashOf(map('known_netns'), cookieCodec, indexCodec),
+    closedCgroups: hashOf(map('closed_cgroups'), cookieCodec, indexCodec),
     bfd: {
       sessions: hashOf(map('bfd_sessions'), bfdKeyCodec, bfdSessionCodec),
       states: mappedBfdStates(map('bfd_states')),
@@ -222,6 +230,7 @@ export function policyTables(map: (name: MapName) => BpfMap): PolicyTables & Pol
     subjects: hashOf(map('policy_subjects'), addressCodec, policySubjectCodec),
     sets: arrayOf(map('policy_sets'), policySetCodec),
     peers: hashOf(map('policy_peers'), peerKeyCodec, indexCodec),
+    cells: mappedPolicyCells(map('policy_cells')),
     classes: arrayOf(map('policy_classes'), policyClassCodec),
     ports: mappedPolicyPorts(map('policy_ports')),
     generations: mappedGenerations(map('policy_generations')),

@@ -4,6 +4,7 @@ import { type Address, addressBits, familyOf, type Prefix } from '../model/addre
 import type { PolicyDirection } from '../model/policy.ts'
 import { IDENTITY_WORLD } from '../policy/compile/identity-numbers.ts'
 import {
+  type CellId,
   CLASS_PROTOCOLS,
   type ClassId,
   type ClassProtocol,
@@ -34,7 +35,8 @@ export interface PolicyReads {
   readonly prefixes: CanGet<Prefix, IdentityValue>
   readonly subjects: CanGet<Address, PolicySubjectValue>
   readonly sets: CanGet<SetId, PolicySetValue>
-  readonly peers: CanGet<PeerKey, ClassId>
+  readonly peers: CanGet<PeerKey, CellId>
+  readonly cells: CanGet<CellId, ClassId>
   readonly classes: CanGet<ClassId, PolicyClassValue>
   readonly ports: Pick<PolicyPorts, 'read'>
 }
@@ -76,10 +78,9 @@ export function lookUpPolicy(rows: PolicyReads, question: PolicyQuestion): Kerne
   if (set === undefined) return say(false, RULE_UNKNOWN)
   if (set.isOpen[direction] && !isOfHost) return say(true, RULE_DEFAULT)
   if (set.isLocked) return say(false, RULE_NO_ROOM)
-  const found =
-    rows.peers.get({ set: number, direction, identity: identity.number }) ??
-    set.defaults[direction][SCOPES.indexOf(identity.scope)] ??
-    0
+  const cell = rows.peers.get({ set: number, direction, identity: identity.number })
+  const byDefault = set.defaults[direction][SCOPES.indexOf(identity.scope)]
+  const found = (cell === undefined ? byDefault : rows.cells.get(cell)) ?? 0
   const verdict = intervalOf(rows, found, question)
   return verdict ? say(verdict.isAllowed, verdict.rule, verdict.wouldBeRule) : say(false, RULE_NO_ROOM)
 }

@@ -6,8 +6,7 @@
 //
 // A flow's entry carries the generation of the set that judged it. Each epoch of a set has a generation of its own, and a set that a
 // subject leaves gets another, for that subject's flows must not go on by it. A number is made current before the set names it, void
-// after the set names the next, and rests until no flow carries it. So does every one that flows carry when the agent starts: a flow that
-// was denied keeps the number of its last verdict, and would pass by it were it given out again.
+// after the set names the next.
 
 import type { Address, Prefix } from '../model/address.ts'
 import type { PolicyDirection } from '../model/policy.ts'
@@ -25,14 +24,12 @@ import type {
   SubjectKey,
   SubjectRow,
 } from '../policy/compile/rows.ts'
-import { IdPool } from './id-pool.ts'
 import { Leftovers } from './leftovers.ts'
+import { PolicyCellRows } from './policy-cells.ts'
 import { PolicyClasses } from './policy-classes.ts'
+import { Generations, NO_GENERATION } from './policy-generations.ts'
 import { NODE_SUBJECT, type PolicyTables } from './policy-tables.ts'
 import { fits, setIfRoom } from './room.ts'
-
-/** After which it is asked whether a flow still carries a generation that is not current. */
-const GENERATION_REST_MS = 60_000
 
 interface HeldSet {
   /** Undefined: an earlier process wrote it. */
@@ -58,8 +55,9 @@ const subjectAddress = (key: SubjectKey) => (key.kind === 'node' ? NODE_SUBJECT 
 export class PolicyMaps {
   readonly #tables: PolicyTables
   readonly #nowMs: () => number
-  readonly #generations: IdPool
+  readonly #generations: Generations
   #classes: PolicyClasses
+  #cells: PolicyCellRows
   readonly #sets = new Map<SetId, HeldSet>()
   readonly #subjects = new Map<Address, SetId>()
   /** What found no room. */
@@ -78,10 +76,11 @@ export class PolicyMaps {
   constructor(tables: PolicyTables, nowMs: () => number, carried: Iterable<number> = []) {
     this.#tables = tables
     this.#nowMs = nowMs
-    this.#generations = new IdPool(1, tables.generations.length, GENERATION_REST_MS)
+    this.#generations = new Generations(tables.generations, nowMs)
     this.#classes = new PolicyClasses(tables, nowMs)
+    this.#cells = new PolicyCellRows(tables.cells)
     this.#leftovers = this.#adopt()
-    for (const generation of carried) this.#restGeneration(generation)
+    for (const generation of carried) this.#generations.rest(generation)
   }
 
   get shortage(): PolicyShortage {
@@ -123,6 +122,7 @@ export class PolicyMaps {
       epoch: 0,
       rule: Math.max(rule, ruleOfFlows),
       sets: [...this.#sets.keys()],
+      cells: this.#cells.earlier(),
       classes,
       subjects: [...this.#subjects.keys()].map((address) =>
         address === NODE_SUBJECT ? { kind: 'node' } : { kind: 'pod', address },
@@ -137,6 +137,7 @@ export class PolicyMaps {
     this.#sets.clear()
     this.#subjects.clear()
     this.#classes = new PolicyClasses(this.#tables, this.#nowMs)
+    this.#cells = new PolicyCellRows(this.#tables.cells)
     this.#leftovers = this.#adopt()
   }
 
@@ -146,6 +147,7 @@ export class PolicyMaps {
     for (const address of subjects.take()) this.#deleteSubject(address)
     for (const set of sets.take()) this.#deleteSet(set)
     this.#tables.peers.deleteMany(peers.take())
+    this.#cells.settle()
     for (const address of identities.take()) this.#tables.identities.delete(address)
     for (const prefix of prefixes.take()) this.#tables.prefixes.delete(prefix)
     this.#classes.settle()
@@ -158,8 +160,7 @@ export class PolicyMaps {
    * @returns when to call again; undefined when nothing rests
    */
   retire(isNamed: (generation: number) => boolean): number | undefined {
-    this.#generations.wake(this.#nowMs(), isNamed)
-    const wakes = [this.#classes.wake(), this.#generations.nextWakeMs()]
+    const wakes = [this.#classes.wake(), this.#generations.wake(isNamed)]
     const due = wakes.filter((wake) => wake !== undefined)
     return due.length > 0 ? Math.min(...due) : undefined
   }
@@ -167,11 +168,13 @@ export class PolicyMaps {
   #apply(write: PolicyWrite): void {
     if ('put' in write) {
       if (write.table === 'classes') for (const row of write.put) this.#classes.put(row)
+      else if (write.table === 'cells') this.#cells.put(write.put, (id) => this.#classes.numberOf(id))
       else if (write.table === 'peers') this.#putPeers(write.put)
       else if (write.table === 'sets') for (const row of write.put) this.#putSet(row)
       else if (write.table === 'identities') this.#putIdentities(write.put)
       else this.#putSubjects(write.put)
     } else if (write.table === 'classes') for (const id of write.delete) this.#classes.delete(id)
+    else if (write.table === 'cells') this.#cells.delete(write.delete)
     else if (write.table === 'peers') this.#deletePeers(write.delete)
     else if (write.table === 'sets') for (const set of write.delete) this.#deleteSet(set)
     else if (write.table === 'identities') for (const key of write.delete) this.#deleteIdentity(key)
@@ -182,12 +185,12 @@ export class PolicyMaps {
     const batch = this.#tables.peers.batch()
     for (const row of rows) {
       this.#leftovers.peers.claim(row)
-      batch.add(keyOf(row), this.#classes.numberOf(row.class))
+      batch.add(keyOf(row), this.#cells.numberOf(row.cell))
     }
     const isWritten = fits(() => batch.write())
     if (isWritten && this.#waitingPeers.size === 0) return
     for (const row of rows) {
-      if (isWritten || setIfRoom(this.#tables.peers, keyOf(row), this.#classes.numberOf(row.class)))
+      if (isWritten || setIfRoom(this.#tables.peers, keyOf(row), this.#cells.numberOf(row.cell)))
         this.#forgetWaitingPeer(row)
       else this.#awaitPeer(row)
     }
@@ -221,8 +224,8 @@ export class PolicyMaps {
 
   /** @param isAnew its verdicts of before hold no longer */
   #writeSet(row: SetRow, isAnew: boolean): void {
-    const before = this.#sets.get(row.set)?.generation ?? 0
-    const generation = isAnew ? this.#takeGeneration() : before
+    const before = this.#sets.get(row.set)?.generation ?? NO_GENERATION
+    const generation = isAnew ? this.#generations.take() : before
     const classesOf = (defaults: readonly ClassId[]) => defaults.map((id) => this.#classes.numberOf(id))
     const [outside = 0, pod = 0, node = 0] = classesOf(row.ingress.defaults)
     const [outsideOut = 0, podOut = 0, nodeOut = 0] = classesOf(row.egress.defaults)
@@ -234,7 +237,7 @@ export class PolicyMaps {
       defaults: { ingress: [outside, pod, node], egress: [outsideOut, podOut, nodeOut] },
     })
     this.#sets.set(row.set, { row, generation })
-    if (generation !== before) this.#voidGeneration(before)
+    if (generation !== before) this.#generations.end(before)
   }
 
   /** The same set, locked or unlocked, or with flows of a subject that it has no more. */
@@ -246,38 +249,17 @@ export class PolicyMaps {
       return
     }
     // What an earlier process meant is told anew soon; until then each packet is judged by its rows.
-    this.#sets.set(set, { row: undefined, generation: 0 })
-    this.#voidGeneration(held.generation)
+    this.#sets.set(set, { row: undefined, generation: NO_GENERATION })
+    this.#generations.end(held.generation)
   }
 
   #deleteSet(set: SetId): void {
     this.#leftovers.sets.claim(set)
     if (set >= this.#tables.sets.length) return
     this.#tables.sets.set(set, undefined)
-    this.#voidGeneration(this.#sets.get(set)?.generation ?? 0)
+    this.#generations.end(this.#sets.get(set)?.generation ?? NO_GENERATION)
     this.#sets.delete(set)
     this.#waitingPeers.delete(set)
-  }
-
-  /** 0 when all are carried by flows: then each packet is judged. */
-  #takeGeneration(): number {
-    const generation = this.#generations.take()
-    if (generation === undefined) return 0
-    this.#tables.generations.set(generation, true)
-    return generation
-  }
-
-  #voidGeneration(generation: number): void {
-    if (generation === 0) return
-    this.#tables.generations.set(generation, false)
-    this.#generations.release(generation, this.#nowMs())
-  }
-
-  /** Of nobody's set: were it given to one, flows that were judged by another would go by it. */
-  #restGeneration(generation: number): void {
-    if (generation === 0 || this.#generations.isUsed(generation)) return
-    this.#generations.claim(generation)
-    this.#generations.release(generation, this.#nowMs())
   }
 
   #putIdentities(rows: readonly IdentityRow[]): void {
@@ -379,7 +361,7 @@ export class PolicyMaps {
     const { identities, prefixes, peers, subjects, sets } = this.#tables
     for (const [set, { generation }] of sets.entries()) {
       this.#sets.set(set, { row: undefined, generation })
-      if (generation !== 0) this.#generations.claim(generation)
+      this.#generations.adopt(generation)
     }
     for (const [address, { set }] of subjects.entries()) this.#subjects.set(address, set)
     return {

@@ -3,6 +3,7 @@
 import { type Address, type Prefix, parseAddress } from '../model/address.ts'
 import type { PolicyDirection } from '../model/policy.ts'
 import {
+  type CellId,
   CLASS_PROTOCOLS,
   type ClassId,
   type IdentityId,
@@ -56,6 +57,15 @@ export interface PolicyPorts {
   write(row: number, interval: PortInterval): void
 }
 
+/** Classes by cell, in the kernel's memory: a store is seen by the next packet. */
+export interface PolicyCells {
+  readonly length: number
+  /** Those that name a class. */
+  entries(): Iterable<readonly [CellId, ClassId]>
+  get(cell: CellId): ClassId
+  set(cell: CellId, id: ClassId): void
+}
+
 /** Which generations of verdicts hold. */
 export interface PolicyGenerations {
   readonly length: number
@@ -68,7 +78,8 @@ export interface PolicyTables {
   readonly prefixes: KernelHash<Prefix, IdentityValue>
   readonly subjects: KernelHash<Address, PolicySubjectValue> & CanGet<Address, PolicySubjectValue>
   readonly sets: KernelArray<PolicySetValue>
-  readonly peers: KernelHash<PeerKey, ClassId> & TakesMany<PeerKey, ClassId> & LosesMany<PeerKey>
+  readonly peers: KernelHash<PeerKey, CellId> & TakesMany<PeerKey, CellId> & LosesMany<PeerKey>
+  readonly cells: PolicyCells
   readonly classes: KernelArray<PolicyClassValue>
   readonly ports: PolicyPorts
   readonly generations: PolicyGenerations
@@ -220,15 +231,39 @@ export function mappedPolicyPorts(map: Pick<BpfMap, 'mmap' | 'strideBytes' | 'in
   }
 }
 
-/** @param map `policy_generations` */
-export function mappedGenerations(map: Pick<BpfMap, 'mmap' | 'strideBytes' | 'info'>): PolicyGenerations {
+/** @param map an array of words in mapped memory */
+function mappedWords(map: Pick<BpfMap, 'mmap' | 'strideBytes' | 'info'>) {
   const words = new Uint32Array(map.mmap())
   const stride = map.strideBytes / Uint32Array.BYTES_PER_ELEMENT
   return {
     length: map.info.maxEntries,
-    isCurrent: (generation) => words[generation * stride] === 1,
-    set: (generation, isCurrent) => {
-      Atomics.store(words, generation * stride, isCurrent ? 1 : 0)
+    get: (index: number) => words[index * stride] ?? 0,
+    set: (index: number, value: number) => {
+      Atomics.store(words, index * stride, value)
     },
+  }
+}
+
+/** @param map `policy_cells` */
+export function mappedPolicyCells(map: Pick<BpfMap, 'mmap' | 'strideBytes' | 'info'>): PolicyCells {
+  const words = mappedWords(map)
+  return {
+    ...words,
+    *entries() {
+      for (let cell = 0; cell < words.length; cell += 1) {
+        const id = words.get(cell)
+        if (id !== 0) yield [cell, id] as const
+      }
+    },
+  }
+}
+
+/** @param map `policy_generations` */
+export function mappedGenerations(map: Pick<BpfMap, 'mmap' | 'strideBytes' | 'info'>): PolicyGenerations {
+  const words = mappedWords(map)
+  return {
+    length: words.length,
+    isCurrent: (generation) => words.get(generation) === 1,
+    set: (generation, isCurrent) => words.set(generation, isCurrent ? 1 : 0),
   }
 }

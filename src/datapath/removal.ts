@@ -112,6 +112,7 @@ function programName(pin: string): string {
 
 function describePlace({ type, ifindex, attachType }: LinkInfo): string {
   const hook = attachType ?? type
+  if (type === 'tracing') return `the making of sockets (${hook})`
   if (ifindex === undefined) return `the cgroup (${hook})`
   return ifindex === 0 ? `a device that is gone (${hook})` : `device ${ifindex} (${hook})`
 }

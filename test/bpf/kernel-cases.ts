@@ -41,6 +41,7 @@ const MAPS = [
   'policy_subjects',
   'policy_sets',
   'policy_peers',
+  'policy_cells',
   'policy_classes',
   'policy_ports',
   'policy_generations',

@@ -4,10 +4,11 @@
  * recorded packet cases (see kernel-cases.ts for the file), prints a line for each, and powers off.
  * Static and plain, for there is nothing else in the machine.
  *
- *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_iter.bpf.o /weir_sock.bpf.o /cases
+ *   /weir_xdp.bpf.o /weir_tc.bpf.o /weir_iter.bpf.o /weir_sock.bpf.o … /cases
  *
  * The last line is `RESULT passed N failed M`; without it the kernel did not come that far.
  */
+#define _GNU_SOURCE
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -24,9 +25,11 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "abi/config.h"
+#include "kernel_sockets.h"
 
-#define OBJECTS	   6
+#define OBJECTS	   7
 #define ITERATORS  3
+#define UNSEEN	   6
 #define FIELDS_MAX 5
 #define OUT_BYTES  12000
 
@@ -40,13 +43,13 @@ struct record {
 	struct field fields[FIELDS_MAX];
 };
 
-static const char *const object_paths[OBJECTS] = {"/weir_xdp.bpf.o",	   "/weir_tc.bpf.o",
-						  "/weir_uplink_tc.bpf.o", "/weir_iter.bpf.o",
-						  "/weir_sock.bpf.o",	   "/weir_closed.bpf.o"};
+static const char *const object_paths[OBJECTS] = {
+    "/weir_xdp.bpf.o",	"/weir_tc.bpf.o",     "/weir_uplink_tc.bpf.o", "/weir_iter.bpf.o",
+    "/weir_sock.bpf.o", "/weir_closed.bpf.o", "/weir_unseen.bpf.o"};
 static struct bpf_object *objects[OBJECTS];
 static unsigned passed, failed;
 
-static int judge(bool is_right, const char *format, ...)
+int judge(bool is_right, const char *format, ...)
 {
 	va_list arguments;
 
@@ -151,6 +154,15 @@ static void kernel_types_tell(struct bpf_object *object)
 	constant_set(object, "node_config", offsetof(struct node_config, kernel_socket_bit), &bit);
 }
 
+/* Where sockets are made this machine is the host, not the one that recorded the cases. */
+static void host_tell(struct bpf_object *object)
+{
+	__u64 cookie = netns_cookie();
+	struct field host = {sizeof(cookie), (const unsigned char *)&cookie};
+
+	constant_set(object, "node_config", offsetof(struct node_config, host_netns_cookie), &host);
+}
+
 /* The objects share maps by name, as by their pins on a node. */
 static bool object_load(int number, const unsigned char *cases, const unsigned char *end)
 {
@@ -167,6 +179,8 @@ static bool object_load(int number, const unsigned char *cases, const unsigned c
 			constant_set(object, (const char *)record.fields[0].start, 0,
 				     &record.fields[1]);
 	kernel_types_tell(object);
+	if (number == UNSEEN)
+		host_tell(object);
 	bpf_object__for_each_map(map, object)
 	{
 		struct bpf_map *known = map_find(bpf_map__name(map), number);
@@ -284,6 +298,9 @@ static void run(void)
 		else if (record.kind != 'K')
 			packet_run(&record);
 	}
+	sockets_judge(bpf_object__find_program_by_name(objects[UNSEEN], "weir_closed_create"),
+		      bpf_map__fd(map_find("closed_cgroups", OBJECTS)),
+		      bpf_map__fd(map_find("known_netns", OBJECTS)));
 }
 
 int main(void)

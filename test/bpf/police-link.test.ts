@@ -197,12 +197,12 @@ t.test('the pods’ cgroup is closed until they are known, whatever their device
     t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: nobody knows it`)
     t.notOk(toPod(own, family), `${family}: nor does anybody reach it`)
     t.ok(connects('localClient', LOOPBACK[family], own, inside), `${family}: but itself`)
-    known.set(new Set([netns('localClient')]))
+    known.set(new Map([[netns('localClient'), 'judged']]))
     t.ok(fromPod(pod, OPEN_PORT + 10), `${family}: known`)
     t.ok(toPod(own, family))
-    known.set(new Set([netns('pod')]))
+    known.set(new Map([[netns('pod'), 'judged']]))
     t.notOk(fromPod(pod, OPEN_PORT + 10), `${family}: another is`)
-    known.set(new Set())
+    known.set(new Map())
   }
 })
 

@@ -11,7 +11,7 @@ import {
   type SetRow,
   type SubjectRow,
 } from '../../src/policy/compile/rows.ts'
-import { uniform } from './policy-rows.ts'
+import { cellOf, cellsOf, uniform } from './policy-rows.ts'
 
 export const POD = address('10.244.1.5')
 export const POD6 = address('fd00:244:1::5')
@@ -93,12 +93,13 @@ export const BEGINNING: PolicyChange = [
       uniform(CLASS.near, verdict(true, 14)),
     ],
   },
+  cellsOf(CLASS.ports, CLASS.allow, CLASS.near),
   {
     table: 'peers',
     put: [
-      { set: SET.judged, direction: 'ingress', identity: IDENTITY.friend, class: CLASS.ports },
-      { set: SET.judged, direction: 'egress', identity: IDENTITY.friend, class: CLASS.allow },
-      { set: SET.judged, direction: 'ingress', identity: IDENTITY.near, class: CLASS.near },
+      { set: SET.judged, direction: 'ingress', identity: IDENTITY.friend, cell: cellOf(CLASS.ports) },
+      { set: SET.judged, direction: 'egress', identity: IDENTITY.friend, cell: cellOf(CLASS.allow) },
+      { set: SET.judged, direction: 'ingress', identity: IDENTITY.near, cell: cellOf(CLASS.near) },
     ],
   },
   {

@@ -3,6 +3,7 @@
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { addressToBytes, FAMILIES } from '../../src/model/address.ts'
 import {
+  type CellRow,
   CLASS_PROTOCOLS,
   type ClassRow,
   FIRST_RULE,
@@ -18,6 +19,13 @@ export function said(isAllowed: boolean, first = 0, keepsExisting = false): Port
 /** The same verdict whatever the protocol and port. */
 export function uniform(id: number, interval: PortInterval): ClassRow {
   return { class: id, protocols: CLASS_PROTOCOLS.map(() => [interval]), uniform: interval }
+}
+
+/** Of each class one cell, of another number. */
+export const cellOf = (id: number) => id + 1000
+
+export function cellsOf(...classes: readonly number[]): { table: 'cells'; put: CellRow[] } {
+  return { table: 'cells', put: classes.map((id) => ({ cell: cellOf(id), class: id })) }
 }
 
 /** Whoever it is, the same identity. */

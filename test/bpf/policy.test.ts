@@ -42,6 +42,7 @@ import {
   WORLD6,
 } from './policy-cast.ts'
 import { type Answer, PolicyJudge, type Question, SNAT_PORTS } from './policy-judge.ts'
+import { cellOf, cellsOf } from './policy-rows.ts'
 
 const judge = new PolicyJudge()
 const maps = new PolicyMaps(judge.tables, () => 0)
@@ -129,10 +130,25 @@ t.test('what no policy wrote', async (t) => {
 
 t.test('a class that nobody wrote denies', async (t) => {
   const key = { set: SET.judged, direction: 'ingress', identity: IDENTITY.stranger } as const
-  for (const number of [0, 77, 1 << 30]) {
-    maps.apply([{ table: 'peers', put: [{ ...key, class: number }] }])
+  for (const number of [77, 1 << 30]) {
+    maps.apply([
+      { table: 'cells', put: [{ cell: 5, class: number }] },
+      { table: 'peers', put: [{ ...key, cell: 5 }] },
+    ])
     t.equal(say({ peer: STRANGER }), `-builtin ${RULE_NO_ROOM}`)
   }
+  for (const cell of [0, 78, 1 << 30]) {
+    maps.apply([{ table: 'peers', put: [{ ...key, cell }] }])
+    t.equal(say({ peer: STRANGER }), `-builtin ${RULE_NO_ROOM}`, `nor a cell that nobody wrote: ${cell}`)
+  }
+  maps.apply([{ table: 'cells', put: [{ cell: 5, class: CLASS.allow }] }])
+  t.equal(say({ peer: STRANGER }), `-builtin ${RULE_NO_ROOM}`)
+  maps.apply([{ table: 'peers', put: [{ ...key, cell: 5 }] }])
+  t.equal(say({ peer: STRANGER }), '+11')
+  maps.apply([{ table: 'cells', put: [{ cell: 5, class: CLASS.world }] }])
+  t.equal(say({ peer: STRANGER }), '-12', 'by another class from now on')
+  maps.apply([{ table: 'cells', delete: [5] }])
+  t.equal(say({ peer: STRANGER }), `-builtin ${RULE_NO_ROOM}`)
   maps.apply([{ table: 'peers', delete: [key] }])
   t.equal(say({ peer: STRANGER }), '-10')
 })
@@ -219,10 +235,11 @@ t.test('random classes and ports, against a walk through the rows', async (t) =>
     const protocols = CLASS_PROTOCOLS.map(() => randomIntervals(pick))
     classes.push({ class: 100 + index, protocols, uniform: undefined })
     others.push(id(address(`10.245.${index}.1`), 1000 + index, 'pod'))
-    peers.push({ set: SET.judged, direction: 'ingress', identity: 1000 + index, class: 100 + index })
+    peers.push({ set: SET.judged, direction: 'ingress', identity: 1000 + index, cell: cellOf(100 + index) })
   }
   maps.apply([
     { table: 'classes', put: classes },
+    cellsOf(...classes.map((row) => row.class)),
     { table: 'peers', put: peers },
     { table: 'identities', put: others },
   ])
@@ -275,6 +292,7 @@ t.test('another agent takes the tables over', async (t) => {
   next.settle()
   t.equal([...judge.tables.identities.entries()].length, 4, 'rows that nobody put are gone')
   t.equal([...judge.tables.peers.entries()].length, 3)
+  t.equal([...judge.tables.cells.entries()].length, 3)
   t.equal([...judge.tables.classes.entries()].length, 6)
   t.equal(say({}), '+1')
   now = 3_600_000
@@ -302,8 +320,8 @@ t.test('full tables close', async (t) => {
     const [answer] = small.ask([{ ...asked, ...question }])
     return `${answer?.isAllowed ? '+' : '-'}${answer?.rule}`
   }
-  const [classes, , sets] = BEGINNING
-  tight.apply([classes, sets] as PolicyChange)
+  const [classes, cells, , sets] = BEGINNING
+  tight.apply([classes, cells, sets] as PolicyChange)
   const subjects = { table: 'subjects', put: [subject(POD, SET.judged)] } as const
   const known = { table: 'identities', put: [id('0.0.0.0/0', IDENTITY.ipv4, 'outside')] } as const
   tight.apply([subjects, known])
@@ -312,7 +330,7 @@ t.test('full tables close', async (t) => {
   const row = (identity: number, number: number): PeerRow => ({
     ...{ set: SET.judged, direction: 'ingress' },
     identity,
-    class: number,
+    cell: cellOf(number),
   })
   tight.apply([{ table: 'peers', put: [row(1, CLASS.allow)] }])
   t.equal(tight.shortage.classes, 1, 'the class with more ports than there are')

@@ -5,6 +5,7 @@ import { readdirSync, renameSync, rmSync } from 'node:fs'
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { DEFAULT_SETTINGS, loadDatapath, nodeConfig } from '../../src/datapath/load.ts'
+import { policyTables } from '../../src/datapath/maps.ts'
 import { conversion } from '../../src/datapath/upgrade/conversions.ts'
 import { copyFlows, type FlowTable } from '../../src/datapath/upgrade/flow-copy.ts'
 import { placeFlows } from '../../src/datapath/upgrade/flow-place.ts'
@@ -19,9 +20,9 @@ const bpffs = `/sys/fs/bpf/weir-test-upgrade-${process.pid}`
 const LOOPBACK = 1
 t.teardown(() => rmSync(bpffs, { recursive: true, force: true }))
 
-const load = () =>
+const load = (directory = bpffs) =>
   loadDatapath({
-    bpffs,
+    bpffs: directory,
     objects: undefined,
     redirectsOnly: false,
     settings: DEFAULT_SETTINGS,
@@ -29,8 +30,8 @@ const load = () =>
   })
 
 /** What is pinned of a map, without the directory. */
-const pinsOf = (name: string) =>
-  readdirSync(`${bpffs}/maps`)
+const pinsOf = (name: string, directory = bpffs) =>
+  readdirSync(`${directory}/maps`)
     .filter((file) => file.replace(/_v\d.*/, '') === name)
     .sort()
 
@@ -157,6 +158,30 @@ t.test('a frontend of the first layout says the same in the present one', async 
     local: { base: 2000, size: 8 },
   })
   t.equal(conversion('frontends', 2, 1), undefined, 'no way back: the earlier process keeps its own')
+})
+
+t.test('rows of policy that name classes get cells that name them', async (t) => {
+  const directory = `${bpffs}-policy`
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const row = { set: 3, direction: 'ingress', identity: 300 } as const
+  const before = load(directory)
+  const written = policyTables(before.map)
+  written.peers.set(row, 7)
+  written.generations.set(9, true)
+  before.close()
+  for (const [name] of Object.entries(abi.MapVersion).filter(([, version]) => version === 2)) {
+    const map = name.replace('MAP_VERSION_', '').toLowerCase()
+    if (!/^(policy|identit)/.test(map)) continue
+    const [pin = ''] = pinsOf(map, directory)
+    renameSync(`${directory}/maps/${pin}`, `${directory}/maps/${pin.replace('_v2_', '_v1_')}`)
+  }
+  const after = load(directory)
+  t.teardown(() => after.close())
+  t.match(new Set(after.moved.map(({ map }) => map)), new Set(['policy_peers', 'policy_sets', 'identities']))
+  const { peers, cells, generations } = policyTables(after.map)
+  t.strictSame([...peers.entries()], [[row, 7]])
+  t.strictSame([...cells.entries()], [[7, 7]])
+  t.ok(generations.isCurrent(9), 'verdicts of before hold until the next agent ends them')
 })
 
 t.test('a next hop of before BFD: the same, and nobody silent', async (t) => {

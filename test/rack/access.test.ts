@@ -3,9 +3,10 @@
 
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { agentSocket, WEIR } from '../../src/sandbox/nodes.ts'
+import { agentSocket, startAgent, WEIR } from '../../src/sandbox/nodes.ts'
+import { stopProcess } from '../../src/sandbox/process.ts'
 import { Bed } from './conformance/bed.ts'
-import { pod, service } from './conformance/manifests.ts'
+import { HTTP_PORT, pod, service } from './conformance/manifests.ts'
 
 t.setTimeout(300_000)
 const RBAC = fileURLToPath(new URL('../../manifests/base/rbac.yaml', import.meta.url))
@@ -99,4 +100,40 @@ t.test('a rule that is missing is told, and told no more when it is back', async
   await bed.kubectl('apply', '-f', RBAC)
   t.equal((await bed.vips('late')).length, 2)
   t.same(await lacking(), [])
+})
+
+t.test('an agent that starts without the right to a kind of policy', async (t) => {
+  /** Its status, and what it says. */
+  const ready = async () => {
+    const url = 'http://127.0.0.1:10256/readyz'
+    const { stdout } = await bed.run('node1', ['curl', '-s', '-m', '2', '-w', ' %{http_code}', url])
+    return stdout.replaceAll('\n', '')
+  }
+  t.equal(await ready(), '{"ready":true,"waitsFor":[]} 200')
+  await takeAway('networkpolicies')
+  await stopProcess(`${host.directory}/agent.pid`)
+  await startAgent(bed.rack, bed.rack.node('node1'))
+  await bed.until(
+    'the next agent',
+    async () => (await bed.agent<{ synced: boolean }>('node1', '/v1/status')).synced,
+  )
+  await bed.apply(
+    pod('fresh', { node: 'node1', labels: { app: 'fresh' } }),
+    service('begun', { type: 'LoadBalancer', selector: { app: 'web' } }),
+  )
+  const [vip = ''] = await bed.vips('begun')
+  await bed.until('a Service that is new, and routed', async () => (await bed.http('client1', vip)) === 'web')
+  await bed.waitForPods('app=fresh')
+  const [fresh = ''] = await bed.podAddresses('fresh')
+  const speaks = async () => (await bed.connect('node1', fresh, HTTP_PORT)) === 'open'
+  t.notOk(await speaks(), 'a pod that is new is closed, even to its node')
+  t.match(await ready(), /"ready":false.*networkpolicies\.networking\.k8s\.io.* 503$/)
+  const { items } = await bed.get<{ items: { reason: string; message: string }[] }>('events', '-A')
+  t.match(
+    items.filter(({ reason }) => reason === 'PolicyNotReadable').map(({ message }) => message),
+    [/list and watch of networkpolicies\.networking\.k8s\.io: .* Mend: apply the manifests' ClusterRole/],
+  )
+  await bed.kubectl('apply', '-f', RBAC)
+  await bed.until('policy, once it is granted', speaks)
+  t.equal(await ready(), '{"ready":true,"waitsFor":[]} 200')
 })

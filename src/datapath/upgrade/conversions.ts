@@ -9,6 +9,9 @@ interface Step {
   readonly value: Convert
 }
 
+/** From version 1, with the same bytes. */
+const SAME: readonly Step[] = [{ from: 1, value: (before) => before }]
+
 /** Bytes are rearranged by hand: the codecs know the present layout alone. */
 const STEPS: Readonly<Record<string, readonly Step[]>> = {
   // 1 → 2: affinity in ticks, a number for the Service port behind it. Flag 2 said that the ranges are Maglev tables, which
@@ -39,6 +42,18 @@ const STEPS: Readonly<Record<string, readonly Step[]>> = {
     { from: 1, value: (before) => before },
     { from: 2, value: (before) => before },
   ],
+  // 1 → 2: a peer's row names a cell, and that the class, which the row named itself: a cell of the same number names it
+  // (migration.ts). All of policy moves with it, for an agent that takes over writes to all of it while the programs of before
+  // still judge by it.
+  policy_peers: SAME,
+  policy_subjects: SAME,
+  policy_sets: SAME,
+  policy_classes: SAME,
+  policy_ports: SAME,
+  policy_generations: SAME,
+  policy_host: SAME,
+  identities: SAME,
+  identity_prefixes: SAME,
 }
 
 /** Undefined when the rows cannot be brought over. */

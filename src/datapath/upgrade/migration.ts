@@ -22,6 +22,8 @@ const NOT_COPIED: ReadonlySet<string> = new Set(['sock_reverse', 'events', 'answ
 const FLOWS = 'flows'
 const FLOW_DETAILS = 'flow_details'
 const AFFINITY = 'affinity'
+const POLICY_PEERS = 'policy_peers'
+const POLICY_CELLS = 'policy_cells'
 
 export class MigrationError extends Error {
   readonly code = 'TOO_SMALL'
@@ -55,6 +57,7 @@ export class Migration {
       if (!convert) continue
       const from = Bpf.openPinned(source.path)
       try {
+        if (name === POLICY_PEERS && source.version === 1) makeCells(from, this.#map(POLICY_CELLS))
         const result = name === FLOWS ? this.#copyFlows(from) : copyRows(name, from, this.#map(name), convert)
         moved.push({ map: name, from: source.path, ...result })
       } finally {
@@ -92,6 +95,16 @@ export class Migration {
     )
     details?.close()
     return { rows: result.copied, lost: result.lost }
+  }
+}
+
+/** Rows of the first version name classes: a cell of the same number names each. */
+function makeCells(peers: BpfMap, cells: BpfMap): void {
+  const words = new Uint32Array(cells.mmap())
+  const stride = cells.strideBytes / Uint32Array.BYTES_PER_ELEMENT
+  for (const { value } of peers.entries()) {
+    const id = value.readUInt32LE()
+    if (id < cells.info.maxEntries) words[id * stride] = id
   }
 }
 

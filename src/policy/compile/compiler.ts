@@ -11,6 +11,7 @@
 
 import type { PolicyDirection, PortRange } from '../../model/policy.ts'
 import { groupPrefixes } from '../network-groups.ts'
+import { CellNumbers } from './cell-numbers.ts'
 import { Classes } from './classes.ts'
 import { EarlierIdentities } from './earlier-identities.ts'
 import { uniformContent } from './flatten.ts'
@@ -22,10 +23,11 @@ import { ReadyPolicies } from './policies.ts'
 import { PolicySets } from './policy-sets.ts'
 import { Population, type PopulationStep } from './population.ts'
 import { type GroupPrefixes, type LabelFilter, References } from './references.ts'
-import { type EarlierRows, type PeerRow, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
+import { type EarlierRows, type PolicyChange, RULE_NO_ROOM, type RuleId } from './rows.ts'
 import { type BuiltInCause, RuleIds, type RuleName } from './rule-ids.ts'
 import { rulePorts } from './rule-ports.ts'
 import { newSetsStep, type PolicySet, type SetsStep } from './sets-step.ts'
+import { NO_STRAY_ROWS, type StrayRows, strayRows } from './stray-rows.ts'
 import { SubjectRows } from './subject-rows.ts'
 import { NODE_SUBJECT, Subjects } from './subjects.ts'
 import { Writes } from './writes.ts'
@@ -45,8 +47,9 @@ export interface CompilerOptions {
 }
 
 export interface CompilerLimits {
-  /** Rows of `policy_sets` and of classes, number 0 included. */
+  /** Rows of `policy_sets`, of cells and of classes, number 0 included. */
   readonly sets: number
+  readonly cells: number
   readonly classes: number
   /** How long a number that is free again is not taken. */
   readonly restMs: number
@@ -56,6 +59,7 @@ export interface CompilerLimits {
 
 export const COMPILER_LIMITS: CompilerLimits = {
   sets: 4096,
+  cells: 262_144,
   classes: 65_536,
   // Readers hold a number for microseconds, flows and events for their life; a minute is many rounds of either's upkeep.
   restMs: 60_000,
@@ -81,6 +85,7 @@ export class PolicyCompiler {
   readonly #policies: ReadyPolicies
   readonly #subjects: Subjects
   readonly #classes: Classes
+  readonly #cellNumbers: CellNumbers
   readonly #sets: PolicySets
   readonly #subjectRows: SubjectRows
   /** Until the first change of one that follows another. */
@@ -105,10 +110,12 @@ export class PolicyCompiler {
     this.#policies = new ReadyPolicies(this.#peers, this.#references, this.#ruleIds, options)
     this.#subjects = new Subjects(node, this.#objects, this.#policies)
     this.#classes = new Classes(pool(limits.classes, earlier?.classes), uniformContent(false, RULE_NO_ROOM))
+    this.#cellNumbers = new CellNumbers(pool(limits.cells, earlier?.cells))
     const safe = (direction: PolicyDirection) =>
       rulePorts(failSafe[direction].map((range) => ({ kind: 'ports', ...range }))).spans
     this.#sets = new PolicySets({
       classes: this.#classes,
+      cellNumbers: this.#cellNumbers,
       identities: this.#identities,
       policies: this.#policies,
       numbers: pool(limits.sets, earlier?.sets),
@@ -142,6 +149,7 @@ export class PolicyCompiler {
     this.#references.expire(now, this.#options.limits.idleReferenceMs)
     const { touched } = this.#settle(writes, now)
     this.#changeSubjectRows(newSetsStep(), touched, writes, now)
+    writes.deleteCells(this.#cellNumbers.takeGiven(now))
     writes.deleteClasses(this.#classes.takeUnused(now))
     return writes.list
   }
@@ -175,13 +183,13 @@ export class PolicyCompiler {
     const addresses = new Writes()
     const { touched, strays } = this.#settle(addresses, now)
     this.#noteSubjects(change)
-    const strayRows = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
+    const stray = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
     writes.deleteSubjects([...earlier.subjects].filter((key) => !this.#subjectRows.has(key)))
     writes.append(addresses)
     const step = newSetsStep()
     this.#sets.raiseAll(step)
     writes.putSets(this.#sets.takeRaised(step))
-    writes.deletePeers(strayRows)
+    writes.deletePeers(stray.peers)
   }
 
   /** Sets that subjects will leave, where one event changes both ends of a packet: a pod alone meets only itself. */
@@ -205,6 +213,7 @@ export class PolicyCompiler {
       this.#identities.remove(identity, now)
     }
     writes.putClasses(this.#classes.takeFresh())
+    writes.putCells(step.putCells)
     writes.putPeers(step.putRows)
     writes.putIdentities(population.put)
     writes.deleteIdentities(population.delete)
@@ -228,7 +237,7 @@ export class PolicyCompiler {
     writes: Writes,
     now: number,
     strays: PopulationStep['strays'] = new Map(),
-  ): readonly PeerRow[] {
+  ): StrayRows {
     const changed = new Set<string>()
     for (const [id, policy] of change.policies ?? []) {
       const before = this.#policies.get(id)
@@ -240,10 +249,12 @@ export class PolicyCompiler {
     const wanted = new Map(this.#subjects.takeDirty().map((id) => [id, this.#wantedSet(id)] as const))
     this.#sets.change(wanted, changed, peers, step, now)
     this.#policies.dropReplaced()
-    const strayRows = [...strays].flatMap(([number, identities]) => this.#sets.strayRows(number, identities))
-    step.putRows.push(...strayRows)
+    const stray =
+      strays.size > 0 ? strayRows(this.#sets.values(), strays, this.#cellNumbers, now) : NO_STRAY_ROWS
+    for (const row of stray.cells) step.putCells.push(row)
+    for (const row of stray.peers) step.putRows.push(row)
     this.#changeSubjectRows(step, touched, writes, now)
-    return strayRows
+    return stray
   }
 
   #wantedSet(id: string) {
@@ -259,6 +270,7 @@ export class PolicyCompiler {
     const subjects = this.#subjectRows.update(step.subjects, touched, (id) => this.#addressesOf(id), now)
     for (const pod of subjects.rejudged) this.#sets.raise(pod, step)
     writes.putClasses(this.#classes.takeFresh())
+    writes.putCells(step.putCells)
     writes.putPeers(step.putRows)
     writes.putSets(step.putSets)
     writes.deletePeers(step.deleteRows)

@@ -6,6 +6,7 @@ import type { PolicyDirection, PolicyPacket } from '../../model/policy.ts'
 import { IDENTITY_WORLD } from './identity-numbers.ts'
 import { PrefixIndex, placeOfAddress } from './prefix-index.ts'
 import {
+  type CellId,
   CLASS_PROTOCOLS,
   type ClassId,
   type ClassRow,
@@ -48,12 +49,14 @@ const CLOSED: Omit<Decision, 'epoch'> = {
 interface Leftovers {
   readonly peers: Set<string>
   readonly sets: Set<SetId>
+  readonly cells: Set<CellId>
   readonly classes: Set<ClassId>
 }
 
 const NO_LEFTOVERS = (): Leftovers => ({
   peers: new Set(),
   sets: new Set(),
+  cells: new Set(),
   classes: new Set(),
 })
 
@@ -61,9 +64,10 @@ function peerText({ set, direction, identity }: PeerKey): string {
   return `${set} ${direction} ${identity}`
 }
 
-/** The five tables. Refuses a row that points to one that is not there (yet, or any more): such an order would open a window. */
+/** The six tables. Refuses a row that points to one that is not there (yet, or any more): such an order would open a window. */
 export class PolicyTables {
   readonly #classes = new Map<ClassId, ClassRow>()
+  readonly #cells = new Map<CellId, ClassId>()
   readonly #peers = new Map<string, PeerRow>()
   readonly #sets = new Map<SetId, SetRow>()
   readonly #identities = new Map<string, IdentityRow>()
@@ -103,7 +107,8 @@ export class PolicyTables {
     if (!set) return { ...CLOSED, epoch }
     const { identity, scope } = this.identityOf(other, packet.isMasqueraded)
     const row = this.#peers.get(peerText({ set: set.set, direction, identity }))
-    const found = row?.class ?? set[direction].defaults[SCOPES.indexOf(scope)] ?? 0
+    const byDefault = set[direction].defaults[SCOPES.indexOf(scope)] ?? 0
+    const found = row ? (this.#cells.get(row.cell) ?? 0) : byDefault
     return { ...this.#verdict(found, packet), epoch }
   }
 
@@ -129,12 +134,14 @@ export class PolicyTables {
     this.#leftovers = {
       peers: new Set(this.#peers.keys()),
       sets: new Set(this.#sets.keys()),
+      cells: new Set(this.#cells.keys()),
       classes: new Set(this.#classes.keys()),
     }
     return {
       epoch: Math.max(0, ...[...this.#sets.values()].map(({ epoch }) => epoch)),
       rule,
       sets: [...this.#sets.keys()],
+      cells: [...this.#cells.keys()],
       classes: [...this.#classes.keys()],
       subjects: [...this.#subjects.values()],
       identities: [...this.#identities.values()],
@@ -143,9 +150,10 @@ export class PolicyTables {
 
   /** After the following agent's first change: rows that it did not put go. */
   settle(): void {
-    const { peers, sets, classes } = this.#leftovers
+    const { peers, sets, cells, classes } = this.#leftovers
     for (const key of peers) this.#peers.delete(key)
     this.#delete({ table: 'sets', delete: [...sets] })
+    this.#delete({ table: 'cells', delete: [...cells] })
     this.#delete({ table: 'classes', delete: [...classes] })
     this.#leftovers = NO_LEFTOVERS()
   }
@@ -154,6 +162,7 @@ export class PolicyTables {
   sizes(): Readonly<Record<string, number>> {
     return {
       classes: this.#classes.size,
+      cells: this.#cells.size,
       peers: this.#peers.size,
       sets: this.#sets.size,
       identities: this.#identities.size,
@@ -181,9 +190,18 @@ export class PolicyTables {
           this.#classes.set(row.class, row)
         }
         return
-      case 'peers':
+      case 'cells':
         for (const row of write.put) {
           this.#needClass(row.class)
+          if (row.cell === 0) throw new Error('cell 0 is closed')
+          this.#leftovers.cells.delete(row.cell)
+          this.#cells.set(row.cell, row.class)
+        }
+        return
+      case 'peers':
+        for (const row of write.put) {
+          if (row.cell !== 0 && !this.#cells.has(row.cell))
+            throw new Error(`a row names cell ${row.cell}, which is not there`)
           this.#leftovers.peers.delete(peerText(row))
           this.#peers.set(peerText(row), row)
         }
@@ -216,6 +234,9 @@ export class PolicyTables {
       case 'classes':
         for (const id of write.delete) this.#deleteClass(id)
         return
+      case 'cells':
+        for (const id of write.delete) this.#deleteCell(id)
+        return
       case 'peers':
         for (const key of write.delete) this.#peers.delete(peerText(key))
         return
@@ -242,9 +263,15 @@ export class PolicyTables {
     if (id !== 0 && !this.#classes.has(id)) throw new Error(`a row names class ${id}, which is not there`)
   }
 
+  #deleteCell(id: CellId): void {
+    if ([...this.#peers.values()].some(({ cell }) => cell === id))
+      throw new Error(`cell ${id} is deleted, but a row names it`)
+    this.#cells.delete(id)
+  }
+
   #deleteClass(id: ClassId): void {
     const names = [
-      ...[...this.#peers.values()].map((row) => row.class),
+      ...this.#cells.values(),
       ...[...this.#sets.values()].flatMap(({ ingress, egress }) => [...ingress.defaults, ...egress.defaults]),
       ...[...this.#subjects.values()].flatMap((row) =>
         row.kind === 'pod' ? Object.values(row.hairpin) : [],

@@ -2,13 +2,14 @@
 // come and go, and policies and subjects that change.
 
 import { POLICY_DIRECTIONS, type PolicyDirection } from '../../model/policy.ts'
+import type { CellNumbers } from './cell-numbers.ts'
 import type { Classes } from './classes.ts'
 import { Grouped } from './grouped.ts'
 import type { Identities, Identity } from './identities.ts'
 import type { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
 import type { ReadyDirection, ReadyPolicies } from './policies.ts'
-import type { IdentityId, PeerRow, SetRow } from './rows.ts'
+import type { SetRow } from './rows.ts'
 import { SetDirectionPlan } from './set-direction.ts'
 import { type SetContext, SetDirectionRows } from './set-rows.ts'
 import { type PolicySet, rowChanges, type SetsStep, setRow } from './sets-step.ts'
@@ -20,6 +21,7 @@ export type FailSafe = Readonly<Record<PolicyDirection, readonly (readonly Span[
 
 export interface SetsOptions {
   readonly classes: Classes
+  readonly cellNumbers: CellNumbers
   readonly identities: Identities
   readonly policies: ReadyPolicies
   readonly numbers: NumberPool
@@ -166,22 +168,6 @@ export class PolicySets {
     for (const set of this.#byKey.values()) step.raised.add(set)
   }
 
-  /**
-   * Rows of all sets for a number that is no identity's any more.
-   * @param identities whose addresses still carry it: a set that judges them differently closes for so long
-   */
-  strayRows(number: IdentityId, identities: ReadonlySet<Identity | undefined>): readonly PeerRow[] {
-    return [...this.#byKey.values()].flatMap((set) =>
-      POLICY_DIRECTIONS.map((direction) => {
-        const classes = new Set(
-          [...identities].map((identity) => (identity ? set[direction].classOf(identity).class : 0)),
-        )
-        const [only = 0] = classes
-        return { set: set.id, direction, identity: number, class: classes.size === 1 ? only : 0 }
-      }),
-    )
-  }
-
   raise(subject: string, step: SetsStep): void {
     const set = this.#bySubject.get(subject)
     if (set) step.raised.add(set)
@@ -193,8 +179,8 @@ export class PolicySets {
   }
 
   #context(step: SetsStep, now: number): SetContext {
-    const { classes, identities } = this.#options
-    return { classes, identities, now, changes: rowChanges(step) }
+    const { classes, cellNumbers, identities } = this.#options
+    return { classes, cellNumbers, identities, now, changes: rowChanges(step) }
   }
 
   /** Where identities may have rows. */
@@ -362,7 +348,7 @@ export class PolicySets {
       for (const direction of POLICY_DIRECTIONS) {
         const rows = set[direction]
         for (const peer of rows.plan.peers) this.#users.delete(peer, rows)
-        rows.close({ put: [], delete: step.closedRows })
+        rows.close({ delete: step.closedRows })
       }
       step.closedSets.push(set.id)
       step.raised.delete(set)

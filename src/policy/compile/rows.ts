@@ -1,20 +1,22 @@
-// What the compiler hands to the datapath: plain rows of five tables, and the order in which they are to be written.
+// What the compiler hands to the datapath: plain rows of six tables, and the order in which they are to be written.
 //
 // The kernel judges one direction of a new flow so:
 //   subject's address → set                           (`SubjectRow`; kept in the endpoint's entry)
 //   peer's address → identity, scope                  (`IdentityRow`: the exact address, else the longest prefix)
-//   (set, direction, identity) → class                (`PeerRow`; a miss: the set's default class for the peer's scope)
+//   (set, direction, identity) → cell → class         (`PeerRow`, `CellRow`; a miss: the set's default class for the peer's scope)
 //   class, protocol, port → verdict                   (`ClassRow`)
 // What it needs beside rows: a pod may speak to itself (RULE_SELF; source and destination are one endpoint), unless a Service led it back:
 // then the classes in its `SubjectRow` judge. A masqueraded packet's peer is looked up among the prefixes only, never among exact addresses.
 //
-// Zero is closed everywhere: set 0, class 0 deny everything with RULE_NO_ROOM, so memory that nobody wrote lets nothing pass.
-// Numbers of sets, classes and identities are this node's own; none of them ever goes on the wire.
+// Zero is closed everywhere: set 0, cell 0, class 0 deny everything with RULE_NO_ROOM, so memory that nobody wrote lets nothing pass.
+// Numbers of sets, cells, classes and identities are this node's own; none of them ever goes on the wire.
 
 import type { PolicyDirection } from '../../model/policy.ts'
 
 /** Number of a policy set: `policy_sets` index. 0: closed. */
 export type SetId = number
+/** Number of a cell: peers of one direction of a set that are judged alike. 0: closed. */
+export type CellId = number
 /** Number of a class. 0: closed. */
 export type ClassId = number
 /** Number of an identity; see `identity-numbers.ts` for the ranges. */
@@ -76,6 +78,12 @@ export interface PeerKey {
 
 /** Only where the class differs from the set's default for that direction and the identity's scope. */
 export interface PeerRow extends PeerKey {
+  readonly cell: CellId
+}
+
+/** The only row by which peers in their thousands are judged otherwise at once. */
+export interface CellRow {
+  readonly cell: CellId
   readonly class: ClassId
 }
 
@@ -131,11 +139,13 @@ export type SubjectRow =
  */
 export type PolicyWrite =
   | { readonly table: 'classes'; readonly put: readonly ClassRow[] }
+  | { readonly table: 'cells'; readonly put: readonly CellRow[] }
   | { readonly table: 'peers'; readonly put: readonly PeerRow[] }
   | { readonly table: 'sets'; readonly put: readonly SetRow[] }
   | { readonly table: 'identities'; readonly put: readonly IdentityRow[] }
   | { readonly table: 'subjects'; readonly put: readonly SubjectRow[] }
   | { readonly table: 'classes'; readonly delete: readonly ClassId[] }
+  | { readonly table: 'cells'; readonly delete: readonly CellId[] }
   | { readonly table: 'peers'; readonly delete: readonly PeerKey[] }
   | { readonly table: 'sets'; readonly delete: readonly SetId[] }
   | { readonly table: 'identities'; readonly delete: readonly IdentityKey[] }
@@ -144,16 +154,17 @@ export type PolicyWrite =
 /**
  * What one change of the world changes in the kernel. A change is a sequence of steps, each of which alters either who is where or what is
  * allowed, never both. Who is where: rows of new identities, then addresses and prefixes, then rows of identities that are gone, then the
- * epochs of the sets by which a moved address is judged otherwise. What is allowed: new classes, new and changed rows, then sets (new ones
+ * epochs of the sets by which a moved address is judged otherwise. What is allowed: new classes, new and changed cells (one that a peer
+ * leaves is not changed, for that peer's row still names it: the others get a new one), new and changed rows, then sets (new ones
  * whole, of old ones the defaults with the epoch they had), then rows that go because the new default says the same, then subjects, then
- * epochs, then sets nobody points to. So every packet is judged as before or as after, and no verdict of before carries an epoch of after.
+ * epochs, then sets nobody points to, and at last cells and classes that nothing names. So every packet is judged as before or as after, and no verdict of before carries an epoch of after.
  */
 export type PolicyChange = readonly PolicyWrite[]
 
 /**
  * What an earlier agent left in the kernel. The compiler mixes up none of its numbers, and its first change, which must be of the whole
- * world, takes over: new sets with rows for the numbers that addresses still carry, then the subjects, then the addresses. Sets, their rows and
- * classes that the first change did not put are left over after it, and for the datapath to delete.
+ * world, takes over: new sets with rows for the numbers that addresses still carry, then the subjects, then the addresses. Sets, their rows, cells
+ * and classes that the first change did not put are left over after it, and for the datapath to delete.
  */
 export interface EarlierRows {
   /** The highest. */
@@ -161,6 +172,7 @@ export interface EarlierRows {
   /** The highest that flows or rows carry. */
   readonly rule: RuleId
   readonly sets: Iterable<SetId>
+  readonly cells: Iterable<CellId>
   readonly classes: Iterable<ClassId>
   readonly subjects: Iterable<SubjectKey>
   readonly identities: Iterable<Pick<IdentityRow, 'kind' | 'text' | 'identity'>>

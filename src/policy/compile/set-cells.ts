@@ -4,28 +4,32 @@
 import type { PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
 import type { ReadyRule } from './policies.ts'
-import type { RuleId } from './rows.ts'
+import type { CellId, RuleId } from './rows.ts'
 import type { CellTraits, SetDirectionPlan } from './set-direction.ts'
 
 export interface Cell {
   traits: CellTraits
   readonly members: Set<Identity>
-  /** What the kernel has for its members, but for those that came lately; undefined: all came lately. */
+  /** Of its members, but for those that came lately; undefined: all came lately. */
   unit: PolicyClass | undefined
+  /** What its members' rows say in the kernel; undefined: they have none, for the default says the same. */
+  number: CellId | undefined
 }
 
 /** What a change does to cells, until rows follow. */
 export interface CellChanges {
-  /** Class before, of members that came from elsewhere; undefined: the default. */
-  readonly before: Map<Identity, PolicyClass | undefined>
+  /** What rows said before, of members that came from elsewhere; undefined: there was none. */
+  readonly before: Map<Identity, CellId | undefined>
   /** Cells whose class is to be found anew. */
   readonly touched: Set<Cell>
-  /** Classes of cells that are gone. */
-  readonly released: PolicyClass[]
+  /** Cells that are gone. */
+  readonly gone: Cell[]
+  /** Those whose number the row of a peer still says that is a member no more. */
+  readonly left: Set<Cell>
 }
 
-export function newCellChanges(): CellChanges {
-  return { before: new Map(), touched: new Set(), released: [] }
+export function newCellChanges(left: Set<Cell>): CellChanges {
+  return { before: new Map(), touched: new Set(), gone: [], left }
 }
 
 function keyOf({ scope, rules, isExempt, namedPortsKey }: CellTraits): string {
@@ -49,7 +53,10 @@ export class Cells {
     const from = this.#byIdentity.get(identity)
     const to = traits && this.#cell(traits)
     if (to === from) return
-    if (!changes.before.has(identity)) changes.before.set(identity, from?.unit)
+    if (!changes.before.has(identity)) {
+      changes.before.set(identity, from?.number)
+      if (from?.number !== undefined) changes.left.add(from)
+    }
     if (from) this.#leave(from, identity, changes)
     if (!to) {
       this.#byIdentity.delete(identity)
@@ -105,7 +112,7 @@ export class Cells {
     const key = keyOf(traits)
     const known = this.#byKey.get(key)
     if (known) return known
-    const made: Cell = { traits, members: new Set(), unit: undefined }
+    const made: Cell = { traits, members: new Set(), unit: undefined, number: undefined }
     this.#byKey.set(key, made)
     return made
   }
@@ -115,7 +122,7 @@ export class Cells {
     if (cell.members.size > 0) return
     this.#byKey.delete(keyOf(cell.traits))
     changes.touched.delete(cell)
-    if (cell.unit) changes.released.push(cell.unit)
+    changes.gone.push(cell)
   }
 
   /** All members alike: the cell itself becomes the one they belong to, unless that is there. */

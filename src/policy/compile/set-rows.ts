@@ -1,23 +1,39 @@
-// One direction of one set as it stands in the kernel: its defaults and its rows, and how they change. A class is counted once for every
-// default and cell.
+// One direction of one set as it stands in the kernel: its defaults, its cells and its rows, and how they change. A class is counted once
+// for every default and cell.
 
 import type { PolicyDirection } from '../../model/policy.ts'
+import type { CellNumbers } from './cell-numbers.ts'
 import type { Classes, PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
-import { type PeerKey, type PeerRow, SCOPES, type SetDirection, type SetId } from './rows.ts'
+import {
+  type CellId,
+  type CellRow,
+  type PeerKey,
+  type PeerRow,
+  SCOPES,
+  type SetDirection,
+  type SetId,
+} from './rows.ts'
 import { type Cell, type CellChanges, Cells, newCellChanges } from './set-cells.ts'
 import type { SetDirectionPlan } from './set-direction.ts'
+
+/** Of those for which no number was left. */
+const CLOSED_CELL: CellId = 0
 
 type Defaults = readonly [PolicyClass, PolicyClass, PolicyClass]
 
 /** Rows that a change puts or deletes. */
 export interface RowChanges {
+  /** Written before the rows. */
+  readonly cells: CellRow[]
   readonly put: PeerRow[]
   readonly delete: PeerKey[]
+  readonly left: Set<Cell>
 }
 
 export interface SetContext {
   readonly classes: Classes
+  readonly cellNumbers: CellNumbers
   readonly identities: Identities
   readonly now: number
   readonly changes: RowChanges
@@ -41,11 +57,6 @@ function defaultIn(defaults: Defaults, { scope }: Identity): PolicyClass {
   return defaults[SCOPES.indexOf(scope)] ?? defaults[0]
 }
 
-/** The class that a row says; undefined: there is none, for the default says it. */
-function rowOf(unit: PolicyClass | undefined, byDefault: PolicyClass): PolicyClass | undefined {
-  return unit === byDefault ? undefined : unit
-}
-
 /** Whether its policies record, and none decides. */
 function isAudited({ parts }: SetDirectionPlan): boolean {
   return parts.length > 0 && parts.every(({ policy }) => policy.isAudit)
@@ -55,6 +66,7 @@ export class SetDirectionRows {
   readonly set: SetId
   readonly direction: PolicyDirection
   readonly #classes: Classes
+  readonly #cellNumbers: CellNumbers
   readonly #cells = new Cells()
   #plan: SetDirectionPlan
   #defaults: Defaults
@@ -64,11 +76,12 @@ export class SetDirectionRows {
     this.set = set
     this.direction = direction
     this.#classes = context.classes
+    this.#cellNumbers = context.cellNumbers
     this.#plan = plan
     this.#defaults = takeDefaults(plan, context.classes, context.now)
-    const cellChanges = newCellChanges()
+    const cellChanges = newCellChanges(context.changes.left)
     this.#cells.placeAll(plan, context.identities, cellChanges)
-    this.#follow(cellChanges, this.#defaults, context)
+    this.#follow(cellChanges, context)
   }
 
   get plan(): SetDirectionPlan {
@@ -77,10 +90,7 @@ export class SetDirectionRows {
 
   get size(): number {
     let rows = 0
-    for (const { members, unit } of this.#cells.values()) {
-      const [any] = members
-      if (any && unit !== defaultIn(this.#defaults, any)) rows += members.size
-    }
+    for (const { members, number } of this.#cells.values()) if (number !== undefined) rows += members.size
     return rows
   }
 
@@ -108,7 +118,7 @@ export class SetDirectionRows {
       isAudited: isAudited(this.#plan),
     }
     this.#plan = plan
-    const cellChanges = newCellChanges()
+    const cellChanges = newCellChanges(context.changes.left)
     if (delta.isOtherNaming) this.#cells.placeAll(plan, identities, cellChanges)
     else {
       for (const rule of delta.removed) this.#cells.dropRule(rule, plan, cellChanges)
@@ -122,7 +132,7 @@ export class SetDirectionRows {
       this.#defaults = takeDefaults(plan, classes, now)
       this.#cells.touchAll(cellChanges)
     }
-    const isOtherRow = this.#follow(cellChanges, before.defaults, context)
+    const isOtherRow = this.#follow(cellChanges, context)
     const isOtherDefault =
       before.isOpen !== (plan.parts.length === 0) ||
       before.isAudited !== isAudited(plan) ||
@@ -133,31 +143,31 @@ export class SetDirectionRows {
 
   /** New identities, whose peers know them. */
   greet(fresh: Iterable<Identity>, context: SetContext): void {
-    const cellChanges = newCellChanges()
+    const cellChanges = newCellChanges(context.changes.left)
     this.#placeEach(fresh, cellChanges)
-    this.#follow(cellChanges, this.#defaults, context)
+    this.#follow(cellChanges, context)
   }
 
   /** A new identity, judged as another for now. */
   mimic(identity: Identity, other: Identity, context: SetContext): void {
-    const cellChanges = newCellChanges()
+    const cellChanges = newCellChanges(context.changes.left)
     this.#cells.place(identity, this.#cells.of(other)?.traits, cellChanges)
-    this.#follow(cellChanges, this.#defaults, context)
+    this.#follow(cellChanges, context)
   }
 
   /** Identities that nobody carries any more. */
   forget(gone: Iterable<Identity>, context: SetContext): void {
-    const cellChanges = newCellChanges()
+    const cellChanges = newCellChanges(context.changes.left)
     for (const identity of gone) this.#cells.place(identity, undefined, cellChanges)
-    this.#follow(cellChanges, this.#defaults, context)
+    this.#follow(cellChanges, context)
   }
 
   /** Nobody points to the set any more. */
-  close(changes: RowChanges): void {
-    for (const { members, unit } of this.#cells.values()) {
-      for (const identity of members)
-        if (unit !== defaultIn(this.#defaults, identity)) changes.delete.push(this.#key(identity))
-      if (unit) this.#classes.give(unit)
+  close(changes: Pick<RowChanges, 'delete'>): void {
+    for (const cell of this.#cells.values()) {
+      if (cell.number !== undefined)
+        for (const identity of cell.members) changes.delete.push(this.#key(identity))
+      this.#release(cell)
     }
     for (const unit of this.#defaults) this.#classes.give(unit)
   }
@@ -170,67 +180,65 @@ export class SetDirectionRows {
   }
 
   /** Gives touched cells their classes, and writes what differs. @returns whether anything does */
-  #follow(
-    { before, touched, released }: CellChanges,
-    defaultsBefore: Defaults,
-    { classes, now, changes }: SetContext,
-  ): boolean {
-    const rowsBefore = changes.put.length + changes.delete.length
-    const isOtherDefault = defaultsBefore !== this.#defaults
+  #follow({ before, touched, gone }: CellChanges, { classes, now, changes }: SetContext): boolean {
+    const countOf = () => changes.cells.length + changes.put.length + changes.delete.length
+    const countBefore = countOf()
     const shown = new Set<Cell>()
     for (const cell of touched) {
       const known = cell.unit
-      const unit = classes.take(this.#plan.contentFor(cell.traits), now)
-      cell.unit = unit
+      cell.unit = classes.take(this.#plan.contentFor(cell.traits), now)
       if (known) classes.give(known)
-      // Of a cell that is what it was, only who came to it is looked at.
-      if (unit === known && !isOtherDefault) continue
+      const had = cell.number
+      this.#number(cell, cell.unit !== known, changes, now)
+      // Of a cell that has the number it had, only who came to it is looked at.
+      if (cell.number === had) continue
       shown.add(cell)
-      this.#showCell(cell, known, before, defaultsBefore, changes)
+      for (const identity of cell.members)
+        this.#note(identity, before.has(identity) ? before.get(identity) : had, cell.number, changes)
     }
-    for (const [identity, unit] of before) {
+    for (const [identity, had] of before) {
       const cell = this.#cells.of(identity)
-      if (!cell || !shown.has(cell))
-        this.#show(identity, unit ?? defaultIn(defaultsBefore, identity), defaultsBefore, changes)
+      if (!cell || !shown.has(cell)) this.#note(identity, had, cell?.number, changes)
     }
-    for (const unit of released) classes.give(unit)
-    return changes.put.length + changes.delete.length > rowsBefore
+    for (const cell of gone) this.#release(cell)
+    return countOf() > countBefore
   }
 
-  #showCell(
-    { members, unit }: Cell,
-    known: PolicyClass | undefined,
-    before: CellChanges['before'],
-    defaultsBefore: Defaults,
-    changes: RowChanges,
+  /**
+   * Gives a cell the number that its rows are to say, and makes that say its class. A number that the rows of others still say, who leave by
+   * the same change, goes on saying what it did, so that they are judged as before until they are as after.
+   */
+  #number(cell: Cell, isOtherClass: boolean, changes: RowChanges, now: number): void {
+    const [any] = cell.members
+    const { unit, number: had } = cell
+    if (!any || !unit) return
+    const isByDefault = unit === defaultIn(this.#defaults, any)
+    if (had !== undefined) {
+      const isStuck = isOtherClass && changes.left.has(cell)
+      const isKept = !isByDefault && had !== CLOSED_CELL && !isStuck
+      if (isKept && !isOtherClass) return
+      if (!isKept) this.#cellNumbers.give(had)
+      cell.number = isKept ? had : undefined
+    }
+    if (isByDefault) return
+    cell.number ??= this.#cellNumbers.take(now)
+    if (cell.number !== CLOSED_CELL) changes.cells.push({ cell: cell.number, class: unit.class })
+  }
+
+  #release({ unit, number }: Cell): void {
+    if (unit) this.#classes.give(unit)
+    if (number !== undefined) this.#cellNumbers.give(number)
+  }
+
+  #note(
+    identity: Identity,
+    had: CellId | undefined,
+    has: CellId | undefined,
+    { put, delete: gone }: RowChanges,
   ): void {
-    // A cell's members are of one scope, so those that were in it before had one class, and have one.
-    const [any] = members
-    if (!any) return
-    const had = rowOf(known, defaultIn(defaultsBefore, any))
-    const has = rowOf(unit, defaultIn(this.#defaults, any))
-    for (const identity of members) {
-      if (before.has(identity))
-        this.#show(
-          identity,
-          before.get(identity) ?? defaultIn(defaultsBefore, identity),
-          defaultsBefore,
-          changes,
-        )
-      else if (has !== had) this.#note(identity, has, changes)
-    }
-  }
-
-  #show(identity: Identity, was: PolicyClass, defaultsBefore: Defaults, changes: RowChanges): void {
-    const had = rowOf(was, defaultIn(defaultsBefore, identity))
-    const has = rowOf(this.classOf(identity), defaultIn(this.#defaults, identity))
-    if (has !== had) this.#note(identity, has, changes)
-  }
-
-  #note(identity: Identity, has: PolicyClass | undefined, changes: RowChanges): void {
-    if (has)
-      changes.put.push({ set: this.set, direction: this.direction, identity: identity.id, class: has.class })
-    else changes.delete.push(this.#key(identity))
+    if (has === had) return
+    if (has === undefined) gone.push(this.#key(identity))
+    else put.push({ set: this.set, direction: this.direction, identity: identity.id, cell: has })
   }
 
   #key(identity: Identity): PeerKey {

@@ -1,6 +1,7 @@
 // A policy set, and what one step of a change does to sets.
 
-import type { PeerKey, PeerRow, SetId, SetRow } from './rows.ts'
+import type { CellRow, PeerKey, PeerRow, SetId, SetRow } from './rows.ts'
+import type { Cell } from './set-cells.ts'
 import type { RowChanges, SetDirectionRows } from './set-rows.ts'
 import type { SetTraits } from './subjects.ts'
 
@@ -15,6 +16,7 @@ export interface PolicySet {
 
 /** What a step does to the sets; rows are written in the order of the fields. */
 export interface SetsStep {
+  readonly putCells: CellRow[]
   readonly putRows: PeerRow[]
   /** New ones, and old ones whose defaults changed, these with the epoch they had. */
   readonly putSets: SetRow[]
@@ -26,10 +28,13 @@ export interface SetsStep {
   /** Sets without subjects, and their rows. */
   readonly closedRows: PeerKey[]
   readonly closedSets: SetId[]
+  /** Cells that peers left by this step. */
+  readonly leftCells: Set<Cell>
 }
 
 export function newSetsStep(): SetsStep {
   return {
+    putCells: [],
     putRows: [],
     putSets: [],
     deleteRows: [],
@@ -37,11 +42,12 @@ export function newSetsStep(): SetsStep {
     subjects: new Set(),
     closedRows: [],
     closedSets: [],
+    leftCells: new Set(),
   }
 }
 
-export function rowChanges({ putRows, deleteRows }: SetsStep): RowChanges {
-  return { put: putRows, delete: deleteRows }
+export function rowChanges({ putCells, putRows, deleteRows, leftCells }: SetsStep): RowChanges {
+  return { cells: putCells, put: putRows, delete: deleteRows, left: leftCells }
 }
 
 export function setRow({ id, epoch, ingress, egress }: PolicySet): SetRow {

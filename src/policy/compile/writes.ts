@@ -1,6 +1,8 @@
 // The list of batches that a change becomes; empty ones are left out.
 
 import type {
+  CellId,
+  CellRow,
   ClassId,
   ClassRow,
   IdentityKey,
@@ -29,6 +31,10 @@ export class Writes {
     if (put.length > 0) this.#writes.push({ table: 'classes', put })
   }
 
+  putCells(put: readonly CellRow[]): void {
+    if (put.length > 0) this.#writes.push({ table: 'cells', put })
+  }
+
   putPeers(put: readonly PeerRow[]): void {
     if (put.length > 0) this.#writes.push({ table: 'peers', put })
   }
@@ -47,6 +53,10 @@ export class Writes {
 
   deleteClasses(keys: readonly ClassId[]): void {
     if (keys.length > 0) this.#writes.push({ table: 'classes', delete: keys })
+  }
+
+  deleteCells(keys: readonly CellId[]): void {
+    if (keys.length > 0) this.#writes.push({ table: 'cells', delete: keys })
   }
 
   deletePeers(keys: readonly PeerKey[]): void {

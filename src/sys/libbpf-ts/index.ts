@@ -20,6 +20,7 @@ export {
 } from './layout.ts'
 export {
   attachCgroup,
+  attachModifyReturn,
   attachTcx,
   attachXdp,
   BpfLink,

@@ -128,16 +128,19 @@ export function readProgramMapIds(fd: number): number[] {
   return Array.from({ length: count }, (_, index) => ids.readUInt32LE(index * 4))
 }
 
+/** Elsewhere it stands behind the device. */
+const ATTACH_TYPE_AT: Readonly<Partial<Record<LinkType, number>>> = { cgroup: 24, tracing: 16 }
+
 export function readLinkInfo(fd: number): LinkInfo {
   const info = readInfo(fd, 'link')
   const type = linkTypeName(info.readUInt32LE(0))
   const common = { type, id: info.readUInt32LE(4), programId: info.readUInt32LE(8) }
   if (type === 'xdp') return { ...common, ifindex: info.readUInt32LE(16), attachType: 'xdp' }
-  const attachType = attachTypeName(info.readUInt32LE(type === 'cgroup' ? 24 : 20))
+  const attachType = attachTypeName(info.readUInt32LE(ATTACH_TYPE_AT[type] ?? 20))
   const withAttachType = attachType === undefined ? common : { ...common, attachType }
   if (type === 'tcx') return { ...withAttachType, ifindex: info.readUInt32LE(16) }
   if (type === 'cgroup') return { ...withAttachType, cgroupId: info.readBigUInt64LE(16) }
-  return common
+  return type === 'tracing' ? withAttachType : common
 }
 
 /** The types that a map or program was loaded with. */

@@ -118,6 +118,7 @@ export const ATTACH_TYPES = {
   cgroup_udp6_recvmsg: 20,
   cgroup_getsockopt: 21,
   cgroup_setsockopt: 22,
+  modify_return: 26,
   trace_iter: 28,
   cgroup_inet4_getpeername: 29,
   cgroup_inet6_getpeername: 30,

@@ -11,7 +11,7 @@ import { ATTACH_TYPES, type AttachType } from './kernel-names.ts'
 import * as native from './native.ts'
 import type { BpfProgram } from './program.ts'
 
-const { EBUSY, EEXIST, EINVAL, ENOENT } = constants.errno
+const { EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP } = constants.errno
 const LINK_CREATE_OPTIONS_BYTES = 16
 const LINK_UPDATE_OPTIONS_BYTES = 16
 const F_REPLACE = 4
@@ -77,10 +77,14 @@ export class BpfLink {
     check(native.objectPin(this.fd, path), 'pinning a link at', path)
   }
 
-  /** Takes the program off its place now, whoever else holds the link. The link itself stays, defunct. */
+  /**
+   * Takes the program off its place now, whoever else holds the link. The link itself stays, defunct. Those on functions of the kernel
+   * know no such thing: they go with their last pin and descriptor.
+   */
   detach(): void {
     this.#checkOpen()
-    check(native.linkDetach(this.fd), 'detaching', `link ${this.info().id}`)
+    const result = native.linkDetach(this.fd)
+    if (result !== -EOPNOTSUPP) check(result, 'detaching', `link ${this.info().id}`)
   }
 
   /** Gives the descriptor up. The program stays attached if the link is pinned, and goes otherwise. */
@@ -191,6 +195,16 @@ export function attachCgroup(program: BpfProgram, cgroupPath: string, type = pro
   } finally {
     closeSync(cgroup)
   }
+}
+
+/**
+ * Attaches to the kernel's function that the program names (`SEC("fmod_ret/…")`), beside others there; the function is not called where
+ * one of them returns anything but 0. Such a link takes no other program.
+ */
+export function attachModifyReturn(program: BpfProgram): BpfLink {
+  const result = createLink(program, 0, 'modify_return', 0)
+  if (result < 0) throw attachError(result, program, 'the function that it names')
+  return new BpfLink(result)
 }
 
 export interface XdpAttachment {

@@ -4,6 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ClosedPods } from '../../../src/agent/closed-pods.ts'
+import type { KnownKind } from '../../../src/datapath/known-netns.ts'
 import type { PodDevice } from '../../../src/datapath/nexthop-plan.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 import type { PolicyPod } from '../../../src/model/policy.ts'
@@ -19,7 +20,7 @@ const pod = (name: string, uid: string, ...addresses: string[]) =>
 
 const uidOf = (digit: string) => `${digit.repeat(8)}-0000-0000-0000-000000000000`
 
-function bed(t: Test, configured?: string) {
+function bed(t: Test, configured?: string, noUnseen?: string) {
   const mount = t.testdir({ kubepods: {} })
   const pods = new Table<PolicyPod>({
     name: 'pods',
@@ -31,7 +32,7 @@ function bed(t: Test, configured?: string) {
   const processes = new Map<number, bigint>()
   const open = new Set<string>()
   const state = {
-    known: new Set<bigint>([99n]),
+    known: new Map<bigint, KnownKind>([[99n, 'judged']]),
     closed: undefined as readonly string[] | undefined,
     nowMs: 0,
   }
@@ -49,6 +50,7 @@ function bed(t: Test, configured?: string) {
         namespace: cookie === undefined ? undefined : { path: '', cookie },
       })),
     kernel: {
+      noUnseen,
       closePods: (cgroups) => {
         state.closed = cgroups
         return cgroups.filter((cgroup) => cgroup.endsWith('absent'))
@@ -60,10 +62,10 @@ function bed(t: Test, configured?: string) {
       isOpen: (one) => open.has(one),
       knownNetns: {
         add: (cookies) => {
-          for (const cookie of cookies) state.known.add(cookie)
+          for (const [cookie, kind] of cookies) state.known.set(cookie, kind)
         },
         set: (cookies) => {
-          state.known = new Set(cookies)
+          state.known = new Map(cookies)
         },
       },
     },
@@ -98,10 +100,10 @@ t.test('nothing changes before both policy and the network are written', async (
   const { closedPods, state, settle } = bed(t)
   closedPods.networkWritten()
   await new Promise((resolve) => setTimeout(resolve, 10))
-  t.strictSame([state.closed, [...state.known]], [undefined, [99n]])
+  t.strictSame([state.closed, [...state.known.keys()]], [undefined, [99n]])
   await settle()
   t.match(state.closed, [/kubepods$/])
-  t.strictSame([...state.known], [], 'what an earlier process knew, and nobody is')
+  t.strictSame([...state.known.keys()], [], 'what an earlier process knew, and nobody is')
 })
 
 t.test('a pod speaks when its device is judged, and its own process is behind it', async (t) => {
@@ -119,10 +121,10 @@ t.test('a pod speaks when its device is judged, and its own process is behind it
   t.match(why(), /no process of it/)
   processes.set(7, 7n)
   await settle()
-  t.strictSame([[...state.known], why()], [[7n], ''])
+  t.strictSame([[...state.known.keys()], why()], [[7n], ''])
   processes.clear()
   await settle()
-  t.strictSame([...state.known], [7n], 'between two containers it is known all the same')
+  t.strictSame([...state.known.keys()], [7n], 'between two containers it is known all the same')
 })
 
 t.test('an address that is another pod’s faster than the API tells', async (t) => {
@@ -131,34 +133,36 @@ t.test('an address that is another pod’s faster than the API tells', async (t)
   pods.set('a/p', pod('p', uidOf('1'), A))
   start(uidOf('1'), A, 7)
   await settle()
-  t.strictSame([...state.known], [7n])
+  t.strictSame([...state.known.keys()], [7n])
   start(uidOf('2'), A, 8)
   rmSync(join(mount, 'kubepods', `pod${uidOf('1')}`), { recursive: true })
   await settle()
-  t.strictSame([[...state.known], why()], [[], 'it has no cgroup'])
+  t.strictSame([[...state.known.keys()], why()], [[], 'it has no cgroup'])
   pods.set('a/q', pod('q', uidOf('2'), A))
   await settle()
   t.match(why(), /said to be another pod’s too/)
   pods.delete('a/p')
   await settle()
-  t.strictSame([...state.known], [8n])
+  t.strictSame([...state.known.keys()], [8n])
   t.match(closedPods.status, { known: 1, byAddress: 0 })
 })
 
 t.test('where nothing tells whose a cgroup is, the address does, and it is said', async (t) => {
-  const { pods, start, judged, state, settle, mount, closedPods } = bed(t)
+  const { pods, start, judged, state, settle, mount, closedPods, events } = bed(t)
   judged.add(7).add(8)
   pods.set('a/p', pod('p', uidOf('1'), A))
   start(uidOf('1'), A, 7)
   writeFileSync(join(mount, 'kubepods', `pod${uidOf('1')}`, 'cgroup.procs'), '0\n')
   await settle()
-  t.strictSame([[...state.known], closedPods.status.byAddress], [[7n], 1], 'processes that are hidden')
+  t.strictSame([[...state.known.keys()], closedPods.status.byAddress], [[7n], 1], 'processes that are hidden')
   rmSync(join(mount, 'kubepods', `pod${uidOf('1')}`), { recursive: true })
   await settle()
-  t.strictSame([[...state.known], closedPods.status.byAddress], [[7n], 1], 'names without a uid')
+  t.strictSame([[...state.known.keys()], closedPods.status.byAddress], [[7n], 1], 'names without a uid')
+  t.match(events, [/^PodsNotProven here: .* a\/p among them: .* Mend: hostPID: true for the agent/])
+  t.equal(events.length, 1, 'once')
   start(uidOf('2'), B, 8)
   await settle()
-  t.strictSame([...state.known], [], 'one name tells that all have theirs')
+  t.strictSame([...state.known.keys()], [], 'one name tells that all have theirs')
 })
 
 t.test('another pod of the same name waits for its rows', async (t) => {
@@ -170,7 +174,15 @@ t.test('another pod of the same name waits for its rows', async (t) => {
   pods.set('a/p', pod('p', uidOf('2'), A))
   closedPods.networkWritten()
   await new Promise((resolve) => setTimeout(resolve, 10))
-  t.strictSame([[...state.known], why()], [[], 'it is another now'])
+  t.strictSame([[...state.known.keys()], why()], [[], 'it is another now'])
+})
+
+t.test('a kernel without programs on its functions is told of, once', async (t) => {
+  const { events, settle } = bed(t, undefined, 'it refuses them')
+  await settle()
+  await settle()
+  t.match(events, [/^PacketSocketsOpen here: .*CAP_NET_RAW.* Mend: /])
+  t.equal(events.length, 1)
 })
 
 t.test('a cgroup that is not there is said once, with the mend', async (t) => {
@@ -223,11 +235,15 @@ t.test(
     t.match(why(), /no device of this node leads to 10\.244\.1\.5/, 'it may come yet')
     state.nowMs = 4000
     await settle()
-    t.strictSame([[...state.known], closedPods.status.unjudged, why()], [[7n], ['a/p'], ''])
+    t.strictSame(
+      [[...state.known], closedPods.status.unjudged, why()],
+      [[[7n, 'unjudged']], ['a/p'], ''],
+      'without packet sockets, which nothing could close',
+    )
     t.match(events, [/^PodsNotJudged here: a\/p: .* Mend: /])
     open.delete(B)
     await settle()
-    t.strictSame([[...state.known], closedPods.status.unjudged], [[], []])
+    t.strictSame([[...state.known.keys()], closedPods.status.unjudged], [[], []])
     t.match(why(), /a policy selects it/)
     t.equal(events.length, 1)
   },

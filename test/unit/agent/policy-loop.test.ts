@@ -51,7 +51,7 @@ function start(
     node: 'n1',
     tables: all,
     maps,
-    limits: { sets: 4096, classes: 4096 },
+    limits: { sets: 4096, cells: 4096, classes: 4096 },
     existingConnections: 'recheck',
     events: { record: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
     failSafePorts,

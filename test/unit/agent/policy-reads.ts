@@ -38,6 +38,7 @@ function array<Value>() {
 /** The kernel's tables of policy, and the same to be read row by row. */
 export function memoryTables(): { readonly tables: PolicyTables; readonly reads: PolicyReads } {
   const generations = new Set<number>()
+  const cells = new Map<number, number>()
   const ports: PortInterval[] = []
   const prefixes = hash<Prefix, never>(String)
   const tables = {
@@ -49,6 +50,12 @@ export function memoryTables(): { readonly tables: PolicyTables; readonly reads:
       ({ set, direction, identity }: { set: number; direction: PolicyDirection; identity: number }) =>
         `${set} ${direction} ${identity}`,
     ),
+    cells: {
+      length: ROWS,
+      entries: () => cells.entries(),
+      get: (cell: number) => cells.get(cell) ?? 0,
+      set: (cell: number, id: number): void => void (id === 0 ? cells.delete(cell) : cells.set(cell, id)),
+    },
     classes: array<never>(),
     ports: {
       length: ROWS,

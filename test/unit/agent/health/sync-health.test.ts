@@ -1,7 +1,7 @@
 // When the datapath counts as lagging, and what /healthz and /livez say of it.
 
 import t from 'tap'
-import { healthAnswer } from '../../../../src/agent/health/health-server.ts'
+import { healthAnswer, readyAnswer } from '../../../../src/agent/health/health-server.ts'
 import { SyncHealth } from '../../../../src/agent/health/sync-health.ts'
 
 const LIMIT_MS = 60_000
@@ -89,6 +89,14 @@ t.test('OPS-001, OPS-002 who is unhealthy where', async (t) => {
     t.equal(healthAnswer('/healthz', { nowMs: NOW, families, node }).code, healthz, `${name}: healthz`)
     t.equal(healthAnswer('/livez', { nowMs: NOW, families, node }).code, livez, `${name}: livez`)
   }
+})
+
+t.test('ready is who waits for nothing', async (t) => {
+  t.same(readyAnswer([]), { code: 200, body: { ready: true, waitsFor: [] } })
+  t.same(readyAnswer(['policy is not written yet']), {
+    code: 503,
+    body: { ready: false, waitsFor: ['policy is not written yet'] },
+  })
 })
 
 t.test('a lagging answer tells since when', async (t) => {

@@ -114,7 +114,7 @@ t.test('rows after any changes are those compiled from nothing', async (t) => {
     })
     t.same(
       fed.tables.sizes(),
-      { classes: 0, peers: 0, sets: 0, identities: 2, subjects: 0 },
+      { classes: 0, cells: 0, peers: 0, sets: 0, identities: 2, subjects: 0 },
       `pair ${index}: of nothing nothing is left but the world`,
     )
   }

@@ -229,11 +229,43 @@ t.test('one policy of many touches what it must', async (t) => {
   const change = bed.apply(
     putPolicies(policy('app-7', { app: 'app-7' }, [allow([pods({ app: 'app-6' })], 81)])),
   )
-  const touched = (['classes', 'peers', 'sets', 'identities', 'subjects'] as const).map((table) =>
+  const touched = (['classes', 'cells', 'peers', 'sets', 'identities', 'subjects'] as const).map((table) =>
     rows(change, table),
   )
-  t.strictSame(touched, [2, 1, 1, 0, 0], 'a class for another, one row, one epoch')
+  t.strictSame(touched, [2, 1, 0, 1, 0, 0], 'a class for another, one cell, one epoch')
   t.match(labels({}), EVERYTHING)
+})
+
+t.test('whom a rule means no more is never judged by what else it says now', async (t) => {
+  const bed = new Bed()
+  const roles = ['stays', 'goes', 'comes']
+  const rule = (left: readonly string[], port: number) =>
+    policy('p', { app: 'web' }, [
+      allow(
+        left.map((role) => pods({ role })),
+        port,
+      ),
+    ])
+  bed.apply({
+    ...putPods(web('a', '10.0.0.1'), ...roles.map((role, index) => pod(role, `10.0.1.${index}`, { role }))),
+    ...putPolicies(rule(['stays', 'goes'], 80)),
+  })
+  const seen = new Set<string>()
+  const look = () => {
+    for (const [index, role] of roles.entries()) {
+      const open = [80, 90].filter((port) => bed.decide(`10.0.1.${index}`, '10.0.0.1', port)?.isAllowed)
+      seen.add(`${role} ${open.join()}`)
+    }
+  }
+  for (const write of bed.compiler.apply(putPolicies(rule(['stays', 'comes'], 90)), 1)) {
+    bed.tables.apply(write)
+    look()
+  }
+  t.strictSame(
+    [...seen].sort(),
+    ['comes ', 'comes 90', 'goes ', 'goes 80', 'stays 80', 'stays 90'],
+    'before or after, at every write',
+  )
 })
 
 t.test('an agent that follows another keeps the numbers of identities, and mixes up none', async (t) => {
