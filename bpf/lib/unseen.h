@@ -3,7 +3,7 @@
  * Closed until known, for what no hook of a cgroup sees (lib/closed.h): sockets that send whole
  * frames past the stack (AF_PACKET, AF_XDP), or whose packets are the kernel's own (RDS, TIPC).
  * They have no hook where they send, so it is their making that is judged; who sends by others pays
- * nothing for it, and who makes one some nanoseconds.
+ * nothing for it.
  *
  * Refused are pods whose device judges nothing: that policy does not know yet, by the network
  * namespace, as lib/closed.h has it; and those that speak though nothing could judge them, for what
