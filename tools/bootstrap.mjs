@@ -15,8 +15,8 @@ const node = `${root}node_modules/.bin/node`
 const stampFile = `${root}node_modules/.weir-installed`
 const started = Date.now()
 
-/** What figures are held against (iptables) and what the benchmarks' client is compiled with. */
-const BENCH_PACKAGES = ['iptables', 'libc6-dev', 'binutils']
+/** What figures are held against (iptables, ipset) and what the benchmarks' client is compiled with. */
+const BENCH_PACKAGES = ['iptables', 'ipset', 'libc6-dev', 'binutils']
 /** Packages that only some goals need. The tests look at gobgpd's messages, and at every family of figures. */
 const PACKAGES_OF = { test: ['golang-github-osrg-gobgp-dev', ...BENCH_PACKAGES], bench: BENCH_PACKAGES }
 

@@ -1,6 +1,7 @@
-// Empties the kernel's table of connections of one network namespace, by the message that `conntrack -F` sends. Not by the command: a child's
-// end makes the kernel cut the next test run short.
+// The kernel's table of connections: large enough for a measurement, and emptied for one network namespace by the message that `conntrack -F`
+// sends. Not by the command: a child's end makes the kernel cut the next test run short.
 
+import { readFileSync, writeFileSync } from 'node:fs'
 import {
   AF_NETLINK,
   closeDescriptor,
@@ -9,7 +10,15 @@ import {
   SOCK_RAW,
   sendDatagram,
 } from '../../src/sys/libc/sockets.ts'
+import type { Effort } from '../frame/figure.ts'
 import type { Bed } from './topology.ts'
+
+export interface ConntrackSize {
+  /** Flows of one network namespace. */
+  readonly max: number
+  /** Of the one table for all of them. */
+  readonly buckets: number
+}
 
 const NETLINK_NETFILTER = 12
 /** NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE; without attributes it means all. */
@@ -43,4 +52,15 @@ export function forgetConnections(bed: Bed): void {
       closeDescriptor(fd)
     }
   })
+}
+
+/** Large enough that no flow meets its bounds, and chains in it are short; what is larger stays. */
+export function raiseConntrack(size: ConntrackSize, { defer }: Pick<Effort, 'defer'>): void {
+  for (const [name, value] of Object.entries(size)) {
+    const path = `/proc/sys/net/netfilter/nf_conntrack_${name}`
+    const before = readFileSync(path, 'utf8').trim()
+    if (Number(before) >= value) continue
+    writeFileSync(path, String(value))
+    defer(() => writeFileSync(path, before))
+  }
 }

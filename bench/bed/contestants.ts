@@ -29,13 +29,13 @@ export interface Contestant {
 
 const MILLION = 1e6
 
-function timed(action: () => void): number {
+export function timed(action: () => void): number {
   const begun = process.hrtime.bigint()
   action()
   return Number(process.hrtime.bigint() - begun) / MILLION
 }
 
-async function timedLong(action: () => Promise<void>): Promise<number> {
+export async function timedLong(action: () => Promise<void>): Promise<number> {
   const begun = process.hrtime.bigint()
   await action()
   return Number(process.hrtime.bigint() - begun) / MILLION
@@ -56,7 +56,7 @@ function without(services: readonly ProxiedService[], place: number) {
 }
 
 /** Flows live as long as a measurement; what a NIC has checked is not checked again. */
-function prepareConntrack(bed: Bed): void {
+export function prepareConntrack(bed: Bed): void {
   bed.inside('node', () => {
     sysctl('net/netfilter/nf_conntrack_udp_timeout', '3600')
     sysctl('net/netfilter/nf_conntrack_udp_timeout_stream', '3600')

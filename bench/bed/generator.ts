@@ -18,7 +18,7 @@ import {
 } from '../../src/sys/libbpf-ts/index.ts'
 import { threadCpuNs } from '../../src/sys/libc/clock.ts'
 import { compileBpf, ROOT } from '../packet/driver.ts'
-import { type Bed, DEVICES, type Device } from './topology.ts'
+import { type Bed, DEVICES, type Device, type Host } from './topology.ts'
 
 const FRAME_BYTES = 64
 const IP_AT = 14
@@ -37,6 +37,9 @@ const SETTLE_LOOKS_MAX = 50
 const MULTIPLIER = 0x9e3779b1
 /** See write_flow in traffic.bpf.c. */
 export const FLOWS_MAX = 1 << 30
+export const POD_FLOWS_MAX = 1 << 15
+const ENDS = { ofClients: 0, ofPod: 1, answered: 2 } as const
+const LOOPBACK = 1
 
 export type Counts = Readonly<Record<(typeof COUNTS)[number], number>>
 
@@ -48,8 +51,21 @@ export interface Destination {
 export interface Traffic {
   /** Each flow has one of them. */
   readonly destinations: readonly Destination[]
-  /** A power of two; FLOWS_MAX: every packet begins a flow. */
+  /** A power of two; FLOWS_MAX: every packet begins a flow. From a pod at most POD_FLOWS_MAX. */
   readonly flows: number
+  /** undefined: clients at the other end of n0, many addresses. */
+  readonly sender?: Sender
+}
+
+/** A pod: one address, flows by its ports. */
+export interface Sender {
+  readonly address: string
+  readonly host: Host
+  /** The pod's end of its link, and the node's. */
+  readonly device: Device
+  readonly towards: Device
+  /** The pod answers: to those ports, from the one that the destination names. */
+  readonly answers: boolean
 }
 
 export interface Window {
@@ -66,6 +82,7 @@ export class Generator {
   readonly #cpu: number
   readonly #softirqTask: string
   #restoreAffinity: (() => void) | undefined
+  #from: { readonly host: Host; readonly device: Device } = { host: 'client', device: DEVICES.c0 }
 
   constructor() {
     mkdirSync(`${ROOT}build/bench`, { recursive: true })
@@ -91,16 +108,31 @@ export class Generator {
       attachXdp(this.#object.program('generate'), DEVICES.c0.ifindex, 'native'),
     )
     const sinks = bed.inside('backend', () => [
-      ...this.#attachTcSink(),
+      ...this.#attachTcSink(DEVICES.b0),
       attachXdp(this.#object.program('sink_xdp'), DEVICES.f0.ifindex, 'native'),
     ])
     return [own, ...sinks]
   }
 
+  /**
+   * The same where every device leads to a pod, which may send and gets packets of its stack: the generator hangs on a loopback device, where
+   * nothing arrives either.
+   */
+  attachToPods(bed: Bed): BpfLink[] {
+    return [
+      ...bed.inside('client', () => [
+        attachXdp(this.#object.program('generate'), LOOPBACK, 'generic'),
+        ...this.#attachTcSink(DEVICES.c0),
+      ]),
+      ...bed.inside('backend', () =>
+        [DEVICES.b0, DEVICES.f0].flatMap((device) => this.#attachTcSink(device)),
+      ),
+    ]
+  }
+
   /** A classifier, on kernels before 6.6, has no link and goes with its device. */
-  #attachTcSink(): BpfLink[] {
+  #attachTcSink({ ifindex }: Device): BpfLink[] {
     const program = this.#object.program('sink_tc')
-    const { ifindex } = DEVICES.b0
     if (supportsTcx()) return [attachTcx(program, ifindex, 'ingress')]
     attachClsact(program, { ifindex, direction: 'ingress', priority: 1, handle: 1 })
     return []
@@ -133,13 +165,15 @@ export class Generator {
   }
 
   /** From the next window on. */
-  select({ destinations, flows }: Traffic): void {
+  select(traffic: Traffic): void {
+    const { destinations, sender } = traffic
+    this.#from = sender ?? { host: 'client', device: DEVICES.c0 }
     const rows = Buffer.from(this.#object.map('destinations').mmap())
     for (const [index, { address, port }] of destinations.entries()) {
       rows.writeUInt32BE(addressNumber(address), index * ROW_BYTES)
       rows.writeUInt16BE(port, index * ROW_BYTES + 4)
     }
-    this.#object.map('plans').update(ZERO, planOf(destinations.length, flows))
+    this.#object.map('plans').update(ZERO, planOf(traffic))
   }
 
   /**
@@ -182,7 +216,7 @@ export class Generator {
   #sendOnce(bed: Bed, packets: number): Window {
     const context = Buffer.alloc(XDP_MD_BYTES)
     context.writeUInt32LE(FRAME_BYTES, 4)
-    context.writeUInt32LE(DEVICES.c0.ifindex, INGRESS_IFINDEX_AT)
+    context.writeUInt32LE(this.#from.device.ifindex, INGRESS_IFINDEX_AT)
     const input = {
       data: Buffer.alloc(FRAME_BYTES),
       context,
@@ -190,7 +224,7 @@ export class Generator {
       flags: F_TEST_XDP_LIVE_FRAMES,
     }
     const program = this.#object.program('generate')
-    return bed.inside('client', () => {
+    return bed.inside(this.#from.host, () => {
       const before = this.#read()
       try {
         program.testRun(input)
@@ -293,10 +327,10 @@ function macBytes(mac: string): Buffer {
 }
 
 /** The template and the sums of what does not vary: struct plan. */
-function planOf(destinations: number, flows: number): Buffer {
+function planOf({ destinations, flows, sender }: Traffic): Buffer {
   const frame = Buffer.alloc(FRAME_BYTES)
-  macBytes(DEVICES.n0.mac).copy(frame, 0)
-  macBytes(DEVICES.c0.mac).copy(frame, 6)
+  macBytes((sender?.towards ?? DEVICES.n0).mac).copy(frame, 0)
+  macBytes((sender?.device ?? DEVICES.c0).mac).copy(frame, 6)
   frame.writeUInt16BE(0x0800, 12)
   const length = FRAME_BYTES - UDP_AT
   frame.writeUInt8(0x45, IP_AT)
@@ -308,10 +342,12 @@ function planOf(destinations: number, flows: number): Buffer {
   const pseudo = Buffer.alloc(4)
   pseudo.writeUInt16BE(UDP)
   pseudo.writeUInt16BE(length, 2)
-  const plan = Buffer.alloc(FRAME_BYTES + 24)
+  const plan = Buffer.alloc(FRAME_BYTES + 32)
   frame.copy(plan)
   const sums = [wordSum(frame.subarray(IP_AT, UDP_AT)), wordSum(frame.subarray(UDP_AT)) + wordSum(pseudo)]
-  const words = [flows - 1, MULTIPLIER, destinations, ...sums, CLIENTS_FIRST]
+  const source = sender ? addressNumber(sender.address) : CLIENTS_FIRST
+  const ends = !sender ? ENDS.ofClients : sender.answers ? ENDS.answered : ENDS.ofPod
+  const words = [flows - 1, MULTIPLIER, destinations.length, ...sums, source, ends]
   for (const [index, word] of words.entries()) plan.writeUInt32LE(word, FRAME_BYTES + index * 4)
   return plan
 }

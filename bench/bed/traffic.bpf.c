@@ -31,6 +31,15 @@ struct plan {
 	__u32
 	    udp_sum;  /* of its UDP datagram and pseudo header without addresses, ports, checksum */
 	__u32 source; /* first source address */
+	__u32 ends;   /* enum ends */
+	__u32 pad0;
+};
+
+/* What of a flow varies beside its destination. */
+enum ends {
+	ENDS_OF_CLIENTS, /* address and port of the source */
+	ENDS_OF_POD,	 /* the source's port alone */
+	ENDS_ANSWERED,	 /* ENDS_OF_POD, the other way: the port that a row names is the source's */
 };
 
 struct destination {
@@ -122,19 +131,23 @@ static __always_inline __u32 halves(__be32 address)
 	return (address & 0xffff) + (address >> 16);
 }
 
-/* Different for different flows below 2^30. */
+/* Different for different flows below 2^30; with one source address, below 2^15. */
 static __always_inline void write_flow(struct frame *frame, const struct plan *plan, __u32 flow,
 				       const struct destination *destination)
 {
-	__be32 source = bpf_htonl(plan->source + ((flow & 0xff) | (flow >> 16 << 8 & 0xff00)));
-	__be16 port = bpf_htons(1024 + (flow >> 8 & 0xff) + (flow >> 24 << 8));
+	bool is_one_source = plan->ends != ENDS_OF_CLIENTS;
+	__u32 further = is_one_source ? 0 : (flow & 0xff) | (flow >> 16 << 8 & 0xff00);
+	__u32 place = is_one_source ? flow & 0x7fff : (flow >> 8 & 0xff) + (flow >> 24 << 8);
+	__be32 source = bpf_htonl(plan->source + further);
+	__be16 port = bpf_htons(1024 + place);
 	__u32 ends = halves(source) + halves(destination->address);
+	bool is_answered = plan->ends == ENDS_ANSWERED;
 
 	frame->ip.saddr = source;
 	frame->ip.daddr = destination->address;
 	frame->ip.check = fold(plan->ip_sum + ends);
-	frame->udp.source = port;
-	frame->udp.dest = destination->port;
+	frame->udp.source = is_answered ? destination->port : port;
+	frame->udp.dest = is_answered ? port : destination->port;
 	frame->udp.check = fold(plan->udp_sum + ends + port + destination->port);
 	if (!frame->udp.check)
 		frame->udp.check = 0xffff;

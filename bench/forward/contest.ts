@@ -1,9 +1,9 @@
 // Everything that is compared, set up and alive together, so that it can be measured in turns: each contestant at each number of Services in a
 // bed of its own.
 
-import { readFileSync, writeFileSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type BenchService, benchServices } from '../bed/cluster.ts'
+import { raiseConntrack } from '../bed/conntrack.ts'
 import {
   bareRedirect,
   type Contestant,
@@ -21,10 +21,7 @@ import type { Way } from './verify.ts'
 
 /** Beyond, nft needs longer to load than anybody waits. */
 const RIVALS_SERVICES_MAX = 10_000
-const CONNTRACK = {
-  'net/netfilter/nf_conntrack_max': 1 << 22,
-  'net/netfilter/nf_conntrack_buckets': 1 << 20,
-} as const
+const CONNTRACK = { max: 1 << 22, buckets: 1 << 20 } as const
 
 export interface Entry {
   readonly title: string
@@ -56,7 +53,7 @@ const WEIR_SNAT: Maker = (bed, size) => ({
 })
 
 export async function openContest(effort: Effort, generator: Generator): Promise<Contest> {
-  raiseConntrack(effort)
+  raiseConntrack(CONNTRACK, effort)
   const entries: Entry[] = []
   const external = new Map<number, readonly BenchService[]>()
   const enter = async (
@@ -105,15 +102,4 @@ function externalOf(services: Iterable<BenchService>): BenchService[] {
   const chosen: BenchService[] = []
   for (const service of services) if (service.loadBalancerIp !== undefined) chosen.push(service)
   return chosen
-}
-
-/** One table for all namespaces: large enough that no flow meets its bounds, and chains in it are short. */
-function raiseConntrack(effort: Effort): void {
-  for (const [name, value] of Object.entries(CONNTRACK)) {
-    const path = `/proc/sys/${name}`
-    const before = readFileSync(path, 'utf8').trim()
-    if (Number(before) >= value) continue
-    writeFileSync(path, String(value))
-    effort.defer(() => writeFileSync(path, before))
-  }
 }

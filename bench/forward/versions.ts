@@ -2,12 +2,12 @@
 
 import { spawnSync } from 'node:child_process'
 
-export function versionsOfRivals(): Record<string, string> {
+export function versionsOfRivals(commands: readonly string[] = ['iptables', 'nft']): Record<string, string> {
   const versions: Record<string, string> = {}
-  for (const command of ['iptables', 'nft']) {
+  for (const command of commands) {
     const { stdout } = spawnSync(command, ['--version'], { encoding: 'utf8' })
-    // `iptables v1.8.9 (nf_tables)`, `nftables v1.0.6 (Lester Gooch #5)`
-    const text = /v(\S+(?: \(nf_tables\)| \(legacy\))?)/.exec(stdout ?? '')?.[1]
+    // `iptables v1.8.9 (nf_tables)`, `nftables v1.0.6 (Lester Gooch #5)`, `ipset v7.17, protocol version: 7`
+    const text = /v([^\s,]+(?: \(nf_tables\)| \(legacy\))?)/.exec(stdout ?? '')?.[1]
     if (text !== undefined) versions[command] = text
   }
   return versions

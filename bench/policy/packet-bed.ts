@@ -2,6 +2,7 @@
 
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
+import type { PolicyWorld } from '../../src/model/policy.ts'
 import type { PolicyCompiler } from '../../src/policy/compile/compiler.ts'
 import { wholeWorld } from '../../src/policy/compile/objects.ts'
 import { Bed, LOOPBACK_IFINDEX } from '../packet/bed.ts'
@@ -43,15 +44,19 @@ export class PolicyBed extends Bed {
   }
 
   #write(): void {
-    const maps = new PolicyMaps(this.tables, () => 0)
     try {
-      maps.apply(this.#compiler.apply(wholeWorld(packetWorld(this.others)), 0))
-      const short = Object.entries(maps.shortage).filter(([, count]) => count > 0)
-      if (short.length > 0)
-        throw new Error(`${this.others} policies found no room: ${JSON.stringify(maps.shortage)}`)
+      writeWorld(new PolicyMaps(this.tables, () => 0), this.#compiler, packetWorld(this.others))
     } catch (error) {
       this.close()
       throw error
     }
   }
+}
+
+/** @throws when something found no room */
+export function writeWorld(maps: PolicyMaps, compiler: PolicyCompiler, world: PolicyWorld): void {
+  maps.apply(compiler.apply(wholeWorld(world), 0))
+  const short = Object.entries(maps.shortage).filter(([, count]) => count > 0)
+  if (short.length > 0)
+    throw new Error(`${world.policies.length} policies found no room: ${JSON.stringify(maps.shortage)}`)
 }

@@ -22,7 +22,7 @@ import { addressIn, clusterNode, PODS_HERE, SELF } from '../packet/cluster.ts'
 
 export const CALLERS = 64
 /** Pods elsewhere that policy does not tell apart: a role's. */
-const ROLES = 8
+export const ROLES = 8
 export const OTHERS_HERE = 100
 export const PODS = PODS_HERE + OTHERS_HERE
 /** What the measured pods, and the callers, may be called at; and a port at which they may not. */
@@ -36,7 +36,7 @@ const CLIENTS: Readonly<Record<Family, Prefix>> = {
   ipv6: '2001:db8:c::/48' as Prefix,
 }
 
-const NAMESPACE = { measured: 'measured', callers: 'callers', others: 'others' } as const
+export const NAMESPACE = { measured: 'measured', callers: 'callers', others: 'others' } as const
 
 /** The one port at which the peer of policy `other` is let in. */
 export function otherPort(other: number): number {
@@ -50,17 +50,17 @@ const equals = (labels: Readonly<Record<string, string>>): LabelSelector => ({
   requirements: Object.entries(labels).map(([key, value]) => ({ key, operator: 'In', values: [value] })),
 })
 
-function podsOf(namespace: string, labels: Readonly<Record<string, string>>) {
+export function podsOf(namespace: string, labels: Readonly<Record<string, string>>) {
   const namespaces = equals({ [NAMESPACE_NAME_LABEL]: namespace })
   return { kind: 'pods', namespaces, pods: equals(labels) } as const
 }
 
-const port = (number: number, protocol: 'tcp' | 'udp'): PortMatch => ({
+export const port = (number: number, protocol: 'tcp' | 'udp'): PortMatch => ({
   ...{ kind: 'ports', protocol },
   ...{ first: number, last: number },
 })
 
-function allow(path: string, peers: readonly PolicyPeer[], ports: PolicyRule['ports']): PolicyRule {
+export function allow(path: string, peers: readonly PolicyPeer[], ports: PolicyRule['ports']): PolicyRule {
   return { action: 'allow', peers, ports, path }
 }
 
@@ -69,7 +69,7 @@ type Rules = Pick<Policy, 'key' | 'subject'> & {
   readonly egress: readonly PolicyRule[] | undefined
 }
 
-function makePolicy({ key, subject, ingress, egress }: Rules): Policy {
+export function makePolicy({ key, subject, ingress, egress }: Rules): Policy {
   return {
     ...{ kind: 'NetworkPolicy', key, part: 0, uid: key, tier: 'normal', priority: 0, subject },
     ingress: ingress && { isolates: true, rules: ingress },
@@ -79,7 +79,7 @@ function makePolicy({ key, subject, ingress, egress }: Rules): Policy {
 }
 
 /** A role's pods may call the measured and be called by them. */
-function rolePolicy(role: number): Policy {
+export function rolePolicy(role: number): Policy {
   const peers = [podsOf(NAMESPACE.callers, { role: `role-${role}` })]
   const ports = [port(OPEN_PORT, 'tcp'), port(OPEN_PORT, 'udp')]
   return makePolicy({
@@ -124,7 +124,7 @@ function otherPolicy(other: number): Policy {
   })
 }
 
-function makePod(
+export function makePod(
   block: 'podHere' | 'podElsewhere',
   place: number,
   namespace: string,
@@ -143,7 +143,7 @@ function makePod(
   }
 }
 
-const times = <Item>(count: number, make: (index: number) => Item) =>
+export const times = <Item>(count: number, make: (index: number) => Item) =>
   Array.from({ length: count }, (_, index) => make(index))
 
 /** @param others policies, and identities, besides the fixed ones; undefined: no policy at all, and nobody is kept from anything */
@@ -167,6 +167,13 @@ export function packetWorld(others: number | undefined): PolicyWorld {
         makePod('podElsewhere', otherElsewhere(other), NAMESPACE.others, { who: `there-${other}` }),
       ),
     ],
+    ...surroundings(),
+  }
+}
+
+/** What else a world has, the same whoever is in it. */
+export function surroundings(): Omit<PolicyWorld, 'policies' | 'pods'> {
+  return {
     namespaces: new Map(
       Object.values(NAMESPACE).map((name) => [name, { [NAMESPACE_NAME_LABEL]: name }] as const),
     ),
