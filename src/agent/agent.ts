@@ -332,6 +332,7 @@ function begin(ground: Ground, late: Late, begun: BeginWith): void {
     events,
     log,
     observer: monitoring,
+    policyWritten: () => policy.isFirstWritten,
     onNetwork: () => policy.networkWritten(),
     onApplied: (applied) => {
       // Addresses that Services have are served before others get theirs.

@@ -131,11 +131,13 @@ export class ClosedPods {
     })
   }
 
-  /** To be called when the kernel holds what the tables say now. */
-  policyWritten(): void {
+  /** To be called when policy takes what the tables say now. @returns to be called when the kernel holds it */
+  policyTaken(): () => void {
     const pods = this.#options.pods.find('node', this.#options.nodeName)
-    this.#written = new Map(pods.map((pod) => [pod.key, pod]))
-    this.#changed()
+    return () => {
+      this.#written = new Map(pods.map((pod) => [pod.key, pod]))
+      this.#changed()
+    }
   }
 
   /** To be called when programs hang on the devices that are there, and the kernel has their rows. */

@@ -1,4 +1,4 @@
-// From tables to the kernel for policy: what changed → compiler → rows, in rounds. The first one runs before any program that enforces is
+// From tables to the kernel for policy: what changed → compiler → rows, in rounds. The first one ends before any program that enforces is
 // attached, so that what such a program finds is whole: on a node that enforced before, the programs and rows of the agent before go on
 // until then, and the numbers that flows carry stay what they are. A compiler that fails is followed by another one in the same way.
 
@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import type { PolicyMaps, PolicyShortage } from '../datapath/policy-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { PolicyWorld } from '../model/policy.ts'
+import { inSlices } from '../model/slices.ts'
 import {
   COMPILER_LIMITS,
   type CompilerLimits,
@@ -30,8 +31,8 @@ export interface PolicyLoopOptions {
   readonly maps: PolicyMaps
   readonly limits: Pick<CompilerLimits, 'sets' | 'cells' | 'classes'>
   readonly existingConnections: 'recheck' | 'keep'
-  /** Called when the kernel holds what the tables say. */
-  readonly onWritten?: (() => void) | undefined
+  /** Called when what the tables say now is taken; what it gives when the kernel holds that. */
+  readonly onTaken?: (() => () => void) | undefined
   /** Where the node stays in touch, as the tables have it now. */
   readonly failSafePorts: () => FailSafePorts
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
@@ -59,9 +60,14 @@ export class PolicyLoop {
   #lastRoundMs = 0
   #toldShortage = ''
 
-  /** Make it when every source has synced. Writes all of it at once; what fails is tried again, and closed until then. */
+  /** The first round is over: the kernel holds all of it, or refused it. */
+  readonly begun: Promise<void>
+  readonly #begun = Promise.withResolvers<void>()
+
+  /** Make it when every source has synced. What fails is tried again, and closed until then. */
   constructor(options: PolicyLoopOptions) {
     const { log } = options
+    this.begun = this.#begun.promise
     this.#options = options
     this.#failSafePorts = options.failSafePorts()
     this.#compiler = newCompiler(options, this.#failSafePorts)
@@ -70,17 +76,12 @@ export class PolicyLoop {
       settleMs: SETTLE_MS,
       retryMinMs: RETRY_MIN_MS,
       retryMaxMs: RETRY_MAX_MS,
-      run: () => this.#round(),
+      run: () => this.#round().finally(this.#begun.resolve),
       onError: (error, retryInMs) =>
         log.error({ err: error, retryInMs }, 'writing policy to the kernel failed; trying again'),
     })
     this.#changes = this.#follow()
-    try {
-      this.#round()
-    } catch (error) {
-      log.error({ err: error }, 'writing policy to the kernel failed; pods are closed until it succeeds')
-      this.#rounds.request()
-    }
+    this.#rounds.request()
   }
 
   get world(): PolicyWorld {
@@ -108,22 +109,25 @@ export class PolicyLoop {
   async close(): Promise<void> {
     this.#changes.close()
     await this.#rounds.close()
+    this.#begun.resolve()
   }
 
-  #round(): void {
+  /** In slices, for at first it is much. Whoever reads the tables meanwhile finds what comes with the next round. */
+  async #round(): Promise<void> {
     const { maps, log } = this.#options
     const startedMs = performance.now()
     this.#followFailSafePorts()
-    for (const write of this.#compile(startedMs)) this.#waiting.push(write)
+    const tellWritten = this.#options.onTaken?.()
+    for (const write of await this.#compile(startedMs)) this.#waiting.push(write)
     const isWriting = this.#waiting.length > 0
-    if (isWriting) maps.apply(this.#waiting)
+    if (isWriting) await inSlices(maps.steps(this.#waiting))
     this.#waiting = []
     if (!this.#isSettled) {
       maps.settle()
       this.#isSettled = true
       log.info(this.#compiler.size(), 'the kernel holds every policy')
     }
-    this.#options.onWritten?.()
+    tellWritten?.()
     this.#rounds.requestIn(UPKEEP_MS)
     if (isWriting) {
       this.#written += 1
@@ -146,9 +150,9 @@ export class PolicyLoop {
   }
 
   /** Also without a change: numbers come to the end of their rest. */
-  #compile(nowMs: number): PolicyChange {
+  async #compile(nowMs: number): Promise<PolicyChange> {
     try {
-      return this.#compiler.apply(this.#changes.take() ?? {}, nowMs)
+      return await inSlices(this.#compiler.steps(this.#changes.take() ?? {}, nowMs))
     } catch (error) {
       this.#beginAnew()
       throw error

@@ -66,6 +66,8 @@ export interface ServiceLoopOptions {
   /** What BFD says of it; undefined: nothing. */
   readonly isGatewayUp: (gateway: Gateway) => boolean | undefined
   readonly observer: LoopObserver
+  /** Ends when policy's first rows are in the kernel: before devices get programs that judge by them. */
+  readonly policyWritten?: (() => Promise<void>) | undefined
   /** Called when devices carry their programs and the kernel has their rows. */
   readonly onNetwork?: (() => void) | undefined
   /** Called after every round, with the Services that were written in it; undefined: gone. */
@@ -153,6 +155,7 @@ export class ServiceLoop {
     if (this.#cidrs.take().size > 0 || !this.#hasPruned) this.#applyCidrs()
     const nodesChanged = this.#nodes.take().size > 0
     if (nodesChanged || this.#networkChanged || this.#networkHalfWritten) {
+      await this.#options.policyWritten?.()
       await this.#applyNetwork()
       await setImmediate()
     }

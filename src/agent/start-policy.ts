@@ -48,6 +48,11 @@ export class PolicyStart {
     return this.#policy?.closedPods
   }
 
+  /** Its first rows are in the kernel, or it waits for what may not be read. */
+  get isFirstWritten(): Promise<void> {
+    return this.#policy?.loop.begun ?? Promise.resolve()
+  }
+
   /** As `ClosedPods.networkWritten`. */
   networkWritten(): void {
     this.#isNetworkWritten = true
@@ -89,7 +94,7 @@ export function startPolicy(ground: Ground): Policy | undefined {
         apiSlicesOf({ slices }),
         nodes.get(config.nodeName)?.addresses ?? [],
       ),
-    onWritten: () => closedPods.policyWritten(),
+    onTaken: () => closedPods.policyTaken(),
     events,
     log,
   })

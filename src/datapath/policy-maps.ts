@@ -10,6 +10,7 @@
 
 import type { Address, Prefix } from '../model/address.ts'
 import type { PolicyDirection } from '../model/policy.ts'
+import { atOnce, type Steps } from '../model/slices.ts'
 import type {
   ClassId,
   EarlierRows,
@@ -28,6 +29,7 @@ import { Leftovers } from './leftovers.ts'
 import { PolicyCellRows } from './policy-cells.ts'
 import { PolicyClasses } from './policy-classes.ts'
 import { Generations, NO_GENERATION } from './policy-generations.ts'
+import { inPieces } from './policy-pieces.ts'
 import { NODE_SUBJECT, type PolicyTables } from './policy-tables.ts'
 import { fits, setIfRoom } from './room.ts'
 
@@ -100,8 +102,17 @@ export class PolicyMaps {
   }
 
   apply(change: PolicyChange): void {
+    atOnce(this.steps(change))
+  }
+
+  /** The same with stops between rows, of which each leaves every packet judged as before or as after. */
+  *steps(change: PolicyChange): Steps {
     this.#classes.wake()
-    for (const write of change) this.#apply(write)
+    for (const write of change)
+      for (const piece of inPieces(write)) {
+        this.#apply(piece)
+        yield
+      }
     if (change.some((write) => 'delete' in write)) this.#retry()
   }
 

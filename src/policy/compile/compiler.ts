@@ -10,6 +10,7 @@
 // Pure: no clock, no kernel. One compiler per node, for its own pods and itself.
 
 import type { PolicyDirection, PortRange } from '../../model/policy.ts'
+import { atOnce, type Steps, stopping } from '../../model/slices.ts'
 import { groupPrefixes } from '../network-groups.ts'
 import { CellNumbers } from './cell-numbers.ts'
 import { Classes } from './classes.ts'
@@ -65,6 +66,9 @@ export const COMPILER_LIMITS: CompilerLimits = {
   restMs: 60_000,
   idleReferenceMs: 600_000,
 }
+
+/** Stops are so many identities apart. */
+const STOP_IDENTITIES = 64
 
 export interface CompilerSize {
   readonly identities: number
@@ -127,6 +131,11 @@ export class PolicyCompiler {
 
   /** @param now milliseconds of any clock that only goes forward */
   apply(change: WorldChange, now: number): PolicyChange {
+    return atOnce(this.steps(change, now))
+  }
+
+  /** The same with stops. Nothing of it is written before all of it is known, and no other change may begin meanwhile. */
+  *steps(change: WorldChange, now: number): Steps<PolicyChange> {
     const writes = new Writes()
     for (const [name, group] of change.networkGroups ?? []) {
       if (group) this.#objects.networkGroups.set(name, group)
@@ -135,19 +144,19 @@ export class PolicyCompiler {
     const dropGroups = change.networkGroups ? this.#references.regroup(change.networkGroups, now) : undefined
     const before = [...(change.policies ?? [])].map(([id]) => this.#policies.get(id)?.policy)
     for (const policy of change.policies?.values() ?? []) if (policy) this.#policies.refer(policy, 1, now)
-
-    this.#population.note(change)
-    if (this.#earlier) this.#takeOver(this.#earlier, change, writes, now)
+    yield
+    yield* this.#population.note(change)
+    if (this.#earlier) yield* this.#takeOver(this.#earlier, change, writes, now)
     else {
       this.#noteSubjects(change)
-      const { touched } = this.#settle(writes, now, this.#leavingSets(change))
-      this.#changePolicies(change, touched, newSetsStep(), writes, now)
+      const { touched } = yield* this.#settle(writes, now, this.#leavingSets(change))
+      yield* this.#changePolicies(change, touched, newSetsStep(), writes, now)
     }
 
     for (const policy of before) if (policy) this.#policies.refer(policy, -1, now)
     dropGroups?.()
     this.#references.expire(now, this.#options.limits.idleReferenceMs)
-    const { touched } = this.#settle(writes, now)
+    const { touched } = yield* this.#settle(writes, now)
     this.#changeSubjectRows(newSetsStep(), touched, writes, now)
     writes.deleteCells(this.#cellNumbers.takeGiven(now))
     writes.deleteClasses(this.#classes.takeUnused(now))
@@ -178,12 +187,12 @@ export class PolicyCompiler {
    * The first change after an earlier agent. Its sets know nothing of new identities, so the sets come before the addresses, and have rows
    * for the numbers that addresses carry until then.
    */
-  #takeOver(earlier: EarlierRows, change: WorldChange, writes: Writes, now: number): void {
+  *#takeOver(earlier: EarlierRows, change: WorldChange, writes: Writes, now: number): Steps {
     this.#earlier = undefined
     const addresses = new Writes()
-    const { touched, strays } = this.#settle(addresses, now)
+    const { touched, strays } = yield* this.#settle(addresses, now)
     this.#noteSubjects(change)
-    const stray = this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
+    const stray = yield* this.#changePolicies(change, touched, newSetsStep(), writes, now, strays)
     writes.deleteSubjects([...earlier.subjects].filter((key) => !this.#subjectRows.has(key)))
     writes.append(addresses)
     const step = newSetsStep()
@@ -201,13 +210,15 @@ export class PolicyCompiler {
   }
 
   /** Who is where. */
-  #settle(writes: Writes, now: number, leaving: ReadonlySet<PolicySet> = new Set()): PopulationStep {
+  *#settle(writes: Writes, now: number, leaving: ReadonlySet<PolicySet> = new Set()): Steps<PopulationStep> {
     const step = newSetsStep()
-    const population = this.#population.settle(now)
-    for (const identity of population.fresh) this.#peers.greet(identity)
-    this.#sets.greet(population.fresh, population.moves, leaving, step, now)
+    const population = yield* this.#population.settle(now)
+    yield* stopping(population.fresh, STOP_IDENTITIES, (identity) => this.#peers.greet(identity))
+    yield* this.#sets.greet(population.fresh, population.moves, leaving, step, now)
+    yield
     this.#sets.compare(population.moves, step)
-    this.#sets.forget(population.gone, step, now)
+    yield
+    yield* this.#sets.forget(population.gone, step, now)
     for (const identity of population.gone) {
       this.#peers.forget(identity)
       this.#identities.remove(identity, now)
@@ -217,8 +228,9 @@ export class PolicyCompiler {
     writes.putPeers(step.putRows)
     writes.putIdentities(population.put)
     writes.deleteIdentities(population.delete)
-    writes.deletePeers(step.deleteRows)
     writes.putSets(this.#sets.takeRaised(step))
+    // Of nobody: the verdicts of whoever looked them up a moment ago are void by now.
+    writes.deletePeers(step.deleteRows)
     return population
   }
 
@@ -230,24 +242,25 @@ export class PolicyCompiler {
   }
 
   /** What is allowed. @returns rows written for stray numbers */
-  #changePolicies(
+  *#changePolicies(
     change: WorldChange,
     touched: readonly string[],
     step: SetsStep,
     writes: Writes,
     now: number,
     strays: PopulationStep['strays'] = new Map(),
-  ): StrayRows {
+  ): Steps<StrayRows> {
     const changed = new Set<string>()
     for (const [id, policy] of change.policies ?? []) {
       const before = this.#policies.get(id)
-      const after = this.#policies.set(id, policy)
+      const after = yield* this.#policies.set(id, policy)
       this.#subjects.notePolicy(id, after)
       if (before?.ingress !== after?.ingress || before?.egress !== after?.egress) changed.add(id)
+      yield
     }
     const peers = change.networkGroups ? this.#peers.refreshGroups(change.networkGroups) : new Map()
     const wanted = new Map(this.#subjects.takeDirty().map((id) => [id, this.#wantedSet(id)] as const))
-    this.#sets.change(wanted, changed, peers, step, now)
+    yield* this.#sets.change(wanted, changed, peers, step, now)
     this.#policies.dropReplaced()
     const stray =
       strays.size > 0 ? strayRows(this.#sets.values(), strays, this.#cellNumbers, now) : NO_STRAY_ROWS

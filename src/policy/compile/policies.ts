@@ -8,9 +8,11 @@ import {
   type Policy,
   type PolicyDirection,
   type PolicyNode,
+  type PolicyPeer,
   type PolicyPod,
   type PolicyTier,
 } from '../../model/policy.ts'
+import { type Steps, stopping } from '../../model/slices.ts'
 import type { FlatRule, Isolation } from './flatten.ts'
 import type { Labels } from './identities.ts'
 import { policyId } from './objects.ts'
@@ -79,6 +81,9 @@ function isSameDirection(a: Policy, b: Policy, direction: PolicyDirection): bool
   )
 }
 
+/** Stops are so many peers apart. */
+const STOP_PEERS = 128
+
 const ALL_SCOPES: ReadonlySet<Scope> = new Set(SCOPES)
 const NO_SCOPE: ReadonlySet<Scope> = new Set()
 
@@ -138,20 +143,16 @@ export class ReadyPolicies {
   }
 
   /** @returns what is there now; the same object where nothing changed */
-  set(id: string, policy: Policy | undefined): ReadyPolicy | undefined {
+  *set(id: string, policy: Policy | undefined): Steps<ReadyPolicy | undefined> {
     const before = this.#ready.get(id)
     if (policy === undefined) {
       for (const direction of POLICY_DIRECTIONS) this.#replace(before?.[direction])
       this.#ready.delete(id)
       return undefined
     }
-    const make = (direction: PolicyDirection) => {
-      const known = before?.[direction]
-      if (before && isSameDirection(before.policy, policy, direction)) return known
-      this.#replace(known)
-      return this.#make(policy, direction)
-    }
-    const ready = { id: policyId(policy), policy, ingress: make('ingress'), egress: make('egress') }
+    const ingress = yield* this.#remake(before, policy, 'ingress')
+    const egress = yield* this.#remake(before, policy, 'egress')
+    const ready = { id: policyId(policy), policy, ingress, egress }
     this.#ready.set(id, ready)
     return ready
   }
@@ -168,14 +169,32 @@ export class ReadyPolicies {
     this.#replaced = []
   }
 
-  #make(policy: Policy, direction: PolicyDirection): ReadyDirection | undefined {
+  *#remake(
+    before: ReadyPolicy | undefined,
+    policy: Policy,
+    direction: PolicyDirection,
+  ): Steps<ReadyDirection | undefined> {
+    const known = before?.[direction]
+    if (before && isSameDirection(before.policy, policy, direction)) return known
+    this.#replace(known)
+    return yield* this.#make(policy, direction)
+  }
+
+  *#takePeers(peers: readonly PolicyPeer[]): Steps<readonly Peer[]> {
+    const taken: Peer[] = []
+    yield* stopping(peers, STOP_PEERS, (peer) => taken.push(this.#peers.take(peer)))
+    return taken
+  }
+
+  *#make(policy: Policy, direction: PolicyDirection): Steps<ReadyDirection | undefined> {
     const said = policy[direction]
     if (!said) return undefined
     const { kind, key, part, tier, isAudit } = policy
     const keepsExisting = (policy.existingConnections ?? this.#options.existingConnections) === 'keep'
     const place = { kind, key, part, direction }
-    const rules = said.rules.map(
-      ({ action, peers, ports, path }, index): ReadyRule => ({
+    const rules: ReadyRule[] = []
+    for (const [index, { action, peers, ports, path }] of said.rules.entries())
+      rules.push({
         tier,
         priority: policy.priority,
         action,
@@ -183,9 +202,8 @@ export class ReadyPolicies {
         keepsExisting,
         rule: this.#ruleIds.take({ ...place, index, path }),
         ports: rulePorts(ports),
-        ...whom(peers === 'any' ? 'any' : peers.map((peer) => this.#peers.take(peer))),
-      }),
-    )
+        ...whom(peers === 'any' ? 'any' : yield* this.#takePeers(peers)),
+      })
     const isolates = said.isolates && tier === 'normal'
     const isolation = isolates
       ? { rule: this.#ruleIds.take({ ...place, index: -1, path: '' }), keepsExisting }

@@ -2,6 +2,7 @@
 // come and go, and policies and subjects that change.
 
 import { POLICY_DIRECTIONS, type PolicyDirection } from '../../model/policy.ts'
+import type { Steps } from '../../model/slices.ts'
 import type { CellNumbers } from './cell-numbers.ts'
 import type { Classes } from './classes.ts'
 import { Grouped } from './grouped.ts'
@@ -9,7 +10,7 @@ import type { Identities, Identity } from './identities.ts'
 import type { NumberPool } from './number-pool.ts'
 import type { Peer } from './peers.ts'
 import type { ReadyDirection, ReadyPolicies } from './policies.ts'
-import type { SetRow } from './rows.ts'
+import type { SetId, SetRow } from './rows.ts'
 import { SetDirectionPlan } from './set-direction.ts'
 import { type SetContext, SetDirectionRows } from './set-rows.ts'
 import { type PolicySet, rowChanges, type SetsStep, setRow } from './sets-step.ts'
@@ -65,21 +66,23 @@ export class PolicySets {
    * @param leaving sets that subjects are about to leave by the same event: there the new identities are judged as the old ones were, and
    *   rightly only in the sets that follow, so that no subject of before meets a peer of after
    */
-  greet(
+  *greet(
     fresh: readonly Identity[],
     moves: ReadonlyMap<Identity, ReadonlySet<Identity>>,
     leaving: ReadonlySet<PolicySet>,
     step: SetsStep,
     now: number,
-  ): void {
+  ): Steps {
     const context = this.#context(step, now)
     const sources = leaving.size > 0 ? onlySources(moves) : new Map<Identity, Identity>()
     const left = new Set([...leaving].flatMap(({ ingress, egress }) => [ingress, egress]))
-    for (const [rows, identities] of this.#concerned(fresh))
+    for (const [rows, identities] of this.#concerned(fresh)) {
       rows.greet(
         left.has(rows) ? identities.filter((identity) => !sources.has(identity)) : identities,
         context,
       )
+      yield
+    }
     for (const set of leaving)
       for (const identity of fresh) {
         const source = sources.get(identity)
@@ -99,9 +102,12 @@ export class PolicySets {
     return left
   }
 
-  forget(gone: readonly Identity[], step: SetsStep, now: number): void {
+  *forget(gone: readonly Identity[], step: SetsStep, now: number): Steps {
     const context = this.#context(step, now)
-    for (const [rows, identities] of this.#concerned(gone)) rows.forget(identities, context)
+    for (const [rows, identities] of this.#concerned(gone)) {
+      rows.forget(identities, context)
+      yield
+    }
   }
 
   /** Raises the sets by which addresses that moved are judged otherwise now. */
@@ -125,13 +131,13 @@ export class PolicySets {
    * @param changedPolicies ids of policies that say something else now
    * @param changedPeers peers that mean others now, and which others
    */
-  change(
+  *change(
     wanted: ReadonlyMap<string, SetTraits | undefined>,
     changedPolicies: ReadonlySet<string>,
     changedPeers: ReadonlyMap<Peer, ReadonlySet<Identity>>,
     step: SetsStep,
     now: number,
-  ): void {
+  ): Steps {
     const context = this.#context(step, now)
     const users = new Map<SetDirectionRows, ReadonlySet<Identity>>()
     for (const [peer, moved] of changedPeers)
@@ -145,10 +151,12 @@ export class PolicySets {
     const isChanging = (set: PolicySet) => renamed.has(set) || isConcerned(set) || this.#lagging.has(set)
     const left = this.#leave(wanted, isChanging)
     this.#catchUp(left.retired, context, step)
-    const fresh = this.#assign(left.wanted, context, step)
+    yield
+    const fresh = yield* this.#assign(left.wanted, context, step)
     for (const set of this.#byKey.values()) {
       if (fresh.has(set) || !(renamed.has(set) || isConcerned(set))) continue
       this.#refresh(set, users, context, step)
+      yield
       for (const subject of set.subjects) step.subjects.add(subject)
     }
     for (const subject of left.wanted.keys()) step.subjects.add(subject)
@@ -253,16 +261,16 @@ export class PolicySets {
   }
 
   /** @returns sets made just now */
-  #assign(
+  *#assign(
     wanted: ReadonlyMap<string, SetTraits | undefined>,
     context: SetContext,
     step: SetsStep,
-  ): ReadonlySet<PolicySet> {
+  ): Steps<ReadonlySet<PolicySet>> {
     const fresh = new Set<PolicySet>()
     for (const [subject, traits] of wanted) {
       if (!traits) continue
       const known = this.#byKey.get(traits.key)
-      const set = known ?? this.#open(traits, context, step)
+      const set = known ?? (yield* this.#open(traits, context, step))
       if (!set) continue
       if (!known) fresh.add(set)
       set.subjects.add(subject)
@@ -272,25 +280,32 @@ export class PolicySets {
   }
 
   /** @returns undefined when there is no number left: its subjects get the closed set */
-  #open(traits: SetTraits, context: SetContext, step: SetsStep): PolicySet | undefined {
+  *#open(traits: SetTraits, context: SetContext, step: SetsStep): Steps<PolicySet | undefined> {
     const id = this.#options.numbers.take(context.now)
     if (id === undefined) return undefined
-    const rowsOf = (direction: PolicyDirection) => {
-      const rows = new SetDirectionRows({ set: id, direction }, this.#plan(traits, direction), context)
-      for (const peer of rows.plan.peers) this.#users.add(peer, rows)
-      return rows
-    }
     const set = {
       id,
       traits,
       epoch: this.#nextEpoch(),
       subjects: new Set<string>(),
-      ingress: rowsOf('ingress'),
-      egress: rowsOf('egress'),
+      ingress: yield* this.#openDirection(id, traits, 'ingress', context),
+      egress: yield* this.#openDirection(id, traits, 'egress', context),
     }
     this.#byKey.set(traits.key, set)
     step.putSets.push(setRow(set))
     return set
+  }
+
+  *#openDirection(
+    id: SetId,
+    traits: SetTraits,
+    direction: PolicyDirection,
+    context: SetContext,
+  ): Steps<SetDirectionRows> {
+    const rows = new SetDirectionRows({ set: id, direction }, this.#plan(traits, direction), context)
+    yield* rows.fill(context)
+    for (const peer of rows.plan.peers) this.#users.add(peer, rows)
+    return rows
   }
 
   /** Sets that nobody left after all. */

@@ -5,6 +5,7 @@
 
 import { type Address, EVERYWHERE, type Prefix } from '../../model/address.ts'
 import { type PolicyNode, type PolicyPod, SERVICE_ACCOUNT_LABEL } from '../../model/policy.ts'
+import { type Steps, stopping } from '../../model/slices.ts'
 import type { EarlierIdentities } from './earlier-identities.ts'
 import { type Identities, type Identity, type IdentityTraits, traitsKey } from './identities.ts'
 import { isSomebody, type Objects, type WorldChange } from './objects.ts'
@@ -13,6 +14,9 @@ import type { References } from './references.ts'
 import type { IdentityId, IdentityKey, IdentityRow } from './rows.ts'
 import { ServiceLists } from './service-lists.ts'
 import { OUTSIDER, Traits } from './traits.ts'
+
+/** Stops are so many addresses or prefixes apart. */
+const STOP_ENTRIES = 128
 
 /** An address that somebody has, or that a rule means in particular. */
 interface AddressEntry {
@@ -83,9 +87,9 @@ export class Population {
   }
 
   /** Takes objects into `Objects`; the identities follow with `settle`. */
-  note(change: WorldChange): void {
+  *note(change: WorldChange): Steps {
     for (const [name, labels] of change.namespaces ?? []) this.#noteNamespace(name, labels)
-    for (const [key, pod] of change.pods ?? []) this.#notePod(key, pod)
+    yield* stopping(change.pods ?? [], STOP_ENTRIES, ([key, pod]) => this.#notePod(key, pod))
     for (const [name, node] of change.nodes ?? []) this.#noteNode(name, node)
     for (const [key, service] of change.services ?? []) {
       if (service) this.#objects.services.set(key, service)
@@ -95,7 +99,7 @@ export class Population {
     if (change.apiServers) this.#noteApiServers(new Set(change.apiServers))
   }
 
-  settle(now: number): PopulationStep {
+  *settle(now: number): Steps<PopulationStep> {
     const prefixes = this.#noteReferences()
     const earlier = this.#earlier
     this.#earlier = undefined
@@ -103,16 +107,18 @@ export class Population {
     const entries = [...this.#dirty].map((address) => this.#entryOf(address))
     const before = entries.map((entry) => this.#found(entry))
     this.#dirty.clear()
+    yield
     for (const number of earlier?.carve(this.#outsideRows(prefixes, entries)) ?? [])
       this.#identities.barred.add(number)
-    this.#settlePrefixes(prefixes, draft, now)
+    yield* this.#settlePrefixes(prefixes, draft, now)
     const traitsAt = (address: string) => {
       const entry = this.#entries.get(address)
       return entry && this.#traitsOf(entry)
     }
     for (const number of earlier?.outlived(traitsAt) ?? []) this.#identities.barred.add(number)
     const kept = earlier?.kept(traitsAt)
-    for (const entry of entries) this.#settleEntry(entry, kept, draft, now)
+    yield
+    yield* stopping(entries, STOP_ENTRIES, (entry) => this.#settleEntry(entry, kept, draft, now))
     for (const [index, entry] of entries.entries()) move(draft, before[index], this.#found(entry))
     if (earlier) draft.delete.push(...earlier.gone((key) => this.#rowAt(key) !== undefined))
     const used = new Set(earlier ? [...this.#identities].map(({ id }) => id) : [])
@@ -288,24 +294,24 @@ export class Population {
         yield { kind: 'address', text: entry.address, place: entry.place }
   }
 
-  #settlePrefixes(prefixes: ReadonlySet<Prefix>, draft: Draft, now: number): void {
+  *#settlePrefixes(prefixes: ReadonlySet<Prefix>, draft: Draft, now: number): Steps {
     const places = [...prefixes].map((prefix) => ({ prefix, place: placeOfPrefix(prefix) }))
     const find = ({ place }: { place: Place }) => this.#around(place, place.length + 1)
     const before = places.map(find)
-    for (const { prefix } of places) {
+    yield* stopping(places, STOP_ENTRIES, ({ prefix }) => {
       const known = this.#installedIdentities.get(prefix)
       if (known) {
         this.#installed.delete(prefix)
         this.#installedIdentities.delete(prefix)
         this.#release(known, draft)
         draft.delete.push({ kind: 'prefix', text: prefix })
-        continue
+        return
       }
       const identity = this.#take({ ...OUTSIDER, prefix }, draft, now, draft.earlier?.ofPrefix(prefix))
       this.#installed.add(prefix)
       this.#installedIdentities.set(prefix, identity)
       draft.put.push({ kind: 'prefix', text: prefix, identity: identity.id, scope: 'outside' })
-    }
+    })
     for (const [index, place] of places.entries()) move(draft, before[index], find(place))
   }
 

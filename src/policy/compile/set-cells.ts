@@ -1,11 +1,15 @@
 // Peers of one direction of a set, in cells: a cell's members are meant in particular by the same rules, so they have one class. When a
 // rule comes, goes or changes, whole cells are looked at instead of their members, and moved or renamed as a whole where they can.
 
+import { type Steps, stopping } from '../../model/slices.ts'
 import type { PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
 import type { ReadyRule } from './policies.ts'
 import type { CellId, RuleId } from './rows.ts'
 import type { CellTraits, SetDirectionPlan } from './set-direction.ts'
+
+/** Stops are so many peers apart. */
+const STOP_PLACES = 512
 
 export interface Cell {
   traits: CellTraits
@@ -65,6 +69,15 @@ export class Cells {
     to.members.add(identity)
     this.#byIdentity.set(identity, to)
     if (to.unit === undefined) changes.touched.add(to)
+  }
+
+  /** All of them, where there are none. */
+  *fill(plan: SetDirectionPlan, identities: Identities, changes: CellChanges): Steps {
+    const particular = plan.particular(identities)
+    yield
+    yield* stopping(particular, STOP_PLACES, ([identity, rules]) =>
+      this.place(identity, plan.traitsFor(identity, rules), changes),
+    )
   }
 
   /** All of them anew. */

@@ -2,6 +2,7 @@
 // for every default and cell.
 
 import type { PolicyDirection } from '../../model/policy.ts'
+import type { Steps } from '../../model/slices.ts'
 import type { CellNumbers } from './cell-numbers.ts'
 import type { Classes, PolicyClass } from './classes.ts'
 import type { Identities, Identity } from './identities.ts'
@@ -71,7 +72,7 @@ export class SetDirectionRows {
   #plan: SetDirectionPlan
   #defaults: Defaults
 
-  /** A new one, all of whose rows are put. */
+  /** A new one, to be filled. */
   constructor({ set, direction }: Omit<PeerKey, 'identity'>, plan: SetDirectionPlan, context: SetContext) {
     this.set = set
     this.direction = direction
@@ -79,9 +80,14 @@ export class SetDirectionRows {
     this.#cellNumbers = context.cellNumbers
     this.#plan = plan
     this.#defaults = takeDefaults(plan, context.classes, context.now)
+  }
+
+  /** Puts all of its rows. */
+  *fill(context: SetContext): Steps {
     const cellChanges = newCellChanges(context.changes.left)
-    this.#cells.placeAll(plan, context.identities, cellChanges)
+    yield* this.#cells.fill(this.#plan, context.identities, cellChanges)
     this.#follow(cellChanges, context)
+    yield
   }
 
   get plan(): SetDirectionPlan {

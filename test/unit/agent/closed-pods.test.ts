@@ -88,7 +88,7 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
       processes.set(ifindex, BigInt(ifindex))
     },
     settle: async () => {
-      closedPods.policyWritten()
+      closedPods.policyTaken()()
       closedPods.networkWritten()
       await new Promise((resolve) => setTimeout(resolve, 10))
     },
@@ -104,6 +104,20 @@ t.test('nothing changes before both policy and the network are written', async (
   await settle()
   t.match(state.closed, [/kubepods$/])
   t.strictSame([...state.known.keys()], [], 'what an earlier process knew, and nobody is')
+})
+
+t.test('a pod that comes while policy is written waits for the rows that know it', async (t) => {
+  const { pods, start, judged, state, settle, closedPods } = bed(t)
+  judged.add(7)
+  start(uidOf('1'), A, 7)
+  closedPods.networkWritten()
+  const written = closedPods.policyTaken()
+  pods.set('a/p', pod('p', uidOf('1'), A))
+  written()
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  t.notOk(state.known.has(7n))
+  await settle()
+  t.ok(state.known.has(7n))
 })
 
 t.test('a pod speaks when its device is judged, and its own process is behind it', async (t) => {

@@ -38,7 +38,7 @@ function cluster() {
   return { all, allow }
 }
 
-function start(
+async function start(
   t: Test,
   all: PolicyWorldTables,
   memory: ReturnType<typeof memoryTables>,
@@ -62,6 +62,7 @@ function start(
     },
   })
   t.teardown(() => loop.close())
+  await loop.begun
   return { loop, errors, events }
 }
 
@@ -79,7 +80,7 @@ const rowCounts = ({ tables: { sets, peers, classes } }: ReturnType<typeof memor
 t.test('whole when it is made, then as objects change', async (t) => {
   const { all, allow } = cluster()
   const memory = memoryTables()
-  const { loop } = start(t, all, memory)
+  const { loop } = await start(t, all, memory)
   t.same(who(memory), [true, false])
   t.match(loop.status, { rounds: 1, size: { subjects: 1 }, shortage: { classes: 0 } })
   allow('other')
@@ -91,10 +92,10 @@ t.test('whole when it is made, then as objects change', async (t) => {
 t.test('an agent that follows: the same numbers, and what is gone goes', async (t) => {
   const { all } = cluster()
   const memory = memoryTables()
-  await start(t, all, memory).loop.close()
+  await (await start(t, all, memory)).loop.close()
   const before = new Map(memory.tables.identities.entries())
   all.policy.pods.delete('shop/other')
-  start(t, all, memory)
+  await start(t, all, memory)
   t.same(who(memory), [true, false])
   const after = new Map(memory.tables.identities.entries())
   t.notOk(after.has(OTHER))
@@ -114,7 +115,7 @@ t.test('a kernel that refuses for a while', async (t) => {
       set(...row)
     },
   })
-  const { errors } = start(t, all, memory)
+  const { errors } = await start(t, all, memory)
   t.same(who(memory), [false, false], 'closed until then')
   await until('the rows', () => who(memory).join() === 'true,false', WAIT_MS)
   t.equal(errors.length, 2)
@@ -123,15 +124,15 @@ t.test('a kernel that refuses for a while', async (t) => {
 t.test('a compiler that fails: what changed is not lost, and what went goes', async (t) => {
   const { all, allow } = cluster()
   const memory = memoryTables()
-  const { errors, loop } = start(t, all, memory)
+  const { errors, loop } = await start(t, all, memory)
   t.same(who(memory), [true, false])
-  const { apply } = PolicyCompiler.prototype
-  t.teardown(() => Object.assign(PolicyCompiler.prototype, { apply }))
+  const { steps } = PolicyCompiler.prototype
+  t.teardown(() => Object.assign(PolicyCompiler.prototype, { steps }))
   let failures = 2
   Object.assign(PolicyCompiler.prototype, {
-    apply(this: PolicyCompiler, ...change: Parameters<typeof apply>) {
+    *steps(this: PolicyCompiler, ...change: Parameters<typeof steps>) {
       // After its work: it takes the change for known.
-      const rows = apply.apply(this, change)
+      const rows = yield* steps.apply(this, change)
       failures -= 1
       if (failures >= 0) throw new Error('not today')
       return rows
@@ -148,7 +149,7 @@ t.test('a compiler that fails: what changed is not lost, and what went goes', as
   t.notOk(after.has(CART), 'a row that nobody puts any more is settled')
   t.same(after.get(WEB), numbers.get(WEB), 'who stays keeps its number')
   const fresh = memoryTables()
-  start(t, all, fresh)
+  await start(t, all, fresh)
   t.same(rowCounts(memory), rowCounts(fresh), 'nothing of the compiler before is left')
   t.match(loop.status, { size: { subjects: 1 }, shortage: { classes: 0, peers: 0, lockedSets: 0 } })
   allow('cart')
@@ -161,7 +162,7 @@ t.test('what finds no room is told by an Event on the Node, once', async (t) => 
   const maps = new PolicyMaps(memory.tables, Date.now)
   const shortage = { classes: 3, peers: 0, identities: 0, subjects: 0, lockedSets: 1 }
   Object.defineProperty(maps, 'shortage', { get: () => shortage })
-  const { events } = start(t, all, memory, maps)
+  const { events } = await start(t, all, memory, maps)
   const told =
     /^PolicyNoRoom: .* no room .* for verdicts by port, all that some sets of pods say: what lacks them is closed\. Mend: /
   t.match(events, [told])
@@ -183,7 +184,7 @@ t.test('a port of an API server that comes later is one at which the node stays 
   )
   const memory = memoryTables()
   let ports = [6443]
-  const { loop } = start(t, all, memory, undefined, () => ({
+  const { loop } = await start(t, all, memory, undefined, () => ({
     ingress: ports.map((port) => ({ protocol: 'tcp', first: port, last: port }) as const),
     egress: [],
   }))
