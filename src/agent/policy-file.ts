@@ -1,8 +1,8 @@
 // A file of policies, read as the API server's own objects are: several documents, Lists, every kind that policy is made of. What is no object
 // of these kinds is left out and told of; what cannot be read refuses the whole file, with the place and the mend.
 
-import { parseAllDocuments } from 'yaml'
-import { type ApiObject, apiVersionOf, type Resource } from '../kube/objects.ts'
+import { type Document, type ParseOptions, parseAllDocuments, type SchemaOptions, type Tags } from 'yaml'
+import { type ApiObject, apiVersionOf, keyOf, type Resource } from '../kube/objects.ts'
 import {
   CILIUM_CIDR_GROUPS,
   POLICY_RESOURCES,
@@ -37,15 +37,23 @@ interface Found {
   readonly where: string
 }
 
+/** As kubectl reads YAML: `yes` and `on` are booleans, `<<` merges, `010` is 8; but times of day and dates are text. */
+const AS_KUBECTL: ParseOptions & SchemaOptions & { readonly version: '1.1' } = {
+  version: '1.1',
+  customTags: (tags: Tags) =>
+    tags.filter(
+      (tag) =>
+        typeof tag === 'string' || (tag.format !== 'TIME' && tag.tag !== 'tag:yaml.org,2002:timestamp'),
+    ),
+}
+
 /** Throws RequestError. */
 export function readPolicyFile(text: string): PolicyFile {
   const problems: string[] = []
   const leftOut: string[] = []
   const policies: PolicyObject[] = []
   const groups: NetworkGroup[] = []
-  for (const found of objectsIn(text, problems)) {
-    const read = readObject(found, problems, leftOut)
-    if (read === undefined) continue
+  for (const { found, read } of lastOfEach(objectsIn(text, problems), problems, leftOut)) {
     const { kind, version, object } = read
     if (kind === GROUP_KIND) groups.push(toNetworkGroup(checkedGroup(object, found.where, problems)))
     else policies.push(toPolicyObject(kind as PolicyKind, object, version))
@@ -54,29 +62,61 @@ export function readPolicyFile(text: string): PolicyFile {
   return { policies, groups, leftOut }
 }
 
+interface Read {
+  readonly kind: string
+  readonly version: string
+  readonly object: ApiObject
+}
+
+/** Applied in turn, the last of several objects of one name is the one that stays. */
+function lastOfEach(
+  all: readonly Found[],
+  problems: string[],
+  leftOut: string[],
+): Iterable<{ readonly found: Found; readonly read: Read }> {
+  const last = new Map<string, { readonly found: Found; readonly read: Read }>()
+  for (const found of all) {
+    const read = readObject(found, problems, leftOut)
+    if (read === undefined) continue
+    const { kind, object } = read
+    const name = `${kind} ${keyOf(object)}`
+    const before = last.get(name)
+    if (before) leftOut.push(`${before.found.where}: ${name} is written again in ${found.where}, which holds`)
+    last.delete(name)
+    last.set(name, { found, read })
+  }
+  return last.values()
+}
+
 function objectsIn(text: string, problems: string[]): readonly Found[] {
-  return [...parseAllDocuments(text, { prettyErrors: true })].flatMap((document, index) => {
+  return [...parseAllDocuments(text, { ...AS_KUBECTL, prettyErrors: true })].flatMap((document, index) => {
     const where = `document ${index + 1}`
-    const [error] = document.errors
-    if (error) {
-      const at = error.linePos === undefined ? '' : `, line ${error.linePos[0].line}`
-      problems.push(`${where}${at}: ${error.message.split('\n')[0]} Mend: write YAML as kubectl takes it`)
-      return []
-    }
-    const value: unknown = document.toJS()
+    const value = valueOf(document as Document, where, problems)
     if (value === null || value === undefined) return []
-    if (!isRecord(value) || value['kind'] !== 'List') return [{ value, where }]
-    const items: readonly unknown[] = Array.isArray(value['items']) ? value['items'] : []
-    return items.map((item, place) => ({ value: item, where: `${where}, items[${place}]` }))
+    const items = isRecord(value) && /List$/.test(String(value['kind'])) ? value['items'] : undefined
+    if (Array.isArray(items))
+      return items.map((item: unknown, place) => ({ value: item, where: `${where}, items[${place}]` }))
+    return isRecord(value) && value['kind'] === 'List' ? [] : [{ value, where }]
   })
 }
 
+/** Undefined, and a problem, where it cannot be read. */
+function valueOf(document: Document, where: string, problems: string[]): unknown {
+  const [error] = document.errors
+  const refuse = (at: string, message: string) =>
+    void problems.push(`${where}${at}: ${message.split('\n')[0]} Mend: write YAML as kubectl takes it`)
+  if (error)
+    return refuse(error.linePos === undefined ? '' : `, line ${error.linePos[0].line}`, error.message)
+  try {
+    return document.toJS()
+  } catch (thrown) {
+    // An alias of nothing, or of more than anybody writes.
+    return refuse('', `${thrown instanceof Error ? thrown.message : thrown}.`)
+  }
+}
+
 /** Undefined: it is told of. */
-function readObject(
-  { value, where }: Found,
-  problems: string[],
-  leftOut: string[],
-): { readonly kind: string; readonly version: string; readonly object: ApiObject } | undefined {
+function readObject({ value, where }: Found, problems: string[], leftOut: string[]): Read | undefined {
   const kind = isRecord(value) ? value['kind'] : undefined
   if (!isRecord(value) || typeof kind !== 'string') {
     problems.push(`${where}: kind: is missing. Mend: write whole objects, with apiVersion, kind and metadata`)

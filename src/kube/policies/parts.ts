@@ -145,9 +145,10 @@ export function readAnnotations(
 ): Pick<Policy, 'isAudit' | 'existingConnections'> & { readonly notes: PolicyFault[] } {
   const notes: PolicyFault[] = []
   const read = <Word extends string>(key: string, words: readonly Word[]): Word | undefined => {
-    const value = metadata.annotations?.[key]
+    // In a file it may be anything.
+    const value: unknown = metadata.annotations?.[key]
     if (value === undefined) return undefined
-    const found = words.find((word) => word === value.trim())
+    const found = words.find((word) => typeof value === 'string' && word === value.trim())
     if (found === undefined)
       addFault(
         notes,

@@ -213,11 +213,40 @@ t.test('what cannot be read is told by place, with the mend', async (t) => {
       [],
       /spec\.externalCIDRs\[0\]: "10\.0\.0\.0\/33" is not a network\. Mend: /,
     ],
+    [`kind: NetworkPolicy\n${meta}\nspec: *none\n`, [], /^document 1: Unresolved alias .* Mend: write YAML/],
     ['', ['NetworkPolicy/shop/gaurd'], /there is no NetworkPolicy 'shop\/gaurd'.*did you mean shop\/guard/],
     ['', ['NetworkPolicies/shop/guard'], /no such kind.*did you mean NetworkPolicy/],
   ] as const
   for (const [text, deleted, message] of cases)
     await t.rejects(simulatePolicies(text, deleted, parts()), { constructor: RequestError, message })
+})
+
+t.test('a file is read as kubectl reads it', async (t) => {
+  const policy = (spec: string, more = '') =>
+    `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: x, namespace: shop${more}}\nspec: ${spec}\n`
+  const said = async (text: string) => {
+    const { objects, leftOut } = await simulatePolicies(text, [], parts())
+    return { faults: objects.map(({ faults }) => faults), leftOut }
+  }
+  t.strictSame(await said(policy('{<<: {podSelector: {}}, ingress: []}')), { faults: [[]], leftOut: [] })
+  t.match(await said(policy('{podSelector: {matchLabels: {a: yes}}}')), { faults: [[/a: true is not text/]] })
+  t.strictSame(await said(policy('{podSelector: {matchLabels: {a: 2020-01-01, b: 22:22}}}')), {
+    faults: [[]],
+    leftOut: [],
+  })
+  t.strictSame(
+    await said(`${policy('{nonsense: 1}')}---\n${policy('{podSelector: {}}')}`),
+    {
+      faults: [[]],
+      leftOut: ['document 1: NetworkPolicy shop/x is written again in document 2, which holds'],
+    },
+    'the last of one name is what stays',
+  )
+  const items = policy('{podSelector: {}}').trim().replaceAll('\n', '\n  ')
+  t.strictSame(await said(`kind: NetworkPolicyList\nitems:\n- ${items}\n`), { faults: [[]], leftOut: [] })
+  t.match(await said(policy('{podSelector: {}}', ', annotations: {weir.network/policy-mode: 5}')), {
+    faults: [[/policy-mode'\]: 5 is not known/]],
+  })
 })
 
 t.test("the node's own flows, where policies protect nodes", async (t) => {
