@@ -89,9 +89,9 @@ function lastOfEach(
 }
 
 function objectsIn(text: string, problems: string[]): readonly Found[] {
-  return [...parseAllDocuments(text, { ...AS_KUBECTL, prettyErrors: true })].flatMap((document, index) => {
+  return [...parseAllDocuments(text, { ...AS_KUBECTL, prettyErrors: true })].flatMap((parsed, index) => {
     const where = `document ${index + 1}`
-    const value = valueOf(document as Document, where, problems)
+    const value = contentOf(parsed as Document, where, problems)
     if (value === null || value === undefined) return []
     const items = isRecord(value) && /List$/.test(String(value['kind'])) ? value['items'] : undefined
     if (Array.isArray(items))
@@ -101,14 +101,14 @@ function objectsIn(text: string, problems: string[]): readonly Found[] {
 }
 
 /** Undefined, and a problem, where it cannot be read. */
-function valueOf(document: Document, where: string, problems: string[]): unknown {
-  const [error] = document.errors
+function contentOf(parsed: Document, where: string, problems: string[]): unknown {
+  const [error] = parsed.errors
   const refuse = (at: string, message: string) =>
     void problems.push(`${where}${at}: ${message.split('\n')[0]} Mend: write YAML as kubectl takes it`)
   if (error)
     return refuse(error.linePos === undefined ? '' : `, line ${error.linePos[0].line}`, error.message)
   try {
-    return document.toJS()
+    return parsed.toJS()
   } catch (thrown) {
     // An alias of nothing, or of more than anybody writes.
     return refuse('', `${thrown instanceof Error ? thrown.message : thrown}.`)

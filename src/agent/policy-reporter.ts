@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import { apiVersionOf } from '../kube/objects.ts'
+import { isOfRule } from '../kube/policies/cluster-network-policy.ts'
 import { namesOf, POLICY_CONDITIONS, type PolicyObject } from '../kube/policies/resources.ts'
 import type { PolicyFault } from '../model/policy.ts'
 import type { AddressCondition } from '../model/service.ts'
@@ -20,9 +21,6 @@ const LOOK_MS = 2_000
 const FAULTS_TOLD_MAX = 5
 /** Owns what it writes, beside whoever else writes conditions there. */
 const FIELD_MANAGER = 'weir'
-
-/** Faults that close a rule by itself, where rules do. */
-const OF_RULES = /^spec\.(in|e)gress\[/
 
 export interface PolicyReporterOptions {
   readonly client: Pick<KubeClient, 'patch'>
@@ -130,7 +128,7 @@ function meanwhile({ kind, policies, faults }: PolicyObject): string {
   if (policies.length === 0) return 'Until then it is not in force.'
   if (policies.every(({ ingress, egress }) => !ingress && !egress))
     return 'Until then it closes nobody, for it names no direction.'
-  if (kind === 'ClusterNetworkPolicy' && !faults.every(({ path }) => OF_RULES.test(path)))
+  if (kind === 'ClusterNetworkPolicy' && !faults.every(isOfRule))
     return 'Until then it allows nobody, and denies whom its Deny and Pass rules name, for every pod that what is readable of its subject may mean.'
   return kind === 'ClusterNetworkPolicy'
     ? 'Until then its rules that name such a field allow nobody, and deny everybody on their ports.'

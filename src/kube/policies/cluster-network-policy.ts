@@ -64,24 +64,27 @@ export function toClusterNetworkPolicy(object: ApiObject, version: string): Poli
   const item = specOf(object, faults)
   const spec = item && Fields.read(item, faults)
   const head = spec ? readHead(spec) : UNREAD_HEAD
-  let areHeadFaults = faults.length > 0
   const ingress = spec && readRules(spec, 'ingress', reading)
   const egress = spec && readRules(spec, 'egress', reading)
-  const before = faults.length
   spec?.end()
-  areHeadFaults ||= faults.length > before
+  const isClosed = !faults.every(isOfRule)
   return {
     kind: 'ClusterNetworkPolicy',
     key: metadata.name ?? '',
     part: 0,
     uid: metadata.uid ?? '',
     ...head,
-    ingress: areHeadFaults ? closedRules(ingress) : ingress,
-    egress: areHeadFaults ? closedRules(egress) : egress,
+    ingress: isClosed ? closedRules(ingress) : ingress,
+    egress: isClosed ? closedRules(egress) : egress,
     ...annotations,
     notes: reading.notes,
     faults,
   }
+}
+
+/** It closes its rule, and nothing beside it. */
+export function isOfRule({ path }: PolicyFault): boolean {
+  return /^spec\.(in|e)gress\[/.test(path)
 }
 
 type Head = Pick<Policy, 'tier' | 'priority' | 'subject'>
