@@ -88,7 +88,7 @@ static __always_inline int police_pod_to_host(ctx_t *ctx, struct packet *packet,
 {
 	int verdict = police_pods_packet(ctx, packet, family);
 
-	if (verdict != VERDICT_PASS || packet->is_answer || !host_set())
+	if (verdict != VERDICT_PASS || packet->is_answer || packet->leaves || !host_set())
 		return verdict;
 	if (host_admits_family(ctx, packet, packet->is_unknown ? PASSAGE_FROM_POD : PASSAGE_GOES_ON,
 			       family))

@@ -82,6 +82,10 @@ struct node_config {
 	/* What SYN-ACKs of tunnelled flows may announce at most; 0: left alone. */
 	__u16 mss_ipv4;
 	__u16 mss_ipv6;
+	/* Source ports, and identifiers of pings, of what nodes' kernels masquerade, host order,
+	   both included; 0: ours masquerade nothing. */
+	__u16 masquerade_port_first;
+	__u16 masquerade_port_last;
 	__u8 tunnel_kind; /* enum tunnel_kind, of what is sent; both are received */
 	__u8 per_packet;  /* pods' packets to frontends are balanced at their device too, not at the
 			     socket alone; SCTP always is */
@@ -89,6 +93,7 @@ struct node_config {
 	__u8 pad0;
 	__u32 kernel_socket_bit; /* of the kernel's struct sock, which says that it made the socket
 				    itself; 0: unknown. See lib/sock_memory.h */
+	__u32 pad1;
 };
 
 /* A second load-time constant of what meets packets: `uses_frontend_filter` (0: look up each). */

@@ -54,13 +54,16 @@ enum flow_kind {
 };
 
 enum flow_flags {
-	FLOW_CLIENT_IS_LOCAL = 1, /* REPLY: the client is a pod of this node */
-	FLOW_IS_UDP = 2,	  /* idle times differ, and an IPv6 key does not tell */
-	FLOW_IS_SERVER = 4,	  /* POD: the peer began it */
-	FLOW_FROM_HOST = 8,	  /* POD: and the peer is this node itself */
-	FLOW_OF_NODE = 16,	  /* the client's half: its frontend is FRONTEND_OF_NODE */
-	FLOW_OF_HOST = 32,	  /* POD: it is this node's own end, no pod's */
-	FLOW_FORWARDED = 64,	  /* OF_HOST: the stack masquerades somebody as this node */
+	/* REPLY: the client is a pod of this node; the client's half and SNAT_REPLY: and its device
+	   began the flow; POD: the peer is a pod of this node */
+	FLOW_CLIENT_IS_LOCAL = 1,
+	FLOW_IS_UDP = 2,     /* idle times differ, and an IPv6 key does not tell */
+	FLOW_IS_SERVER = 4,  /* POD: the peer began it */
+	FLOW_FROM_HOST = 8,  /* POD: and the peer is this node itself */
+	FLOW_OF_NODE = 16,   /* the client's half: its frontend is FRONTEND_OF_NODE */
+	FLOW_OF_HOST = 32,   /* POD: it is this node's own end, no pod's */
+	FLOW_FORWARDED = 64, /* OF_HOST: the stack masquerades somebody as this node */
+	FLOW_LEAVES = 128,   /* POD: when it was last looked at, the peer was not this node */
 };
 
 /*

@@ -121,6 +121,9 @@ enum policy_rule {
 	POLICY_RULE_NO_ROOM = 4,   /* no row was left for what policy says: closed */
 	POLICY_RULE_FAIL_SAFE = 5, /* a port of the node that stays reachable */
 	POLICY_RULE_UNKNOWN = 6,   /* nothing is known of the subject yet: closed */
+	/* to a Service, and nobody here leads it to a backend by which it could be judged: closed
+	   to whom something may be denied */
+	POLICY_RULE_UNTRANSLATED = 7,
 };
 
 /*

@@ -36,7 +36,7 @@ static __always_inline enum verdict_reason track_family(const struct packet *pac
 	if (choice->kind == FLOW_TO_REMOTE_SNAT) {
 		choice->snat_port =
 		    snat_assign(packet, id, choice->backend_id, choice->frontend_id,
-				flow_flags_of(&packet->tuple), events_of_client(packet), family);
+				client_flags_of(&packet->tuple), events_of_client(packet), family);
 		if (!choice->snat_port)
 			return REASON_SNAT_EXHAUSTED;
 	}

@@ -13,11 +13,6 @@
 #include "lib/rewrite.h"
 #include "lib/verdict.h"
 
-/* 1: a program at pods' devices, which meets only what they send. */
-#ifndef WEIR_POD_DEVICE
-#define WEIR_POD_DEVICE 0
-#endif
-
 static __always_inline int drop(const struct packet *packet, enum verdict_reason reason)
 {
 	packet_drop(packet, reason);

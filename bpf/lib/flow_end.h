@@ -179,7 +179,8 @@ static __always_inline bool end_record(struct scratch *scratch, const struct pac
 	data->index = ifindex << 16 | bpf_ntohs(end->source_port);
 	data->kind = FLOW_POD;
 	data->flags = (has_connections(packet->tuple.protocol) ? 0 : FLOW_IS_UDP) |
-		      (direction == POLICY_INGRESS ? FLOW_IS_SERVER : 0) | flags;
+		      (direction == POLICY_INGRESS ? FLOW_IS_SERVER : 0) |
+		      (endpoint_find(&end->destination) ? FLOW_CLIENT_IS_LOCAL : 0) | flags;
 	data->snat_port = bpf_htons(scratch->generation);
 	data->detail.client = end->destination;
 	data->detail.client_port = end->destination_port;
@@ -189,26 +190,36 @@ static __always_inline bool end_record(struct scratch *scratch, const struct pac
 	return flow_record(&scratch->mate_id, data, events_of_client(packet));
 }
 
-/* Whether no policy that is in force says anything in this direction. */
-static __always_inline bool is_all_allowed(const struct policy_set *set,
-					   enum policy_direction direction)
+static __always_inline bool police_portless(const struct packet *packet, struct scratch *scratch,
+					    __u32 circumstances)
 {
-	bool is_egress = direction == POLICY_EGRESS;
+	bool is_allowed;
 
-	if (set->flags & (is_egress ? POLICY_SET_EGRESS_OPEN : POLICY_SET_INGRESS_OPEN))
-		return true;
-	return !(set->flags & POLICY_SET_LOCKED) &&
-	       set->flags & (is_egress ? POLICY_SET_EGRESS_AUDITED : POLICY_SET_INGRESS_AUDITED);
+	scratch->question.circumstances |= circumstances;
+	is_allowed = policy_judge(&scratch->question, &scratch->verdict);
+	if (scratch->verdict.would_be_rule_id)
+		police_note(packet);
+	return is_allowed;
 }
 
-/* Without its ports nothing can be said of it, unless all is allowed. What audited policies would
- * say is not known either. */
-static __always_inline bool police_broken(const struct packet *packet, __u32 number,
-					  enum policy_direction way)
+/* Without its ports it passes where the peer may speak to all of them: to the protocol's, or to all
+ * protocols' where it hides that too. Of a node's address both must be allowed who may have it. */
+GLOBAL_FUNCTION int police_broken(const struct packet *packet)
 {
-	const struct policy_set *set = policy_set_find(number);
+	struct scratch *scratch = scratch_find();
+	struct policy_question *question;
+	__u32 circumstances = POLICY_PORTLESS;
 
-	if (number && set && is_all_allowed(set, way))
+	if (!packet || !scratch)
+		return false;
+	question = &scratch->question;
+	question->tuple.source_port = 0;
+	question->tuple.destination_port = 0;
+	if (packet->parsed != PARSED_FRAGMENT || is_extension(packet->tuple.protocol))
+		circumstances |= POLICY_HIDDEN;
+	if (question->set && police_portless(packet, scratch, circumstances) &&
+	    (question->direction == POLICY_EGRESS || !has_node_scope(&question->tuple.source) ||
+	     police_portless(packet, scratch, POLICY_LENT)))
 		return true;
 	packet_drop(packet, packet->fragment ? REASON_FRAGMENT : REASON_MALFORMED);
 	return false;
@@ -221,7 +232,7 @@ static __always_inline bool end_ask(const struct packet *packet, struct scratch 
 	struct policy_question *question = &scratch->question;
 
 	if (form == END_BROKEN)
-		return police_broken(packet, question->set, question->direction);
+		return police_broken(packet);
 	if (form == END_ANSWER)
 		question->tuple.destination_port =
 		    bpf_htons(family == IPV4 ? PING_ANSWER_IPV4 : PING_ANSWER_IPV6);

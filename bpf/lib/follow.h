@@ -43,6 +43,15 @@ static __always_inline int follow_snat_reply(ctx_t *ctx, const struct packet *pa
 	return route_out(ctx, packet, scratch, REASON_SNAT_REPLY, family);
 }
 
+/* A further packet of a flow of this node's pod, with its address, or with that of another that
+ * answers it: no uplink brings one. */
+static __always_inline bool is_forged_of_pod(const struct packet *packet,
+					     const struct flow_hit *hit)
+{
+	return node_config.enforces_policy && hit->flags & FLOW_CLIENT_IS_LOCAL &&
+	       !packet->is_tunnelled && endpoint_find(&packet->tuple.source);
+}
+
 static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct scratch *scratch,
 				      struct flow_hit *hit, const int family)
 {
@@ -50,6 +59,8 @@ static __always_inline int follow_hit(ctx_t *ctx, struct packet *packet, struct 
 	enum followed followed;
 	int verdict;
 
+	if (is_forged_of_pod(packet, hit))
+		return drop(packet, REASON_FORGED_SOURCE);
 	if (hit->kind == FLOW_SNAT_REPLY && !packet->is_tunnelled)
 		return follow_snat_reply(ctx, packet, scratch, hit, family);
 	if (hit->kind == FLOW_REPLY && hit->flags & FLOW_CLIENT_IS_LOCAL && !packet->is_tunnelled)

@@ -10,6 +10,10 @@
  * the pod's address through the pod itself          TO_REMOTE_SNAT from this node's address, back
  * into its own device: it would answer itself inside, and its socket knows no such connection
  *
+ * What is not balanced here is the host's routing's, which has no backend either: it leaves by the
+ * default route, and a router may lead it back to any node. No policy that speaks of backends can
+ * be asked about it, so it is closed to pods that have one (police_untranslated()).
+ *
  * Not served: a backend on the host network of this same node, whose answer no hook sees.
  */
 #ifndef WEIR_LIB_FROM_POD_H
@@ -17,12 +21,6 @@
 
 #include "lib/balance.h"
 #include "lib/police.h"
-
-/* A connection that the sockets' hooks left alone because it is theirs no more than ours. */
-static __always_inline bool is_balanced_here(const struct packet *packet)
-{
-	return node_config.per_packet || packet->tuple.protocol == IPPROTO_SCTP;
-}
 
 /*
  * Answers to this pod are looked up from now on. User space keeps what it finds when it starts;
@@ -175,7 +173,9 @@ static __always_inline int judge_from_pod(ctx_t *ctx, struct packet *packet,
 	if (!frontend || frontend->flags & FRONTEND_SOCKET_ONLY)
 		return judge_unknown_port(ctx, packet, family);
 	if (!is_balanced_here(packet))
-		return VERDICT_PASS;
+		return !node_config.enforces_policy || police_untranslated(packet, POLICY_EGRESS)
+			   ? VERDICT_PASS
+			   : VERDICT_DROP;
 	if (!frontend_admits(frontend, &packet->tuple.source))
 		return drop(packet, REASON_SOURCE_RANGE);
 	choice.frontend_id = frontend->frontend_id;

@@ -58,9 +58,6 @@ static __always_inline bool is_hosts(ctx_t *ctx, const struct packet *packet, __
 		return true;
 	if (passage == PASSAGE_FORWARDED)
 		return is_own(ctx, packet, true, family);
-	/* When its pod began it, it was no address of the node, or nobody judged the node. */
-	if (passage == PASSAGE_GOES_ON && !has_node_scope(&packet->tuple.destination))
-		return false;
 	return !endpoint_find(&packet->tuple.destination) && is_own(ctx, packet, false, family);
 }
 
@@ -130,6 +127,14 @@ static __always_inline bool is_of_host(const struct flow_hit *hit)
 	return hit->kind == FLOW_POD && hit->flags & FLOW_OF_HOST;
 }
 
+/* What a pod of this node says to it comes by the pod's device, or of a Service, which has an
+ * entry.
+ */
+static __always_inline bool is_from_pod_by_uplink(const struct packet *packet, __u32 passage)
+{
+	return passage == PASSAGE_IN && endpoint_find(&packet->tuple.source);
+}
+
 /* The entry's key is that of an end here. Not the node's: a pod's, judged at its device, or that of
  * a flow that a Service leads on. */
 static __always_inline enum policed host_hit(ctx_t *ctx, const struct packet *packet,
@@ -141,7 +146,8 @@ static __always_inline enum policed host_hit(ctx_t *ctx, const struct packet *pa
 	if (!is_of_host(hit) && hit->kind != FLOW_REPLY)
 		return POLICED_OWN;
 	if (is_of_host(hit)) {
-		if (is_first_packet(packet))
+		if (is_first_packet(packet) ||
+		    (hit->flags & FLOW_CLIENT_IS_LOCAL && is_from_pod_by_uplink(packet, passage)))
 			return POLICED_UNJUDGED;
 		flow_touch(hit,
 			   is_of_client ? events_of_client(packet) : events_of_backend(packet));
@@ -261,6 +267,19 @@ static __always_inline bool host_begins(ctx_t *ctx, const struct packet *packet,
 	return host_remember(scratch, packet, question->direction, 0);
 }
 
+/* Of what a pod began, at the pod's end, whose tuple is scratch->question's: so that the routing
+ * table is asked once a tick where it goes, and not for each packet. */
+static __always_inline void note_whether_it_leaves(struct scratch *scratch, bool leaves,
+						   const int family)
+{
+	struct flow_hit hit;
+
+	flow_identify(&scratch->mate_id, &scratch->question.tuple, family);
+	if (flow_find(&scratch->mate_id, &hit) && hit.kind == FLOW_POD && !is_of_host(&hit) &&
+	    leaves != !!(hit.flags & FLOW_LEAVES))
+		flow_amend(&hit, hit.flags ^ FLOW_LEAVES, hit.snat_port);
+}
+
 /* False: denied, or not to be remembered. */
 static __always_inline bool host_new(ctx_t *ctx, const struct packet *packet, __u32 passage,
 				     const int family)
@@ -268,13 +287,21 @@ static __always_inline bool host_new(ctx_t *ctx, const struct packet *packet, __
 	struct scratch *scratch = scratch_find();
 	struct policy_question *question;
 	enum end_form form;
+	bool is_of_node;
 
 	if (!scratch)
 		return false;
-	if (!is_hosts(ctx, packet, passage, family))
-		return true;
+	is_of_node = is_hosts(ctx, packet, passage, family);
 	question = &scratch->question;
 	form = end_name(ctx, packet, &question->tuple, family);
+	if (passage == PASSAGE_GOES_ON && form == END_FLOW)
+		note_whether_it_leaves(scratch, !is_of_node, family);
+	if (!is_of_node)
+		return true;
+	if (is_from_pod_by_uplink(packet, passage)) {
+		packet_drop(packet, REASON_FORGED_SOURCE);
+		return false;
+	}
 	if (passage == PASSAGE_FORWARDED && form != END_FLOW)
 		return true;
 	question->set = host_set();

@@ -8,11 +8,19 @@
 #ifndef WEIR_LIB_LB_H
 #define WEIR_LIB_LB_H
 
+#include <linux/in.h>
 #include "lib/address.h"
 #include "lib/packet.h"
 #include "maps.h"
 
 extern const volatile struct node_config node_config;
+
+/* Whether pods' devices balance such packets: those that the sockets' hooks left alone because they
+ * are theirs no more than ours. */
+static __always_inline bool is_balanced_here(const struct packet *packet)
+{
+	return node_config.per_packet || packet->tuple.protocol == IPPROTO_SCTP;
+}
 
 /* This node's own: what it tunnels from and masquerades as. Read in place, for a copy would lie on
  * the stack; what the compiler must not know is that the object file has zeros there. */

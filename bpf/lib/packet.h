@@ -8,6 +8,11 @@
 
 #include "lib/address.h"
 
+/* 1: a program at pods' devices, which translates only what they send. */
+#ifndef WEIR_POD_DEVICE
+#define WEIR_POD_DEVICE 0
+#endif
+
 struct tuple {
 	struct address source;
 	struct address destination;
@@ -32,6 +37,7 @@ struct packet {
 	__u8 is_of_node : 1; /* to a FRONTEND_OF_NODE */
 	__u8 is_answer : 1;  /* of a flow that its destination began */
 	__u8 is_unknown : 1; /* of a pod whose end of the flow had no entry */
+	__u8 leaves : 1;     /* of a FLOW_LEAVES, which was looked at in this tick */
 	__u8 parsed;	     /* enum parsed, where it was not the parser's caller who asked */
 	__u8 is_foreseen;    /* scratch->choice is for it, and its entries were asked for */
 	__u8 is_judged;	     /* policy allows what it became */

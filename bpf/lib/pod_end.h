@@ -12,7 +12,7 @@
  * judged packet by packet. Errors go with the flow that they quote. Neighbour discovery and
  * multicast listeners' reports are the link's business and always pass, and so does a DHCP client
  * that has no address yet. What hides its ports (behind IPv6's extension headers, in later
- * fragments of a datagram whose first was not seen) passes where everything is allowed alone.
+ * fragments of a datagram whose first was not seen) passes where all of them are allowed.
  *
  * A TCP segment in the middle of a connection that has no entry does not tell who began. What comes
  * to the pod is taken for the client's. What the pod sends makes an entry as the client's only
@@ -40,8 +40,7 @@ static __always_inline bool end_is_allowed(const struct packet *packet, struct s
 	return true;
 }
 
-/* Whether an entry under the key of a pod's end is one; else it is a masqueraded flow's, of a pod
- * that a Service led back to itself, and was judged when it began. */
+/* Whether an entry under the key of a pod's end is one. */
 static __always_inline bool has_verdict(const struct flow_hit *hit)
 {
 	return hit->kind == FLOW_POD || hit->kind == FLOW_REPLY || hit->kind == FLOW_TO_LOCAL ||
@@ -54,14 +53,70 @@ static __always_inline bool is_behind(const ctx_t *ctx, const struct flow_hit *h
 	return hit->index >> 16 == (ctx->ifindex & 0xffff);
 }
 
+static __always_inline enum policed police_drop(const struct packet *packet,
+						enum verdict_reason reason)
+{
+	packet_drop(packet, reason);
+	return POLICED_DROPPED;
+}
+
+/* What comes to a pod from another of this node has come in by the other's device, or by the bridge
+ * of that: its address is nobody's who sends from beyond an uplink. */
+static __always_inline bool is_forged(const ctx_t *ctx, const struct packet *packet)
+{
+	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
+	const struct nexthop *device;
+
+	if (!endpoint || endpoint->ifindex == ctx->ingress_ifindex)
+		return false;
+	device = nexthop_find(endpoint->nexthop_id);
+	return !device || device->kind != NEXTHOP_KIND_DEVICE ||
+	       device->via != ctx->ingress_ifindex;
+}
+
+/* Else it is of a pod that a Service led back to itself; or the packets of a flow that nobody
+ * translates at the pod's device left it at an uplink, to which routers brought them back. */
+static __always_inline enum policed police_other_hit(const struct packet *packet,
+						     const struct scratch *scratch,
+						     const struct flow_hit *hit,
+						     enum policy_direction way)
+{
+	const struct backend *backend = backend_find(hit->index);
+	bool goes_on;
+
+	if (hit->kind == FLOW_SNAT_REPLY)
+		return POLICED_ON; /* the other half of it is asked for */
+	if (hit->kind == FLOW_TO_REMOTE_SNAT && backend &&
+	    address_is_equal(&backend->address, &scratch->mate_tuple.source))
+		goes_on = police_led_back(packet, hit->index);
+	else if (way == POLICY_EGRESS && is_balanced_here(packet))
+		return POLICED_UNJUDGED;
+	else
+		goes_on = police_untranslated(packet, way);
+	return goes_on ? POLICED_ON : POLICED_DROPPED;
+}
+
+/* Further packets of the peer that another device than a pod's brings, where the peer is a pod of
+ * this node. */
+static __always_inline bool is_forged_further(const ctx_t *ctx, const struct packet *packet,
+					      const struct flow_hit *hit, enum policy_direction way)
+{
+	return way == POLICY_INGRESS && hit->flags & FLOW_CLIENT_IS_LOCAL &&
+	       (hit->kind == FLOW_POD || hit->kind == FLOW_REPLY) && ctx->ingress_ifindex &&
+	       is_forged(ctx, packet);
+}
+
 static __always_inline enum policed police_hit(const ctx_t *ctx, struct packet *packet,
 					       struct scratch *scratch, struct flow_hit *hit,
 					       enum policy_direction way)
 {
 	bool is_of_client = end_is_server(hit) == (way == POLICY_INGRESS);
+	enum flow_touched touched;
 
 	if (!has_verdict(hit))
-		return POLICED_ON;
+		return police_other_hit(packet, scratch, hit, way);
+	if (is_forged_further(ctx, packet, hit, way))
+		return police_drop(packet, REASON_FORGED_SOURCE);
 	if (hit->kind == FLOW_POD &&
 	    (is_first_packet(packet) || (way == POLICY_INGRESS && !is_behind(ctx, hit))))
 		return POLICED_UNJUDGED;
@@ -70,7 +125,9 @@ static __always_inline enum policed police_hit(const ctx_t *ctx, struct packet *
 	packet->is_answer = !is_of_client;
 	if (hit->kind != FLOW_POD)
 		return POLICED_ON;
-	flow_touch(hit, is_of_client ? events_of_client(packet) : events_of_backend(packet));
+	touched =
+	    flow_touch(hit, is_of_client ? events_of_client(packet) : events_of_backend(packet));
+	packet->leaves = hit->flags & FLOW_LEAVES && touched != FLOW_TOUCHED_TICK;
 	return packet->parsed == PARSED_ICMP ? POLICED_ON : POLICED_OWN;
 }
 
@@ -98,33 +155,12 @@ static __always_inline enum policed police_error(ctx_t *ctx, struct packet *pack
 									   : POLICED_DROPPED;
 }
 
-static __always_inline enum policed police_drop(const struct packet *packet,
-						enum verdict_reason reason)
-{
-	packet_drop(packet, reason);
-	return POLICED_DROPPED;
-}
-
 /* Of a pod's device: the pod sends from its own addresses alone. */
 static __always_inline bool is_from_its_own(const ctx_t *ctx, const struct packet *packet)
 {
 	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
 
 	return endpoint && endpoint->ifindex == ctx->ifindex;
-}
-
-/* What comes to a pod from another of this node has come in by the other's device, or by the bridge
- * of that: its address is nobody's who sends from beyond an uplink. */
-static __always_inline bool is_forged(const ctx_t *ctx, const struct packet *packet)
-{
-	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
-	const struct nexthop *device;
-
-	if (!endpoint || endpoint->ifindex == ctx->ingress_ifindex)
-		return false;
-	device = nexthop_find(endpoint->nexthop_id);
-	return !device || device->kind != NEXTHOP_KIND_DEVICE ||
-	       device->via != ctx->ingress_ifindex;
 }
 
 /* Neighbour discovery that the pod sends to a single address beyond its link would be routed there,

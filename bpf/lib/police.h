@@ -42,7 +42,7 @@ union flow_tail {
 
 /* All of it is exchanged at once: the entry may be another flow's by now, whose port stands there.
  */
-static __always_inline void flow_stamp(const struct flow_hit *hit, __u32 generation)
+static __always_inline void flow_amend(const struct flow_hit *hit, __u8 flags, __be16 snat_port)
 {
 	union flow_tail before = {
 	    .index = hit->index,
@@ -52,9 +52,24 @@ static __always_inline void flow_stamp(const struct flow_hit *hit, __u32 generat
 	};
 	union flow_tail after = before;
 
-	after.snat_port = bpf_htons(generation);
+	after.flags = flags;
+	after.snat_port = snat_port;
 	if (flow_is_still(hit))
 		__sync_val_compare_and_swap((__u64 *)&hit->flow->index, before.word, after.word);
+}
+
+static __always_inline void flow_stamp(const struct flow_hit *hit, __u32 generation)
+{
+	flow_amend(hit, hit->flags, bpf_htons(generation));
+}
+
+/* Whether nothing is in force that could deny in this direction, but something is audited. */
+static __always_inline bool is_audited_alone(const struct policy_set *set,
+					     enum policy_direction direction)
+{
+	return !(set->flags & POLICY_SET_LOCKED) &&
+	       set->flags & (direction == POLICY_EGRESS ? POLICY_SET_EGRESS_AUDITED
+							: POLICY_SET_INGRESS_AUDITED);
 }
 
 static __always_inline enum verdict_reason police_reason(enum policy_direction direction)
@@ -93,6 +108,14 @@ GLOBAL_FUNCTION int police_note(const struct packet *packet)
 	return 0;
 }
 
+/* What scratch->verdict denies. */
+static __always_inline void police_refuse(const struct packet *packet,
+					  const struct scratch *scratch)
+{
+	count_packet(packet, police_reason(scratch->question.direction));
+	police_tell(packet, scratch, EVENT_DROP, scratch->verdict.rule_id);
+}
+
 /*
  * Asks scratch->question; the answer is scratch->verdict. A denied packet is counted and told of,
  * unless it `goes_on` all the same where policy keeps what there is.
@@ -101,15 +124,13 @@ static __always_inline bool police_ask(const struct packet *packet, struct scrat
 				       bool goes_on)
 {
 	const struct policy_verdict *verdict = &scratch->verdict;
-	enum policy_direction direction = scratch->question.direction;
 	bool is_allowed = policy_judge(&scratch->question, &scratch->verdict);
 
 	if (verdict->would_be_rule_id)
 		police_note(packet);
 	if (is_allowed || (goes_on && verdict->flags & POLICY_KEEPS_EXISTING))
 		return true;
-	count_packet(packet, police_reason(direction));
-	police_tell(packet, scratch, EVENT_DROP, verdict->rule_id);
+	police_refuse(packet, scratch);
 	return false;
 }
 
@@ -193,6 +214,69 @@ GLOBAL_FUNCTION int police_new_choice(const struct packet *packet, __u32 backend
 	/* Back to itself: nobody else asks what it admits. */
 	question->direction = POLICY_INGRESS;
 	return police_ask(packet, scratch, false);
+}
+
+/*
+ * A flow that a Service led back to its pod, by the pod's end of it, scratch->mate_tuple. Its entry
+ * has a port where others have their verdict's generation, so each packet is asked for, and none
+ * noted for audited policies. False: it goes on no longer.
+ */
+GLOBAL_FUNCTION int police_led_back(const struct packet *packet, __u32 backend_id)
+{
+	const struct backend *backend = backend_find(backend_id);
+	struct scratch *scratch = scratch_find();
+	struct policy_question *question;
+
+	if (!packet || !scratch || !backend)
+		return false;
+	question = &scratch->question;
+	question->tuple = scratch->mate_tuple;
+	question->tuple.destination = backend->address;
+	question->tuple.destination_port = backend->port;
+	question->set = 0;
+	question->circumstances = POLICY_LED_BACK;
+	for (int way = POLICY_INGRESS; way < POLICY_DIRECTIONS; way++) {
+		question->direction = way;
+		if (policy_judge(question, &scratch->verdict) ||
+		    scratch->verdict.flags & POLICY_KEEPS_EXISTING)
+			continue;
+		police_refuse(packet, scratch);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * What a pod sends to a Service, or gets of one, and nobody here translates: whoever does may lead
+ * it to any backend. False: it is closed, for something is denied to the pod, and that may be it.
+ */
+GLOBAL_FUNCTION int police_untranslated(const struct packet *packet, __u32 way)
+{
+	struct scratch *scratch = scratch_find();
+	struct policy_question *question;
+	const struct policy_set *set;
+
+	if (!packet || !scratch)
+		return false;
+	question = &scratch->question;
+	if (way == POLICY_EGRESS)
+		question->tuple = packet->tuple;
+	else
+		tuple_reverse(&question->tuple, &packet->tuple);
+	question->set = policy_set_of(&question->tuple.source);
+	question->direction = POLICY_EGRESS;
+	set = policy_set_find(question->set);
+	scratch->verdict.rule_id = POLICY_RULE_UNTRANSLATED;
+	scratch->verdict.would_be_rule_id = POLICY_RULE_UNTRANSLATED;
+	scratch->verdict.flags = POLICY_ALLOWED;
+	if (question->set && set && set->flags & POLICY_SET_EGRESS_OPEN)
+		return true;
+	if (question->set && set && is_audited_alone(set, POLICY_EGRESS)) {
+		police_note(packet);
+		return true;
+	}
+	police_refuse(packet, scratch);
+	return false;
 }
 
 /* The same for a flow that is known, by an earlier generation: `generation`. What its entry shall

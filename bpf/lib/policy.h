@@ -28,6 +28,9 @@ enum policy_circumstance {
 	POLICY_LED_BACK = 1,  /* a Service led the subject to itself */
 	POLICY_FROM_HOST = 2, /* this node itself sends it */
 	POLICY_OF_HOST = 4,   /* the subject is this node, which has its own rows for itself */
+	POLICY_PORTLESS = 8,  /* its ports are not to be had: all of its protocol must be allowed */
+	POLICY_HIDDEN = 16,   /* PORTLESS, and so is its protocol */
+	POLICY_LENT = 32,     /* whoever sent it may have the node's address by masquerade */
 };
 
 /* `tuple` is the packet that begins the flow, as its destination sees it; of ICMP the destination
@@ -91,13 +94,35 @@ static __always_inline bool policy_is_current(__u32 generation)
 	return is_current && *is_current;
 }
 
-/* Another node sends for those whose traffic it masquerades from such ports. */
-static __always_inline bool is_from_snat_port(const struct tuple *tuple)
+static __always_inline bool is_within(__u16 number, __u16 first, __u16 last)
 {
-	__u16 port = bpf_ntohs(tuple->source_port);
+	return first && number >= first && number <= last;
+}
 
-	return node_config.snat_port_first && has_ports(tuple->protocol) &&
-	       port >= node_config.snat_port_first && port <= node_config.snat_port_last;
+/* A ping's source port is its identifier, as its destination port is the type. */
+static __always_inline bool is_ping(const struct tuple *tuple)
+{
+	return (tuple->protocol == IPPROTO_ICMP && tuple->destination_port == bpf_htons(8)) ||
+	       (tuple->protocol == IPPROTO_ICMPV6 && tuple->destination_port == bpf_htons(128));
+}
+
+/*
+ * Another node sends for those whose traffic it masquerades from such ports, and with such
+ * identifiers. What has neither does not tell, where the kernel masquerades it.
+ */
+static __always_inline bool is_lent(const struct policy_question *question)
+{
+	const struct tuple *tuple = &question->tuple;
+	__u16 port = bpf_ntohs(tuple->source_port);
+	bool is_ported = has_ports(tuple->protocol);
+
+	if (question->circumstances & POLICY_PORTLESS)
+		return question->circumstances & POLICY_LENT;
+	if (is_ported && is_within(port, node_config.snat_port_first, node_config.snat_port_last))
+		return true;
+	if (!is_ported && !is_ping(tuple))
+		return node_config.masquerade_port_first;
+	return is_within(port, node_config.masquerade_port_first, node_config.masquerade_port_last);
 }
 
 static __always_inline struct identity identity_by_prefix(const struct address *address)
@@ -112,12 +137,12 @@ static __always_inline struct identity identity_by_prefix(const struct address *
 /* Whoever hides behind a node's address is the world's, and in the networks that hold it. */
 static __always_inline struct identity identity_of_peer(const struct policy_question *question)
 {
-	const struct tuple *tuple = &question->tuple;
 	bool is_egress = question->direction == POLICY_EGRESS;
+	const struct tuple *tuple = &question->tuple;
 	struct address key = is_egress ? tuple->destination : tuple->source;
 	const struct identity *found = bpf_map_lookup_elem(&identities, &key);
 
-	if (found && !(found->scope == SCOPE_NODE && !is_egress && is_from_snat_port(tuple)))
+	if (found && !(found->scope == SCOPE_NODE && !is_egress && is_lent(question)))
 		return *found;
 	return identity_by_prefix(&key);
 }
@@ -217,19 +242,63 @@ policy_port_find(__u32 number, const struct policy_question *question)
 	return policy_search(class->base + start, end - start, policy_port_of(question, protocol));
 }
 
-static __always_inline void policy_say(struct policy_verdict *verdict, enum policy_rule rule,
-				       bool is_allowed)
+static __always_inline void policy_say(struct policy_verdict *verdict, __u32 rule, bool is_allowed)
 {
 	verdict->rule_id = rule;
 	verdict->would_be_rule_id = 0;
 	verdict->flags = is_allowed ? POLICY_ALLOWED : 0;
 }
 
+/* More intervals than these are not looked through for a packet that may be for any of them. */
+#define POLICY_PORTLESS_INTERVALS_MAX 64
+
+/* What is true of all the ports that it may be for. */
+static __always_inline void policy_judge_portless(const struct policy_question *question,
+						  __u32 number, struct policy_verdict *verdict)
+{
+	const struct policy_class *class = bpf_map_lookup_elem(&policy_classes, &number);
+	bool is_hidden = question->circumstances & POLICY_HIDDEN;
+	__u32 protocol = policy_protocol_of(&question->tuple);
+	__u32 row, end;
+
+	policy_say(verdict, POLICY_RULE_NO_ROOM, false);
+	if (!class || number == 0)
+		return;
+	row = class->starts[is_hidden ? 0 : protocol % WEIR_POLICY_STARTS];
+	end = class->starts[is_hidden ? POLICY_PROTOCOLS : (protocol + 1) % WEIR_POLICY_STARTS];
+	if (end - row > POLICY_PORTLESS_INTERVALS_MAX)
+		return;
+	for (int i = 0; i < POLICY_PORTLESS_INTERVALS_MAX && row < end; i++, row++) {
+		__u32 place = class->base + row;
+		const struct policy_port *found = bpf_map_lookup_elem(&policy_ports, &place);
+
+		if (!found || !(found->flags & POLICY_ALLOWED)) {
+			policy_say(verdict, found ? found->rule_id : POLICY_RULE_NO_ROOM, false);
+			return;
+		}
+		verdict->rule_id = found->rule_id;
+		verdict->would_be_rule_id = found->would_be_rule_id ?: verdict->would_be_rule_id;
+		verdict->flags = POLICY_ALLOWED;
+	}
+}
+
+static __always_inline bool is_uniform(__u32 number)
+{
+	const struct policy_class *class = bpf_map_lookup_elem(&policy_classes, &number);
+
+	return class && !class->starts[POLICY_PROTOCOLS];
+}
+
 static __always_inline void policy_judge_by_class(const struct policy_question *question,
 						  __u32 class, struct policy_verdict *verdict)
 {
-	const struct policy_port *found = policy_port_find(class, question);
+	const struct policy_port *found;
 
+	if (question->circumstances & POLICY_PORTLESS && !is_uniform(class)) {
+		policy_judge_portless(question, class, verdict);
+		return;
+	}
+	found = policy_port_find(class, question);
 	if (!found) {
 		policy_say(verdict, POLICY_RULE_NO_ROOM, false);
 		return;

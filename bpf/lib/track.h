@@ -28,6 +28,13 @@ static __always_inline __u8 flow_flags_of(const struct tuple *tuple)
 	return tuple->protocol == IPPROTO_UDP ? FLOW_IS_UDP : 0;
 }
 
+/* Of the client's half, and of what leads its answers back to this node. A pod's device alone says
+ * that the client is local: what comes by an uplink from such an address is nobody's. */
+static __always_inline __u8 client_flags_of(const struct tuple *tuple)
+{
+	return flow_flags_of(tuple) | (WEIR_POD_DEVICE ? FLOW_CLIENT_IS_LOCAL : 0);
+}
+
 static __always_inline bool is_of_node(const struct frontend *frontend)
 {
 	return frontend->flags & FRONTEND_OF_NODE;
@@ -147,7 +154,7 @@ static __always_inline enum verdict_reason track_new_flow(const struct packet *p
 	detail_fill(&data->detail, &packet->tuple, choice->frontend_id);
 	data->index = choice->backend_id;
 	data->kind = choice->kind;
-	data->flags = flow_flags_of(&packet->tuple) | (choice->is_of_node ? FLOW_OF_NODE : 0);
+	data->flags = client_flags_of(&packet->tuple) | (choice->is_of_node ? FLOW_OF_NODE : 0);
 	data->snat_port = choice->snat_port ?: mark_of(scratch->generation);
 	if (flow_record(id, data, state))
 		return REASON_UNSPECIFIED;

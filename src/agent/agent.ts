@@ -29,6 +29,7 @@ import { EndedSockets } from './ended-sockets.ts'
 import { findNeighbours } from './find-neighbours.ts'
 import { type FollowedDrops, followDrops } from './follow-drops.ts'
 import { type Ground, openGround } from './ground.ts'
+import { lentPorts } from './lent-ports.ts'
 import { ConfigInForce, type LiveRouting } from './live-routing.ts'
 import { serveLocalApi } from './local-api.ts'
 import { Masquerade } from './masquerade.ts'
@@ -239,7 +240,7 @@ function makeSurroundings(ground: Ground, late: Late): Surroundings {
   return new Surroundings({
     stateDirectory: config.stateDirectory,
     nodeName: config.nodeName,
-    snatPorts: config.datapath.snatPorts,
+    lentPorts: Object.values(lentPorts(config)).filter((range) => range !== undefined),
     // What a bridge's ports bring is the bridge's to the stack.
     devices: () => [...network.devices(), ...network.bridges()],
     findNeighbours: () =>

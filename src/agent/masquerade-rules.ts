@@ -4,14 +4,16 @@
 // Kubernetes' ip-masq-agent does it: pod networks, nodes, ServiceCIDRs, link-local addresses and the networks that the operator
 // excepts are inside. Only the first packet of a connection asks; replies to what came in never do.
 //
-// Source ports come from a range of their own, above node ports and beside those of the datapath's SNAT: an answer to another
-// range would meet a frontend in XDP. `fully-random` as kube-proxy has it.
+// Source ports come from a range of their own, above node ports, beside those of the datapath's SNAT (an answer to either would meet a
+// frontend in XDP), and kept from this node's own sockets (sysctls.ts): policy on another node tells by it that a pod sends, and not the
+// node whose address it has. So it does by a ping's identifier, and the node's own pings are moved out of the range. What has neither
+// tells nothing. `fully-random` as kube-proxy has it.
 
 import { type Address, FAMILIES, type Family, familyOf, type Prefix, prefixParts } from '../model/address.ts'
 
 export const MASQUERADE_TABLE = 'weir'
-/** Above the API server's default range of node ports. */
-const PORT_MIN = 32_768
+/** The node's own sockets have what is below, above the API server's default range of node ports; where nothing is left, they share that. */
+const PORT_MINS = [49_152, 32_768]
 const PORT_MAX = 65_535
 /** Fewer than this are used up by one busy destination. */
 const PORTS_MIN = 1024
@@ -23,17 +25,18 @@ export interface PortRange {
   readonly last: number
 }
 
-/** The larger part of what the datapath's SNAT leaves above node ports; undefined when neither is worth it. */
+/** The larger part of what the datapath's SNAT leaves; undefined when neither is worth it. The same on every node of one configuration. */
 export function masqueradePorts(snat: PortRange | undefined): PortRange | undefined {
-  const parts: PortRange[] = snat
-    ? [
-        { first: PORT_MIN, last: Math.min(PORT_MAX, snat.first - 1) },
-        { first: Math.max(PORT_MIN, snat.last + 1), last: PORT_MAX },
-      ]
-    : [{ first: PORT_MIN, last: PORT_MAX }]
   const size = ({ first, last }: PortRange) => last - first + 1
-  const best = parts.sort((a, b) => size(b) - size(a))[0]
-  return best && size(best) >= PORTS_MIN ? best : undefined
+  return PORT_MINS.map((min) => {
+    const parts: PortRange[] = snat
+      ? [
+          { first: min, last: Math.min(PORT_MAX, snat.first - 1) },
+          { first: Math.max(min, snat.last + 1), last: PORT_MAX },
+        ]
+      : [{ first: min, last: PORT_MAX }]
+    return parts.sort((a, b) => size(b) - size(a))[0]
+  }).find((best) => best && size(best) >= PORTS_MIN)
 }
 
 export interface MasqueradeFacts {
@@ -64,6 +67,7 @@ export function masqueradeScript(facts: MasqueradeFacts): string {
     ]),
     '  chain egress {',
     '    type nat hook postrouting priority srcnat; policy accept;',
+    ...families.map((family) => ownPings(family, facts)),
     ...families.map((family) => rule(family, facts)),
     '  }',
     '}',
@@ -71,13 +75,22 @@ export function masqueradeScript(facts: MasqueradeFacts): string {
   ].join('\n')
 }
 
+/** Out of the identifiers by which a pod's are known. */
+function ownPings(family: Family, { ports }: MasqueradeFacts): string {
+  if (ports === undefined) return ''
+  const icmp = family === 'ipv4' ? 'icmp' : 'icmpv6'
+  const isOne = `${icmp} type echo-request ${icmp} id ${ports.first}-${ports.last}`
+  return `    fib saddr type local ${isOne} snat to :1-${ports.first - 1} fully-random`
+}
+
 function rule(family: Family, { nodeAddress, ports }: MasqueradeFacts): string {
   const [match, target] = family === 'ipv4' ? ['ip', nodeAddress.ipv4] : ['ip6', `[${nodeAddress.ipv6}]`]
   const where = `${match} saddr @pods_${family} ${match} daddr != @inside_${family}`
   const ported = `snat ${match} to ${target}${ports ? `:${ports.first}-${ports.last}` : ''} fully-random`
-  // Ports exist in these only; an echo request has an id, which the kernel picks by itself.
+  const icmp = family === 'ipv4' ? 'icmp' : 'ipv6-icmp'
+  // Ports exist in these only, and an identifier in ICMP's queries.
   return [
-    `    ${where} fib daddr type != { local, multicast, broadcast } meta l4proto { tcp, udp, sctp } ${ported}`,
+    `    ${where} fib daddr type != { local, multicast, broadcast } meta l4proto { tcp, udp, sctp, ${icmp} } ${ported}`,
     `    ${where} fib daddr type != { local, multicast, broadcast } snat ${match} to ${family === 'ipv4' ? target : nodeAddress.ipv6}`,
   ].join('\n')
 }

@@ -8,6 +8,7 @@ import { type Address, address, type Family, familyOf } from '../model/address.t
 import type { Link } from '../sys/node-netlink/links.ts'
 import type { Netlink } from '../sys/node-netlink/netlink.ts'
 import type { AgentConfig } from './config.ts'
+import { lentPorts } from './lent-ports.ts'
 import { ownIdentity } from './own-node.ts'
 
 export async function openDatapath(config: AgentConfig, netlink: Netlink, log: Logger): Promise<Datapath> {
@@ -41,6 +42,7 @@ function datapathSettings(config: AgentConfig, links: readonly Link[]): Datapath
       : 0
   return {
     snatPorts,
+    masqueradePorts: lentPorts(config).masquerade,
     tunnel,
     perPacket,
     capacities,

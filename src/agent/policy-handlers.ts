@@ -3,6 +3,7 @@
 import { type Address, familyOf } from '../model/address.ts'
 import type { Parts } from './agent.ts'
 import type { AgentConfig } from './config.ts'
+import { lentPorts } from './lent-ports.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
 import type { PolicyLoop } from './policy-loop.ts'
 import type { SeenContext } from './policy-seen.ts'
@@ -72,21 +73,23 @@ function viewParts(
 }
 
 function seenContext(
-  { nodeName, datapath: { snatPorts } }: AgentConfig,
+  config: AgentConfig,
   { datapath, network }: Parts,
   { pods, nodes }: PolicyLoop['world'],
 ): SeenContext {
   const { pods: devices, unknownPods } = network.facts()
   const ends = [...devices.map(({ address, ifindex }) => [address, ifindex] as const), ...unknownPods]
   const podAt = new Map(ends.map(([address, ifindex]) => [`${ifindex} ${familyOf(address)}`, address]))
-  const ofNode = nodes.find(({ name }) => name === nodeName)?.addresses as readonly Address[] | undefined
-  const ofPods = pods.filter(({ node }) => node === nodeName).flatMap(({ addresses }) => addresses)
+  const ofNode = nodes.find(({ name }) => name === config.nodeName)?.addresses as
+    | readonly Address[]
+    | undefined
+  const ofPods = pods.filter(({ node }) => node === config.nodeName).flatMap(({ addresses }) => addresses)
   const own = new Set<Address | string>([...ofPods, ...(ofNode ?? [])])
   const ofNodes = new Set<Address | string>(nodes.flatMap(({ addresses }) => addresses))
   const { backend } = datapath.flowNames()
   const backends = new Map<number, ReturnType<typeof backend>>()
   return {
-    node: nodeName,
+    node: config.nodeName,
     podAt: (ifindex, family) => podAt.get(`${ifindex} ${family}`),
     backend: (id) => {
       // Each look-up is a system call, and many flows name the same few.
@@ -96,6 +99,6 @@ function seenContext(
     nodeAt: (family) => ofNode?.find((address) => familyOf(address) === family),
     isOwn: (address) => own.has(address),
     isNode: (address) => ofNodes.has(address),
-    snatPorts,
+    lentPorts: lentPorts(config),
   }
 }

@@ -11,6 +11,8 @@ const BUILT_IN_TEXTS: Readonly<Record<BuiltInCause, string>> = {
   'no-room': 'the rows found no room, which closes',
   'fail-safe': 'a port at which the node stays in touch',
   unknown: 'nothing is known of the pod yet, which closes',
+  untranslated:
+    'it goes to a Service past the socket, where nobody knows its backend (see datapath.perPacket)',
 }
 
 export function ruleText(rule: RuleId, name: RuleName | BuiltInCause | undefined): string {

@@ -5,6 +5,7 @@ import type { FlowEntry } from '../datapath/flow-table.ts'
 import { type Address, type Family, familyOf } from '../model/address.ts'
 import type { PolicyDirection, PolicyPacket } from '../model/policy.ts'
 import type { Seen } from '../policy/simulate/simulate.ts'
+import { isLent, type LentPorts } from './lent-ports.ts'
 import { type PolicyRecord, PROTOCOL_WORDS } from './policy-records.ts'
 
 export interface SeenContext {
@@ -18,7 +19,7 @@ export interface SeenContext {
   readonly isOwn: (address: Address) => boolean
   readonly isNode: (address: Address) => boolean
   /** From where nodes send for those whom they lend their address. */
-  readonly snatPorts: { readonly first: number; readonly last: number }
+  readonly lentPorts: LentPorts
 }
 
 interface Begun {
@@ -63,14 +64,13 @@ function flow(
   { source, sourcePort, destination, port }: Begun,
   direction: PolicyDirection,
   protocol: PolicyPacket['protocol'],
-  { node, isNode, snatPorts }: SeenContext,
+  { node, isNode, lentPorts }: SeenContext,
 ): Seen {
-  const hasPorts = protocol !== 'icmp' && protocol !== 'other'
-  const isLent = hasPorts && sourcePort >= snatPorts.first && sourcePort <= snatPorts.last
   const packet: PolicyPacket = {
     ...{ source, destination, protocol, node },
     port: protocol === 'other' ? 0 : port,
-    isMasqueraded: direction === 'ingress' && isLent && isNode(source),
+    isMasqueraded:
+      direction === 'ingress' && isNode(source) && isLent({ protocol, port }, sourcePort, lentPorts),
     isHairpin: source === destination,
   }
   return { packet, direction, as: 'flow', count: 1 }

@@ -1,6 +1,7 @@
-// Ports of the datapath's SNAT are no socket's of this node: an answer to such a socket would be taken for a masqueraded flow's, and
-// go to its client. The kernel's own range ends below them as shipped; where somebody has widened it, they are reserved. What
-// programs bind by number stays theirs to choose.
+// Ports from which this node sends for others are no socket's of its own: an answer to a socket at one of the datapath's SNAT would be
+// taken for a masqueraded flow's, and go to its client; what a socket at one of the kernel's masquerade sends would be taken for a pod's by
+// policy. Where the kernel's own range reaches into them, they are reserved (into the first as shipped it does not). What programs bind by
+// number stays theirs to choose.
 
 import type { PortRange } from './masquerade-rules.ts'
 
@@ -9,10 +10,14 @@ import type { PortRange } from './masquerade-rules.ts'
  * @param localRange net.ipv4.ip_local_port_range
  * @param reserved as it is, `80,8080-8090`
  */
-export function reservePorts(wanted: PortRange, localRange: string, reserved: string): string | undefined {
+export function reservePorts(
+  wanted: readonly PortRange[],
+  localRange: string,
+  reserved: string,
+): string | undefined {
   const [first = 0, last = 0] = localRange.split(/\s+/).map(Number)
-  if (wanted.first > last || wanted.last < first) return undefined
-  return writeRanges([...reserved.split(',').flatMap(readRange), wanted])
+  const reached = wanted.filter((range) => range.first <= last && range.last >= first)
+  return reached.length > 0 ? writeRanges([...reserved.split(',').flatMap(readRange), ...reached]) : undefined
 }
 
 function readRange(text: string): PortRange[] {

@@ -21,8 +21,8 @@ export interface Device {
 
 export interface SurroundingsOptions {
   readonly stateDirectory: string
-  /** Of the datapath. */
-  readonly snatPorts: PortRange | undefined
+  /** From where the node sends for others. */
+  readonly lentPorts: readonly PortRange[]
   readonly devices: () => readonly Device[]
   readonly findNeighbours: () => Promise<readonly Finding[]>
   /** Told of each finding that is no more. */
@@ -46,11 +46,11 @@ export class Surroundings {
 
   constructor(options: SurroundingsOptions) {
     this.#options = options
-    const { log, snatPorts, stateDirectory } = options
+    const { log, lentPorts, stateDirectory } = options
     this.#sysctls = new Sysctls({
       ...kernelSysctls,
       stateDirectory,
-      snatPorts,
+      lentPorts,
       onSet: (name, former, value) => log.info({ name, former, value }, `kernel setting ${name} set`),
       onProblem: (name, error) =>
         log.error({ err: error, name }, `kernel setting ${name} cannot be set; see /v1/status`),

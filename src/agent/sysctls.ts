@@ -9,7 +9,7 @@
 //                                                        from a Service's address. The kernel takes the larger of `all` and the
 //                                                        device's own, so 2 on the device is enough and 0 is left alone;
 //                                                        a bridge with pods counts as a pod's device
-//   net.ipv4.ip_local_reserved_ports                     ports of the datapath's SNAT, where the node's sockets would get them
+//   net.ipv4.ip_local_reserved_ports                     ports from which the node sends for others, where its sockets would get them
 //   net.<family>.conf.<uplink>.ignore_routes_with_linkdown   a member of a multipath route without carrier is not used
 //   net.ipv6.conf.<uplink>.keep_addr_on_down             an uplink that is set down and up again has its addresses as IPv4 has
 
@@ -47,7 +47,7 @@ interface SysctlDevice {
 export function neededSysctls(
   devices: readonly SysctlDevice[],
   read: SysctlAccess['read'],
-  snatPorts?: PortRange,
+  lentPorts: readonly PortRange[] = [],
 ): ReadonlyMap<string, string> {
   const needed = new Map<string, string>()
   const need = (name: string, value: string) => {
@@ -72,8 +72,7 @@ export function neededSysctls(
     for (const family of FAMILIES) need(`net/${family}/conf/${name}/ignore_routes_with_linkdown`, '1')
   for (const { name } of uplinks) need(`net/ipv6/conf/${name}/keep_addr_on_down`, '1')
   const reserved = 'net/ipv4/ip_local_reserved_ports'
-  const ports =
-    snatPorts && reservePorts(snatPorts, read('net/ipv4/ip_local_port_range') ?? '', read(reserved) ?? '')
+  const ports = reservePorts(lentPorts, read('net/ipv4/ip_local_port_range') ?? '', read(reserved) ?? '')
   if (ports !== undefined) need(reserved, ports)
   return needed
 }
@@ -101,8 +100,8 @@ function writeSysctlRecord(stateDirectory: string, record: SysctlRecord): void {
 }
 
 export interface SysctlsOptions extends SysctlAccess {
-  /** Of the datapath. */
-  readonly snatPorts?: PortRange | undefined
+  /** From where the node sends for others. */
+  readonly lentPorts?: readonly PortRange[]
   readonly stateDirectory: string
   /** Told once per setting and value. */
   readonly onSet: (name: string, former: string, value: string) => void
@@ -134,8 +133,8 @@ export class Sysctls {
   }
 
   apply(devices: readonly SysctlDevice[]): void {
-    const { read, snatPorts, stateDirectory } = this.#options
-    const needed = neededSysctls(devices, read, snatPorts)
+    const { read, lentPorts, stateDirectory } = this.#options
+    const needed = neededSysctls(devices, read, lentPorts)
     const record: Record<string, { former: string; set: string }> = {}
     // Settings of devices that are gone went with them.
     for (const [name, entry] of Object.entries(this.#record))

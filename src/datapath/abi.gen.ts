@@ -216,6 +216,7 @@ export const FlowFlags = {
   FLOW_OF_NODE: 16,
   FLOW_OF_HOST: 32,
   FLOW_FORWARDED: 64,
+  FLOW_LEAVES: 128,
 } as const
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags]
 
@@ -228,6 +229,7 @@ export const FLOW_FLAGS_NAMES: ReadonlyMap<number | bigint, keyof typeof FlowFla
   [16, 'FLOW_OF_NODE'],
   [32, 'FLOW_OF_HOST'],
   [64, 'FLOW_FORWARDED'],
+  [128, 'FLOW_LEAVES'],
 ])
 
 export const FlowKind = {
@@ -453,6 +455,7 @@ export const PolicyRule = {
   POLICY_RULE_NO_ROOM: 4,
   POLICY_RULE_FAIL_SAFE: 5,
   POLICY_RULE_UNKNOWN: 6,
+  POLICY_RULE_UNTRANSLATED: 7,
 } as const
 export type PolicyRule = (typeof PolicyRule)[keyof typeof PolicyRule]
 
@@ -465,6 +468,7 @@ export const POLICY_RULE_NAMES: ReadonlyMap<number | bigint, keyof typeof Policy
   [4, 'POLICY_RULE_NO_ROOM'],
   [5, 'POLICY_RULE_FAIL_SAFE'],
   [6, 'POLICY_RULE_UNKNOWN'],
+  [7, 'POLICY_RULE_UNTRANSLATED'],
 ])
 
 export const PolicyScope = {
@@ -1801,7 +1805,7 @@ export const NODE_LAYOUT: StructLayout = {
   ],
 }
 
-export const NODE_CONFIG_BYTES = 184
+export const NODE_CONFIG_BYTES = 192
 
 export interface NodeConfig {
   readonly tunnelIpv4: Uint8Array
@@ -1817,6 +1821,8 @@ export interface NodeConfig {
   readonly snatPortLast: number
   readonly mssIpv4: number
   readonly mssIpv6: number
+  readonly masqueradePortFirst: number
+  readonly masqueradePortLast: number
   readonly tunnelKind: number
   readonly perPacket: number
   readonly enforcesPolicy: number
@@ -1824,7 +1830,7 @@ export interface NodeConfig {
 }
 
 export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.alloc(NODE_CONFIG_BYTES), offset = 0): Buffer {
-  buffer.fill(0, offset, offset + 184)
+  buffer.fill(0, offset, offset + 192)
   writeBytes(value.tunnelIpv4, 16, 'NodeConfig.tunnelIpv4', buffer, offset)
   writeBytes(value.tunnelIpv6, 16, 'NodeConfig.tunnelIpv6', buffer, offset + 16)
   buffer.writeBigUInt64LE(value.hostNetnsCookie, offset + 32)
@@ -1844,10 +1850,12 @@ export function encodeNodeConfig(value: NodeConfig, buffer: Buffer = Buffer.allo
   buffer.writeUInt16LE(value.snatPortLast, offset + 170)
   buffer.writeUInt16LE(value.mssIpv4, offset + 172)
   buffer.writeUInt16LE(value.mssIpv6, offset + 174)
-  buffer.writeUInt8(value.tunnelKind, offset + 176)
-  buffer.writeUInt8(value.perPacket, offset + 177)
-  buffer.writeUInt8(value.enforcesPolicy, offset + 178)
-  buffer.writeUInt32LE(value.kernelSocketBit, offset + 180)
+  buffer.writeUInt16LE(value.masqueradePortFirst, offset + 176)
+  buffer.writeUInt16LE(value.masqueradePortLast, offset + 178)
+  buffer.writeUInt8(value.tunnelKind, offset + 180)
+  buffer.writeUInt8(value.perPacket, offset + 181)
+  buffer.writeUInt8(value.enforcesPolicy, offset + 182)
+  buffer.writeUInt32LE(value.kernelSocketBit, offset + 184)
   return buffer
 }
 
@@ -1866,17 +1874,19 @@ export function decodeNodeConfig(buffer: Buffer, offset = 0): NodeConfig {
     snatPortLast: buffer.readUInt16LE(offset + 170),
     mssIpv4: buffer.readUInt16LE(offset + 172),
     mssIpv6: buffer.readUInt16LE(offset + 174),
-    tunnelKind: buffer.readUInt8(offset + 176),
-    perPacket: buffer.readUInt8(offset + 177),
-    enforcesPolicy: buffer.readUInt8(offset + 178),
-    kernelSocketBit: buffer.readUInt32LE(offset + 180),
+    masqueradePortFirst: buffer.readUInt16LE(offset + 176),
+    masqueradePortLast: buffer.readUInt16LE(offset + 178),
+    tunnelKind: buffer.readUInt8(offset + 180),
+    perPacket: buffer.readUInt8(offset + 181),
+    enforcesPolicy: buffer.readUInt8(offset + 182),
+    kernelSocketBit: buffer.readUInt32LE(offset + 184),
   }
 }
 
 export const NODE_CONFIG_LAYOUT: StructLayout = {
   name: 'node_config',
-  sizeBytes: 184,
-  hash: 'af1fabebf18e5d6c',
+  sizeBytes: 192,
+  hash: 'd37430a32427a231',
   fields: [
     { path: 'tunnel_ipv4', bitOffset: 0, bits: 128, type: 'struct' },
     { path: 'tunnel_ipv4.bytes', bitOffset: 0, bits: 128, type: 'u8[16]' },
@@ -1894,11 +1904,14 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'snat_port_last', bitOffset: 1360, bits: 16, type: 'u16' },
     { path: 'mss_ipv4', bitOffset: 1376, bits: 16, type: 'u16' },
     { path: 'mss_ipv6', bitOffset: 1392, bits: 16, type: 'u16' },
-    { path: 'tunnel_kind', bitOffset: 1408, bits: 8, type: 'u8' },
-    { path: 'per_packet', bitOffset: 1416, bits: 8, type: 'u8' },
-    { path: 'enforces_policy', bitOffset: 1424, bits: 8, type: 'u8' },
-    { path: 'pad0', bitOffset: 1432, bits: 8, type: 'u8' },
-    { path: 'kernel_socket_bit', bitOffset: 1440, bits: 32, type: 'u32' },
+    { path: 'masquerade_port_first', bitOffset: 1408, bits: 16, type: 'u16' },
+    { path: 'masquerade_port_last', bitOffset: 1424, bits: 16, type: 'u16' },
+    { path: 'tunnel_kind', bitOffset: 1440, bits: 8, type: 'u8' },
+    { path: 'per_packet', bitOffset: 1448, bits: 8, type: 'u8' },
+    { path: 'enforces_policy', bitOffset: 1456, bits: 8, type: 'u8' },
+    { path: 'pad0', bitOffset: 1464, bits: 8, type: 'u8' },
+    { path: 'kernel_socket_bit', bitOffset: 1472, bits: 32, type: 'u32' },
+    { path: 'pad1', bitOffset: 1504, bits: 32, type: 'u32' },
   ],
 }
 

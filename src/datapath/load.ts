@@ -54,6 +54,8 @@ export class DatapathError extends Error {
 export interface DatapathSettings {
   /** Source ports of masqueraded flows, both included; undefined: SNAT is off. */
   readonly snatPorts: { readonly first: number; readonly last: number } | undefined
+  /** Source ports, and identifiers of pings, of what nodes' kernels masquerade; undefined: they do not, or nobody tells it by them. */
+  readonly masqueradePorts: { readonly first: number; readonly last: number } | undefined
   /** The most that SYN-ACKs of tunnelled flows may announce, in bytes; 0: left alone. */
   readonly mss: Readonly<Record<Family, number>>
   readonly tunnel: 'geneve' | 'ipip'
@@ -101,6 +103,7 @@ function entriesOf(map: string, { capacities }: DatapathSettings): number | unde
 
 export const DEFAULT_SETTINGS: DatapathSettings = {
   snatPorts: { first: 61_000, last: 65_535 },
+  masqueradePorts: undefined,
   mss: { ipv4: 0, ipv6: 0 },
   tunnel: 'geneve',
   enforcesPolicy: false,
@@ -304,6 +307,8 @@ export function nodeConfig({ bpffs, tunnelAddresses, redirectsOnly, settings }: 
     redirectsOnly: redirectsOnly ? 1 : 0,
     snatPortFirst: settings.snatPorts?.first ?? 0,
     snatPortLast: settings.snatPorts?.last ?? 0,
+    masqueradePortFirst: settings.masqueradePorts?.first ?? 0,
+    masqueradePortLast: settings.masqueradePorts?.last ?? 0,
     mssIpv4: settings.mss.ipv4,
     mssIpv6: settings.mss.ipv6,
     tunnelKind: abi.TunnelKind[settings.tunnel === 'ipip' ? 'TUNNEL_IPIP' : 'TUNNEL_GENEVE'],

@@ -42,6 +42,8 @@ function nodeConfig(sets: number): Buffer {
     redirectsOnly: 0,
     snatPortFirst: 0,
     snatPortLast: 0,
+    masqueradePortFirst: 0,
+    masqueradePortLast: 0,
     mssIpv4: 0,
     mssIpv6: 0,
     tunnelKind: 0,

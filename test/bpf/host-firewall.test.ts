@@ -215,12 +215,36 @@ for (const family of ['ipv4', 'ipv6'] as const)
         t.equal(sends(ask(80, 'syn')), TC.OK)
         t.equal(sends(ask(80, 'ack')), TC.OK)
         for (const _time of [1, 2, 3]) t.equal(sends(ask(81, 'syn')), TC.DROP, 'as often as it is tried')
+        judgeNode(false)
+        t.equal(sends(ask(81, 'syn')), TC.OK)
+        t.equal(sends(ask(82, 'syn').to(client, 82)), TC.OK)
+        judgeNode(true)
+        t.equal(sends(ask(81, 'ack')), TC.DROP, 'begun before the node was judged')
+        t.equal(sends(ask(82, 'ack').to(client, 82)), TC.OK, 'to somebody else')
+        t.same(
+          world.flows().flatMap(({ flags }) => (flags & abi.FlowFlags.FLOW_LEAVES ? [flags] : [])).length,
+          1,
+          'who is not asked for with each packet',
+        )
+        t.equal(sends(ask(82, 'ack').to(client, 82)), TC.OK)
       },
     )
 
+    t.test(`${name}: by a pod's address, but from outside`, async (t) => {
+      begin('allow', 'allow')
+      const ask = spoken(frame(FROM_POD).from(pod, PORT).to(node, 80).payload(9), 'syn')
+      const forged = count(R.REASON_FORGED_SOURCE, () => t.equal(takes(ask), TC.DROP))
+      t.equal(forged, 1)
+      t.equal(sends(ask), TC.OK)
+      const further = count(R.REASON_FORGED_SOURCE, () => t.equal(takes(spoken(ask, 'ack')), TC.DROP))
+      t.equal(further, 1, 'a flow that is known')
+      t.equal(sends(spoken(ask, 'ack')), TC.OK)
+    })
+
     t.test(`${name}: a Service's backend on the host network`, async (t) => {
       begin('allow', 'deny')
-      world.changeBackend(family, protocol, BACKEND.byStack, { address: addressToBytes(node), port: 82 })
+      const onHost = { address: addressToBytes(node), port: 82 }
+      const usual = world.changeBackend(family, protocol, BACKEND.byStack, onHost)
       const request = world.request(family, protocol, 82)
       t.equal(arrive(request), XDP.PASS)
       const translated = request.to(node, 82)
@@ -232,6 +256,12 @@ for (const family of ['ipv4', 'ipv6'] as const)
       begin('port80', 'deny')
       t.equal(arrive(request), XDP.PASS)
       t.equal(takes(translated), TC.DROP, 'judged by its own port, not the Service’s')
+      begin('deny', 'deny')
+      const ask = spoken(frame(FROM_POD).from(pod, PORT).to(request.fields.destination, 82), 'syn')
+      t.equal(sends(ask), TC.DROP, 'also of a pod that its device balances')
+      policy('node', 'allow', 'deny')
+      t.equal(sends(ask), TC.OK)
+      world.changeBackend(family, protocol, BACKEND.byStack, usual)
     })
 
     if (protocol === UDP)

@@ -5,7 +5,7 @@ import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
 import { FAMILIES } from '../../src/model/address.ts'
-import type { PortInterval, SetDirection } from '../../src/policy/compile/rows.ts'
+import { CLASS_PROTOCOLS, type PortInterval, type SetDirection } from '../../src/policy/compile/rows.ts'
 import { countWhile, runUplink } from './check.ts'
 import type { Frame } from './packet.ts'
 import { EVERYBODY, LOOPBACK, movePodsToLoopback, said, uniform } from './policy-rows.ts'
@@ -22,7 +22,16 @@ t.teardown(() => world.close())
 const SKB_BYTES = 192
 const INGRESS_IFINDEX_AT = 36
 const SET = { pod: 1, localClient: 2, node: 3 } as const
-export const CLASS = { deny: 1, allow: 2, port80: 3, keep: 4, wouldDeny: 5, wouldAllow: 6 } as const
+export const CLASS = {
+  deny: 1,
+  allow: 2,
+  port80: 3,
+  keep: 4,
+  wouldDeny: 5,
+  wouldAllow: 6,
+  udp: 7,
+  wouldDenySome: 8,
+} as const
 /** A rule of policies that are audited. */
 export const AUDITED = 777
 const STATE_SHIFT = BigInt(abi.AbiConstant.FLOW_STATE_SHIFT)
@@ -51,6 +60,16 @@ maps.apply([
       uniform(CLASS.wouldDeny, { ...said(true), wouldBeRule: AUDITED }),
       uniform(CLASS.wouldAllow, { ...said(false), wouldBeRule: AUDITED }),
       {
+        class: CLASS.udp,
+        uniform: undefined,
+        protocols: [port80, [said(true)], [said(false)], ofPing(8), ofPing(128), [said(false)]],
+      },
+      {
+        class: CLASS.wouldDenySome,
+        uniform: undefined,
+        protocols: CLASS_PROTOCOLS.map(() => [said(true), { ...said(true, 81), wouldBeRule: AUDITED }]),
+      },
+      {
         class: CLASS.port80,
         uniform: undefined,
         protocols: [port80, port80, [said(false)], ofPing(8), ofPing(128), [said(false)]],
@@ -64,7 +83,11 @@ let epoch = 0
 const direction = (all: Said): SetDirection =>
   all === 'open'
     ? { defaults: [0, 0, 0], isOpen: true }
-    : { defaults: [CLASS[all], CLASS[all], CLASS[all]], isOpen: false, isAudited: all === 'wouldDeny' }
+    : {
+        defaults: [CLASS[all], CLASS[all], CLASS[all]],
+        isOpen: false,
+        isAudited: all.startsWith('wouldDeny'),
+      }
 
 /** What the pods' and the node's sets say from now on. */
 export function policy(who: keyof typeof SET, ingress: Said, egress: Said): void {

@@ -1,13 +1,18 @@
-// Policy at a pod's device on what has no ports, or hides them: pings, errors, neighbour discovery, tags and extension headers; and on DHCP.
+// Policy at a pod's device on what has no ports, or hides them: pings, errors, neighbour discovery, tags and extension headers; on DHCP;
+// and what is told of packets.
 
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
-import { type Address, address } from '../../src/model/address.ts'
+import * as abi from '../../src/datapath/abi.gen.ts'
+import { type Address, address, formatAddress } from '../../src/model/address.ts'
+import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
+import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
 import { attachBed } from './attach-bed.ts'
 import { type Frame, frame, TCP, UDP } from './packet.ts'
-import { deliver, know, PORT, policy, type Said, send, UNSPEC, world } from './police-bed.ts'
-import { FROM_POD, TC, TO_POD } from './world.ts'
+import { AUDITED, count, deliver, know, PORT, policy, type Said, send, UNSPEC, world } from './police-bed.ts'
+import { FROM_POD, TARGET_PORT, TC, TO_POD } from './world.ts'
 
+const R = abi.VerdictReason
 const ICMPV6 = 58
 const GROUP = address('ff02::16')
 
@@ -47,9 +52,30 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     t.equal(send(report.body(options, routerAlert(ICMPV6, 143))), TC.DROP)
     policy('pod', 'open', 'open')
     t.equal(send(hidden), TC.OK, 'where all is allowed nobody asks')
-    policy('pod', 'wouldDeny', 'wouldDeny')
-    t.equal(send(hidden), TC.OK, 'nor where policies are audited alone')
-    t.equal(deliver(hidden.from(client).to(pod)), UNSPEC)
+    policy('pod', 'allow', 'allow')
+    t.equal(send(hidden), TC.OK, 'nor where the peer may anything')
+    policy('pod', 'udp', 'udp')
+    t.equal(send(hidden), TC.DROP, 'all of one protocol is not anything')
+    policy('pod', 'wouldDeny', 'wouldDenySome')
+    const audited = count(R.REASON_POLICY_AUDITED, () => {
+      t.equal(send(hidden), TC.OK, 'audited policies alone')
+      t.equal(deliver(hidden.from(client).to(pod)), UNSPEC)
+    })
+    t.equal(audited, 2, 'would drop it')
+  })
+
+  t.test(`${family}: a ping in fragments, whose type no later one tells`, async (t) => {
+    const whole = into(ping.ask).id(7)
+    const pieces = [...whole.pieces(8)]
+    const deliverAll = () => pieces.map((piece) => deliver(piece))
+    t.ok(pieces.length > 1)
+    begin('port80', 'deny')
+    t.same(new Set(deliverAll()), new Set([TC.DROP]), 'pings alone are allowed')
+    policy('pod', 'allow', 'deny')
+    t.same(new Set(deliverAll()), new Set([UNSPEC]), 'everything is')
+    policy('pod', 'deny', 'deny')
+    const fromNode = pieces.map((piece) => deliver(piece, 0))
+    t.same(new Set(fromNode), new Set([UNSPEC]), 'its own node’s')
   })
 
   t.test(`${family}: pings`, async (t) => {
@@ -120,4 +146,75 @@ t.test('a DHCP client asks and is told before it has an address, but by no other
   t.equal(send(frame(FROM_POD).from(pod, 68).to(everybody, 67).udp()), TC.DROP, 'who has one is judged')
   t.equal(deliver(frame(TO_POD).from(client, 67).to(everybody, 68).udp()), UNSPEC)
   t.equal(deliver(frame(TO_POD).from(localClient, 67).to(everybody, 68).udp()), TC.DROP)
+})
+
+/** Events that the action brings. */
+function eventsOf(act: () => void): readonly abi.PacketEvent[] {
+  const ring = new RingBuffer(world.map('events'))
+  const events: abi.PacketEvent[] = []
+  ring.consume(() => {})
+  act()
+  ring.consume(({ data, count: found, offsets }) => {
+    for (let index = 0; index < found; index++) events.push(abi.decodePacketEvent(data, offsets[index]))
+  })
+  return events
+}
+
+t.test('an event tells of the flow as it was judged: after translation, as it began', async (t) => {
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const { pod, localClient, client, vip } = world.cast(family)
+    world.forgetFlows()
+    know()
+    policy('pod', 'deny', 'open')
+    policy('localClient', 'open', 'deny')
+    const ask = frame(FROM_POD).from(localClient, PORT).to(vip, 81).payload(9).tcp('syn')
+    const ends = eventsOf(() => t.equal(send(ask), TC.DROP)).map(
+      ({ source, destination, destinationPort }) => [
+        ...[formatAddress(source), formatAddress(destination), destinationPort],
+      ],
+    )
+    t.strictSame(ends, [[localClient, pod, TARGET_PORT]], 'the backend, not the Service')
+    policy('pod', 'open', 'open')
+    const came = frame(TO_POD).from(client, PORT).to(pod, 80).payload(9).tcp('syn')
+    t.equal(deliver(came), UNSPEC)
+    policy('pod', 'deny', 'open')
+    const answer = frame(FROM_POD).from(pod, 80).to(client, PORT).payload(9).tcp('syn', 'ack')
+    t.match(
+      eventsOf(() => t.equal(send(answer), TC.DROP)).map(({ reason, source, destinationPort }) => [
+        ...[reason, formatAddress(source), destinationPort],
+      ]),
+      [[R.REASON_POLICY_INGRESS, client, 80]],
+      'what an answer answers',
+    )
+  }
+})
+
+t.test('what audited policies would say is told of, and changes nothing', async (t) => {
+  const { pod, client, remotePod } = world.cast('ipv4')
+  world.forgetFlows()
+  know()
+  const told = (act: () => void) =>
+    eventsOf(act).map(({ kind, reason, serviceId }) => [kind, reason, serviceId])
+  const { EVENT_DROP, EVENT_WOULD_DROP, EVENT_WOULD_PASS } = abi.EventKind
+  const sent = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn')
+  const came = frame(TO_POD).from(client, PORT).to(pod, 80).tcp('syn')
+  policy('pod', 'wouldDeny', 'wouldAllow')
+  const counted = count(R.REASON_POLICY_AUDITED, () => {
+    t.same(
+      told(() => {
+        t.equal(deliver(came), UNSPEC)
+        t.equal(deliver(came.tcp('ack')), UNSPEC)
+      }),
+      [[EVENT_WOULD_DROP, R.REASON_POLICY_INGRESS, AUDITED]],
+      'once a flow',
+    )
+    t.same(
+      told(() => t.equal(send(sent), TC.DROP)),
+      [
+        [EVENT_WOULD_PASS, R.REASON_POLICY_EGRESS, AUDITED],
+        [EVENT_DROP, R.REASON_POLICY_EGRESS, FIRST_RULE],
+      ],
+    )
+  })
+  t.equal(counted, 2)
 })

@@ -14,10 +14,11 @@ import { type Address, address, addressToBytes, FAMILIES, type Family } from '..
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { withNetworkNamespace } from '../../src/sys/libc/namespaces.ts'
 import { networkNamespaceCookie } from '../../src/sys/libc/sockets.ts'
+import { runUplink } from './check.ts'
 import { deleteOrphans } from './orphans.ts'
-import { mac } from './packet.ts'
-import { EVERYBODY, said, uniform } from './policy-rows.ts'
-import { World } from './world.ts'
+import { type Frame, frame, mac, speaking, TCP, UDP } from './packet.ts'
+import { EVERYBODY, movePodsToLoopback, said, uniform } from './policy-rows.ts'
+import { FROM_POD, TC, TO_POD, World, XDP } from './world.ts'
 
 const TRANSFER = fileURLToPath(new URL('./transfer.ts', import.meta.url))
 const BYTES = 1 << 20
@@ -30,6 +31,9 @@ const LOOPBACK = { ipv4: address('127.0.0.1'), ipv6: address('::1') }
 const ANY = { ipv4: address('0.0.0.0'), ipv6: address('::') }
 /** Enters the cgroup and becomes the command. */
 const ENTER = 'echo $$ >"$0"/cgroup.procs && exec "$@"'
+/** struct __sk_buff as far as a test run reads it. */
+const SKB_BYTES = 192
+const TC_UNSPEC = 0xffff_ffff
 /** A connection that nobody answers. */
 const PROBE_SECONDS = 1
 
@@ -88,7 +92,7 @@ function makeNetwork(): void {
   makePod('localClient')
 }
 
-const CLASS = { deny: 1, onePort: 2, open: 0 } as const
+const CLASS = { deny: 1, onePort: 2, allow: 3, open: 0 } as const
 const ports = [said(false), said(true, OPEN_PORT), said(false, OPEN_PORT + 1)]
 
 let epoch = 0
@@ -149,6 +153,7 @@ t.before(() => {
       table: 'classes',
       put: [
         uniform(CLASS.deny, said(false)),
+        uniform(CLASS.allow, said(true)),
         {
           class: CLASS.onePort,
           uniform: undefined,
@@ -302,3 +307,37 @@ t.test(
     }
   },
 )
+
+t.test('NP-010 to a Service past the socket, where nobody translates', async (t) => {
+  const run = (program: 'podTc' | 'podEgressTc', sent: Frame) =>
+    world.datapath[program].testRun({ data: sent.bytes(), context: Buffer.alloc(SKB_BYTES) }).returnValue
+  movePodsToLoopback(world)
+  for (const family of FAMILIES)
+    for (const protocol of [TCP, UDP]) {
+      const { localClient, vip, client } = world.cast(family)
+      const { spoken } = speaking(protocol)
+      const ask = spoken(frame(FROM_POD).from(localClient, 40_000).to(vip, 81), 'syn')
+      const further = spoken(ask, 'ack')
+      const name = `${family} ${protocol}`
+      policy('localClient', 'deny', 'allow')
+      t.equal(run('podTc', ask), TC.DROP, `${name}: its backend may be anybody, and something may be denied`)
+      t.equal(run('podTc', ask.to(client, 81)), TC.OK, `${name}: others are judged by their address`)
+      policy('localClient', 'deny', 'open')
+      t.equal(run('podTc', ask), TC.OK, `${name}: nothing is denied`)
+      t.equal(run('podTc', further), TC.OK)
+      // A router has led it back to this node, which sent it on.
+      const led = runUplink(
+        world,
+        spoken(world.request(family, protocol, 80).from(localClient, 40_001), 'syn').bytes(),
+      )
+      t.equal(led.returnValue, XDP.TX)
+      const leaving = spoken(ask.from(localClient, 40_001).to(vip, 80), 'ack')
+      t.equal(run('podTc', leaving), TC.OK)
+      const answer = spoken(frame(TO_POD).from(vip, 80).to(localClient, 40_001), 'ack')
+      t.equal(run('podEgressTc', answer), TC_UNSPEC)
+      policy('localClient', 'deny', 'allow')
+      t.equal(run('podTc', leaving), TC.DROP, `${name}: cut, whatever entry it has`)
+      t.equal(run('podEgressTc', answer), TC.DROP)
+      world.forgetFlows()
+    }
+})

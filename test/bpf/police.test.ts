@@ -2,13 +2,10 @@
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { type Address, addressToBytes, formatAddress } from '../../src/model/address.ts'
-import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
-import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
+import { type Address, addressToBytes } from '../../src/model/address.ts'
 import { flowKinds } from './check.ts'
 import { type Frame, frame, speaking, TCP, UDP } from './packet.ts'
 import {
-  AUDITED,
   arrive,
   CLASS,
   count,
@@ -26,7 +23,7 @@ import {
 } from './police-bed.ts'
 import { LOOPBACK } from './policy-rows.ts'
 import { readFrame } from './read-frame.ts'
-import { FROM_POD, TARGET_PORT, TC, TO_POD, XDP } from './world.ts'
+import { ARRIVING, FROM_POD, TARGET_PORT, TC, TO_POD, XDP } from './world.ts'
 
 const R = abi.VerdictReason
 const K = abi.FlowKind
@@ -299,6 +296,48 @@ for (const family of ['ipv4', 'ipv6'] as const)
       const turned = spoken(frame(TO_POD).from(node, sourcePort).to(pod, TARGET_PORT).payload(9), 'syn')
       t.equal(deliver(turned), UNSPEC, 'its own device knows it')
       t.equal(send(swapped(turned, 'syn', 'ack')), TC.REDIRECT)
+      const goesOn = () => [send(spoken(ask, 'ack')), deliver(swapped(ask, 'ack'))]
+      t.same(goesOn(), [TC.REDIRECT, UNSPEC])
+      know({ ingress: CLASS.keep, egress: CLASS.allow })
+      t.same(goesOn(), [TC.REDIRECT, UNSPEC], 'NP-017 kept')
+      for (const denied of ['ingress', 'egress']) {
+        know({ ingress: CLASS.allow, egress: CLASS.allow, [denied]: CLASS.deny })
+        t.same(goesOn(), [TC.DROP, TC.DROP], `NP-017 cut by ${denied}`)
+      }
+      know()
+      t.same(goesOn(), [TC.REDIRECT, UNSPEC], 'and allowed again')
+      const forged = count(R.REASON_FORGED_SOURCE, () => {
+        t.equal(arrive(spoken(world.request(family, protocol, 81).from(pod, PORT), 'ack')), XDP.DROP)
+        t.equal(arrive(spoken(frame(ARRIVING).from(pod, TARGET_PORT).to(node, sourcePort), 'ack')), XDP.DROP)
+      })
+      t.equal(forged, 2, 'nobody’s from outside')
+    })
+
+    t.test(`${name}: known flows of pods that live here are nobody’s from outside either`, async (t) => {
+      begin('open', 'open')
+      const ask = spoken(frame(FROM_POD).from(localClient, PORT).to(vip, 81).payload(9), 'syn')
+      const further = spoken(frame(ARRIVING).from(localClient, PORT).to(vip, 81).payload(9), 'ack')
+      t.equal(send(ask), TC.REDIRECT)
+      t.equal(send(further), TC.REDIRECT)
+      const sent = spoken(frame(FROM_POD).from(localClient, PORT).to(pod, 80).payload(9), 'syn')
+      t.equal(send(sent), TC.OK)
+      t.equal(deliver(sent), UNSPEC)
+      world.admit(localClient)
+      const forged = count(R.REASON_FORGED_SOURCE, () => {
+        t.equal(arrive(further), XDP.DROP, 'the client’s')
+        t.equal(
+          arrive(spoken(frame(ARRIVING).from(pod, TARGET_PORT).to(localClient, PORT), 'ack')),
+          XDP.DROP,
+          'the backend’s answer',
+        )
+        t.equal(deliver(spoken(sent, 'ack'), UPLINK_IFINDEX), TC.DROP, 'without a Service')
+        t.equal(deliver(swapped(sent, 'ack'), UPLINK_IFINDEX), TC.DROP, 'its answer')
+      })
+      world.refuse(localClient)
+      t.equal(forged, 4)
+      t.equal(send(further), TC.REDIRECT, 'the pod’s own go on')
+      t.equal(deliver(spoken(sent, 'ack')), UNSPEC)
+      t.equal(deliver(swapped(sent, 'ack')), UNSPEC)
     })
 
     if (protocol === UDP)
@@ -310,76 +349,12 @@ for (const family of ['ipv4', 'ipv6'] as const)
         t.equal(deliver(later), UNSPEC)
         policy('pod', 'open', 'deny')
         t.equal(deliver(later.id(8)), UNSPEC, 'where all is allowed nobody asks')
+        policy('pod', 'allow', 'deny')
+        t.equal(deliver(later.id(9)), UNSPEC, 'whoever may speak to every port')
+        policy('pod', 'udp', 'deny')
+        t.equal(deliver(later.id(10)), UNSPEC, 'or to every port of the protocol')
+        policy('pod', 'wouldDenySome', 'deny')
+        const audited = count(R.REASON_POLICY_AUDITED, () => t.equal(deliver(later.id(11)), UNSPEC))
+        t.equal(audited, 1, 'audited: what would be dropped in force is told of')
       })
   }
-
-/** Events that the action brings. */
-function eventsOf(act: () => void): readonly abi.PacketEvent[] {
-  const ring = new RingBuffer(world.map('events'))
-  const events: abi.PacketEvent[] = []
-  ring.consume(() => {})
-  act()
-  ring.consume(({ data, count: found, offsets }) => {
-    for (let index = 0; index < found; index++) events.push(abi.decodePacketEvent(data, offsets[index]))
-  })
-  return events
-}
-
-t.test('an event tells of the flow as it was judged: after translation, as it began', async (t) => {
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    const { pod, localClient, client, vip } = world.cast(family)
-    world.forgetFlows()
-    know()
-    policy('pod', 'deny', 'open')
-    policy('localClient', 'open', 'deny')
-    const ask = frame(FROM_POD).from(localClient, PORT).to(vip, 81).payload(9).tcp('syn')
-    const ends = eventsOf(() => t.equal(send(ask), TC.DROP)).map(
-      ({ source, destination, destinationPort }) => [
-        ...[formatAddress(source), formatAddress(destination), destinationPort],
-      ],
-    )
-    t.strictSame(ends, [[localClient, pod, TARGET_PORT]], 'the backend, not the Service')
-    policy('pod', 'open', 'open')
-    const came = frame(TO_POD).from(client, PORT).to(pod, 80).payload(9).tcp('syn')
-    t.equal(deliver(came), UNSPEC)
-    policy('pod', 'deny', 'open')
-    const answer = frame(FROM_POD).from(pod, 80).to(client, PORT).payload(9).tcp('syn', 'ack')
-    t.match(
-      eventsOf(() => t.equal(send(answer), TC.DROP)).map(({ reason, source, destinationPort }) => [
-        ...[reason, formatAddress(source), destinationPort],
-      ]),
-      [[R.REASON_POLICY_INGRESS, client, 80]],
-      'what an answer answers',
-    )
-  }
-})
-
-t.test('what audited policies would say is told of, and changes nothing', async (t) => {
-  const { pod, client, remotePod } = world.cast('ipv4')
-  world.forgetFlows()
-  know()
-  const told = (act: () => void) =>
-    eventsOf(act).map(({ kind, reason, serviceId }) => [kind, reason, serviceId])
-  const { EVENT_DROP, EVENT_WOULD_DROP, EVENT_WOULD_PASS } = abi.EventKind
-  const sent = frame(FROM_POD).from(pod, PORT).to(remotePod, 80).tcp('syn')
-  const came = frame(TO_POD).from(client, PORT).to(pod, 80).tcp('syn')
-  policy('pod', 'wouldDeny', 'wouldAllow')
-  const counted = count(R.REASON_POLICY_AUDITED, () => {
-    t.same(
-      told(() => {
-        t.equal(deliver(came), UNSPEC)
-        t.equal(deliver(came.tcp('ack')), UNSPEC)
-      }),
-      [[EVENT_WOULD_DROP, R.REASON_POLICY_INGRESS, AUDITED]],
-      'once a flow',
-    )
-    t.same(
-      told(() => t.equal(send(sent), TC.DROP)),
-      [
-        [EVENT_WOULD_PASS, R.REASON_POLICY_EGRESS, AUDITED],
-        [EVENT_DROP, R.REASON_POLICY_EGRESS, FIRST_RULE],
-      ],
-    )
-  })
-  t.equal(counted, 2)
-})

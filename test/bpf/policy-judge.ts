@@ -15,8 +15,9 @@ const QUESTION_BYTES = 40
 const ANSWER_BYTES = 16
 /** Frames shorter than an Ethernet header are refused. */
 const PACKET_BYTES = 64
-/** Source ports of masqueraded traffic in these tests. */
+/** Source ports of masqueraded traffic in these tests: the datapath's, and the kernel's. */
 export const SNAT_PORTS = { first: 61_000, last: 65_535 } as const
+export const MASQUERADE_PORTS = { first: 50_000, last: 51_000 } as const
 
 export interface Question {
   readonly direction: PolicyDirection
@@ -45,7 +46,7 @@ export interface Answer {
 const LED_BACK = 1
 const FROM_HOST = 2
 
-function nodeConfig(): Buffer {
+function nodeConfig(masquerades: boolean): Buffer {
   const none = new Uint8Array(16)
   const blank = abi.decodeNodeConfig(Buffer.alloc(abi.NODE_CONFIG_BYTES))
   return abi.encodeNodeConfig({
@@ -54,6 +55,8 @@ function nodeConfig(): Buffer {
     tunnelIpv6: none,
     snatPortFirst: SNAT_PORTS.first,
     snatPortLast: SNAT_PORTS.last,
+    masqueradePortFirst: masquerades ? MASQUERADE_PORTS.first : 0,
+    masqueradePortLast: masquerades ? MASQUERADE_PORTS.last : 0,
   })
 }
 
@@ -64,10 +67,13 @@ export class PolicyJudge {
   readonly #answers: Buffer
   readonly #capacity: number
 
-  /** @param entries capacities of maps, by their name in bpf/maps.h */
-  constructor(entries: Readonly<Record<string, number>> = {}) {
+  /**
+   * @param entries capacities of maps, by their name in bpf/maps.h
+   * @param masquerades nodes' kernels masquerade
+   */
+  constructor(entries: Readonly<Record<string, number>> = {}, masquerades = false) {
     const spec = openObject(OBJECT)
-    spec.setConstant('node_config', nodeConfig())
+    spec.setConstant('node_config', nodeConfig(masquerades))
     for (const map of spec.maps.values()) {
       const wanted = entries[map.name]
       if (wanted !== undefined) map.setMaxEntries(wanted)

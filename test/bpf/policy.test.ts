@@ -41,8 +41,10 @@ import {
   WORLD,
   WORLD6,
 } from './policy-cast.ts'
-import { type Answer, PolicyJudge, type Question, SNAT_PORTS } from './policy-judge.ts'
+import { type Answer, MASQUERADE_PORTS, PolicyJudge, type Question, SNAT_PORTS } from './policy-judge.ts'
 import { cellOf, cellsOf } from './policy-rows.ts'
+
+const GRE = 47
 
 const judge = new PolicyJudge()
 const maps = new PolicyMaps(judge.tables, () => 0)
@@ -50,16 +52,16 @@ t.teardown(() => judge.close())
 
 maps.apply(BEGINNING)
 
-function ask(question: Partial<Question>): Answer {
-  const [answer] = judge.ask([
+function ask(question: Partial<Question>, of = judge): Answer {
+  const [answer] = of.ask([
     { direction: 'ingress', subject: POD, peer: FRIEND, protocol: TCP, port: 80, ...question },
   ])
   return answer as Answer
 }
 
 /** `+rule` or `-rule`. */
-function say(question: Partial<Question>): string {
-  const { isAllowed, rule: number } = ask(question)
+function say(question: Partial<Question>, of = judge): string {
+  const { isAllowed, rule: number } = ask(question, of)
   return `${isAllowed ? '+' : '-'}${number >= FIRST_RULE ? number - FIRST_RULE : `builtin ${number}`}`
 }
 
@@ -112,6 +114,24 @@ t.test('a masqueraded outsider is no node', async (t) => {
   t.equal(say({ direction: 'egress', peer: OTHER_NODE, sourcePort: first }), '+13', 'the pod’s own port')
   t.equal(say({ peer: FRIEND, sourcePort: first }), '+1', 'nor are pods masqueraded')
   t.equal(say({ peer: OTHER_NODE, protocol: ICMP.ipv4, port: 8, sourcePort: first }), '+13')
+})
+
+t.test('nor is one whom another node’s kernel masquerades', async (t) => {
+  const masquerading = new PolicyJudge({}, true)
+  t.teardown(() => masquerading.close())
+  new PolicyMaps(masquerading.tables, () => 0).apply(BEGINNING)
+  const { first, last } = MASQUERADE_PORTS
+  const of = (question: Partial<Question>) => say({ peer: OTHER_NODE, ...question }, masquerading)
+  for (const sourcePort of [first, last]) t.equal(of({ sourcePort }), '-12')
+  for (const sourcePort of [first - 1, last + 1]) t.equal(of({ sourcePort }), '+13')
+  t.equal(of({ sourcePort: SNAT_PORTS.first }), '-12')
+  const ping = { protocol: ICMP.ipv4, port: 8 }
+  t.equal(of({ ...ping, sourcePort: first }), '-12', 'a ping, by its identifier')
+  t.equal(of({ ...ping, sourcePort: first - 1 }), '+13', 'the node’s own')
+  t.equal(of({ ...ping, sourcePort: SNAT_PORTS.first }), '+13', 'the datapath masquerades none')
+  t.equal(of({ ...ping, port: 13, sourcePort: 0 }), '-12', 'another message may be anybody’s')
+  t.equal(of({ protocol: GRE, port: 0, sourcePort: 0 }), '-12', 'and so what has no ports')
+  t.equal(of({ protocol: TCP, sourcePort: first, peer: FRIEND }), '+1', 'nor are pods masqueraded')
 })
 
 t.test('what no policy wrote', async (t) => {

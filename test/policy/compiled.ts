@@ -30,7 +30,8 @@ function causeOf(rule: RuleId, compiler: PolicyCompiler): PolicyCause {
   const name = compiler.nameOf(rule)
   if (name === undefined) throw new Error(`rule ${rule} has no name`)
   if (typeof name === 'string') {
-    if (name === 'none' || name === 'no-room' || name === 'unknown') throw new Error(`the cause is '${name}'`)
+    if (name === 'none' || name === 'no-room' || name === 'unknown' || name === 'untranslated')
+      throw new Error(`the cause is '${name}'`)
     return { kind: name }
   }
   const policy = { kind: name.kind, key: name.key, part: name.part }

@@ -36,6 +36,8 @@ export const RULE_NO_ROOM: RuleId = 4
 export const RULE_FAIL_SAFE: RuleId = 5
 /** Nothing is known of the subject yet: closed. The datapath's own. */
 export const RULE_UNKNOWN: RuleId = 6
+/** To a Service whose backend nobody here chooses: closed to whom something may be denied. The datapath's own. */
+export const RULE_UNTRANSLATED: RuleId = 7
 /** Registered rules begin here. */
 export const FIRST_RULE: RuleId = 16
 

@@ -11,6 +11,7 @@ import {
   RULE_OWN_NODE,
   RULE_SELF,
   RULE_UNKNOWN,
+  RULE_UNTRANSLATED,
   type RuleId,
 } from './rows.ts'
 
@@ -26,7 +27,15 @@ export interface RuleName {
   readonly path: string
 }
 
-export type BuiltInCause = 'none' | 'default' | 'self' | 'own-node' | 'no-room' | 'fail-safe' | 'unknown'
+export type BuiltInCause =
+  | 'none'
+  | 'default'
+  | 'self'
+  | 'own-node'
+  | 'no-room'
+  | 'fail-safe'
+  | 'unknown'
+  | 'untranslated'
 
 const BUILT_IN: ReadonlyMap<RuleId, BuiltInCause> = new Map([
   [0, 'none'],
@@ -36,6 +45,7 @@ const BUILT_IN: ReadonlyMap<RuleId, BuiltInCause> = new Map([
   [RULE_NO_ROOM, 'no-room'],
   [RULE_FAIL_SAFE, 'fail-safe'],
   [RULE_UNKNOWN, 'unknown'],
+  [RULE_UNTRANSLATED, 'untranslated'],
 ])
 
 /** Rules gone whose names are still known: more than the flows of a busy node refer to. */

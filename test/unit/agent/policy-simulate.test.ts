@@ -43,7 +43,7 @@ const SEEN: SeenContext = {
   nodeAt: (family) => (family === 'ipv4' ? NODE1 : undefined),
   isOwn: (one) => one === WEB || one === WEB6 || one === NODE1,
   isNode: (one) => one === NODE2,
-  snatPorts: { first: 61_000, last: 65_535 },
+  lentPorts: { snat: { first: 61_000, last: 65_535 }, masquerade: undefined },
 }
 
 const flow = (overrides: Partial<FlowEntry>): FlowEntry => ({

@@ -4,6 +4,7 @@ import t from 'tap'
 import { reservePorts } from '../../../src/agent/reserved-ports.ts'
 
 const SNAT = { first: 61_000, last: 65_535 }
+const MASQUERADE = { first: 49_152, last: 50_000 }
 
 t.test('reserved where the kernel would hand them out, beside what others reserved', async (t) => {
   const cases: { local: string; reserved: string; wanted: string | undefined }[] = [
@@ -18,5 +19,6 @@ t.test('reserved where the kernel would hand them out, beside what others reserv
     { local: '1024\t65535', reserved: '80,50000-65535', wanted: '80,50000-65535' },
   ]
   for (const { local, reserved, wanted } of cases)
-    t.equal(reservePorts(SNAT, local, reserved), wanted, `local ${local}, reserved '${reserved}'`)
+    t.equal(reservePorts([SNAT], local, reserved), wanted, `local ${local}, reserved '${reserved}'`)
+  t.equal(reservePorts([SNAT, MASQUERADE], '32768 60999', '80'), '80,49152-50000', 'those that it reaches')
 })

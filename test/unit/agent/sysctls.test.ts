@@ -132,7 +132,7 @@ t.test(
         new Sysctls({
           ...access,
           stateDirectory: directory,
-          snatPorts: { first, last: 50_999 },
+          lentPorts: [{ first, last: 50_999 }],
           onSet: () => {},
           onProblem: () => {},
         }).apply([UPLINK])
