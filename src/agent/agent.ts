@@ -231,7 +231,7 @@ function watchDatapath(ground: Ground, late: Late) {
   return {
     upkeep,
     capacity,
-    ...followDrops(ground, () => late.policy?.loop),
+    ...followDrops(ground),
   }
 }
 

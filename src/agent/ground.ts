@@ -14,6 +14,7 @@ import { type ConfigInForce, LiveRouting } from './live-routing.ts'
 import { openDatapath } from './open-datapath.ts'
 import { knowOwnNode } from './own-node.ts'
 import { OwnPods } from './own-pods.ts'
+import { PolicyRulesFile } from './policy-rules-file.ts'
 import { PolicySources } from './policy-sources.ts'
 import { followSources } from './sources.ts'
 
@@ -50,6 +51,7 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
   const policySources = config.policy.enforce
     ? new PolicySources({ client, nodeName, events, log, startDelayMs })
     : undefined
+  const policyRules = policySources && new PolicyRulesFile(config.stateDirectory, log)
   const own = policySources && new OwnPods(nodeName, policySources.pods)
   const network = await openNetwork(config, netlink, log, {
     ...hooks,
@@ -58,7 +60,8 @@ export async function openGround(inForce: ConfigInForce, log: Logger, hooks: Gro
   own?.onChange(() => network.podsChanged())
   const live = new LiveRouting({ inForce, client, events, sources, startDelayMs, log })
   const nftables = new Nftables()
-  return { config, log, netlink, nftables, datapath, network, client, events, sources, policySources, live }
+  const followed = { sources, policySources, policyRules }
+  return { config, log, netlink, nftables, datapath, network, client, events, ...followed, live }
 }
 
 async function openNetwork(

@@ -14,8 +14,10 @@ import {
   PolicyCompiler,
 } from '../policy/compile/compiler.ts'
 import type { EarlierRows, PolicyChange, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
+import type { RuleIds } from '../policy/compile/rule-ids.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import { type FailSafePorts, withNewPorts } from './fail-safe-ports.ts'
+import type { PolicyRulesFile } from './policy-rules-file.ts'
 import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
 import { nodeObject } from './report-problems.ts'
 
@@ -31,6 +33,8 @@ export interface PolicyLoopOptions {
   readonly maps: PolicyMaps
   readonly limits: Pick<CompilerLimits, 'sets' | 'cells' | 'classes'>
   readonly existingConnections: 'recheck' | 'keep'
+  /** Numbers and names of rules, which outlive the agent. */
+  readonly rules: Pick<PolicyRulesFile, 'ids' | 'flush'>
   /** Called when what the tables say now is taken; what it gives when the kernel holds that. */
   readonly onTaken?: (() => () => void) | undefined
   /** Where the node stays in touch, as the tables have it now. */
@@ -102,8 +106,8 @@ export class PolicyLoop {
     }
   }
 
-  nameOf(rule: RuleId): ReturnType<PolicyCompiler['nameOf']> {
-    return this.#compiler.nameOf(rule)
+  nameOf(rule: RuleId): ReturnType<RuleIds['nameOf']> {
+    return this.#options.rules.ids.nameOf(rule)
   }
 
   async close(): Promise<void> {
@@ -114,11 +118,13 @@ export class PolicyLoop {
 
   /** In slices, for at first it is much. Whoever reads the tables meanwhile finds what comes with the next round. */
   async #round(): Promise<void> {
-    const { maps, log } = this.#options
+    const { maps, rules, log } = this.#options
     const startedMs = performance.now()
     this.#followFailSafePorts()
     const tellWritten = this.#options.onTaken?.()
     for (const write of await this.#compile(startedMs)) this.#waiting.push(write)
+    // Ahead of the rows that carry the numbers: whoever is killed in between leaves none without a name.
+    rules.flush()
     const isWriting = this.#waiting.length > 0
     if (isWriting) await inSlices(maps.steps(this.#waiting))
     this.#waiting = []
@@ -194,12 +200,12 @@ const SHORTAGES = [
 ] as const satisfies readonly (readonly [keyof PolicyShortage, string])[]
 
 function newCompiler(
-  { node, maps, limits, existingConnections }: PolicyLoopOptions,
+  { node, maps, limits, existingConnections, rules }: PolicyLoopOptions,
   failSafePorts: FailSafePorts,
 ) {
   const earlier = maps.earlier()
   return new PolicyCompiler({
-    ...{ node, existingConnections },
+    ...{ node, existingConnections, rules: rules.ids },
     labels: { include: [], exclude: [] },
     failSafe: failSafePorts,
     limits: { ...COMPILER_LIMITS, ...limits },

@@ -251,7 +251,7 @@ export async function explainRule(
       404,
       rule < 0
         ? `'${text}' is no number of a rule; 'weir policy explain --from … --to … --port …' and events name them`
-        : `rule ${rule} is unknown: its policy is gone, or another agent gave the number`,
+        : `rule ${rule} is unknown here: its policy has been gone for long, or another node told the number, where it means another rule`,
     )
   const written = typeof name === 'object' ? name : undefined
   return {

@@ -76,9 +76,9 @@ export function policyWaitsFor(
 }
 
 export function startPolicy(ground: Ground): Policy | undefined {
-  const { config, datapath, sources, policySources, events, log } = ground
+  const { config, datapath, sources, policySources, policyRules, events, log } = ground
   const { policy: maps } = datapath
-  if (maps === undefined || policySources === undefined) return undefined
+  if (maps === undefined || policySources === undefined || policyRules === undefined) return undefined
   const { services, slices, unserved, nodes } = sources
   const closedPods = startClosedPods(ground, policySources.pods)
   const loop = new PolicyLoop({
@@ -87,6 +87,7 @@ export function startPolicy(ground: Ground): Policy | undefined {
     maps,
     limits: datapath.policyLimits,
     existingConnections: config.policy.existingConnections,
+    rules: policyRules,
     failSafePorts: () =>
       failSafePorts(
         config.policy.failSafePorts,

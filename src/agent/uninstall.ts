@@ -25,6 +25,7 @@ import { MASQUERADE_TABLE } from './masquerade-rules.ts'
 import { deleteTable } from './nft.ts'
 import { NODE_FILE } from './own-node.ts'
 import { POLICY_RECORDS_FILE } from './policy-records-file.ts'
+import { POLICY_RULES_FILE } from './policy-rules-file.ts'
 import { servicePaths } from './service-paths.ts'
 import { kernelSysctls, readSysctlRecord, restoreSysctls, SYSCTL_STATE_FILE } from './sysctls.ts'
 import { VIP_MEMORY_FILE } from './vip-memory-file.ts'
@@ -44,6 +45,7 @@ export const STATE_FILES: readonly string[] = [
   VIP_MEMORY_FILE,
   ANNOUNCING_MEMORY_FILE,
   POLICY_RECORDS_FILE,
+  POLICY_RULES_FILE,
 ]
 
 export class UninstallError extends Error {

@@ -183,6 +183,14 @@ t.test('NP-016 an agent that is killed, and the next one, let nothing through th
   await bed.apply(allowed)
   const wanted = { ...NONE, 'default/near': true }
   await pods.expect(t, 'only one of them', wanted)
+  const drops = async () => flat((await pods.weir('flow', 'drops')).stdout)
+  const explain = ['policy', 'explain', '--from', 'default/far', '--to', 'default/web', '--port']
+  const rule = async () => {
+    const { stdout } = await pods.weir(...explain, `${HTTP_PORT}/tcp`)
+    return /denied: NetworkPolicy default\/only-near isolates ingress \(rule \d+/.exec(flat(stdout))?.[0]
+  }
+  const before = await rule()
+  t.ok(before)
   const node = bed.rack.node('node1')
   const pidFile = `${bed.rack.host(node.name).directory}/agent.pid`
   process.kill(findProcess(pidFile)?.pid ?? 0, 'SIGKILL')
@@ -203,6 +211,11 @@ t.test('NP-016 an agent that is killed, and the next one, let nothing through th
   while (!isSynced)
   await synced
   t.strictSame(await pods.reach(clusterIps, 80, wanted), wanted, 'with the next agent')
+  t.equal(await rule(), before, 'a rule has the number that it had')
+  await bed.until('what was dropped meanwhile, and by which rule', async () =>
+    /POLICY_INGRESS .* NetworkPolicy default\/only-near isolates ingress/.test(await drops()),
+  )
+  t.notMatch(await drops(), /that is gone/)
   await bed.delete(allowed)
   await pods.expect(t, 'policy deleted', ALL)
 })

@@ -45,6 +45,8 @@ export interface CompilerOptions {
   readonly limits: CompilerLimits
   /** Of an agent before this one. */
   readonly earlier?: EarlierRows
+  /** Outlives the compiler, and is its alone until then. Absent: its own. */
+  readonly rules?: RuleIds
 }
 
 export interface CompilerLimits {
@@ -110,7 +112,8 @@ export class PolicyCompiler {
     const identities = earlier && new EarlierIdentities(earlier.identities)
     this.#population = new Population(node, this.#objects, this.#references, this.#identities, identities)
     this.#peers = new Peers(this.#identities, prefixesOf)
-    this.#ruleIds = new RuleIds((earlier?.rule ?? 0) + 1)
+    this.#ruleIds = options.rules ?? new RuleIds()
+    this.#ruleIds.beginAnew(earlier?.rule ?? 0)
     this.#policies = new ReadyPolicies(this.#peers, this.#references, this.#ruleIds, options)
     this.#subjects = new Subjects(node, this.#objects, this.#policies)
     this.#classes = new Classes(pool(limits.classes, earlier?.classes), uniformContent(false, RULE_NO_ROOM))

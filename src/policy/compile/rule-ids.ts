@@ -1,6 +1,7 @@
 // Names of rules as the kernel carries them: a u32 in every verdict, for flows, events and counters. A rule keeps its number while its
 // policy has a rule at that place, and its name is remembered after it went, for flows and events that still carry it. Numbers are handed
-// out in order and come round only after four thousand million others, and then not while in use or remembered.
+// out in order and come round only after four thousand million others, and then not while in use or remembered. They outlive a compiler,
+// and by way of whoever is told of new ones (`onNew`) and hands them over again, the process.
 
 import type { PolicyDirection, PolicyKind } from '../../model/policy.ts'
 import {
@@ -52,6 +53,20 @@ const BUILT_IN: ReadonlyMap<RuleId, BuiltInCause> = new Map([
 const REMEMBERED_MAX = 65_536
 const RULE_LAST = 0xffff_ffff
 
+export interface NumberedRule {
+  readonly id: RuleId
+  readonly name: RuleName
+}
+
+export interface RuleIdsOptions {
+  /** The first that nobody had yet. */
+  readonly next?: RuleId
+  /** Given before, by an earlier process; of two that contradict each other the later one counts. */
+  readonly known?: Iterable<NumberedRule>
+  /** Called before anybody else has the number, and when the rule is written elsewhere in its policy. */
+  readonly onNew?: (rule: NumberedRule) => void
+}
+
 interface Entry {
   readonly id: RuleId
   name: RuleName
@@ -67,11 +82,39 @@ export class RuleIds {
   readonly #byId = new Map<RuleId, Entry>()
   /** Keys of rules gone, longest gone first. */
   readonly #gone = new Set<string>()
+  readonly #onNew: (rule: NumberedRule) => void
   #next: RuleId
 
-  /** @param first above the numbers that an earlier agent's flows may carry */
-  constructor(first: RuleId = FIRST_RULE) {
-    this.#next = Math.max(first, FIRST_RULE)
+  constructor({ next = FIRST_RULE, known = [], onNew = () => {} }: RuleIdsOptions = {}) {
+    this.#onNew = onNew
+    this.#next = next
+    for (const { id, name } of known) this.#remember(id, name)
+  }
+
+  /** Those whose rules are gone first, the longest gone ahead. */
+  *list(): IterableIterator<NumberedRule> {
+    for (const key of this.#gone) yield this.#byKey.get(key) as Entry
+    for (const entry of this.#byId.values()) if (entry.uses > 0) yield entry
+  }
+
+  get next(): RuleId {
+    return this.#next
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  /**
+   * Nobody uses any of them: another compiler takes what it needs.
+   * @param highest that flows and rows carry; no rule without a name is given a number up to it
+   */
+  beginAnew(highest: RuleId): void {
+    for (const [key, entry] of this.#byKey) {
+      if (entry.uses > 0) this.#gone.add(key)
+      entry.uses = 0
+    }
+    if (this.#next <= highest && highest < RULE_LAST) this.#next = highest + 1
   }
 
   /** One more use of the rule. Its number is the one it had, if it was here lately. */
@@ -79,14 +122,17 @@ export class RuleIds {
     const key = keyOf(name)
     const known = this.#byKey.get(key)
     if (known) {
+      const isMoved = known.name.path !== name.path
       known.uses += 1
       known.name = name
       this.#gone.delete(key)
+      if (isMoved) this.#onNew(known)
       return known.id
     }
     const entry = { id: this.#freeId(), name, uses: 1 }
     this.#byKey.set(key, entry)
     this.#byId.set(entry.id, entry)
+    this.#onNew(entry)
     return entry.id
   }
 
@@ -96,12 +142,23 @@ export class RuleIds {
     entry.uses -= 1
     if (entry.uses > 0) return
     this.#gone.add(keyOf(entry.name))
-    if (this.#gone.size > REMEMBERED_MAX) this.#forgetOldest()
+    while (this.#gone.size > REMEMBERED_MAX) this.#forgetOldest()
   }
 
   /** @returns undefined for a number that names nothing (any more) */
   nameOf(id: RuleId): RuleName | BuiltInCause | undefined {
     return BUILT_IN.get(id) ?? this.#byId.get(id)?.name
+  }
+
+  #remember(id: RuleId, name: RuleName): void {
+    const key = keyOf(name)
+    const before = [this.#byId.get(id), this.#byKey.get(key)]
+    for (const entry of before) if (entry) this.#forget(keyOf(entry.name), entry)
+    const entry = { id, name, uses: 0 }
+    this.#byKey.set(key, entry)
+    this.#byId.set(id, entry)
+    this.#gone.add(key)
+    if (id >= this.#next && id < RULE_LAST) this.#next = id + 1
   }
 
   #freeId(): RuleId {
@@ -117,10 +174,13 @@ export class RuleIds {
 
   #forgetOldest(): void {
     const [oldest] = this.#gone
-    if (oldest === undefined) return
-    this.#gone.delete(oldest)
-    const entry = this.#byKey.get(oldest)
-    this.#byKey.delete(oldest)
-    if (entry) this.#byId.delete(entry.id)
+    const entry = oldest === undefined ? undefined : this.#byKey.get(oldest)
+    if (oldest !== undefined && entry) this.#forget(oldest, entry)
+  }
+
+  #forget(key: string, { id }: Entry): void {
+    this.#gone.delete(key)
+    this.#byKey.delete(key)
+    this.#byId.delete(id)
   }
 }

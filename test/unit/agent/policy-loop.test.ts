@@ -1,8 +1,11 @@
 // Policy from tables to rows: whole before anything is attached, again after a failure, and by an agent that follows another.
 
+import { appendFileSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { FailSafePorts } from '../../../src/agent/fail-safe-ports.ts'
 import { PolicyLoop } from '../../../src/agent/policy-loop.ts'
+import { POLICY_RULES_FILE, PolicyRulesFile } from '../../../src/agent/policy-rules-file.ts'
 import type { PolicyWorldTables } from '../../../src/agent/policy-world.ts'
 import { lookUpPolicy } from '../../../src/datapath/policy-lookup.ts'
 import { PolicyMaps } from '../../../src/datapath/policy-maps.ts'
@@ -44,6 +47,7 @@ async function start(
   memory: ReturnType<typeof memoryTables>,
   maps = new PolicyMaps(memory.tables, Date.now),
   failSafePorts: () => FailSafePorts = () => ({ ingress: [], egress: [] }),
+  stateDirectory = t.testdir(),
 ) {
   const errors: string[] = []
   const events: string[] = []
@@ -55,6 +59,7 @@ async function start(
     existingConnections: 'recheck',
     events: { record: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
     failSafePorts,
+    rules: new PolicyRulesFile(stateDirectory, { warn: () => {} }),
     log: {
       info: () => {},
       warn: () => {},
@@ -101,6 +106,56 @@ t.test('an agent that follows: the same numbers, and what is gone goes', async (
   t.notOk(after.has(OTHER))
   for (const [at, identity] of after) t.same(identity, before.get(at), `the identity of ${at}`)
 })
+
+t.test(
+  'a rule has its number after restarts, also of killed agents, and of a compiler that failed',
+  async (t) => {
+    const { all } = cluster()
+    const memory = memoryTables()
+    const directory = t.testdir()
+    const begin = async () => (await start(t, all, memory, undefined, undefined, directory)).loop
+    const deniedBy = () =>
+      lookUpPolicy(memory.reads, {
+        ...{ direction: 'ingress', subject: WEB, peer: OTHER, protocol: 'tcp', port: 80, isFromHost: false },
+      }).rule
+    const lone = (name: string) =>
+      all.policy.objects.NetworkPolicy.set(
+        `shop/${name}`,
+        toPolicyObject('NetworkPolicy', {
+          metadata: { namespace: 'shop', name },
+          ...{ spec: { podSelector: {} } },
+        }),
+      )
+    const killed = await begin()
+    const rule = deniedBy()
+    t.match(killed.nameOf(rule), { key: 'shop/web', index: -1 })
+    await killed.close()
+    // It comes first in every order, and would take the numbers of the one that is followed.
+    lone('a-first')
+    all.policy.objects.NetworkPolicy.delete('shop/web')
+    const without = await begin()
+    const other = deniedBy()
+    t.match(without.nameOf(other), { key: 'shop/a-first' })
+    t.not(other, rule)
+    t.match(without.nameOf(rule), { key: 'shop/web' }, 'of a policy that went while no agent ran')
+    await without.close()
+    all.policy.objects.NetworkPolicy.delete('shop/a-first')
+    lone('web')
+    const file = join(directory, POLICY_RULES_FILE)
+    appendFileSync(file, '[99,"NetworkPoli')
+    await (await begin()).close()
+    t.equal(deniedBy(), rule, 'it is back')
+    lone('b')
+    const last = await begin()
+    t.match(last.nameOf(other), { key: 'shop/a-first' })
+    t.notMatch(readFileSync(file, 'utf8'), /NetworkPoli$/m, 'what a killed agent did not finish')
+    await last.close()
+    rmSync(file)
+    const forgotten = await begin()
+    t.match(forgotten.nameOf(deniedBy()), { key: 'shop/web' })
+    t.ok(deniedBy() > rule, 'without the file no number means another rule')
+  },
+)
 
 t.test('a kernel that refuses for a while', async (t) => {
   const { all } = cluster()

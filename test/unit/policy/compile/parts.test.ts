@@ -6,7 +6,7 @@ import type { Address, Prefix } from '../../../../src/model/address.ts'
 import { NumberPool } from '../../../../src/policy/compile/number-pool.ts'
 import { PrefixIndex, placeOfAddress, placeOfPrefix } from '../../../../src/policy/compile/prefix-index.ts'
 import { FIRST_RULE, RULE_OWN_NODE } from '../../../../src/policy/compile/rows.ts'
-import { RuleIds, type RuleName } from '../../../../src/policy/compile/rule-ids.ts'
+import { type NumberedRule, RuleIds, type RuleName } from '../../../../src/policy/compile/rule-ids.ts'
 import { rulePorts, spansFor } from '../../../../src/policy/compile/rule-ports.ts'
 import { cutSpans, joinSpans, type Span } from '../../../../src/policy/compile/spans.ts'
 
@@ -104,6 +104,45 @@ t.test('a rule keeps its number while its policy has it, and its name for a whil
   t.equal(ids.take(name(0)), first, 'but itself')
   t.equal(ids.nameOf(RULE_OWN_NODE), 'own-node')
   t.equal(ids.nameOf(999), undefined)
+})
+
+t.test('numbers outlive who gave them: known ones are taken again, and no other rule has them', async (t) => {
+  const name = (key: string, index = 0): RuleName => ({
+    ...{ kind: 'NetworkPolicy', key, part: 0, direction: 'ingress', index },
+    path: `spec.ingress[${index}]`,
+  })
+  const told: NumberedRule[] = []
+  const before = new RuleIds({ onNew: ({ id, name }) => void told.push({ id, name }) })
+  const [a, b] = [before.take(name('a')), before.take(name('b'))]
+  before.give(b)
+  t.match([...before.list()], [{ id: b }, { id: a }], 'gone ones first')
+  t.match(told, [{ id: a }, { id: b }])
+  const next = new RuleIds({ next: before.next, known: before.list() })
+  t.strictSame([next.nameOf(a), next.nameOf(b)], [name('a'), name('b')], 'known before anybody takes it')
+  next.beginAnew(a + 3)
+  t.equal(next.take(name('c')), a + 4, 'above what rows carry that nobody knows the name of')
+  t.equal(next.take(name('a')), a)
+  t.strictSame([next.size, next.nameOf(b)], [3, name('b')])
+
+  next.beginAnew(0)
+  t.equal(next.take(name('b')), b, 'another compiler finds them too')
+  next.give(b)
+  t.strictSame([next.nameOf(a), next.next], [name('a'), a + 5])
+
+  const torn = new RuleIds({
+    known: [
+      { id: 20, name: name('x') },
+      { id: 21, name: name('x') },
+      { id: 22, name: name('y') },
+      { id: 22, name: name('z') },
+    ],
+  })
+  t.strictSame(
+    [20, 21, 22].map((id) => torn.nameOf(id)),
+    [undefined, name('x'), name('z')],
+    'of two that contradict each other the later one',
+  )
+  t.strictSame([torn.take(name('y')), torn.take(name('x'))], [23, 21])
 })
 
 t.test('the longest prefix around an address or prefix is found', async (t) => {
