@@ -5,11 +5,13 @@ import type { Parts } from './agent.ts'
 import type { AgentConfig } from './config.ts'
 import { lentPorts } from './lent-ports.ts'
 import { type LocalHandler, RequestError } from './local-api.ts'
+import { explainPolicy } from './policy-explain.ts'
 import type { PolicyLoop } from './policy-loop.ts'
 import type { SeenContext } from './policy-seen.ts'
+import { policyServices } from './policy-services.ts'
 import { simulatePolicies } from './policy-simulate.ts'
 import { POLICY_KINDS } from './policy-sources.ts'
-import { explainPolicy, explainRule, listPolicies, type PolicyViewParts } from './policy-view.ts'
+import { explainRule, listPolicies, type PolicyViewParts } from './policy-view.ts'
 import { showRecords } from './records-view.ts'
 
 const NOT_ENFORCED = 'policy is not enforced on this node. Mend: policy.enforce: true turns it on'
@@ -24,7 +26,10 @@ export function policyHandlers(
   const view = () => viewParts(config, parts, started())
   return {
     '/v1/policies': () => listPolicies(started().objects, view(), started().records.tallies),
-    '/v1/policy': (query) => explainPolicy(query, view()),
+    '/v1/policy': (query) => {
+      const services = policyServices(config, parts.sources, () => parts.live.sources.pools)
+      return explainPolicy(query, { ...view(), services })
+    },
     '/v1/policy/rule': (query) => explainRule(query.get('id') ?? '', view()),
     '/v1/policy/records': (query) => showRecords(query, started().records),
     'POST /v1/policy/simulate': (query, body) => {

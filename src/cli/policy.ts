@@ -1,10 +1,11 @@
 // `weir policy`: which policies this node follows, and why one packet is let through or is not; audits and simulations are beside it.
 
+import type { DirectionView, PolicyAnswer, ServiceWay } from '../agent/policy-explain.ts'
 import type { Tally } from '../agent/policy-records.ts'
-import type { DirectionView, PolicyAnswer, PolicyRow, RuleAnswer } from '../agent/policy-view.ts'
+import type { PolicyRow, RuleAnswer } from '../agent/policy-view.ts'
 import { formatFields, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
-import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
+import { AGENT_OPTIONS, AgentError, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
 import { AUDIT_ACTION, AUDIT_OPTIONS, RECORD_WORDS } from './policy-audit.ts'
@@ -46,14 +47,15 @@ const EXPLAIN: Action<Values> = {
   summary: 'whether a connection is allowed, by which rule and line of YAML, and what the kernel says',
   about: `Whether a connection is allowed, at the sender's end (egress) and at the receiver's (ingress), and by which rule:
     first by the objects as they are, then by the rows in this node's kernel, for what of the two is a pod here or this
-    node. Both must agree. What a Service leads to is asked by the endpoint's own address and port. Each rule, and
-    the peer and the port of it that match first, are shown with their lines in what kubectl get -o yaml prints. The exit status is 0 when it is allowed, 1 when it is denied. With
-    RULE instead, the number of a rule as events, weir flow drops -o json and the kernel's rows have it: its policy, its
+    node. Both must agree. To the address and port of a Service, a ClusterIP, node port or load balancer's, it is followed to the endpoints, one
+    answer for all of which the same is true. Each rule, and the peer and the port of it that match first, are shown with
+    their lines in what kubectl get -o yaml prints. The exit status is 0 when it is allowed, whichever endpoint it is led to, 1 when it is
+    denied, and 2 when it could not be told (no such pod, no endpoint, no answer of the agent). With RULE instead, the number of a rule as events, weir flow drops -o json and the kernel's rows have it: its policy, its
     place there and its line.`,
   example: 'weir policy explain --from shop/cart --to shop/web --port 8080/tcp',
   optionsHelp: `  --from, --to POD|NODE|ADDRESS
                               NAMESPACE/NAME of a pod (a name alone is in default), a node's name, or an address
-  --port PORT/PROTOCOL        the pod's own port; of ICMP the type: 8/icmp
+  --port PORT/PROTOCOL        the pod's own port, or its name; the Service's at a Service's address; of ICMP the type: 8/icmp
 `,
   options: ['from', 'to', 'port'],
   run: async (values, [rule]) => {
@@ -67,7 +69,7 @@ const EXPLAIN: Action<Values> = {
         )
       query.set(name, value)
     }
-    const answers = await askAgent<PolicyAnswer[]>(values, `/v1/policy?${query}`)
+    const answers = await askPolicy<PolicyAnswer[]>(values, `/v1/policy?${query}`)
     printAnswer(values, answers, formatExplanation)
     return answers.every(({ isAllowed }) => isAllowed) ? 0 : 1
   },
@@ -78,9 +80,19 @@ async function explainRule(values: Values, rule: string): Promise<number> {
     throw new UsageError(
       'a rule stands alone. Mend: weir policy explain RULE, or --from, --to and --port without it',
     )
-  const answer = await askAgent<RuleAnswer>(values, `/v1/policy/rule?id=${encodeURIComponent(rule)}`)
+  const answer = await askPolicy<RuleAnswer>(values, `/v1/policy/rule?id=${encodeURIComponent(rule)}`)
   printAnswer(values, answer, formatRule)
   return 0
+}
+
+/** 1 is a denial's: whatever goes wrong is 2. */
+async function askPolicy<Answer>(values: Values, path: string): Promise<Answer> {
+  try {
+    return await askAgent<Answer>(values, path)
+  } catch (error) {
+    if (error instanceof AgentError) throw new UsageError(error.message)
+    throw error
+  }
 }
 
 export const POLICY_ACTIONS: ActionSet<typeof OPTIONS> = {
@@ -138,12 +150,45 @@ export function formatRule({ rule, text, name, lines }: RuleAnswer, width = PAGE
 
 export function formatExplanation(answers: readonly PolicyAnswer[], width = PAGE_WIDTH): string {
   const paragraphs = answers.map((answer) => {
-    const { source, destination, protocol, port, isAllowed } = answer
-    const head = `${source} to ${destination}, ${protocol} ${port}: ${isAllowed ? 'allowed' : 'denied'}`
-    const fields = [...fieldsOf('egress', answer.egress), ...fieldsOf('ingress', answer.ingress)]
+    const { source, destination, protocol, port, isAllowed, service, refusal, masqueraded } = answer
+    const by = service ? `, ${service.name}` : ''
+    const head = `${source} to ${destination}, ${protocol} ${port}${by}: ${isAllowed ? 'allowed' : 'denied'}`
+    const fields = [
+      ...(service ? wayFields(service) : []),
+      ...(refusal === undefined ? [] : [['refused', refusal] as const]),
+      ...fieldsOf('egress', answer.egress),
+      ...fieldsOf('ingress', answer.ingress),
+      ...(masqueraded ? fieldsOf('masqueraded', ofHidden(masqueraded, source)) : []),
+    ]
     return `${head}\n${formatFields(fields, width, INDENT)}`
   })
-  return `${paragraphs.join('\n\n')}\n`
+  const isMixed = answers.some(({ isAllowed }) => isAllowed) && answers.some(({ isAllowed }) => !isAllowed)
+  const mixed = isMixed ? ['Allowed on some of these paths, denied on others.'] : []
+  return `${[...paragraphs, ...mixed].join('\n\n')}\n`
+}
+
+const ENDPOINTS_SHOWN = 8
+
+function wayFields({ how, endpoints, lent, leftOut }: ServiceWay) {
+  const more = endpoints.length - ENDPOINTS_SHOWN
+  const shown = endpoints.slice(0, more > 1 ? ENDPOINTS_SHOWN : undefined).join(', ')
+  const others = [
+    ...(more > 1 ? [`${more} more`] : []),
+    ...(leftOut > 0 ? [`${leftOut} that were not looked at`] : []),
+  ]
+  return [
+    ['endpoints', [shown, ...others].join(' and ')] as const,
+    ['path', how] as const,
+    ...(lent.length > 0 ? [['source', lent.join(', ')] as const] : []),
+  ]
+}
+
+/** Whoever hides behind a node's address is the outside's, and gets what that gets. */
+function ofHidden(view: DirectionView, address: string): DirectionView {
+  return {
+    ...view,
+    cause: `traffic with source NAT to ${address} (node ports, pods' masquerade), an external client to policy: ${view.cause}`,
+  }
 }
 
 function fieldsOf(name: string, { cause, kernel, unjudged, lines = [] }: DirectionView) {

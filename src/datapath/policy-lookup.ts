@@ -51,6 +51,8 @@ export interface PolicyQuestion {
   readonly port: number
   /** This node itself is the peer. */
   readonly isFromHost: boolean
+  /** The peer has a node's address, and is the world's. */
+  readonly isMasqueraded?: boolean
 }
 
 export interface KernelRuling {
@@ -66,7 +68,7 @@ export function lookUpPolicy(rows: PolicyReads, question: PolicyQuestion): Kerne
   const { direction, subject, peer, isFromHost, isOfHost = false } = question
   const { set: number = 0 } = rows.subjects.get(isOfHost ? NODE_SUBJECT : subject) ?? {}
   const set = number === 0 ? undefined : rows.sets.get(number)
-  const identity = identityOf(rows, peer)
+  const identity = identityOf(rows, peer, question.isMasqueraded)
   const say = (isAllowed: boolean, rule: RuleId, wouldBeRule = 0): KernelRuling => ({
     ...{ isAllowed, rule, wouldBeRule, set: number },
     identity: identity.number,
@@ -85,10 +87,11 @@ export function lookUpPolicy(rows: PolicyReads, question: PolicyQuestion): Kerne
   return verdict ? say(verdict.isAllowed, verdict.rule, verdict.wouldBeRule) : say(false, RULE_NO_ROOM)
 }
 
-function identityOf(rows: PolicyReads, peer: Address): IdentityValue {
+function identityOf(rows: PolicyReads, peer: Address, isMasqueraded = false): IdentityValue {
   const whole = `${peer}/${addressBits(familyOf(peer))}` as Prefix
   // A trie answers with the longest prefix that holds what it is asked for.
-  return rows.identities.get(peer) ?? rows.prefixes.get(whole) ?? { number: IDENTITY_WORLD, scope: 'outside' }
+  const own = isMasqueraded ? undefined : rows.identities.get(peer)
+  return own ?? rows.prefixes.get(whole) ?? { number: IDENTITY_WORLD, scope: 'outside' }
 }
 
 function intervalOf(

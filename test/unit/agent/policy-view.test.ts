@@ -2,22 +2,14 @@
 
 import t from 'tap'
 import { RequestError } from '../../../src/agent/local-api.ts'
+import type { PolicyAnswer } from '../../../src/agent/policy-explain.ts'
 import { PolicyLines } from '../../../src/agent/policy-lines.ts'
-import {
-  explainPolicy,
-  explainRule,
-  listPolicies,
-  type PolicyAnswer,
-  type PolicyViewParts,
-} from '../../../src/agent/policy-view.ts'
+import { explainRule, listPolicies } from '../../../src/agent/policy-view.ts'
 import { formatExplanation, formatPolicies, formatRule } from '../../../src/cli/policy.ts'
 import { toPolicyObject } from '../../../src/kube/policies/resources.ts'
 import type { PolicyWorld } from '../../../src/model/policy.ts'
-import { PolicyCompiler } from '../../../src/policy/compile/compiler.ts'
-import { wholeWorld } from '../../../src/policy/compile/objects.ts'
-import { compilerOptions } from '../../policy/compiled.ts'
 import { node, pod, world } from '../policy/rows.ts'
-import { readsOf } from './policy-reads.ts'
+import { explain, explainParts } from './explain-bed.ts'
 
 const WRITTEN = {
   metadata: { namespace: 'shop', name: 'web' },
@@ -61,14 +53,9 @@ const lines = new PolicyLines({
   },
 })
 
-function parts(asked = WORLD): PolicyViewParts {
-  const compiler = new PolicyCompiler(compilerOptions(asked, { node: 'n1' }))
-  const rows = readsOf(compiler.apply(wholeWorld(asked), 0))
-  return { node: 'n1', world: asked, rows, nameOf: (rule) => compiler.nameOf(rule), lines }
-}
+const parts = (asked = WORLD) => explainParts(asked, { lines })
 
-const ask = (from: string, to: string, port: string, asked = WORLD) =>
-  explainPolicy(new URLSearchParams({ from, to, port }), parts(asked))
+const ask = (from: string, to: string, port: string, asked = WORLD) => explain([from, to, port], parts(asked))
 
 t.test('allowed and denied, in both families, by objects and by rows', async (t) => {
   const allowed = await ask('shop/cart', 'shop/web', '80/tcp')
@@ -93,7 +80,11 @@ t.test('allowed and denied, in both families, by objects and by rows', async (t)
 
 t.test('the other node judges its own, and its refused policy says why', async (t) => {
   const [answer] = await ask('shop/far', 'shop/web', '80/tcp')
-  t.match(answer?.egress, { verdict: 'deny', kernel: undefined, unjudged: 'node n2 judges it' })
+  t.match(answer?.egress, {
+    verdict: 'deny',
+    kernel: undefined,
+    unjudged: /^node n2 judges it\. There: weir policy explain --from/,
+  })
   t.match(answer?.egress.cause, /CiliumNetworkPolicy shop\/l7 allows nothing: spec\.egress\[0\]\.toFQDNs/)
   t.match(answer?.ingress, { verdict: 'deny', kernel: { agrees: true } })
 })
@@ -134,7 +125,7 @@ t.test('nodes, by their names', async (t) => {
   t.match((await judged('n1', 'shop/web', '81/tcp'))?.egress, { verdict: 'allow', kernel: { agrees: true } })
   t.match(await judged('n1', 'n2', '80/tcp'), {
     egress: { verdict: 'allow', kernel: { agrees: true } },
-    ingress: { verdict: 'allow', unjudged: 'node n2 judges it' },
+    ingress: { verdict: 'allow', unjudged: /^node n2 judges it\. There: weir policy explain --from/ },
   })
   const list = formatPolicies(listPolicies([HOST], { node: 'n1', world: asked }))
   t.match(list, /^CiliumClusterwideNetworkPolicy +host +normal +ingress +enforce +the node *$/m)
@@ -143,7 +134,9 @@ t.test('nodes, by their names', async (t) => {
 t.test('what cannot be asked', async (t) => {
   for (const [from, to, port, message] of [
     ['shop/cart', 'shop/nobody', '80', /--to 'shop\/nobody' is neither/],
-    ['shop/cart', 'shop/web', 'http', /'http' is no port/],
+    ['shop/cart', 'shop/web', 'http', /pod shop\/web names no port 'http'/],
+    ['shop/cart', '203.0.113.1', 'http', /'http' is no port: only pods have named ones/],
+    ['shop/cart', 'shop/web', '80/http', /'80\/http' is no port/],
     ['shop/cart', 'shop/web', '65536', /is no port/],
     ['fd00::9', 'shop/far', '80', /different families/],
   ] as const)
