@@ -48,9 +48,9 @@ directions, however many others there are; another receiver by a hundredth of th
 answered before; a *new* flow is one packet of ports never seen, in emptied tables; what is *denied* is of ports never seen each time, and kube-router
 rejects (at the kernel's limited rate) where the others drop. 5 000 pods elsewhere, or N, are told apart.
 
-What favours the others: of Calico the filter table alone is written, without its rules in raw, mangle and nat, and nobody has kube-proxy's rules beside; the pods
-that are measured stand in the middle of what kube-router looks through in a row; conntrack is made large and does not check checksums. What favours Weir: it has no Services
-here, and iptables is the nf_tables one where that is the system's. A change of theirs is the commands they run, begun by a shell in the node, on texts made before: Calico's write the policy's
+What favours the others: of Calico the filter table alone is written, without its rules in raw, mangle and nat, and nobody has kube-proxy's rules beside; what is
+looked through in a row has the pods and the policies that are measured in its middle; conntrack is made large and does not check checksums. What favours Weir: it has no
+Services here, and no conntrack runs in its node. iptables is the system's own, which on Debian is that of nf_tables. A change of theirs is the commands they run, begun by a shell in the node, on texts made before: Calico's write the policy's
 chain or the set's member; kube-router's read all and write all, as it does. A change of Weir's is compiling and writing, in this process. Neither has the API server's part, nor their controllers' own.
 Not timed: sets and rules are two transactions with kube-router and Calico, so for a moment one is of before and the other of after a change; Weir's rows
 have a generation. Before anything is timed, the same list of connections is tried with each: allowed, denied, answered, answers to nothing, and again

@@ -52,6 +52,17 @@ t.test('the chosen policy is in the middle of those that select its pod', async 
   t.ok(pods.every(({ device }) => device.length < 16))
 })
 
+t.test('policies come in the order of their names, the one that counts in the middle of nine', async (t) => {
+  const { policies } = guardedNode(pairWorld(12), DEVICES, 'n')
+  const names = policies.map(({ namespace, name }) => `${namespace}/${name}`)
+  t.same(names.slice(0, 9), names.slice(0, 9).sort())
+  t.same(names.slice(9), names.slice(9).sort())
+  t.equal(
+    names.findIndex((name) => name.endsWith('-own')),
+    4,
+  )
+})
+
 t.test('a selector finds by an index whom it finds by looking at everybody', async (t) => {
   const world = pairWorld(3)
   const finder = new PodFinder(world)
