@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import type { PolicyMaps, PolicyShortage } from '../datapath/policy-maps.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { PolicyWorld } from '../model/policy.ts'
-import { inSlices } from '../model/slices.ts'
+import { inSlices, type Steps } from '../model/slices.ts'
 import {
   COMPILER_LIMITS,
   type CompilerLimits,
@@ -59,6 +59,10 @@ export class PolicyLoop {
   readonly #rounds: Rounds
   /** Compiled, and not in the kernel yet. */
   #waiting: PolicyWrite[] = []
+  /** Of this round's writes. */
+  #refusal: { readonly error: unknown } | undefined
+  /** Handed to the kernel so far. */
+  #writes = 0
   #isSettled = false
   #written = 0
   #lastRoundMs = 0
@@ -118,16 +122,11 @@ export class PolicyLoop {
 
   /** In slices, for at first it is much. Whoever reads the tables meanwhile finds what comes with the next round. */
   async #round(): Promise<void> {
-    const { maps, rules, log } = this.#options
+    const { maps, log } = this.#options
     const startedMs = performance.now()
     this.#followFailSafePorts()
     const tellWritten = this.#options.onTaken?.()
-    for (const write of await this.#compile(startedMs)) this.#waiting.push(write)
-    // Ahead of the rows that carry the numbers: whoever is killed in between leaves none without a name.
-    rules.flush()
-    const isWriting = this.#waiting.length > 0
-    if (isWriting) await inSlices(maps.steps(this.#waiting))
-    this.#waiting = []
+    const isWriting = await inSlices(this.#compileAndWrite(startedMs))
     if (!this.#isSettled) {
       maps.settle()
       this.#isSettled = true
@@ -156,12 +155,39 @@ export class PolicyLoop {
   }
 
   /** Also without a change: numbers come to the end of their rest. */
-  async #compile(nowMs: number): Promise<PolicyChange> {
+  *#compile(nowMs: number): Steps<PolicyChange> {
     try {
-      return await inSlices(this.#compiler.steps(this.#changes.take() ?? {}, nowMs))
+      const change = this.#changes.take() ?? {}
+      return yield* this.#compiler.steps(change, nowMs, (writes) => this.#write(writes))
     } catch (error) {
       this.#beginAnew()
       throw error
+    }
+  }
+
+  /** @returns whether there was anything to write */
+  *#compileAndWrite(nowMs: number): Steps<boolean> {
+    this.#refusal = undefined
+    const before = this.#writes
+    yield* this.#write(yield* this.#compile(nowMs))
+    const refusal = this.#refusal as { readonly error: unknown } | undefined
+    if (refusal) throw refusal.error
+    return this.#writes > before
+  }
+
+  /** What the kernel refuses waits, and with it all that comes later. */
+  *#write(writes: PolicyChange): Steps {
+    for (const write of writes) this.#waiting.push(write)
+    this.#writes += this.#waiting.length
+    if (this.#refusal || this.#waiting.length === 0) return
+    const { maps, rules } = this.#options
+    // Ahead of the rows that carry the numbers: whoever is killed in between leaves none without a name.
+    rules.flush()
+    try {
+      yield* maps.steps(this.#waiting)
+      this.#waiting = []
+    } catch (error) {
+      this.#refusal = { error }
     }
   }
 

@@ -72,6 +72,9 @@ export const COMPILER_LIMITS: CompilerLimits = {
 /** Stops are so many identities apart. */
 const STOP_IDENTITIES = 64
 
+/** Writes, and ends when they are written or kept for later. */
+export type EarlyWrites = (writes: PolicyChange) => Steps
+
 export interface CompilerSize {
   readonly identities: number
   readonly sets: number
@@ -137,8 +140,12 @@ export class PolicyCompiler {
     return atOnce(this.steps(change, now))
   }
 
-  /** The same with stops. Nothing of it is written before all of it is known, and no other change may begin meanwhile. */
-  *steps(change: WorldChange, now: number): Steps<PolicyChange> {
+  /**
+   * The same with stops; no other change may begin meanwhile.
+   * @param early is given what may be written before the rest is known, for what only tidies up comes then
+   * @returns the rest
+   */
+  *steps(change: WorldChange, now: number, early?: EarlyWrites): Steps<PolicyChange> {
     const writes = new Writes()
     for (const [name, group] of change.networkGroups ?? []) {
       if (group) this.#objects.networkGroups.set(name, group)
@@ -152,7 +159,7 @@ export class PolicyCompiler {
     if (this.#earlier) yield* this.#takeOver(this.#earlier, change, writes, now)
     else {
       this.#noteSubjects(change)
-      const { touched } = yield* this.#settle(writes, now, this.#leavingSets(change))
+      const { touched } = yield* this.#settle(writes, now, this.#leavingSets(change), early)
       yield* this.#changePolicies(change, touched, newSetsStep(), writes, now)
     }
 
@@ -213,7 +220,12 @@ export class PolicyCompiler {
   }
 
   /** Who is where. */
-  *#settle(writes: Writes, now: number, leaving: ReadonlySet<PolicySet> = new Set()): Steps<PopulationStep> {
+  *#settle(
+    writes: Writes,
+    now: number,
+    leaving: ReadonlySet<PolicySet> = new Set(),
+    early?: EarlyWrites,
+  ): Steps<PopulationStep> {
     const step = newSetsStep()
     const population = yield* this.#population.settle(now)
     yield* stopping(population.fresh, STOP_IDENTITIES, (identity) => this.#peers.greet(identity))
@@ -221,17 +233,18 @@ export class PolicyCompiler {
     yield
     this.#sets.compare(population.moves, step)
     yield
-    yield* this.#sets.forget(population.gone, step, now)
-    for (const identity of population.gone) {
-      this.#peers.forget(identity)
-      this.#identities.remove(identity, now)
-    }
     writes.putClasses(this.#classes.takeFresh())
     writes.putCells(step.putCells)
     writes.putPeers(step.putRows)
     writes.putIdentities(population.put)
     writes.deleteIdentities(population.delete)
     writes.putSets(this.#sets.takeRaised(step))
+    if (early) yield* early(writes.take())
+    yield* this.#sets.forget(population.gone, step, now)
+    for (const identity of population.gone) {
+      this.#peers.forget(identity)
+      this.#identities.remove(identity, now)
+    }
     // Of nobody: the verdicts of whoever looked them up a moment ago are void by now.
     writes.deletePeers(step.deleteRows)
     return population

@@ -312,7 +312,7 @@ export class PolicySets {
   #catchUp(retired: readonly PolicySet[], context: SetContext, step: SetsStep): void {
     for (const [set, identities] of this.#lagging) {
       if (retired.includes(set)) continue
-      for (const direction of POLICY_DIRECTIONS) set[direction].greet(identities, context)
+      for (const direction of POLICY_DIRECTIONS) set[direction].greetAgain(identities, context)
       step.raised.add(set)
     }
     this.#lagging.clear()

@@ -24,6 +24,8 @@ export interface Cell {
 export interface CellChanges {
   /** What rows said before, of members that came from elsewhere; undefined: there was none. */
   readonly before: Map<Identity, CellId | undefined>
+  /** Those that came from nowhere, each once, and where to: they had no row. */
+  readonly fresh: { readonly identity: Identity; readonly cell: Cell }[]
   /** Cells whose class is to be found anew. */
   readonly touched: Set<Cell>
   /** Cells that are gone. */
@@ -33,7 +35,7 @@ export interface CellChanges {
 }
 
 export function newCellChanges(left: Set<Cell>): CellChanges {
-  return { before: new Map(), touched: new Set(), gone: [], left }
+  return { before: new Map(), fresh: [], touched: new Set(), gone: [], left }
 }
 
 function keyOf({ scope, rules, isExempt, namedPortsKey }: CellTraits): string {
@@ -71,13 +73,33 @@ export class Cells {
     if (to.unit === undefined) changes.touched.add(to)
   }
 
+  /** Puts one that is nowhere yet, and of whom the kernel has no row, where its rules say. */
+  join(identity: Identity, traits: CellTraits, changes: CellChanges): void {
+    const cell = this.#cell(traits)
+    cell.members.add(identity)
+    this.#byIdentity.set(identity, cell)
+    changes.fresh.push({ identity, cell })
+    if (cell.unit === undefined) changes.touched.add(cell)
+  }
+
+  /** Takes one out. @returns the cell where it was */
+  drop(identity: Identity, changes: CellChanges): Cell | undefined {
+    const cell = this.#byIdentity.get(identity)
+    if (!cell) return undefined
+    if (cell.number !== undefined) changes.left.add(cell)
+    this.#leave(cell, identity, changes)
+    this.#byIdentity.delete(identity)
+    return cell
+  }
+
   /** All of them, where there are none. */
   *fill(plan: SetDirectionPlan, identities: Identities, changes: CellChanges): Steps {
     const particular = plan.particular(identities)
     yield
-    yield* stopping(particular, STOP_PLACES, ([identity, rules]) =>
-      this.place(identity, plan.traitsFor(identity, rules), changes),
-    )
+    yield* stopping(particular, STOP_PLACES, ([identity, rules]) => {
+      const traits = plan.traitsFor(identity, rules)
+      if (traits) this.join(identity, traits, changes)
+    })
   }
 
   /** All of them anew. */

@@ -150,7 +150,17 @@ export class SetDirectionRows {
   /** New identities, whose peers know them. */
   greet(fresh: Iterable<Identity>, context: SetContext): void {
     const cellChanges = newCellChanges(context.changes.left)
-    this.#placeEach(fresh, cellChanges)
+    for (const identity of fresh) {
+      const traits = this.#plan.traitsFor(identity, this.#plan.rulesFor(identity))
+      if (traits) this.#cells.join(identity, traits, cellChanges)
+    }
+    this.#follow(cellChanges, context)
+  }
+
+  /** Identities that were judged as others. */
+  greetAgain(mimics: Iterable<Identity>, context: SetContext): void {
+    const cellChanges = newCellChanges(context.changes.left)
+    this.#placeEach(mimics, cellChanges)
     this.#follow(cellChanges, context)
   }
 
@@ -164,7 +174,9 @@ export class SetDirectionRows {
   /** Identities that nobody carries any more. */
   forget(gone: Iterable<Identity>, context: SetContext): void {
     const cellChanges = newCellChanges(context.changes.left)
-    for (const identity of gone) this.#cells.place(identity, undefined, cellChanges)
+    for (const identity of gone)
+      if (this.#cells.drop(identity, cellChanges)?.number !== undefined)
+        context.changes.delete.push(this.#key(identity))
     this.#follow(cellChanges, context)
   }
 
@@ -186,7 +198,7 @@ export class SetDirectionRows {
   }
 
   /** Gives touched cells their classes, and writes what differs. @returns whether anything does */
-  #follow({ before, touched, gone }: CellChanges, { classes, now, changes }: SetContext): boolean {
+  #follow({ before, fresh, touched, gone }: CellChanges, { classes, now, changes }: SetContext): boolean {
     const countOf = () => changes.cells.length + changes.put.length + changes.delete.length
     const countBefore = countOf()
     const shown = new Set<Cell>()
@@ -206,6 +218,8 @@ export class SetDirectionRows {
       const cell = this.#cells.of(identity)
       if (!cell || !shown.has(cell)) this.#note(identity, had, cell?.number, changes)
     }
+    for (const { identity, cell } of fresh)
+      if (!shown.has(cell)) this.#note(identity, undefined, cell.number, changes)
     for (const cell of gone) this.#release(cell)
     return countOf() > countBefore
   }

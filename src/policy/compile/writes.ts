@@ -17,10 +17,17 @@ import type {
 } from './rows.ts'
 
 export class Writes {
-  readonly #writes: PolicyWrite[] = []
+  #writes: PolicyWrite[] = []
 
   get list(): readonly PolicyWrite[] {
     return this.#writes
+  }
+
+  /** Afterwards there are none. */
+  take(): readonly PolicyWrite[] {
+    const writes = this.#writes
+    this.#writes = []
+    return writes
   }
 
   append({ list }: Writes): void {

@@ -2,10 +2,11 @@
 
 import t from 'tap'
 import type { PolicyWorld } from '../../../../src/model/policy.ts'
+import { atOnce } from '../../../../src/model/slices.ts'
 import { PolicyCompiler } from '../../../../src/policy/compile/compiler.ts'
 import { type Decision, PolicyTables } from '../../../../src/policy/compile/decide.ts'
 import { policyId, type WorldChange, wholeWorld } from '../../../../src/policy/compile/objects.ts'
-import { FIRST_RULE } from '../../../../src/policy/compile/rows.ts'
+import { FIRST_RULE, type PolicyChange } from '../../../../src/policy/compile/rows.ts'
 import { judge } from '../../../../src/policy/evaluate.ts'
 import { aimProbes, type Probe } from '../../../policy/arbitrary/probes.ts'
 import { randomWorlds } from '../../../policy/arbitrary/worlds.ts'
@@ -53,12 +54,21 @@ class Fed {
   /** @param between called after each write */
   apply(change: WorldChange, between: () => void = () => {}): void {
     this.#now += 1
-    const writes = this.compiler.apply(change, this.#now)
-    this.world = changedWorld(this.world, change)
-    for (const write of writes) {
-      this.tables.apply(write)
-      between()
+    const apply = (writes: PolicyChange) => {
+      for (const write of writes) {
+        this.tables.apply(write)
+        between()
+      }
     }
+    // As the agent does: some of it is written before the rest is compiled.
+    const rest = atOnce(
+      this.compiler.steps(change, this.#now, function* (writes) {
+        apply(writes)
+        yield
+      }),
+    )
+    this.world = changedWorld(this.world, change)
+    apply(rest)
   }
 
   decide({ packet, direction }: Probe): Decision | undefined {
