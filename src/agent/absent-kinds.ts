@@ -14,10 +14,10 @@ const TOGETHER_MS = 5
 
 export interface AbsentKindsOptions {
   readonly client: Pick<KubeClient, 'discover'>
-  /** Those that are absent now, in the version in which they were asked for. */
+  /** Those that are absent now, or of which a better version may have come; in the version in which they were asked for. */
   readonly absent: () => readonly Resource[]
-  /** In the version to ask for. */
-  readonly onFound: (resource: Resource) => void
+  /** In the version to ask for. @param isGuess nobody may ask discovery */
+  readonly onFound: (resource: Resource, isGuess: boolean) => void
   /** Discovery, if it may be asked, does not know it either. */
   readonly onConfirmed?: (resource: Resource) => void
   /** It is served, in versions that are not read here. */
@@ -91,7 +91,7 @@ export class AbsentKinds {
     if (this.#stop.signal.aborted) return
     for (const kind of kinds) {
       const isThere = there.includes(kind.plural)
-      if (isThere) onFound(kind)
+      if (isThere) onFound(kind, isDenied)
       if (!isThere || isDenied) onConfirmed?.(kind)
     }
   }
@@ -101,7 +101,7 @@ export class AbsentKinds {
     try {
       const { readable, others } = await this.#servedVersions(kind, versions)
       if (this.#stop.signal.aborted) return
-      if (readable !== undefined) onFound({ ...kind, version: readable })
+      if (readable !== undefined) onFound({ ...kind, version: readable }, false)
       else if (others.length > 0) onUnreadable?.(kind, others)
       else onConfirmed?.(kind)
     } catch (error) {
@@ -109,7 +109,8 @@ export class AbsentKinds {
       // Who may not ask that tries the versions in turn, and knows after the last one.
       const next = versions.indexOf(kind.version) + 1
       const isDenied = isKubeError(error, 'forbidden')
-      onFound(isDenied ? { ...kind, version: versions[next % versions.length] ?? kind.version } : kind)
+      const version = versions[next % versions.length] ?? kind.version
+      onFound(isDenied ? { ...kind, version } : kind, isDenied)
       if (isDenied && next === versions.length) onConfirmed?.(kind)
     }
   }

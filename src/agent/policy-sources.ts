@@ -29,7 +29,7 @@ import { toNamespaceLabels, toNetworkGroup, toPolicyPod } from '../kube/policies
 import type { PolicyKind, PolicyPod, PolicyWorld } from '../model/policy.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { Table } from '../tables/table.ts'
-import { AbsentKinds } from './absent-kinds.ts'
+import { AbsentKinds, POLL_MS } from './absent-kinds.ts'
 import { nodeObject } from './report-problems.ts'
 import { follow, type Readability } from './sources.ts'
 
@@ -49,12 +49,16 @@ export interface PolicySourcesOptions {
 const FORBIDDEN_RETRY_MS = 10_000
 /** Longer than a server that has just begun takes to serve what it has stored. */
 const PATIENCE_MS = 20_000
+/** A better version than the one that is followed is looked for after so many times as long as an absent kind. */
+const BETTER_POLLS = 6
 export const POLICY_KINDS = Object.keys(POLICY_RESOURCES) as readonly PolicyKind[]
 
 interface Followed {
+  /** Begins to follow another version of the kind, in place of the one before. */
+  readonly begin: (resource: Resource) => void
   /** In the version that is asked for. */
   resource: Resource
-  readonly watch: Pick<ListWatch<unknown>, 'retryNow' | 'close' | 'state'>
+  watch: Pick<ListWatch<unknown>, 'get' | 'retryNow' | 'close' | 'state'>
   readonly table: Table<unknown>
   /** Whether the cluster may lack it. */
   readonly isOptional: boolean
@@ -106,6 +110,7 @@ export class PolicySources {
   readonly #options: PolicySourcesOptions
   readonly #followed: Followed[] = []
   readonly #absent: AbsentKinds
+  #lookedForBetterMs = 0
 
   constructor(options: PolicySourcesOptions) {
     this.#options = options
@@ -128,12 +133,12 @@ export class PolicySources {
       )
     this.#absent = new AbsentKinds({
       client: options.client,
-      absent: () => this.#followed.filter(isAbsent).map(({ resource }) => resource),
-      onFound: (found) => {
+      absent: () => this.#missing(),
+      onFound: (found, isGuess) => {
         const followed = this.#find(found)
-        if (followed === undefined) return
-        followed.resource = found
-        followed.watch.retryNow()
+        if (followed === undefined || (isGuess && !isAbsent(followed))) return
+        if (found.version !== followed.resource.version) followed.begin(found)
+        else followed.watch.retryNow()
       },
       onConfirmed: (absent) => {
         const followed = this.#find(absent)
@@ -200,6 +205,17 @@ export class PolicySources {
     return this.#followed.find(({ resource }) => groupResourceOf(resource) === groupResourceOf(wanted))
   }
 
+  /** What is absent, and now and then what is followed in another version than the best: its fields are cut to those of that version. */
+  #missing(): readonly Resource[] {
+    const { pollMs = POLL_MS } = this.#options
+    const nowMs = performance.now()
+    const isLookingForBetter = nowMs - this.#lookedForBetterMs >= BETTER_POLLS * pollMs
+    if (isLookingForBetter) this.#lookedForBetterMs = nowMs
+    return this.#followed
+      .filter((followed) => isAbsent(followed) || (isLookingForBetter && !isBestVersion(followed.resource)))
+      .map(({ resource }) => resource)
+  }
+
   #follow<T extends ApiObject, Row>(
     resource: Resource<T>,
     project: (object: T) => Row | undefined,
@@ -207,21 +223,27 @@ export class PolicySources {
     isOptional: boolean,
   ): void {
     const { client, log, startDelayMs, forbiddenRetryMs = FORBIDDEN_RETRY_MS } = this.#options
-    const asked: { followed?: Followed } = {}
-    const { watch, synced } = follow({
-      ...{ client, log, startDelayMs, project, table, forbiddenRetryMs },
-      get resource() {
-        return (asked.followed?.resource ?? resource) as Resource<T>
-      },
-      // Every kind may be refused to us.
-      isOptional: true,
-      absentRetryMs: isOptional ? undefined : 0,
-      onReadability: (now) => this.#noteReadability(followed, now),
-      onFailure: (error) => this.#noteFailure(followed, error),
-    })
-    synced.catch(() => {})
+    const watchAs = (now: Resource, delayMs: number) => {
+      const { watch, synced } = follow<T, Row>({
+        ...{ client, log, resource: now as Resource<T>, project, table, forbiddenRetryMs },
+        startDelayMs: delayMs,
+        // Every kind may be refused to us.
+        isOptional: true,
+        absentRetryMs: isOptional ? undefined : 0,
+        onReadability: (readability) => this.#noteReadability(followed, readability),
+        onFailure: (error) => this.#noteFailure(followed, error),
+      })
+      synced.catch(() => {})
+      return watch
+    }
     const followed: Followed = {
-      ...{ resource, watch, isOptional },
+      ...{ resource, watch: watchAs(resource, startDelayMs), isOptional },
+      // What the version before told stays in force until this one has told all.
+      begin: (better) => {
+        followed.watch.close()
+        followed.resource = better
+        followed.watch = watchAs(better, 0)
+      },
       table: table as unknown as Table<unknown>,
       known: new Milestone(),
       answered: new Milestone(),
@@ -230,7 +252,6 @@ export class PolicySources {
       impatience: undefined,
       lastFailure: '',
     }
-    asked.followed = followed
     this.#followed.push(followed)
   }
 
@@ -240,6 +261,7 @@ export class PolicySources {
     followed.readability = now
     if (now === 'readable') {
       followed.unreadable = []
+      forgetGone(followed)
       knowNow(followed)
     } else if (now === 'forbidden') {
       followed.unreadable = []
@@ -277,6 +299,15 @@ export class PolicySources {
     log.warn({ kind: followed.resource.kind }, message)
     events.record(nodeObject(nodeName), 'Warning', 'PolicyNotReadable', `${nodeName}: ${message}`)
   }
+}
+
+/** What went while nobody followed the kind, between two versions. */
+function forgetGone({ table, watch }: Followed): void {
+  for (const [key] of table.entries()) if (watch.get(key) === undefined) table.delete(key)
+}
+
+function isBestVersion({ version, versions = [version] }: Resource): boolean {
+  return version === versions[0]
 }
 
 function knowNow({ known, answered }: Followed): void {

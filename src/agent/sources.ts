@@ -159,7 +159,6 @@ interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly client: KubeClient
   readonly log: Logger
   readonly startDelayMs: number
-  /** As `ListWatchOptions.resource`. */
   readonly resource: Resource<T>
   readonly fieldSelector?: string
   readonly project: (object: T) => Row | undefined
@@ -205,9 +204,7 @@ export function follow<T extends ApiObject, Row, Other = never>(
   const watch = listWatch<T, Row | LeftOut<Other>>({
     client,
     startDelayMs,
-    get resource() {
-      return options.resource
-    },
+    resource,
     fieldSelector,
     project,
     onChanges: (changes) => {

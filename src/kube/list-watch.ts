@@ -38,8 +38,7 @@ export interface ListWatchState {
 
 export interface ListWatchOptions<T extends ApiObject, Row> extends RetryPauseOptions {
   client: KubeClient
-  /** Read before each request: it may become another version of the kind, whose objects are the same. */
-  readonly resource: Resource<T>
+  resource: Resource<T>
   namespace?: string | undefined
   labelSelector?: string | undefined
   fieldSelector?: string | undefined
