@@ -20,6 +20,9 @@ export interface Drop {
   readonly sourcePort: number
   readonly destination: Address
   readonly destinationPort: number
+  /** A pod's workload; undefined: it is none's. */
+  readonly sourceName?: string | undefined
+  readonly destinationName?: string | undefined
   /** `TCP`, or the number of one that has no name here. */
   readonly protocol: string
   readonly ifindex: number
@@ -51,6 +54,7 @@ export class DropLog {
   readonly #kept: Drop[] = []
   readonly #serviceOf: (serviceId: number) => string | undefined
   readonly #ruleOf: (rule: number) => string
+  readonly #nameAt: (address: Address) => string | undefined
   readonly #bootMs: number
   #next = 0
 
@@ -60,15 +64,18 @@ export class DropLog {
   /**
    * @param bootMs when the node came up, milliseconds since the epoch: events count from there
    * @param ruleOf a rule of policy by its number
+   * @param nameAt the workload of the pod that has an address
    */
   constructor(
     serviceOf: (serviceId: number) => string | undefined,
     bootMs: number,
     nowMs: number,
     ruleOf: (rule: number) => string = (rule) => `rule ${rule}`,
+    nameAt: (address: Address) => string | undefined = () => undefined,
   ) {
     this.#serviceOf = serviceOf
     this.#ruleOf = ruleOf
+    this.#nameAt = nameAt
     this.#bootMs = bootMs
     this.sinceMs = nowMs
   }
@@ -80,12 +87,15 @@ export class DropLog {
       const event = decodePacketEvent(batch.data, batch.offsets[index] ?? 0)
       if (event.kind !== EventKind.EVENT_DROP) continue
       const hasPorts = !WITHOUT_PORTS.has(event.protocol)
+      const [source, destination] = [formatAddress(event.source), formatAddress(event.destination)]
       this.#kept[this.#next] = {
         timeMs: this.#bootMs + Number(event.timeNs / 1_000_000n),
         reason: VERDICT_REASON_NAMES.get(event.reason)?.replace('REASON_', '') ?? String(event.reason),
-        source: formatAddress(event.source),
+        source,
+        sourceName: this.#nameAt(source),
         sourcePort: hasPorts ? event.sourcePort : 0,
-        destination: formatAddress(event.destination),
+        destination,
+        destinationName: this.#nameAt(destination),
         destinationPort: hasPorts ? event.destinationPort : 0,
         protocol: PROTOCOLS.get(event.protocol) ?? String(event.protocol),
         ifindex: event.ifindex,

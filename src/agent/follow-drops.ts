@@ -6,6 +6,7 @@ import type { RingBatch, RingBuffer } from '../sys/libbpf-ts/index.ts'
 import { AddressBook } from './address-book.ts'
 import { DROPS_LOOK_MS, DropLog } from './drop-log.ts'
 import type { Ground } from './ground.ts'
+import { isLent, lentPorts } from './lent-ports.ts'
 import { PolicyLines } from './policy-lines.ts'
 import { PolicyRecords } from './policy-records.ts'
 import { PolicyRecordsFile, readPolicyRecords } from './policy-records-file.ts'
@@ -30,17 +31,23 @@ export function followDrops(ground: FollowedGround): FollowedDrops {
   const nowMs = Date.now()
   const bootMs = nowMs - Number(process.hrtime.bigint() / NS_PER_MS)
   const nameOf = (rule: number) => policyRules?.ids.nameOf(rule)
+  const book = policySources && new AddressBook({ pods: policySources.pods, nodes: sources.nodes })
+  const who = book && ((address: Address) => book.at(address))
   const drops = new DropLog(
     (serviceId) => datapath.services.serviceOf(serviceId),
     bootMs,
     nowMs,
     (rule) => ruleText(rule, nameOf(rule)),
+    (address) => {
+      const somebody = who?.(address)
+      return somebody?.kind === 'pod' ? somebody.name : undefined
+    },
   )
+  const lent = lentPorts(config)
   const { stateDirectory } = config
-  const book = policySources && new AddressBook({ pods: policySources.pods, nodes: sources.nodes })
-  const who = book && ((address: Address) => book.at(address))
   const kept = book && readPolicyRecords(stateDirectory, log)
-  const records = who && new PolicyRecords({ who, nameOf, bootMs, kept })
+  const records =
+    who && new PolicyRecords({ who, isLent: (...asked) => isLent(...asked, lent), nameOf, bootMs, kept })
   const file = records && new PolicyRecordsFile(stateDirectory, records, log)
   const ring = datapath.openDropRing()
   const stopRing = startRing(ring, { sources, policySources, log }, (batch) => {

@@ -31,7 +31,11 @@ export function policyHandlers(
       return explainPolicy(query, { ...view(), services })
     },
     '/v1/policy/rule': (query) => explainRule(query.get('id') ?? '', view()),
-    '/v1/policy/records': (query) => showRecords(query, started().records),
+    '/v1/policy/records': (query) => {
+      const { records, objects } = started()
+      const keys = objects.map(({ key }) => key)
+      return showRecords(query, records, keys)
+    },
     'POST /v1/policy/simulate': (query, body) => {
       const { objects, loop, records } = started()
       const { world } = loop

@@ -7,7 +7,7 @@ import { type Address, formatAddress } from '../model/address.ts'
 import type { PolicyDirection, PolicyPacket } from '../model/policy.ts'
 import type { RuleId } from '../policy/compile/rows.ts'
 import type { BuiltInCause, RuleName } from '../policy/compile/rule-ids.ts'
-import { OUTSIDE } from '../policy/simulate/simulate.ts'
+import { OUTSIDE, outsideAs } from '../policy/simulate/simulate.ts'
 import type { RingBatch } from '../sys/libbpf-ts/index.ts'
 import type { Somebody } from './address-book.ts'
 import { ruleText } from './policy-rule.ts'
@@ -26,7 +26,7 @@ export type RecordKind = (typeof RECORD_KINDS)[number]
 export interface PolicyRecord {
   readonly kind: RecordKind
   readonly direction: PolicyDirection
-  /** A workload, `node NAME`, an address outside, or `outside` for many of them. */
+  /** A workload, `node NAME`, an address outside, `outside` for many of them, or `outside, as ADDRESS` that a node lent. */
   readonly source: string
   readonly destination: string
   readonly protocol: PolicyPacket['protocol']
@@ -54,6 +54,8 @@ export interface KeptRecords {
 
 export interface PolicyRecordsOptions {
   readonly who: (address: Address) => Somebody
+  /** Whether what a node sends may be another's, whom policy takes for the outside's. */
+  readonly isLent: (packet: Pick<PolicyPacket, 'protocol' | 'port'>, sourcePort: number) => boolean
   readonly nameOf: (rule: RuleId) => RuleName | BuiltInCause | undefined
   /** When the node came up, milliseconds since the epoch: events count from there. */
   readonly bootMs: number
@@ -109,15 +111,19 @@ export class PolicyRecords {
       const direction = DIRECTIONS.get(event.reason)
       const kind = KINDS.get(event.kind)
       if (direction === undefined || kind === undefined) continue
-      const { who, nameOf, bootMs } = this.#options
+      const { who, isLent, nameOf, bootMs } = this.#options
       const name = nameOf(event.serviceId)
       const source = formatAddress(event.source)
       const destination = formatAddress(event.destination)
+      const protocol = PROTOCOL_WORDS.get(event.protocol) ?? 'other'
+      const port = event.destinationPort
+      const sender = who(source)
+      const isHidden =
+        direction === 'ingress' && sender.kind === 'node' && isLent({ protocol, port }, event.sourcePort)
       const said: Said = {
-        ...{ kind, direction, port: event.destinationPort, rule: ruleText(event.serviceId, name) },
-        source: who(source).name,
+        ...{ kind, direction, protocol, port, rule: ruleText(event.serviceId, name) },
+        source: isHidden ? outsideAs(source) : sender.name,
         destination: who(destination).name,
-        protocol: PROTOCOL_WORDS.get(event.protocol) ?? 'other',
         ...(typeof name === 'object' ? { name } : {}),
         last: { source, sourcePort: event.sourcePort, destination },
       }

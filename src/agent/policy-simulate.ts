@@ -186,9 +186,23 @@ function changeOf<Row>(before: Row | undefined, after: Row): 'new' | 'changed' |
 }
 
 /** Throws RequestError. */
+/** As kubectl takes them: `cnp` is Cilium's, of a namespace, and the cluster's, of none. */
+const SHORT_NAMES: ReadonlyMap<string, string> = new Map([
+  ['netpol', 'NetworkPolicy'],
+  ['ciliumnp', 'CiliumNetworkPolicy'],
+  ['ccnp', 'CiliumClusterwideNetworkPolicy'],
+  ['ccg', GROUP_KIND],
+])
+
+function kindNamed(word: string, isNamespaced: boolean): string | undefined {
+  if (word === 'cnp') return isNamespaced ? 'CiliumNetworkPolicy' : 'ClusterNetworkPolicy'
+  const namesOf = (kind: string) => [kind, `${kind}s`, kind.replace(/y$/, 'ies')]
+  return SHORT_NAMES.get(word) ?? SIMULATED_KINDS.find((kind) => namesOf(kind.toLowerCase()).includes(word))
+}
+
 function findObject(text: string, world: PolicyWorld, current: ReadonlyMap<string, PolicyObject>): Named {
   const [word = '', ...rest] = text.split('/')
-  const kind = SIMULATED_KINDS.find((one) => one.toLowerCase() === word.toLowerCase())
+  const kind = kindNamed(word.toLowerCase(), rest.length > 1)
   if (kind === undefined) {
     const [near] = nearMatches(word, SIMULATED_KINDS, 1)
     const hint = near === undefined ? '' : `; did you mean ${near}`

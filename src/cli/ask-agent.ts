@@ -55,6 +55,16 @@ export function tellAgent<T>(
   return exchange<T>(options, { method: 'POST', path, body, timeoutMs })
 }
 
+/** For commands whose status 1 says something else: whatever goes wrong is 2. */
+export async function refusedAsUsage<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof AgentError) throw new UsageError(error.message)
+    throw error
+  }
+}
+
 interface Asked {
   readonly method: 'GET' | 'POST'
   readonly path: string

@@ -4,12 +4,13 @@ import type { Drop } from '../agent/drop-log.ts'
 import type { FlowView } from '../agent/flow-view.ts'
 import type { RuleLine } from '../agent/policy-lines.ts'
 import { endText } from '../model/address.ts'
-import { formatSeconds, formatTable, PAGE_WIDTH, wrapText } from '../model/text-table.ts'
+import { formatAge, formatSeconds, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
 import { timeText } from '../model/time-text.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
 import { AGENT_OPTIONS, askAgent, printAnswer } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { lineSentences } from './rule-lines.ts'
+import { footnotes, withSentences } from './short-lists.ts'
 
 interface FlowAnswer {
   /** Seen last first. */
@@ -78,14 +79,20 @@ const DROPS: Action<Values> = {
   takes: '[--limit N]',
   words: 0,
   summary: 'the last packets dropped or refused, with the reason',
-  about: `The last packets dropped or refused, the newest at the end: when, why, who, and of which Service. Of
-    a flood a sample.`,
+  about: `The last packets dropped or refused, the newest at the end: how long ago, why, who, and of which Service, or by
+    which rule of policy (numbered, below the table). Pods stand by their workloads. Of a flood a sample.`,
   example: 'weir flow drops --limit 20',
   optionsHelp: `  --limit N        how many at most (default 100; 0: all that are kept, 1000)
+  -o wide          times as they are, and addresses in place of names
 `,
   options: ['limit'],
   run: async (values) => {
-    printAnswer(values, await askAgent<DropAnswer>(values, `/v1/drops?${queryOf(values)}`), formatDrops)
+    printAnswer(
+      values,
+      await askAgent<DropAnswer>(values, `/v1/drops?${queryOf(values)}`),
+      (shown, width) => formatDrops(shown, { width }),
+      (shown) => formatDrops(shown, { width: Number.POSITIVE_INFINITY, isWide: true }),
+    )
     return 0
   },
 }
@@ -141,24 +148,45 @@ export function formatFlows(
   return `${table}\n${more > 0 ? `${more} more; --limit 0 for all, or narrow them: --service, --client, --backend.\n` : ''}`
 }
 
-export function formatDrops({ drops, counted, sinceMs, lines = [] }: DropAnswer, width = PAGE_WIDTH): string {
+interface DropLayout {
+  readonly width?: number
+  readonly nowMs?: number
+  /** Whole times, and addresses in place of names. */
+  readonly isWide?: boolean
+}
+
+export function formatDrops(
+  { drops, counted, sinceMs, lines = [] }: DropAnswer,
+  { width = PAGE_WIDTH, nowMs = Date.now(), isWide = false }: DropLayout = {},
+): string {
   if (drops.length === 0) {
     const since = sinceMs === undefined ? 'of late' : `since ${timeText(sinceMs)}`
     const before = counted > 0 ? `, and ${counted} before that: weir_packets_total has them by reason` : ''
     return `No packets dropped or refused ${since}${before}.\n`
   }
+  const rules = footnotes()
   const rows = drops.map((drop) => [
-    new Date(drop.timeMs).toISOString(),
+    isWide ? new Date(drop.timeMs).toISOString() : formatAge(drop.timeMs, nowMs),
     drop.reason,
     drop.protocol,
-    endText(drop.source, drop.sourcePort),
-    endText(drop.destination, drop.destinationPort),
-    drop.service ?? drop.rule ?? '',
+    isWide ? endText(drop.source, drop.sourcePort) : namedEnd(drop.sourceName, drop.source, drop.sourcePort),
+    isWide
+      ? endText(drop.destination, drop.destinationPort)
+      : namedEnd(drop.destinationName, drop.destination, drop.destinationPort),
+    drop.service ?? rules.mark(drop.rule ?? ''),
   ])
   const last = drops.some(({ rule }) => rule !== undefined) ? 'SERVICE OR RULE' : 'SERVICE'
-  const header = ['TIME', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', last]
-  const table = formatTable(header, rows, { width, flexible: [last] })
+  const header = [isWide ? 'TIME' : 'AGE', 'REASON', 'PROTOCOL', 'SOURCE', 'DESTINATION', last]
+  const table = isWide
+    ? formatTable(header, rows)
+    : formatTable(header, rows, { width, flexible: ['SOURCE', 'DESTINATION'] })
   const rest = `The newest ${drops.length} of ${counted}; of a flood a sample is listed, weir_packets_total has all by reason.`
-  const below = [...(counted > drops.length ? [rest] : []), ...lineSentences(lines)]
-  return `${table}\n${below.map((text) => `${wrapText(text, width, '  ')}\n`).join('')}`
+  const below = [...rules.texts(), ...lineSentences(lines), ...(counted > drops.length ? [rest] : [])]
+  return below.length > 0 ? withSentences(table, below, width) : `${table}\n`
+}
+
+/** A workload's name says more than its address. */
+function namedEnd(name: string | undefined, address: string, port: number): string {
+  if (name === undefined) return endText(address, port)
+  return port === 0 ? name : `${name}:${port}`
 }

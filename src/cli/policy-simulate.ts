@@ -2,13 +2,18 @@
 
 import type { SimulateAnswer } from '../agent/policy-simulate.ts'
 import { formatTable, PAGE_WIDTH } from '../model/text-table.ts'
-import type { SimulatedChange, SimulatedRuling } from '../policy/simulate/simulate.ts'
+import {
+  OUTSIDE,
+  outsideAs,
+  type SimulatedChange,
+  type SimulatedRuling,
+} from '../policy/simulate/simulate.ts'
 import type { Action } from './actions.ts'
-import { AgentError, type AgentOptions, printAnswer, tellAgent } from './ask-agent.ts'
+import { type AgentOptions, printAnswer, refusedAsUsage, tellAgent } from './ask-agent.ts'
 import { UsageError } from './options.ts'
 import { portText } from './policy-audit.ts'
 import { readNamedFile } from './read-file.ts'
-import { withSentences } from './short-lists.ts'
+import { footnotes, withSentences } from './short-lists.ts'
 
 export const SIMULATE_OPTIONS = {
   file: { type: 'string', short: 'f' },
@@ -35,7 +40,7 @@ export const SIMULATE_ACTION: Action<SimulateValues> = {
     and 2 when it could not be told (the file cannot be read, the agent does not answer).`,
   example: 'weir policy simulate -f policy.yaml',
   optionsHelp: `  -f FILE          YAML as kubectl apply takes it; - reads standard input; long: --file
-  --delete KIND/NAMESPACE/NAME    as if it were deleted (KIND/NAME of a cluster-wide one); may stand several times
+  --delete KIND/NAMESPACE/NAME    as if it were deleted (KIND/NAME of a cluster-wide one; netpol, cnp, ccnp, ccg for short); may stand several times
 `,
   options: Object.keys(SIMULATE_OPTIONS),
   run: async (values) => {
@@ -47,20 +52,11 @@ export const SIMULATE_ACTION: Action<SimulateValues> = {
       )
     const query = new URLSearchParams()
     for (const name of deleted) query.append('delete', name)
-    const answer = await ask(values, `/v1/policy/simulate?${query}`, text)
+    const path = `/v1/policy/simulate?${query}`
+    const answer = await refusedAsUsage(tellAgent<SimulateAnswer>(values, path, text, TIMEOUT_MS))
     printAnswer(values, answer, formatSimulation)
     return answer.changes.length > 0 ? 1 : 0
   },
-}
-
-/** 1 is taken: whatever goes wrong is 2. */
-async function ask(values: SimulateValues, path: string, text: string): Promise<SimulateAnswer> {
-  try {
-    return await tellAgent<SimulateAnswer>(values, path, text, TIMEOUT_MS)
-  } catch (error) {
-    if (error instanceof AgentError) throw new UsageError(error.message)
-    throw error
-  }
 }
 
 export function formatSimulation(answer: SimulateAnswer, width = PAGE_WIDTH): string {
@@ -69,6 +65,7 @@ export function formatSimulation(answer: SimulateAnswer, width = PAGE_WIDTH): st
   const below = sentencesOf(answer)
   if (changes.length === 0) return `${head}\n\n${withSentences('Nothing would change.', below, width)}`
   const header = ['SOURCE', 'DESTINATION', 'PORT', 'END', 'SEEN', 'NOW', 'THEN', 'RULE']
+  const rules = footnotes()
   const rows = changes.map((change) => [
     endText(change.source, change.example.source),
     endText(change.destination, change.example.destination),
@@ -77,15 +74,14 @@ export function formatSimulation(answer: SimulateAnswer, width = PAGE_WIDTH): st
     seenText(change),
     verdictText(change.before),
     verdictText(change.after),
-    causeText(change),
+    rules.mark(causeText(change)),
   ])
-  const table = formatTable(header, rows, { width, flexible: ['SOURCE', 'DESTINATION', 'SEEN', 'RULE'] })
-  return `${head}\n\n${withSentences(table, below, width)}`
+  const table = formatTable(header, rows, { width, flexible: ['SOURCE', 'DESTINATION', 'SEEN'] })
+  return `${head}\n\n${withSentences(table, [...rules.texts(), ...below], width)}`
 }
 
-/** Nobody's address says more than that it is nobody's. */
 function endText(name: string, address: string): string {
-  return name === 'outside' ? `outside, as ${address}` : name
+  return name === OUTSIDE ? outsideAs(address) : name
 }
 
 function seenText({ seen: { flow, drop, audit } }: SimulatedChange): string {

@@ -5,7 +5,7 @@ import type { Tally } from '../agent/policy-records.ts'
 import type { PolicyRow, RuleAnswer } from '../agent/policy-view.ts'
 import { formatFields, formatTable, PAGE_WIDTH } from '../model/text-table.ts'
 import { type Action, type ActionSet, runAction, type ValuesOf } from './actions.ts'
-import { AGENT_OPTIONS, AgentError, askAgent, printAnswer } from './ask-agent.ts'
+import { AGENT_OPTIONS, askAgent, printAnswer, refusedAsUsage } from './ask-agent.ts'
 import type { Command } from './main.ts'
 import { UsageError } from './options.ts'
 import { AUDIT_ACTION, AUDIT_OPTIONS, RECORD_WORDS } from './policy-audit.ts'
@@ -69,7 +69,7 @@ const EXPLAIN: Action<Values> = {
         )
       query.set(name, value)
     }
-    const answers = await askPolicy<PolicyAnswer[]>(values, `/v1/policy?${query}`)
+    const answers = await refusedAsUsage(askAgent<PolicyAnswer[]>(values, `/v1/policy?${query}`))
     printAnswer(values, answers, formatExplanation)
     return answers.every(({ isAllowed }) => isAllowed) ? 0 : 1
   },
@@ -80,19 +80,10 @@ async function explainRule(values: Values, rule: string): Promise<number> {
     throw new UsageError(
       'a rule stands alone. Mend: weir policy explain RULE, or --from, --to and --port without it',
     )
-  const answer = await askPolicy<RuleAnswer>(values, `/v1/policy/rule?id=${encodeURIComponent(rule)}`)
+  const path = `/v1/policy/rule?id=${encodeURIComponent(rule)}`
+  const answer = await refusedAsUsage(askAgent<RuleAnswer>(values, path))
   printAnswer(values, answer, formatRule)
   return 0
-}
-
-/** 1 is a denial's: whatever goes wrong is 2. */
-async function askPolicy<Answer>(values: Values, path: string): Promise<Answer> {
-  try {
-    return await askAgent<Answer>(values, path)
-  } catch (error) {
-    if (error instanceof AgentError) throw new UsageError(error.message)
-    throw error
-  }
 }
 
 export const POLICY_ACTIONS: ActionSet<typeof OPTIONS> = {

@@ -21,6 +21,27 @@ export function withSentences(table: string, said: readonly string[], width: num
   return `${[table, ...(below.length > 0 ? ['', ...below] : [])].join('\n')}\n`
 }
 
+export interface Footnotes {
+  /** `[1]`: what stands in the cell in the text's place; the same of the same text. */
+  readonly mark: (text: string) => string
+  /** What stands below the table, in the order of the marks. */
+  readonly texts: () => readonly string[]
+}
+
+/** For texts that are too long for cells, and the same in many rows. */
+export function footnotes(): Footnotes {
+  const marks = new Map<string, string>()
+  return {
+    mark: (text) => {
+      if (text === '') return ''
+      const mark = marks.get(text) ?? `[${marks.size + 1}]`
+      marks.set(text, mark)
+      return mark
+    },
+    texts: () => [...marks].map(([text, mark]) => `${mark} ${text}`),
+  }
+}
+
 function shortList(names: readonly string[]): string {
   const more = names.length - NAMES_SHOWN
   return more > 1 ? `${names.slice(0, NAMES_SHOWN).join(', ')} and ${more} more` : names.join(', ')

@@ -69,7 +69,8 @@ t.test('default deny, and what is allowed by label, namespace, network and named
       /^NetworkPolicy +default\/rule +normal +ingress +enforce +1 *$/m,
     )
     const drops = await pods.weir('flow', 'drops')
-    t.match(drops.stdout, /POLICY_INGRESS .* NetworkPolicy\s+default\/default-deny\s+isolates ingress/)
+    t.match(drops.stdout, /^\d+s +POLICY_INGRESS .* default\/web:\d+ +\[\d+\]$/m)
+    t.match(flat(drops.stdout), /\[\d+\] NetworkPolicy default\/default-deny isolates ingress/)
     await pods.linesAreKubectls(t, allowed.stdout)
     await pods.linesAreKubectls(t, drops.stdout)
     const [, number = ''] =
@@ -132,9 +133,7 @@ t.test(
     await pods.expect(t, 'audited', ALL)
     const audit = async () => flat((await pods.weir('policy', 'audit', '--policy', 'default/watch')).stdout)
     const rowOf = (source: string) =>
-      new RegExp(
-        `would drop ingress ${source} default/web ${HTTP_PORT}/tcp \\d+ \\d+s \\d+s NetworkPolicy default/watch`,
-      )
+      new RegExp(`would drop ingress ${source} default/web ${HTTP_PORT}/tcp \\d+ \\d+s \\d+s \\[\\d+\\]`)
     for (const source of ['default/far', 'other/guest'])
       await bed.until(`what ${source} does`, async () => rowOf(source).test(await audit()))
     t.notMatch(await audit(), rowOf('default/near'), 'who is allowed')

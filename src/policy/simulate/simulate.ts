@@ -192,3 +192,8 @@ function endName({ party }: { readonly party: Party }): string {
 
 /** Whoever is neither a pod nor a node. */
 export const OUTSIDE = 'outside'
+
+/** Of nobody, the address says more. */
+export function outsideAs(address: string): string {
+  return `${OUTSIDE}, as ${address}`
+}

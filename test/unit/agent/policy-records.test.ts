@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { AddressBook } from '../../../src/agent/address-book.ts'
+import { RequestError } from '../../../src/agent/local-api.ts'
 import { exposition } from '../../../src/agent/metrics/exposition.ts'
 import { policyReadings } from '../../../src/agent/metrics/policy-readings.ts'
 import { PolicyRecords, RECORDS_MAX } from '../../../src/agent/policy-records.ts'
@@ -18,6 +19,7 @@ import { formatRecords } from '../../../src/cli/policy-audit.ts'
 import * as abi from '../../../src/datapath/abi.gen.ts'
 import { address, addressToBytes } from '../../../src/model/address.ts'
 import type { RuleName } from '../../../src/policy/compile/rule-ids.ts'
+import { nodeRow } from '../model/rows.ts'
 import { pod } from '../policy/rows.ts'
 import { tables } from './policy-world-tables.ts'
 
@@ -35,6 +37,7 @@ interface Told {
   readonly protocol?: number
   readonly rule?: number
   readonly seconds?: number
+  readonly sourcePort?: number
 }
 
 function batchOf(events: readonly Told[]) {
@@ -45,7 +48,7 @@ function batchOf(events: readonly Told[]) {
         timeNs: BigInt(told.seconds ?? 1) * 1_000_000_000n,
         source: addressToBytes(address(told.source ?? '10.0.2.1')),
         destination: addressToBytes(address(told.destination ?? '10.0.1.1')),
-        sourcePort: 40_000,
+        sourcePort: told.sourcePort ?? 40_000,
         destinationPort: told.port ?? 80,
         protocol: told.protocol ?? 6,
         kind: told.kind ?? EVENT_WOULD_DROP,
@@ -75,9 +78,11 @@ function records(kept?: ReturnType<PolicyRecords['keep']>) {
   put('shop/web-5bd9-bcdfg', '10.0.1.1')
   put('shop/web-5bd9-hjklm', '10.0.1.2')
   put('shop/cart-7c-bcdfg', '10.0.2.1')
+  nodes.set('n2', nodeRow('n2', { addresses: [address('192.0.2.2')] }))
   const book = new AddressBook({ pods: policy.pods, nodes })
   return new PolicyRecords({
     who: (one) => book.at(one),
+    isLent: (_, sourcePort) => sourcePort >= 60_000,
     nameOf: (rule) => (rule === RULE ? NAME : undefined),
     bootMs: BOOT_MS,
     kept,
@@ -112,16 +117,27 @@ t.test('pods of a workload are one record; what policy did not do is none', asyn
   t.match(text, /^weir_policy_packets_total\{policy="NetworkPolicy shop\/web",what="would-drop"\} 2$/m)
   t.match(text, /^weir_policy_records 3$/m)
 
-  const shown = (query: string) => showRecords(new URLSearchParams(query), all).records.length
+  const shown = (query: string) => showRecords(new URLSearchParams(query), all, ['shop/x']).records.length
   t.strictSame([shown(''), shown('all'), shown('policy=shop/web'), shown('policy=shop/x')], [2, 3, 2, 0])
-  const page = formatRecords(showRecords(new URLSearchParams('all'), all), BOOT_MS + 65_000)
+  const page = formatRecords(showRecords(new URLSearchParams('all'), all, []), BOOT_MS + 65_000)
   t.match(page, /^WHAT +END +SOURCE +DESTINATION +PORT +PACKETS +FIRST +LAST +RULE$/m)
-  t.match(
-    page,
-    /^would drop +ingress +shop\/cart +shop\/web +80\/tcp +2 +64s +63s +NetworkPolicy shop\/web,/m,
-  )
+  t.match(page, /^would drop +ingress +shop\/cart +shop\/web +80\/tcp +2 +64s +63s +\[2\]$/m)
+  t.match(page, /^\[2\] NetworkPolicy shop\/web, spec\.ingress\[0\]$/m)
+  t.throws(() => showRecords(new URLSearchParams('policy=shop/wbe'), all, ['shop/web2']), {
+    constructor: RequestError,
+    message: /there is no policy 'shop\/wbe'.*did you mean shop\/web2/,
+  })
   t.ok(page.split('\n').every((line) => line.length <= 120))
   t.equal(formatRecords({ records: [], forgotten: 0 }, 0), 'Nothing is recorded.\n')
+})
+
+t.test('a node, and who hides behind its address, are two', async (t) => {
+  const all = records()
+  all.take(batchOf([{ source: '192.0.2.2' }, { source: '192.0.2.2', sourcePort: 60_007 }]))
+  t.strictSame(
+    all.list().map(({ source }) => source),
+    ['outside, as 192.0.2.2', 'node n2'],
+  )
 })
 
 t.test(

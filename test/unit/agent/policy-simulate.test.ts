@@ -120,14 +120,15 @@ t.test('a changed and a new policy, as it is told', async (t) => {
     text,
     /^NetworkPolicy shop\/guard: changed\nNetworkPolicy shop\/out: new\n\nSOURCE +DESTINATION +PORT/,
   )
-  t.match(text, /^shop\/cart +shop\/web +81\/tcp +ingress +5 dropped +denied +allowed +allowed by/m)
+  t.match(text, /^shop\/cart +shop\/web +81\/tcp +ingress +5 dropped +denied +allowed +\[\d\]$/m)
+  t.match(text, /^\[\d\] allowed by NetworkPolicy shop\/guard, spec\.ingress\[0\]/m)
   t.match(text, /Looked at 7 flows and 1 records/)
   t.match(text, /go on where it denies them: NetworkPolicy shop\/out\./)
   t.ok(text.split('\n').every((line) => line.length <= 120))
 })
 
 t.test('an object taken away, and nothing that changes', async (t) => {
-  const { changes, objects } = await simulatePolicies('', ['networkpolicy/shop/guard'], parts())
+  const { changes, objects } = await simulatePolicies('', ['netpol/shop/guard'], parts())
   t.match(objects, [{ key: 'shop/guard', change: 'deleted' }])
   t.match(changes, [{ port: 81, before: { verdict: 'deny' }, after: { verdict: 'allow' } }])
   const same = await simulatePolicies(
@@ -215,7 +216,7 @@ t.test('what cannot be read is told by place, with the mend', async (t) => {
     ],
     [`kind: NetworkPolicy\n${meta}\nspec: *none\n`, [], /^document 1: Unresolved alias .* Mend: write YAML/],
     ['', ['NetworkPolicy/shop/gaurd'], /there is no NetworkPolicy 'shop\/gaurd'.*did you mean shop\/guard/],
-    ['', ['NetworkPolicies/shop/guard'], /no such kind.*did you mean NetworkPolicy/],
+    ['', ['NetworkPolice/shop/guard'], /no such kind.*did you mean NetworkPolicy/],
   ] as const
   for (const [text, deleted, message] of cases)
     await t.rejects(simulatePolicies(text, deleted, parts()), { constructor: RequestError, message })

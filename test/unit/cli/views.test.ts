@@ -103,10 +103,11 @@ t.test('drops: none is said, with the time since when', async (t) => {
 })
 
 t.test('drops: when, why, who, and how many are not listed', async (t) => {
-  const text = formatDrops({
+  const timeMs = Date.UTC(2026, 0, 2, 3, 4, 5)
+  const answer = {
     drops: [
       {
-        timeMs: Date.UTC(2026, 0, 2, 3, 4, 5),
+        timeMs,
         reason: 'SOURCE_RANGE',
         source: address('198.51.100.7'),
         sourcePort: 40_000,
@@ -116,13 +117,29 @@ t.test('drops: when, why, who, and how many are not listed', async (t) => {
         ifindex: 3,
         service: 'default/web',
       },
+      {
+        timeMs,
+        reason: 'POLICY_INGRESS',
+        source: address('198.51.100.7'),
+        sourcePort: 40_000,
+        destination: address('10.0.0.1'),
+        destinationName: 'default/web',
+        destinationPort: 80,
+        protocol: 'TCP',
+        ifindex: 3,
+        service: undefined,
+        rule: 'NetworkPolicy default/web isolates ingress',
+      },
     ],
     sinceMs: 0,
     counted: 4,
-  })
-  t.match(
-    text,
-    /2026-01-02T03:04:05.000Z +SOURCE_RANGE +TCP +198.51.100.7:40000 +203.0.113.1:80 +default\/web/,
-  )
-  t.match(text, /The newest 1 of 4;/)
+  }
+  const text = formatDrops(answer, { nowMs: timeMs + 7000 })
+  t.match(text, /^AGE +REASON +PROTOCOL +SOURCE +DESTINATION +SERVICE OR RULE$/m)
+  t.match(text, /^7s +SOURCE_RANGE +TCP +198.51.100.7:40000 +203.0.113.1:80 +default\/web$/m)
+  t.match(text, /^7s +POLICY_INGRESS +TCP +198.51.100.7:40000 +default\/web:80 +\[1\]$/m)
+  t.match(text, /^\[1\] NetworkPolicy default\/web isolates ingress$/m)
+  t.match(text, /The newest 2 of 4;/)
+  const wide = formatDrops(answer, { isWide: true })
+  t.match(wide, /^2026-01-02T03:04:05.000Z +POLICY_INGRESS +TCP +198.51.100.7:40000 +10.0.0.1:80 +\[1\]$/m)
 })
