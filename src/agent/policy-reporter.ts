@@ -127,12 +127,12 @@ export class PolicyReporter {
 function meanwhile({ kind, policies, faults }: PolicyObject): string {
   if (policies.length === 0) return 'Until then it is not in force.'
   if (policies.every(({ ingress, egress }) => !ingress && !egress))
-    return 'Until then it closes nobody, for it names no direction.'
+    return 'Until then it closes nobody: it names no direction.'
   if (kind === 'ClusterNetworkPolicy' && !faults.every(isOfRule))
-    return 'Until then it allows nobody, and denies whom its Deny and Pass rules name, for every pod that what is readable of its subject may mean.'
+    return 'Until then its Accept rules match nobody, its Deny and Pass rules deny whom they name, and its subject is every pod that the readable part of it selects.'
   return kind === 'ClusterNetworkPolicy'
-    ? 'Until then its rules that name such a field allow nobody, and deny everybody on their ports.'
-    : 'Until then the policy allows nothing in the directions it names, to anybody whom what is readable of its selector may mean.'
+    ? 'Until then the rule with that field fails closed: an Accept rule matches nobody, a Deny or Pass rule denies everybody on its ports.'
+    : 'Until then the policy allows nothing in the directions it names, for every pod or node that the readable part of its selector selects.'
 }
 
 /** Undefined: the kind has none. */

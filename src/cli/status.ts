@@ -65,6 +65,12 @@ const PROSE = [
   'WHY',
 ]
 
+/** A pod has a device, and an address of each family; those of the host's network have neither. */
+function podsText(pods: AgentStatus['pods']): string {
+  const devices = new Set(pods.map(({ ifindex }) => ifindex)).size
+  return `${devices} on this node, beside the host's network${devices === pods.length ? '' : `; ${pods.length} addresses`}`
+}
+
 function formatAgent(status: AgentStatus, width: number): string {
   const { node, synced, allocatesAddresses, pods, flows, memory, drain, sessions = [] } = status
   const state = synced
@@ -77,7 +83,7 @@ function formatAgent(status: AgentStatus, width: number): string {
     ...(sessions.length === 0
       ? []
       : [`Routers  ${established(sessions)} of ${sessions.length} sessions established`]),
-    `Pods     ${pods.length} on this node`,
+    `Pods     ${podsText(pods)}`,
     `Flows    ${flows.byState === undefined ? 'not counted yet' : formatFlowStates(flows.byState)}`,
     `Memory   ${mebibytes(memory.agentAnonymousBytes)} of the agent, ${mebibytes(memory.mapsBytes)} of tables in the kernel`,
     ...(allocatesAddresses ? ['Leader   gives out load-balancer addresses'] : []),

@@ -115,6 +115,8 @@ export interface PolicyRule {
   readonly ports: readonly PortMatch[] | 'any'
   /** Where it is written: `spec.ingress[2]`. */
   readonly path: string
+  /** What its author calls it (ClusterNetworkPolicy). */
+  readonly name?: string
   /** Where each of its peers and of its ports is, below `path`; absent: not known, or there is none. */
   readonly places?: RulePlaces
 }

@@ -1,6 +1,6 @@
 // Sentences for verdicts: what `weir policy explain` and `why` print, whether the cause was evaluated or read from the kernel.
 
-import type { Policy, PolicyDirection } from '../model/policy.ts'
+import { type Policy, type PolicyDirection, rulesOf } from '../model/policy.ts'
 import {
   isSamePolicy,
   type PolicyCause,
@@ -36,10 +36,13 @@ function nameOf(ref: PolicyRef, policies: readonly Policy[]): string {
   return `${ref.kind} ${ref.key}${place}`
 }
 
-/** `NetworkPolicy shop/web, spec.ingress[2].from[0], ports[1]`. */
+/** `NetworkPolicy shop/web, spec.ingress[2].from[0], ports[1]`, and how its author calls the rule. */
 function ruleText({ policy, path, peer, port }: PolicyRuleRef, policies: readonly Policy[]): string {
   const place = peer === undefined ? path : `${path}.${peer}`
-  return [nameOf(policy, policies), place, ...(port === undefined ? [] : [port])].join(', ')
+  const found = find(policies, policy)
+  const name = found && rulesOf(found).find((rule) => rule.path === path)?.name
+  const text = [nameOf(policy, policies), place, ...(port === undefined ? [] : [port])].join(', ')
+  return name === undefined ? text : `${text} ('${name}')`
 }
 
 function joined(names: readonly string[]): string {
@@ -54,7 +57,7 @@ function isolationText(refs: readonly PolicyRef[], { policies, direction }: Tell
   const faults = refs.flatMap((ref) => {
     const fault = find(policies, ref)?.faults[0]
     return fault
-      ? [`; ${ref.kind} ${ref.key} allows nothing: ${fault.path}: ${fault.text}. ${fault.mend}`]
+      ? [`; ${ref.kind} ${ref.key} allows nothing: ${fault.path}: ${fault.text}. Mend: ${fault.mend}`]
       : []
   })
   const verb = names.length > 1 ? 'isolate' : 'isolates'

@@ -102,10 +102,20 @@ function readSpec(spec: Fields, namespace: string | undefined): Said {
   const log = spec.object('log')
   log?.text('value')
   log?.end()
+  const slips = spec.slipsOf(SECTIONS)
   spec.end()
   if (spec.faults.length === 0) return { subjects, ...said }
-  return { subjects, ingress: said.ingress && CLOSED, egress: said.egress && CLOSED }
+  const isMeant = (direction: PolicyDirection) =>
+    said[direction] !== undefined || slips.some((section) => section.startsWith(direction))
+  return {
+    subjects,
+    ingress: isMeant('ingress') ? CLOSED : undefined,
+    egress: isMeant('egress') ? CLOSED : undefined,
+  }
 }
+
+/** A slip in one of these names is a direction that somebody meant to close. */
+const SECTIONS = ['ingress', 'egress', 'ingressDeny', 'egressDeny'] as const
 
 /** What cannot be read of a selector narrows nothing: with faults the policy allows nothing, and closes whoever may be meant. */
 function readSubjects(spec: Fields, namespace: string | undefined): readonly PolicySubject[] {

@@ -9,6 +9,7 @@
 import { type Prefix, parsePrefix } from '../../model/address.ts'
 import {
   type DirectionRules,
+  POLICY_DIRECTIONS,
   PORT_MAX,
   PORT_PROTOCOLS,
   type Policy,
@@ -66,16 +67,23 @@ export function toClusterNetworkPolicy(object: ApiObject, version: string): Poli
   const head = spec ? readHead(spec) : UNREAD_HEAD
   const ingress = spec && readRules(spec, 'ingress', reading)
   const egress = spec && readRules(spec, 'egress', reading)
+  const slips = spec?.slipsOf(POLICY_DIRECTIONS) ?? []
   spec?.end()
   const isClosed = !faults.every(isOfRule)
+  const direction = (name: PolicyDirection, rules: DirectionRules | undefined) =>
+    slips.includes(name)
+      ? withSlip(closedRules(rules), `spec.${name}`)
+      : isClosed
+        ? closedRules(rules)
+        : rules
   return {
     kind: 'ClusterNetworkPolicy',
     key: metadata.name ?? '',
     part: 0,
     uid: metadata.uid ?? '',
     ...head,
-    ingress: isClosed ? closedRules(ingress) : ingress,
-    egress: isClosed ? closedRules(egress) : egress,
+    ingress: direction('ingress', ingress),
+    egress: direction('egress', egress),
     ...annotations,
     notes: reading.notes,
     faults,
@@ -167,13 +175,18 @@ function denyAll({ path }: Pick<Item, 'path'>): PolicyRule {
   return { action: 'deny', peers: 'any', ports: 'any', path }
 }
 
+/** Rules under a name that is a slip may deny anybody. */
+function withSlip(rules: DirectionRules | undefined, path: string): DirectionRules {
+  return { isolates: false, rules: [...(rules?.rules ?? []), denyAll({ path })] }
+}
+
 function closedRules(rules: DirectionRules | undefined): DirectionRules | undefined {
   return rules && { ...rules, rules: rules.rules.map(closedRule) }
 }
 
 function closedRule(rule: PolicyRule): PolicyRule {
-  const { ports, path } = rule
-  return rule.action === 'allow' ? { action: 'allow', peers: [], ports, path } : { ...rule, action: 'deny' }
+  const { places: _, ...bare } = rule
+  return rule.action === 'allow' ? { ...bare, peers: [] } : { ...rule, action: 'deny' }
 }
 
 function readRule(rule: Fields, peersName: 'from' | 'to', reading: Reading): PolicyRule {
@@ -191,14 +204,19 @@ function readRule(rule: Fields, peersName: 'from' | 'to', reading: Reading): Pol
     return port ? placed(protocol.path, port) : []
   })
   const arePortsKnown = rule.faults.length === beforePorts
-  rule.ignore('name')
+  const name = rule.item('name')?.value
+  const named = typeof name === 'string' && name !== '' ? { name } : {}
   rule.end()
   const allPorts = protocols.length === 0 ? 'any' : ports
   if (rule.faults.length === start && action !== undefined)
-    return ruleAt(rule, ACTIONS[action], peers, allPorts)
-  if (action === 'Accept') return ruleAt(rule, 'allow', [], allPorts)
-  return ruleAt(rule, 'deny', 'any', arePortsKnown ? allPorts : 'any')
+    return { ...ruleAt(rule, ACTIONS[action], peers, allPorts), ...named }
+  if (action === 'Accept') return { ...ruleAt(rule, 'allow', [], allPorts), ...named }
+  return { ...ruleAt(rule, 'deny', 'any', arePortsKnown ? allPorts : 'any'), ...named }
 }
+
+/** The API has no other peers in ingress. */
+const FROM_MEND =
+  'write namespaces or pods; networks outside are allowed or denied by ipBlock of a NetworkPolicy, or fromCIDR of a Cilium one'
 
 function readPeers(peer: Fields, peersName: 'from' | 'to', reading: Reading): readonly Placed<PolicyPeer>[] {
   const start = peer.faults.length
@@ -214,6 +232,9 @@ function readPeers(peer: Fields, peersName: 'from' | 'to', reading: Reading): re
     const nodes = selectorAt(peer, 'nodes')
     if (nodes) found.push([{ kind: 'nodes', labels: nodes }, peer.path])
     peer.unsupported(['domainNames'], 'name networks instead; rules by domain name are not enforced yet')
+  } else {
+    for (const name of ['networks', 'nodes', 'domainNames'])
+      if (peer.has(name)) peer.refuse(name, 'is of egress rules only', FROM_MEND)
   }
   if (present.length > 1)
     addFault(peer.faults, peer.path, undefined, `has ${present.join(' beside ')}`, 'make an item of each')

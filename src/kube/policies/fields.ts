@@ -109,6 +109,15 @@ export class Fields {
     for (const name of names) this.#asked.add(name)
   }
 
+  /** The names out of `names` of which one that nobody asked for is probably a slip. After the last field is asked for. */
+  slipsOf<Name extends string>(names: readonly Name[]): readonly Name[] {
+    const known = new Set<string>([...this.#asked, ...names])
+    const meant = Object.keys(this.#value)
+      .filter((name) => !known.has(name) && this.#value[name] !== null)
+      .map((name) => nearMatches(name, [...known], 1)[0])
+    return names.filter((name) => meant.includes(name))
+  }
+
   /** After the last field: what was not asked for is a fault. */
   end(): void {
     for (const name of Object.keys(this.#value)) {

@@ -65,7 +65,7 @@ export function toNetworkPolicy(object: ApiObject): Policy {
   }
 }
 
-/** Absent or empty: ingress always, egress where there is a section of that name. What is not known may be either. */
+/** Absent or empty: ingress always, egress where there is a section of that name, or of a slip of it. What is not known may be either. */
 function readTypes(spec: Fields, hasEgress: boolean): readonly string[] {
   const before = spec.faults.length
   const types = (spec.list('policyTypes') ?? []).flatMap((item) => {
@@ -74,9 +74,10 @@ function readTypes(spec: Fields, hasEgress: boolean): readonly string[] {
       addFault(spec.faults, item.path, item.value, 'is not known', `write ${TYPES.join(' or ')}`)
     return found ?? []
   })
-  if (spec.faults.length > before) return TYPES
+  const slips = spec.slipsOf(['policyTypes', 'egress'])
+  if (spec.faults.length > before || slips.includes('policyTypes')) return TYPES
   if (types.length > 0) return types
-  return hasEgress ? TYPES : ['Ingress']
+  return hasEgress || slips.includes('egress') ? TYPES : ['Ingress']
 }
 
 function readRules(

@@ -180,12 +180,17 @@ t.test('whom a broken selector closes is told as it is', async (t) => {
   await reporter.look()
   t.match(
     events.filter((event) => event.includes(' default/x ')),
-    [/allows nothing in the directions it names, to anybody whom what is readable of its selector may mean/],
+    [
+      /allows nothing in the directions it names, for every pod or node that the readable part of its selector selects/,
+    ],
   )
   for (const event of events.filter((one) => one.includes(' default/y ')))
-    t.match(event, /allows nobody, and denies whom its Deny and Pass rules name, for every pod that/)
+    t.match(
+      event,
+      /its Accept rules match nobody, its Deny and Pass rules deny whom they name, and its subject is every pod that/,
+    )
   t.match(
     events.filter((event) => event.includes(' default/z ')),
-    [/spec: is missing.*closes nobody, for it names no direction/],
+    [/spec: is missing.*closes nobody: it names no direction/],
   )
 })

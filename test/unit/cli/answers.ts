@@ -156,7 +156,9 @@ export const STATUS: AgentStatus = {
     nodePortPacketsPerSecond: 0,
     vips: 3,
   },
-  pods: [],
+  pods: ['10.0.1.1', 'fd00::1'].map((text) => ({
+    ...{ address: address(text), ifindex: 7, takesRedirects: true, mayBypass: true },
+  })),
   tables: {} as never,
   fills: [
     { map: 'flows', used: 90, capacity: 100, knob: 'flows', isNearlyFull: true, memoryBytes: 3 * 2 ** 20 },

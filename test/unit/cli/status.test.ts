@@ -7,6 +7,7 @@ import { STATUS } from './answers.ts'
 
 const SEEN: readonly (readonly [what: string, line: RegExp])[] = [
   ['flows by state', /^Flows +50 \(10 half open, 40 established\)$/m],
+  ['pods, not their addresses', /^Pods +1 on this node, beside the host's network; 2 addresses$/m],
   ['a drain', /^Drain +waiting: 120 packets a second of clients still come here$/m],
   ['memory of both halves', /^Memory +60\.0 MiB of the agent, 110\.0 MiB of tables in the kernel$/m],
   ['why an uplink is not at XDP', /^eth0 +up +tc +9000 +10\.0\.0\.1 +the driver has no XDP$/m],

@@ -42,7 +42,7 @@ t.test('a sentence for every cause', async (t) => {
     ],
     [
       'denied: CiliumNetworkPolicy x/dns isolates egress, and no rule allows this; CiliumNetworkPolicy x/dns allows nothing: ' +
-        'spec.egress[0].toFQDNs: is not supported yet. Allow the addresses by toCIDR',
+        'spec.egress[0].toFQDNs: is not supported yet. Mend: Allow the addresses by toCIDR',
       [
         ciliumPolicy(
           'x/dns',

@@ -288,6 +288,18 @@ t.test('what names a direction, readable or not', async (t) => {
   ])
 })
 
+t.test('a slip in the name of a direction closes it', async (t) => {
+  const closed = { isolates: true, rules: [] }
+  const cases: [string, unknown, unknown][] = [
+    ['ingres: [{}]', closed, undefined],
+    ['egressdeny: []', undefined, closed],
+    ['ingress: [{}], Egress: [{}]', closed, closed],
+    ['descripton: x, ingress: [{}]', closed, undefined],
+  ]
+  for (const [spec, ingress, egress] of cases)
+    t.match(read(`{endpointSelector: {}, ${spec}}`), { ingress, egress, faults: { length: 1 } }, spec)
+})
+
 t.test('lists of networks that are not there: of a deny everywhere', async (t) => {
   const sets = 'fromCIDRSet: [{cidrGroupRef: g}, {cidrGroupSelector: {}}, {cidr: 10.0.0.0/8}]'
   const { ingress, faults } = read(`{endpointSelector: {}, ingress: [{${sets}}], ingressDeny: [{${sets}}]}`)

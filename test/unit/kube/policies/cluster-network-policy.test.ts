@@ -41,6 +41,7 @@ t.test('rules, as they are written', async (t) => {
       ],
       ports: [ports('tcp', 80)],
       path: 'spec.egress[0]',
+      name: 'one',
       places: { peers: ['to[0]', 'to[1].networks[0]', 'to[1].networks[1]'], ports: ['protocols[0]'] },
     },
     {
@@ -173,12 +174,28 @@ t.test('a section or an item that cannot be rules denies', async (t) => {
   t.match(rules('[7, {action: Accept, from: [{namespaces: {}}]}]').rules, [denied, { action: 'allow' }])
 })
 
+t.test('a slip in the name of a direction denies it', async (t) => {
+  const accept = '[{action: Accept, from: [{namespaces: {}}]}]'
+  const { ingress, egress, faults } = read(`{${HEAD}, ingres: ${accept}}`)
+  t.match(ingress, { rules: [{ action: 'deny', peers: 'any', ports: 'any', path: 'spec.ingress' }] })
+  t.equal(egress, undefined)
+  t.match(faults, [{ path: 'spec.ingres', mend: /did you mean 'ingress'/ }])
+  const both = read(`{${HEAD}, ingress: ${accept}, Ingress: ${accept}}`)
+  t.match(both.ingress?.rules, [
+    { action: 'allow', peers: [] },
+    { action: 'deny', peers: 'any' },
+  ])
+})
+
 t.test('one peer is one thing; networks, by version', async (t) => {
   const two = rules('[{action: Deny, to: [{namespaces: {}, networks: [10.0.0.0/8]}]}]', 'egress')
   t.match(two, {
     rules: [{ action: 'deny', peers: 'any' }],
     faults: [/to\[0\]: has namespaces beside networks/],
   })
+  t.match(rules('[{action: Deny, from: [{networks: [10.0.0.0/8]}]}]').faults, [
+    /from\[0\]\.networks: .* is of egress rules only/,
+  ])
   const networks = '[{action: Deny, to: [{networks: [10.1.2.3/8]}]}]'
   const said = (version: string) => read(`{${HEAD}, egress: ${networks}}`, version)
   for (const version of ['v1alpha2', 'v1beta1'])

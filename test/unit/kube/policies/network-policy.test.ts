@@ -101,6 +101,16 @@ t.test('annotations', async (t) => {
   t.strictSame(slip.faults, [], 'and the rules hold')
 })
 
+t.test('a slip in the name of a section closes what may be meant', async (t) => {
+  const directions = (spec: string) => {
+    const { ingress, egress } = toNetworkPolicy(object(`{podSelector: {}, ${spec}}`))
+    return [ingress, egress].map((one) => one?.isolates ?? false)
+  }
+  t.strictSame(directions('egres: [{}]'), [true, true])
+  t.strictSame(directions('policyType: [Egress]'), [true, true])
+  t.strictSame(directions('ingres: [{}]'), [true, false])
+})
+
 t.test('what may be meant is closed: a direction of an unknown type, pods of half a selector', async (t) => {
   const types = toNetworkPolicy(object('{podSelector: {}, policyTypes: [Ingress, Egres]}'))
   const closed = { isolates: true, rules: [] }
