@@ -178,6 +178,9 @@ static __always_inline const struct nexthop_member *error_member(const struct sc
 				     nexthop, path_hash(tuple_hash(&packet->tuple, family)))
 			       : NULL;
 	}
+	/* Where policy is enforced the pod's device looks whether it is about what is allowed. */
+	if (node_config.enforces_policy)
+		return NULL;
 	nexthop = backend ? nexthop_find(backend->nexthop_id) : NULL;
 	if (!nexthop || nexthop->kind != NEXTHOP_KIND_DEVICE ||
 	    !(nexthop->flags & NEXTHOP_REDIRECT))

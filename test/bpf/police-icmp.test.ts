@@ -9,8 +9,20 @@ import { FIRST_RULE } from '../../src/policy/compile/rows.ts'
 import { RingBuffer } from '../../src/sys/libbpf-ts/index.ts'
 import { attachBed } from './attach-bed.ts'
 import { type Frame, frame, TCP, UDP } from './packet.ts'
-import { AUDITED, count, deliver, know, PORT, policy, type Said, send, UNSPEC, world } from './police-bed.ts'
-import { FROM_POD, TARGET_PORT, TC, TO_POD } from './world.ts'
+import {
+  AUDITED,
+  arrive,
+  count,
+  deliver,
+  know,
+  PORT,
+  policy,
+  type Said,
+  send,
+  UNSPEC,
+  world,
+} from './police-bed.ts'
+import { ARRIVING, FROM_POD, TARGET_PORT, TC, TO_POD, UPLINK, XDP } from './world.ts'
 
 const R = abi.VerdictReason
 const ICMPV6 = 58
@@ -107,6 +119,22 @@ for (const family of ['ipv4', 'ipv6'] as const) {
     t.equal(send(closed), TC.DROP)
     t.equal(deliver(came), UNSPEC)
     t.equal(send(closed), TC.OK)
+  })
+
+  t.test(`${family}: and so does one about a Service’s, which comes by an uplink`, async (t) => {
+    const { vip } = world.cast(family)
+    const [type, code] = family === 'ipv4' ? [3, 4] : [2, 0]
+    const asked = frame(ARRIVING).from(client, PORT).to(vip, 81).udp()
+    const error = frame(UPLINK).from(vip, 81).to(client, PORT).udp().icmpError(type, code, 1400)
+    const told = frame(FROM_POD).from(pod, TARGET_PORT).to(client, PORT).udp().icmpError(type, code, 1400)
+    begin('port80', 'deny')
+    t.equal(arrive(error), XDP.PASS, 'about nothing: past no pod’s device')
+    t.equal(deliver(told), TC.DROP)
+    t.equal(arrive(asked), XDP.REDIRECT)
+    t.equal(arrive(error), XDP.PASS, 'nor about what is known')
+    t.equal(deliver(told), UNSPEC)
+    policy('pod', 'deny', 'deny')
+    t.equal(deliver(told), TC.DROP, 'nor about what is cut')
   })
 }
 

@@ -18,6 +18,7 @@ import { changesBetween, merged } from '../policy/changing-world.ts'
 import { compilerOptions } from '../policy/compiled.ts'
 import { Random } from '../policy/random.ts'
 import { type Cast, type FrameService, OWN, PODS_MAX, type PodHere, SERVICE_ADDRESSES } from './cast.ts'
+import { LENT_PORTS } from './gates.ts'
 
 /** The uplink; pods' devices follow. */
 export const UPLINK_IFINDEX = 100
@@ -87,10 +88,14 @@ class Policies {
     this.#maps.settle()
   }
 
-  become(world: PolicyWorld): void {
+  /** @param isNew nothing of the world before is left, and no flow carries what it said */
+  become(world: PolicyWorld, isNew: boolean): void {
+    if (world === this.#world) return
     this.#compiler ??= new PolicyCompiler(compilerOptions(world))
-    this.#nowMs += WORLD_MS
-    this.#maps.retire(() => false)
+    if (isNew) {
+      this.#nowMs += WORLD_MS
+      this.#maps.retire(() => false)
+    }
     const change = merged(changesBetween(this.#world, world, new Random(0)))
     this.#maps.apply(this.#compiler.apply(change, this.#nowMs))
     this.#world = world
@@ -119,7 +124,11 @@ export class FramesBed {
       bpffs: this.#bpffs,
       objects: undefined,
       redirectsOnly: false,
-      settings: { ...DEFAULT_SETTINGS, enforcesPolicy: true, perPacket: true, capacities: { flows: FLOWS } },
+      settings: {
+        ...DEFAULT_SETTINGS,
+        ...{ enforcesPolicy: true, perPacket: true, capacities: { flows: FLOWS } },
+        ...{ snatPorts: LENT_PORTS.snat, masqueradePorts: LENT_PORTS.masquerade },
+      },
       tunnelAddresses: OWN,
     })
     this.#tables = datapathTables(this.datapath.map)
@@ -147,6 +156,11 @@ export class FramesBed {
     for (const { key } of [...fragments.entries()]) fragments.delete(key)
   }
 
+  /** Policies change; who has them, and what goes on, stays. */
+  turn(world: PolicyWorld): void {
+    this.#policies.become(world, false)
+  }
+
   /** Packets by what became of them, as the programs count. */
   reasons(): Readonly<Record<string, number>> {
     const counted = Object.entries(readMetrics(this.datapath.map('metrics')))
@@ -156,7 +170,7 @@ export class FramesBed {
   /** In place of the cast before. */
   begin(cast: Cast): void {
     for (const undo of this.#written.splice(0)) undo()
-    this.#policies.become(cast.world)
+    this.#policies.become(cast.world, true)
     this.#writePods(cast)
     this.#writeServices(cast)
     for (const node of cast.otherNodes)

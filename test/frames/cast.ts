@@ -1,7 +1,7 @@
 // Who is there: pods of this node at devices of their own, this node, and Services of either kind whose backends are here and elsewhere.
 
 import { type Address, address, FAMILIES, type Family, familyOf } from '../../src/model/address.ts'
-import type { PolicyPod, PolicyWorld } from '../../src/model/policy.ts'
+import type { Policy, PolicyPod, PolicyWorld } from '../../src/model/policy.ts'
 import { PORTS } from '../policy/arbitrary/alphabet.ts'
 import { OWN_NODE } from '../policy/arbitrary/worlds.ts'
 import type { Random } from '../policy/random.ts'
@@ -49,6 +49,8 @@ export const isAlive = (pod: PolicyPod): boolean => !pod.isFinished && !pod.isHo
 
 export interface Cast {
   readonly world: PolicyWorld
+  /** The same with other policies, which may come into force in their place. */
+  readonly other: PolicyWorld
   readonly pods: readonly PodHere[]
   readonly podAt: ReadonlyMap<string, PodHere>
   readonly podsElsewhere: readonly Address[]
@@ -93,7 +95,12 @@ function drawService(
 }
 
 /** @param services those of a cast whose world has become smaller */
-export function castOf(world: PolicyWorld, random: Random, services?: readonly FrameService[]): Cast {
+export function castOf(
+  world: PolicyWorld,
+  otherPolicies: readonly Policy[],
+  random: Random,
+  services?: readonly FrameService[],
+): Cast {
   const pods = podsHere(world)
   const here = pods.flatMap(({ pod }) => pod.addresses as readonly Address[])
   const podsElsewhere = world.pods
@@ -102,6 +109,7 @@ export function castOf(world: PolicyWorld, random: Random, services?: readonly F
   const backends = [...here, ...podsElsewhere]
   return {
     world,
+    other: { ...world, policies: otherPolicies },
     pods,
     podAt: new Map(pods.flatMap((each) => each.pod.addresses.map((at) => [at, each] as const))),
     podsElsewhere,

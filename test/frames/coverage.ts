@@ -1,7 +1,7 @@
 // How often each path was met, how it ended, and what kinds of frames there were.
 
 import { familyOf } from '../../src/model/address.ts'
-import { isError, isOfLink } from './gates.ts'
+import { isError, isOfLink, LENT_PORTS } from './gates.ts'
 import type { Journey } from './journey.ts'
 import type { Expected } from './referee.ts'
 import type { Step } from './said.ts'
@@ -45,8 +45,11 @@ const KINDS = [
   ...['tcp begin', 'tcp answer', 'tcp go-on', 'tcp reset', 'tcp close', 'udp', 'sctp begin', 'sctp answer'],
   ...['sctp go-on', 'icmp', 'other', 'error', 'error of nothing known', 'extension', 'truncated'],
   ...['first piece', 'later piece', 'overtaking piece', 'tagged', 'adorned', 'masqueraded outsider'],
+  ...['policies change', 'cut off'],
   ...['ipv4', 'ipv6', 'xdp', 'tc'],
 ] as const
+
+const CUT_OFF = /^(answers|goes on with) what \w+ policy denys/
 
 export class FramesCoverage {
   readonly #counts = new Map<string, number>()
@@ -55,7 +58,7 @@ export class FramesCoverage {
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
   }
 
-  countStep({ said, from }: Step, expected: readonly Expected[], { end, met }: Journey): void {
+  countStep({ said, from, turns }: Step, expected: readonly Expected[], { end, met }: Journey): void {
     const [first] = expected
     const isStopped = end.kind === 'dropped'
     const verdict = first?.verdict === 'either' ? 'either' : isStopped ? 'drop' : 'pass'
@@ -70,10 +73,12 @@ export class FramesCoverage {
           ? 'error'
           : 'error of nothing known',
       )
+    if (turns) this.#count('policies change')
+    if (expected.some(({ rulings }) => rulings.some(({ why }) => CUT_OFF.test(why)))) this.#count('cut off')
     if (said.hides) this.#count(said.hides)
     if (said.tag !== undefined) this.#count('tagged')
     if (said.isAdorned) this.#count('adorned')
-    if (said.sourcePort >= 61_000 && from === 'wire') this.#count('masqueraded outsider')
+    if (said.sourcePort >= LENT_PORTS.masquerade.first && from === 'wire') this.#count('masqueraded outsider')
     if (!said.piece) return
     const isHidden = expected.some(({ rulings }) => rulings.some(({ why }) => why.includes('hidden')))
     const isOvertaking = said.piece.which === 'later' && isHidden

@@ -7,7 +7,7 @@ import { OUTSIDERS, PORTS } from '../policy/arbitrary/alphabet.ts'
 import { aimProbes } from '../policy/arbitrary/probes.ts'
 import type { Random } from '../policy/random.ts'
 import { type Cast, OWN, type PodHere, SERVICE_ADDRESSES } from './cast.ts'
-import { MASQUERADE_PORTS } from './gates.ts'
+import { LENT_PORTS } from './gates.ts'
 import type { Journey } from './journey.ts'
 import { type Act, ERRORS, hasPorts, PINGS, type Said, type Step } from './said.ts'
 
@@ -19,7 +19,8 @@ export interface Met {
 }
 
 const PROBES = 24
-const EPHEMERAL = { first: 32_768, count: 20_000 } as const
+const TURNS_PERCENT = 6
+const EPHEMERAL = { first: 32_768, count: 16_000 } as const
 const ofFamily = (all: readonly string[], family: Family) =>
   (all as readonly Address[]).filter((each) => familyOf(each) === family)
 const OUTSIDE = (family: Family) => ofFamily(OUTSIDERS, family)
@@ -63,7 +64,9 @@ export class Drawer {
       (roll < 62 && this.#oddity()) ||
       (roll < 82 && this.#toService()) ||
       this.#begin()
-    return this.#spoiled(step)
+    const [first, ...rest] = this.#spoiled(step)
+    const turns = first !== undefined && met.length > 0 && this.#random.chance(TURNS_PERCENT)
+    return turns ? [{ ...first, turns: true }, ...rest] : first ? [first, ...rest] : []
   }
 
   #pod(): PodHere {
@@ -86,7 +89,9 @@ export class Drawer {
     if (!probe) return this.#toService()
     const { packet } = probe
     const source = packet.source as Address
-    const lent = MASQUERADE_PORTS.first + this.#random.below(1000)
+    const { snat, masquerade } = LENT_PORTS
+    const lentBy = packet.protocol === 'icmp' || this.#random.chance(50) ? masquerade : snat
+    const lent = lentBy.first + this.#random.below(lentBy.last - lentBy.first + 1)
     const said: Said = {
       source,
       sourcePort: packet.isMasqueraded ? lent : this.#sourcePort(),
@@ -182,7 +187,10 @@ export class Drawer {
     if (isLost || journey.seen?.isTunnelled || !hasPorts(final)) return undefined
     const family = familyOf(final.source)
     const type = this.#random.pick(ERRORS[family]) ?? 3
-    const quotes = plain(this.#random.chance(85) ? final : { ...final, sourcePort: this.#sourcePort() })
+    const unknown = this.#random.chance(50)
+      ? { sourcePort: this.#sourcePort() }
+      : { destinationPort: this.#sourcePort() }
+    const quotes = plain(this.#random.chance(80) ? final : { ...final, ...unknown })
     const isRouters = end.kind === 'left' && this.#random.chance(50)
     const source = isRouters ? this.#random.pick(OUTSIDE(family)) : final.destination
     const from = end.kind === 'pod' ? end.device : end.kind === 'node' ? 'node' : 'wire'

@@ -5,13 +5,19 @@
 // may be judged in two ways may pass or not.
 
 import { type Address, familyOf } from '../../src/model/address.ts'
-import { PORT_PROTOCOLS, type PolicyDirection, type PolicyPacket } from '../../src/model/policy.ts'
+import {
+  PORT_PROTOCOLS,
+  type PolicyDirection,
+  type PolicyPacket,
+  type PolicyWorld,
+  rulesOf,
+} from '../../src/model/policy.ts'
 import { judge } from '../../src/policy/evaluate.ts'
 import { subjectMatches } from '../../src/policy/matching.ts'
-import { destinationOf, partyAt, sourceOf } from '../../src/policy/parties.ts'
-import { ICMP_TYPES, PORTS } from '../policy/arbitrary/alphabet.ts'
+import { partyAt } from '../../src/policy/parties.ts'
+import { PORTS } from '../policy/arbitrary/alphabet.ts'
 import { OWN_NODE } from '../policy/arbitrary/worlds.ts'
-import type { Cast } from './cast.ts'
+import { type Cast, OWN } from './cast.ts'
 import { ERRORS, hasPorts, PINGS, type Said } from './said.ts'
 
 /** 'either': both are right. */
@@ -49,7 +55,13 @@ export interface Ruling {
   readonly remembers?: { readonly key: string; readonly part: Part }
 }
 
-export const MASQUERADE_PORTS = { first: 61_000, last: 65_535 } as const
+/** Of the datapath, and of the kernel's masquerade; they follow each other. */
+export const LENT_PORTS = {
+  snat: { first: 61_000, last: 65_535 },
+  masquerade: { first: 49_152, last: 60_999 },
+} as const
+/** More of them than any rule names. */
+const TYPES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 127, 128, 129, 130, 135, 254, 255]
 const ND_TYPES = { first: 133, last: 137 } as const
 const ND_HOPS = 255
 
@@ -93,16 +105,24 @@ function keyOf({ owner, way, said }: Pick<Gate, 'owner' | 'way' | 'said'>): stri
   return textOf(owner, own, said.protocol, ownPort, peer, peerPort)
 }
 
-function questionOf({ said, leadsTo, isHairpin = false, isFromWire, way }: Gate, cast: Cast): PolicyPacket {
-  const isOfNode = partyAt(cast.world, said.source, OWN_NODE).kind === 'node'
-  const isLent = said.sourcePort >= MASQUERADE_PORTS.first && said.sourcePort <= MASQUERADE_PORTS.last
+/** Whether the node whose address it has may have lent it: by ports of masquerading, where there are any, and pings' identifiers. */
+function isLent({ protocol, sourcePort }: Said, ping: ReturnType<typeof pingOf>): boolean {
+  const { snat, masquerade } = LENT_PORTS
+  if (protocol === 'other' || (protocol === 'icmp' && ping !== 'ask')) return true
+  const last = ping === 'ask' ? masquerade.last : snat.last
+  return sourcePort >= masquerade.first && sourcePort <= last
+}
+
+function questionOf(gate: Gate, world: PolicyWorld): PolicyPacket {
+  const { said, leadsTo, isHairpin = false, isFromWire, way } = gate
+  const isOfNode = partyAt(world, said.source, OWN_NODE).kind === 'node'
   return {
     source: said.source,
     destination: leadsTo?.address ?? said.destination,
     protocol: said.protocol,
     port: said.protocol === 'other' ? 0 : (leadsTo?.port ?? said.destinationPort),
     node: OWN_NODE,
-    isMasqueraded: way === 'ingress' && isFromWire === true && isOfNode && isLent && hasPorts(said),
+    isMasqueraded: way === 'ingress' && isFromWire === true && isOfNode && isLent(said, pingOf(said)),
     isHairpin,
   }
 }
@@ -117,14 +137,21 @@ const reversed = (said: Said): Said => ({
 
 export class Gates {
   readonly #cast: Cast
+  #world: PolicyWorld
   readonly #parts = new Map<string, readonly (Part | undefined)[]>()
-  readonly #ports: readonly number[]
+  #ports: readonly number[]
   /** Datagrams whose first piece was met. */
   readonly #datagrams = new Set<number>()
 
   constructor(cast: Cast) {
     this.#cast = cast
-    this.#ports = edgesOfPorts(cast)
+    this.#world = cast.world
+    this.#ports = edgesOfPorts(cast.world)
+  }
+
+  turn(world: PolicyWorld): void {
+    this.#world = world
+    this.#ports = edgesOfPorts(world)
   }
 
   rule(gate: Gate): Ruling {
@@ -144,7 +171,14 @@ export class Gates {
   }
 
   remember({ key, part }: NonNullable<Ruling['remembers']>): void {
+    // Of the node's connections nothing is known from a time when no policy selects it.
+    if (key.startsWith('node ') && !this.isNodeSelected()) return
     this.#parts.set(key, [part])
+  }
+
+  isNodeSelected(): boolean {
+    const own = partyAt(this.#world, OWN.ipv4, OWN_NODE)
+    return this.#world.policies.some(({ subject }) => subjectMatches(subject, own))
   }
 
   /** It may have been remembered, or not. */
@@ -178,9 +212,9 @@ export class Gates {
   #ruleKnown({ role, question, isKept }: Part, way: PolicyDirection): Ruling {
     const asked = role === 'client' ? 'egress' : 'ingress'
     const isAnswer = (asked === 'egress') === (way === 'ingress')
-    const { verdict } = judge(this.#cast.world, question, asked)
+    const { verdict } = judge(this.#world, question, asked)
     const why = `${isAnswer ? 'answers' : 'goes on with'} what ${asked} policy ${verdict}s`
-    if (verdict === 'deny') return { verdict: isKept ? 'either' : 'drop', why, isAnswer }
+    if (verdict === 'deny') return { verdict: isKept || this.#keeps() ? 'either' : 'drop', why, isAnswer }
     return { verdict: 'pass', why, isAnswer }
   }
 
@@ -189,8 +223,8 @@ export class Gates {
     const isInTheMiddle = said.protocol === 'tcp' && !isBeginning(said)
     // Nobody listens on this node, so who speaks in the middle of a connection answers what the node began.
     if (owner === 'node' && isInTheMiddle && !gate.goesOn) return this.#ruleMiddleOfNode(gate, key)
-    const question = questionOf(gate, this.#cast)
-    const { verdict } = judge(this.#cast.world, question, way)
+    const question = questionOf(gate, this.#world)
+    const { verdict } = judge(this.#world, question, way)
     const why = `new, and ${way} policy of ${owner} ${verdict}s it`
     if (verdict === 'deny' && !isInTheMiddle) return { verdict: 'drop', why }
     if (verdict === 'deny')
@@ -206,8 +240,8 @@ export class Gates {
   #mayBeCutOff(gate: Gate): boolean {
     const { said, way, leadsTo } = gate
     if (way === 'ingress' || leadsTo || !hasConnections(said) || isBeginning(said)) return false
-    const question = questionOf({ ...gate, said: reversed(said), way: 'ingress' }, this.#cast)
-    return judge(this.#cast.world, question, 'ingress').verdict === 'deny'
+    const question = questionOf({ ...gate, said: reversed(said), way: 'ingress' }, this.#world)
+    return judge(this.#world, question, 'ingress').verdict === 'deny'
   }
 
   #ruleMiddleOfNode(gate: Gate, key: string | undefined): Ruling {
@@ -215,8 +249,8 @@ export class Gates {
     const fromPodHere = way === 'ingress' && this.#cast.podAt.has(said.source)
     if (fromPodHere) return { verdict: 'pass', why: 'answers what the node began' }
     const asked = way === 'egress' ? gate : { ...gate, said: reversed(said), way: 'egress' as const }
-    const question = questionOf(asked, this.#cast)
-    const { verdict } = judge(this.#cast.world, question, 'egress')
+    const question = questionOf(asked, this.#world)
+    const { verdict } = judge(this.#world, question, 'egress')
     const why = `the node began it, and its policy ${verdict}s that`
     if (verdict === 'deny') return this.#ofBefore(gate.owner, why, key, { role: 'client', question })
     if (key === undefined) return { verdict: 'pass', why }
@@ -224,12 +258,15 @@ export class Gates {
   }
 
   /** Of a connection of the node that may be older than policies which keep what there is. */
-  #ofBefore(owner: Gate['owner'], why: string, key: string | undefined, part: Part): Ruling {
-    const keeps = this.#cast.world.policies.some(
-      ({ subject, existingConnections, isAudit }) =>
-        subject.kind === 'nodes' && existingConnections === 'keep' && !isAudit,
+  /** Whether policies say that what there was goes on; which of them denies is not asked. */
+  #keeps(): boolean {
+    return this.#world.policies.some(
+      ({ existingConnections, isAudit }) => existingConnections === 'keep' && !isAudit,
     )
-    if (owner !== 'node' || !keeps) return { verdict: 'drop', why }
+  }
+
+  #ofBefore(owner: Gate['owner'], why: string, key: string | undefined, part: Part): Ruling {
+    if (owner !== 'node' || !this.#keeps()) return { verdict: 'drop', why }
     return {
       verdict: 'either',
       why: `${why}, but what there was may be kept`,
@@ -257,41 +294,41 @@ export class Gates {
     return this.#union(known.map(ofPart))
   }
 
-  /** Nothing tells its ports: it passes where all are allowed, and not where any is denied. */
+  /** Nothing tells its ports: it passes where all that it may be is allowed. */
   #ruleHidden(gate: Gate): Ruling {
-    const { said, way } = gate
-    const questions = this.#allQuestions(gate)
-    const isDenied = questions.some((question) => judge(this.#cast.world, question, way).verdict === 'deny')
-    if (isDenied) return { verdict: 'drop', why: 'its ports are hidden, and some are denied' }
-    const question = questionOf(gate, this.#cast)
-    const subject =
-      way === 'egress' ? sourceOf(this.#cast.world, question) : destinationOf(this.#cast.world, question)
-    const isSelected = this.#cast.world.policies.some(
-      (policy) => !policy.isAudit && policy[way] && subjectMatches(policy.subject, subject),
+    const isDenied = this.#allQuestions(gate).some(
+      (question) => judge(this.#world, question, gate.way).verdict === 'deny',
     )
-    return isSelected
-      ? { verdict: 'either', why: 'its ports are hidden, and all allowed' }
-      : { verdict: said.hides === 'truncated' ? 'either' : 'pass', why: 'hidden, and nothing is said of it' }
+    if (isDenied) return { verdict: 'drop', why: 'hidden, and some of what it may be is denied' }
+    // Where even its protocol is hidden, what is said of the other family's messages may count too.
+    const saysOfMessages = this.#world.policies.some((policy) =>
+      rulesOf(policy).some(({ ports }) => ports !== 'any' && ports.some(({ kind }) => kind === 'icmp')),
+    )
+    const isOpen = gate.said.hides !== undefined && saysOfMessages
+    return { verdict: isOpen ? 'either' : 'pass', why: 'hidden, and all that it may be is allowed' }
   }
 
   #allQuestions(gate: Gate): readonly PolicyPacket[] {
-    const { said } = gate
-    const plain = questionOf(gate, this.#cast)
-    const types = ICMP_TYPES[familyOf(said.source)]
-    const protocols: readonly Said['protocol'][] =
-      said.hides === 'extension' ? [...PORT_PROTOCOLS, 'icmp', 'other'] : [said.protocol]
+    const { said, way } = gate
+    const plain = { ...questionOf(gate, this.#world), isMasqueraded: false }
+    const isOfNode =
+      way === 'ingress' && gate.isFromWire && partyAt(this.#world, said.source, OWN_NODE).kind === 'node'
+    const protocols: readonly Said['protocol'][] = said.hides
+      ? [...PORT_PROTOCOLS, 'icmp', 'other']
+      : [said.protocol]
     return protocols.flatMap((protocol) => {
-      const ports = protocol === 'icmp' ? types : protocol === 'other' ? [0] : this.#ports
-      return ports.map((port) => ({ ...plain, protocol, port }))
+      const ports = protocol === 'icmp' ? TYPES : protocol === 'other' ? [0] : this.#ports
+      return ports.flatMap((port) => {
+        const question = { ...plain, protocol, port }
+        return isOfNode ? [question, { ...question, isMasqueraded: true }] : [question]
+      })
     })
   }
 }
 
 /** At which what is said of a port may change. */
-function edgesOfPorts({ world }: Cast): readonly number[] {
-  const matches = world.policies
-    .flatMap(({ ingress, egress }) => [...(ingress?.rules ?? []), ...(egress?.rules ?? [])])
-    .flatMap(({ ports }) => (ports === 'any' ? [] : ports))
+function edgesOfPorts(world: PolicyWorld): readonly number[] {
+  const matches = world.policies.flatMap(rulesOf).flatMap(({ ports }) => (ports === 'any' ? [] : ports))
   const ranges = matches.flatMap((match) =>
     match.kind === 'ports' ? [match.first - 1, match.first, match.last, match.last + 1] : [],
   )

@@ -1,11 +1,11 @@
 // Random worlds, and in each random sequences of frames through the real programs, held against the referee. The first difference is made
 // small and thrown, as YAML with its frames.
 
-import type { PolicyWorld } from '../../src/model/policy.ts'
+import type { Policy, PolicyWorld } from '../../src/model/policy.ts'
 import { randomWorlds } from '../policy/arbitrary/worlds.ts'
 import { Random } from '../policy/random.ts'
 import type { FramesBed } from './bed.ts'
-import { castOf } from './cast.ts'
+import { type Cast, castOf } from './cast.ts'
 import { FramesCoverage } from './coverage.ts'
 import { Drawer } from './draw.ts'
 import { play } from './play.ts'
@@ -38,10 +38,11 @@ export function checkFrames(bed: FramesBed, { sequences, seed }: FramesOptions):
   const done = { sequences: 0, frames: 0, worlds: 0 }
   for (let batch = 0; done.sequences < sequences; batch += 1) {
     const batchSeed = (seed + batch) | 0
-    for (const [index, world] of randomWorlds(batchSeed, BATCH_WORLDS).entries()) {
+    const worlds = randomWorlds(batchSeed, BATCH_WORLDS)
+    for (const [index, world] of worlds.entries()) {
       if (done.sequences >= sequences) break
       const random = new Random(batchSeed * BATCH_WORLDS + index)
-      const cast = castOf({ ...world, failSafePorts: FAIL_SAFE }, random)
+      const cast = drawCast(world, worlds[(index + 1) % worlds.length]?.policies ?? [], random)
       if (cast.pods.length < 2) continue
       const count = Math.min(SEQUENCES_PER_WORLD, sequences - done.sequences)
       done.frames += bed.inside(() => playWorld(bed, cast, { random, count, coverage, seed: batchSeed }))
@@ -52,9 +53,18 @@ export function checkFrames(bed: FramesBed, { sequences, seed }: FramesOptions):
   return { ...done, coverage }
 }
 
+function drawCast(world: PolicyWorld, other: readonly Policy[], random: Random): Cast {
+  // Else nothing could be told of what policies of most worlds cut off.
+  const mayKeep = random.chance(30)
+  const plain = (policies: readonly Policy[]) =>
+    mayKeep ? policies : policies.map((policy) => ({ ...policy, existingConnections: undefined }))
+  const policies = plain(world.policies)
+  return castOf({ ...world, policies, failSafePorts: FAIL_SAFE }, plain(other), random)
+}
+
 function playWorld(
   bed: FramesBed,
-  cast: ReturnType<typeof castOf>,
+  cast: Cast,
   options: {
     readonly random: Random
     readonly count: number
@@ -74,7 +84,7 @@ function playWorld(
     })
     frames += played.sequence.steps.length
     if (!played.finding) continue
-    const small = smallestOf(bed, { sequence: played.sequence, finding: played.finding })
+    const small = smallestOf(bed, { ...played, finding: played.finding })
     const lead = small.isLone ? 'The smallest sequence' : 'By itself it does not. The sequence'
     throw new Error(
       `a frame ${small.finding.kind} (a world of seed ${seed}). ${lead}:\n\n${printFailure(small)}`,

@@ -1,6 +1,7 @@
 // One sequence of frames through a node, each held against what may pass. A difference is told as a Finding; what is seen goes on to whoever
 // draws the next step.
 
+import type { PolicyWorld } from '../../src/model/policy.ts'
 import type { Cast } from './cast.ts'
 import { Gates, type Ruling, type Verdict } from './gates.ts'
 import type { End, Journey } from './journey.ts'
@@ -41,12 +42,23 @@ function takenTo(expected: readonly Expected[], { end, seen }: Journey): Expecte
   return taken.find(({ route }) => route.session?.backend.address === seen?.destination) ?? taken[0]
 }
 
+const isLedBack = ({ session }: Route): boolean =>
+  session !== undefined && session.client.address === session.backend.address
+
 /** Which of the ways that it might have taken it was on: the Service had chosen already, or did not come to that. */
-function stoppedOn(expected: readonly Expected[], { seen }: Journey): readonly Expected[] {
+function stoppedOn(expected: readonly Expected[], { seen, end }: Journey): readonly Expected[] {
   if (expected.length < 2) return expected
   const chosen = expected.filter(({ route }) => route.session?.backend.address === seen?.destination)
-  return chosen.length > 0 ? chosen : expected.filter(({ verdict }) => verdict !== 'pass')
+  if (chosen.length > 0) return chosen
+  // A pod's second end is met at its own device.
+  const isAtFirstEnd = end.kind === 'dropped' && end.by.startsWith('tc ingress of p')
+  return expected.filter(({ route, verdict, rulings: [first] }) => {
+    const isLater = first?.verdict === 'pass' && !isLedBack(route)
+    return verdict !== 'pass' && !(isAtFirstEnd && isLater)
+  })
 }
+
+export const textOfAll = (expected: readonly Expected[]): string => expected.map(textOf).join(' | ')
 
 export class Referee {
   readonly #cast: Cast
@@ -58,6 +70,11 @@ export class Referee {
     this.#gates = new Gates(cast)
   }
 
+  /** Other policies are in force. */
+  turn(world: PolicyWorld): void {
+    this.#gates.turn(world)
+  }
+
   /** Before the frame travels. */
   expect(step: Step): readonly Expected[] {
     this.#gates.meet(step.said)
@@ -65,6 +82,7 @@ export class Referee {
       cast: this.#cast,
       sessions: this.#sessions,
       hidesPorts: (said) => this.#gates.hidesPorts(said),
+      isNodeSelected: () => this.#gates.isNodeSelected(),
       knows: (gate) => this.#gates.knows(gate),
     })
     return routes.map((route) => {
@@ -99,7 +117,7 @@ export class Referee {
   }
 
   #compare({ from }: Step, expected: readonly Expected[], { end, met }: Journey): Finding | undefined {
-    const told = `${expected.map(textOf).join(' | ')}\nmet ${met.join(', ')}; in the end: ${JSON.stringify(end)}`
+    const told = `${textOfAll(expected)}\nmet ${met.join(', ')}; in the end: ${JSON.stringify(end)}`
     const isBack = end.kind === 'pod' && end.device === from
     const isNowhere = end.kind === 'dropped' || end.kind === 'nowhere'
     const mayBeUnserved = expected.some(({ route }) => route.arrival.kind === 'not-served')
@@ -118,6 +136,8 @@ export class Referee {
   }
 
   #learn(said: Said, { route, rulings }: Expected, journey: Journey, hasPassed: boolean): void {
+    // Who is led back to itself is asked for both directions at once.
+    if (isLedBack(route) && !hasPassed) return
     let isSure = true
     let fresh: Ruling | undefined
     for (const [index, ruling] of rulings.entries()) {

@@ -51,6 +51,7 @@ export interface Known {
   readonly cast: Cast
   readonly sessions: readonly Session[]
   readonly hidesPorts: (said: Said) => boolean
+  readonly isNodeSelected: () => boolean
   readonly knows: (gate: Pick<Gate, 'owner' | 'way' | 'said'>) => boolean
 }
 
@@ -131,20 +132,20 @@ function fromWire(said: Said, known: Known): readonly Route[] {
   if (cast.podAt.has(said.destination)) return [wireToPod(said, known)]
   if (said.destination === OWN[familyOf(said.destination)]) {
     const own: Checkpoint = { kind: 'end', owner: 'node', way: 'ingress', said, isFromWire: true }
-    return [{ path: 'outside → node', checkpoints: [own], arrival: { kind: 'node' } }]
+    const isForged = cast.podAt.has(said.source) && !isError(said) && known.isNodeSelected()
+    const checkpoints = isForged ? [drop('forged'), own] : [own]
+    return [{ path: 'outside → node', checkpoints, arrival: { kind: 'node' } }]
   }
   return [{ path: 'outside → outside', checkpoints: [], arrival: { kind: 'not-served' } }]
 }
 
 /** To a pod as it is. Addresses of this node's pods are nobody's who sends from outside. */
 function wireToPod(said: Said, known: Known): Route {
-  const { cast, knows } = known
+  const { cast } = known
   const arriving = routed(said)
   const way = toPod(arriving, cast, { isFromWire: true })
   if (!cast.podAt.has(said.source)) return { path: 'outside → pod here', ...way }
-  const isKnown = knows({ owner: said.destination, way: 'ingress', said: arriving })
-  const forged: Checkpoint =
-    isKnown || isError(said) ? { kind: 'either', why: "forged, of a pod's own connection" } : drop('forged')
+  const forged: Checkpoint = isError(said) ? { kind: 'either', why: 'a forged error' } : drop('forged')
   return { path: 'forged from outside', checkpoints: [forged, ...way.checkpoints], arrival: way.arrival }
 }
 
@@ -158,7 +159,7 @@ function wireAnswer(said: Said, { service, client }: Session, cast: Cast): Route
 }
 
 function wireToService(said: Said, service: FrameService, known: Known): readonly Route[] {
-  const { cast, knows } = known
+  const { cast } = known
   const session = sessionOf(said, known)
   const backends = said.tunnel ? [said.tunnel.chosen] : session ? [session.backend] : service.backends
   const client = placesOf(said).from
@@ -169,10 +170,8 @@ function wireToService(said: Said, service: FrameService, known: Known): readonl
       return { path: `${from} → elsewhere`, checkpoints: [], arrival: { kind: 'left' }, session: begun }
     const inside = toBackend(said, backend)
     const isForged = cast.podAt.has(said.source) && !said.tunnel
-    const isKnown = knows({ owner: backend.address, way: 'ingress', said: inside })
-    const forged: Checkpoint = isKnown ? { kind: 'either', why: 'forged, of a known flow' } : drop('forged')
     const way = toPod(inside, cast, { isFromWire: true })
-    const checkpoints = isForged ? [forged, ...way.checkpoints] : way.checkpoints
+    const checkpoints = isForged ? [drop('forged'), ...way.checkpoints] : way.checkpoints
     return { path: `${from} → pod here`, checkpoints, arrival: way.arrival, session: begun }
   })
 }
@@ -189,8 +188,7 @@ function fromPod(said: Said, device: string, known: Known): readonly Route[] {
   const isHidden = known.hidesPorts(said)
   const service = isHidden ? undefined : serviceAt(cast, said)
   const answered = isHidden ? undefined : answeredSession(said, known)
-  if (answered?.lent.length)
-    return [{ path: 'answer → itself', checkpoints: [], arrival: { kind: 'pod', device } }]
+  if (answered?.lent.length) return [answerToItself(answered, said, device)]
   if (answered) return [podAnswer(said, sent, answered, known)]
   const isKnown = known.knows({ owner: said.source, way: 'egress', said }) && !isAnyBeginning(said)
   const isDirect = service && isKnown && !sessionOf(said, known)
@@ -230,6 +228,21 @@ function podDirect(said: Said, sent: Checkpoint, { cast, knows }: Known): Route 
   const goesOn = knows({ owner: said.source, way: 'egress', said }) && !isAnyBeginning(said)
   const own: Checkpoint = { kind: 'end', owner: 'node', way: 'ingress', said, goesOn }
   return { path: 'pod → node', checkpoints: [sent, own], arrival: { kind: 'node' } }
+}
+
+/** Both of its own ends are asked for what it began. */
+function answerToItself({ service, client, backend }: Session, said: Said, device: string): Route {
+  const owner = client.address
+  const goesOn = { ...said, act: 'go-on' } as const
+  const between = (from: Place, to: Place): Said => ({
+    ...goesOn,
+    ...{ source: from.address, sourcePort: from.port, destination: to.address, destinationPort: to.port },
+  })
+  const checkpoints: readonly Checkpoint[] = [
+    { kind: 'end', owner, way: 'egress', said: between(backend, client) },
+    { kind: 'end', owner, way: 'ingress', said: between(service.at, client) },
+  ]
+  return { path: 'answer → itself', checkpoints, arrival: { kind: 'pod', device } }
 }
 
 /** Its source becomes the Service's address again. */

@@ -40,6 +40,8 @@ export interface Step {
   /** `wire`: by the uplink; `node`: its own stack; else a pod's device. */
   readonly from: string
   readonly said: Said
+  /** Before it the policies become those that were not in force, and what was in force is no more. */
+  readonly turns?: true
 }
 
 const FLAGS: Readonly<Record<Act, readonly TcpFlag[]>> = {

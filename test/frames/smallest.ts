@@ -8,7 +8,7 @@ import { plain } from '../policy/print-case.ts'
 import { Random } from '../policy/random.ts'
 import type { FramesBed } from './bed.ts'
 import { castOf, OWN } from './cast.ts'
-import { replay, type Sequence } from './play.ts'
+import { replay, type Sequence, type Told } from './play.ts'
 import type { Finding } from './referee.ts'
 import { bytesOf } from './said.ts'
 
@@ -34,14 +34,15 @@ const NO_PROBE: Probe = {
 export interface Failure {
   readonly sequence: Sequence
   readonly finding: Finding
+  readonly told: readonly Told[]
 }
 
 /** Of the same kind; undefined: it does not fail so. Programs draw lots at times, so it may take a few goes. */
 function failsAgain(bed: FramesBed, sequence: Sequence, kind: Finding['kind']): Failure | undefined {
   bed.begin(sequence.cast)
   for (let go = 0; go < GOES; go += 1) {
-    const finding = replay(bed, sequence)
-    if (finding?.kind === kind) return { sequence, finding }
+    const { finding, told } = replay(bed, sequence)
+    if (finding?.kind === kind) return { sequence, finding, told }
   }
   return undefined
 }
@@ -66,7 +67,7 @@ function withLessOfAWorld(bed: FramesBed, failure: Failure): Failure {
   minimize({ world: cast.world, probe: NO_PROBE }, ({ world, probe }) => {
     const isSame = probe === NO_PROBE && world.failSafePorts === cast.world.failSafePorts
     if (!isSame || performance.now() > until) return false
-    const sequence = { cast: castOf(world, new Random(0), services), hook, steps }
+    const sequence = { cast: castOf(world, cast.other.policies, new Random(0), services), hook, steps }
     const again = failsAgain(bed, sequence, failure.finding.kind)
     if (again) smallest = again
     return again !== undefined
@@ -83,26 +84,28 @@ export function smallestOf(bed: FramesBed, failure: Failure): Failure & { readon
 
 /** With what the programs count while the last step is played. */
 function explained(bed: FramesBed, failure: Failure): Failure {
-  const { sequence, finding } = failure
+  const { sequence, finding, told } = failure
   bed.begin(sequence.cast)
   let before = bed.reasons()
   const again = replay(bed, sequence, () => {
     before = bed.reasons()
-  })
+  }).finding
   const more = Object.entries(bed.reasons()).filter(([reason, packets]) => packets > (before[reason] ?? 0))
   const text = `${finding.text}\ncounted: ${more.map(([reason]) => reason).join(', ')}`
-  return again ? { sequence, finding: { ...finding, text } } : failure
+  return again ? { sequence, told, finding: { ...finding, text } } : failure
 }
 
-export function printFailure({ sequence, finding }: Failure): string {
+export function printFailure({ sequence, finding, told }: Failure): string {
   const { cast, hook, steps } = sequence
   const frames = steps.map((step, index) => ({
     ...step,
     frame: bytesOf(step.said, { link: LINK, own: OWN }).toString('hex'),
+    tale: told[index]?.tale,
     ...(index === steps.length - 1 && { [finding.kind]: finding.text }),
   }))
   const devices = Object.fromEntries(cast.pods.map(({ pod, device, way }) => [device, `${pod.key} (${way})`]))
   const used = cast.services.filter(({ at }) => steps.some(({ said }) => said.destinationPort === at.port))
-  const parts = { hook, devices, reached: used, ...cast.world, frames }
+  const turned = steps.some(({ turns }) => turns) && { otherPolicies: cast.other.policies }
+  const parts = { hook, devices, reached: used, ...cast.world, ...turned, frames }
   return stringify(plain(parts), { lineWidth: 0, aliasDuplicateObjects: false })
 }
