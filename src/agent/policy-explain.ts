@@ -346,6 +346,6 @@ function addressesOf(option: string, text: string, world: PolicyWorld): readonly
   if (node) return node.addresses as readonly Address[]
   throw new RequestError(
     404,
-    `--${option} '${text}' is neither an address, nor a pod with an address of its own, nor a node; write NAMESPACE/NAME as kubectl get pods -A has it, or the node's name`,
+    `--${option} '${text}' is neither an address, nor a pod with an address of its own, nor a node; write NAMESPACE/NAME as kubectl get pods -A has it, the node's name, or a Service's address`,
   )
 }

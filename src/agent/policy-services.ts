@@ -79,6 +79,11 @@ function serviceAt(
       portsElsewhere.push(`${service.key} has ${service.ports.map(portText).join(', ')}`)
   }
   if (portsElsewhere.length === 0) return undefined
+  if (question.protocol === 'icmp')
+    throw new RequestError(
+      400,
+      `${address} is a Service's: no endpoint gets ICMP that is sent to it, and no policy is asked. Mend: ask for an endpoint's own address`,
+    )
   throw new RequestError(
     404,
     `no Service has port ${port}/${question.protocol} at ${address}: Service ${portsElsewhere.join('; Service ')}. Mend: ask for a port of the Service, or for the endpoint's own address and port`,

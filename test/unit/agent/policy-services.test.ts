@@ -177,6 +177,7 @@ t.test('host ports, source ranges, and what leads nowhere', async (t) => {
     constructor: RequestError,
     message: /no Service has port 81\/tcp at 10\.96\.0\.10: Service shop\/web has 80\/tcp/,
   })
+  await t.rejects(ask('shop/cart', '10.96.0.10', '8/icmp'), { message: /no endpoint gets ICMP/ })
   await t.rejects(explain(['shop/cart', '10.96.0.10', '80'], parts({}, [])), /has no endpoint/)
   t.match(await ask('shop/cart', 'shop/web-1', 'http'), [{ port: 8080, isAllowed: true }])
   t.match(await ask('shop/cart', '192.0.2.2', '22'), [{ isAllowed: true }])
