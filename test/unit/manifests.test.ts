@@ -17,6 +17,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { parseConfig } from '../../src/agent/config.ts'
+import type { ApiObject } from '../../src/kube/objects.ts'
+import { CILIUM_CIDR_GROUPS, POLICY_RESOURCES, toPolicyObject } from '../../src/kube/policies/resources.ts'
+import type { PolicyKind } from '../../src/model/policy.ts'
 import type { KubeObject } from '../../src/sandbox/apiserver/kind.ts'
 import { builtinKinds } from '../../src/sandbox/apiserver/kinds/index.ts'
 import { pathOfGroupVersion } from '../../src/sandbox/apiserver/request.ts'
@@ -109,6 +112,80 @@ t.test('an API server that refuses unknown fields takes every object', async (t)
     t.equal(reply.status, 201, `${what}: ${reply.body.message ?? 'taken'}`)
     t.equal(reply.headers['warning'], undefined, `${what}: without a warning`)
   }
+})
+
+t.test('kinds of policy, as Weir reads them, and the policies of the walk-through', async (t) => {
+  const server = await startServer({ kinds: builtinKinds })
+  t.teardown(async () => {
+    await server.close()
+    await removeCertificates()
+  })
+  const send = (object: KubeObject, plural: string, namespace?: string) => {
+    const scope = namespace === undefined ? '' : `/namespaces/${namespace}`
+    const prefix = object.apiVersion.includes('/')
+      ? `/apis/${object.apiVersion}`
+      : `/api/${object.apiVersion}`
+    return server.send('POST', `${prefix}${scope}/${plural}?fieldValidation=Strict`, object)
+  }
+  const followed = [...Object.values(POLICY_RESOURCES), CILIUM_CIDR_GROUPS]
+  const crds = [...read(join(ROOT, 'manifests/policy-crds')).values()].flat()
+  for (const crd of crds) {
+    const { status, body } = await send(crd, 'customresourcedefinitions')
+    t.equal(status, 201, `${crd.metadata.name}: ${body.message ?? 'taken'}`)
+    const { names, versions, scope } = crd['spec'] as {
+      names: { kind: string; plural: string }
+      versions: { name: string; served: boolean; storage: boolean }[]
+      scope: string
+    }
+    const resource = followed.find(({ kind }) => kind === names.kind)
+    t.match(resource, { plural: names.plural, namespaced: scope === 'Namespaced' })
+    t.equal(crd.metadata.name, `${resource?.plural}.${resource?.group}`)
+    t.ok(versions.every(({ served }) => served))
+    t.same(
+      versions.map(({ name }) => name),
+      resource?.versions ?? [resource?.version],
+      'the one that is read first is the stored one',
+    )
+    t.same(
+      versions.map(({ storage }) => storage),
+      versions.map((_, index) => index === 0),
+    )
+  }
+  t.equal(crds.length, followed.length - 1, 'NetworkPolicy is no custom kind')
+
+  for (const [file, policies] of read(join(ROOT, 'manifests/sample-policy')))
+    for (const policy of policies) {
+      const resource = followed.find(({ kind }) => kind === policy.kind)
+      const { status, body } = await send(
+        policy,
+        resource?.plural ?? '',
+        resource?.namespaced ? 'default' : undefined,
+      )
+      t.equal(status, 201, `${file}: ${body.message ?? 'taken'}`)
+      if (policy.kind === CILIUM_CIDR_GROUPS.kind) continue
+      const { faults, notes } = toPolicyObject(policy.kind as PolicyKind, body as ApiObject)
+      t.same([...faults, ...notes], [], `${file} says only what is followed`)
+    }
+
+  const guard = (spec: object) => ({
+    ...{ apiVersion: 'policy.networking.k8s.io/v1beta1', kind: 'ClusterNetworkPolicy' },
+    ...{ metadata: { name: 'guard' }, spec: { tier: 'Admin', priority: 1, subject: { pods: {} }, ...spec } },
+  })
+  for (const spec of [
+    { tier: 'admin' },
+    { priority: 1001 },
+    { subject: {} },
+    { subject: { namespaces: {}, pods: {} } },
+    { subject: { pod: {} } },
+    { ingress: {} },
+    { ingress: [{ from: [] }] },
+    { egress: [{ action: 'Allow' }] },
+  ])
+    t.equal((await send(guard(spec), 'clusternetworkpolicies')).status >= 400, true, JSON.stringify(spec))
+  const unknown = { ingress: [{ action: 'Deny', from: [{ later: {} }] }], later: 1 }
+  const { status, body } = await send(guard(unknown), 'clusternetworkpolicies')
+  t.equal(status, 201, body.message)
+  t.match(body, { spec: unknown }, 'fields that are not followed are kept, for Weir tells of them')
 })
 
 t.test('the kustomization names every file', async (t) => {

@@ -8,6 +8,8 @@ import { waitUntil } from '../wait.ts'
 import { askAgent, type ProofContext, type SampleService, urlOf } from './context.ts'
 
 const MANIFESTS = fileURLToPath(new URL('../../../manifests/sample', import.meta.url))
+/** So that whoever looks around has every kind of policy to try. */
+const POLICY_CRDS = fileURLToPath(new URL('../../../manifests/policy-crds', import.meta.url))
 const ROLLOUT_SECONDS = 60
 const ADDRESS_MS = 20_000
 const SERVED_MS = 20_000
@@ -25,7 +27,7 @@ interface PodList {
 }
 
 export async function deploySample(rack: Rack, kubectl: ProofContext['kubectl']): Promise<SampleService> {
-  await kubectl('apply', '-f', MANIFESTS)
+  await kubectl('apply', '-f', POLICY_CRDS, '-f', MANIFESTS)
   await kubectl('rollout', 'status', 'deployment/web', `--timeout=${ROLLOUT_SECONDS}s`)
   await kubectl('wait', '--for=condition=Ready', 'pod/client', `--timeout=${ROLLOUT_SECONDS}s`)
   let service: ServiceObject | undefined
