@@ -10,14 +10,14 @@ import { partyAt } from '../../src/policy/parties.ts'
 import { OWN_NODE } from './arbitrary/worlds.ts'
 import type { Decide } from './oracle.ts'
 
-/** Nothing rests, so that what a world leaves behind in the next one is met at once. */
+/** Nothing rests, so that what a world leaves behind in the next one is met at once; and no rows wait for others. */
 export function compilerOptions(world: PolicyWorld, more: Partial<CompilerOptions> = {}): CompilerOptions {
   return {
     node: OWN_NODE,
     existingConnections: 'recheck',
     labels: { include: [], exclude: [] },
     failSafe: world.failSafePorts ?? { ingress: [], egress: [] },
-    limits: { ...COMPILER_LIMITS, restMs: 0, idleReferenceMs: 0 },
+    limits: { ...COMPILER_LIMITS, restMs: 0, idleReferenceMs: 0, rowsAtOnce: 1 },
     ...more,
   }
 }

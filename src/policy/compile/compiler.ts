@@ -58,6 +58,8 @@ export interface CompilerLimits {
   readonly restMs: number
   /** How long what no rule refers to any more still tells identities apart. */
   readonly idleReferenceMs: number
+  /** So many rows of identities are handed over early: in their hundred thousands they need not be in memory at once. */
+  readonly rowsAtOnce: number
 }
 
 export const COMPILER_LIMITS: CompilerLimits = {
@@ -67,6 +69,7 @@ export const COMPILER_LIMITS: CompilerLimits = {
   // Readers hold a number for microseconds, flows and events for their life; a minute is many rounds of either's upkeep.
   restMs: 60_000,
   idleReferenceMs: 600_000,
+  rowsAtOnce: 4096,
 }
 
 /** Stops are so many identities apart. */
@@ -229,25 +232,43 @@ export class PolicyCompiler {
     const step = newSetsStep()
     const population = yield* this.#population.settle(now)
     yield* stopping(population.fresh, STOP_IDENTITIES, (identity) => this.#peers.greet(identity))
-    yield* this.#sets.greet(population.fresh, population.moves, leaving, step, now)
+    const putRows = () => {
+      writes.putClasses(this.#classes.takeFresh())
+      writes.putCells(step.putCells.splice(0))
+      writes.putPeers(step.putRows.splice(0))
+    }
+    const greeted = () => this.#handOver(step.putRows, putRows, writes, early)
+    yield* this.#sets.greet(population.fresh, population.moves, leaving, step, now, greeted)
     yield
     this.#sets.compare(population.moves, step)
     yield
-    writes.putClasses(this.#classes.takeFresh())
-    writes.putCells(step.putCells)
-    writes.putPeers(step.putRows)
+    putRows()
     writes.putIdentities(population.put)
     writes.deleteIdentities(population.delete)
     writes.putSets(this.#sets.takeRaised(step))
     if (early) yield* early(writes.take())
-    yield* this.#sets.forget(population.gone, step, now)
+    // Of nobody: the verdicts of whoever looked them up a moment ago are void by now.
+    const deleteRows = () => writes.deletePeers(step.deleteRows.splice(0))
+    const forgotten = () => this.#handOver(step.deleteRows, deleteRows, writes, early)
+    yield* this.#sets.forget(population.gone, step, now, forgotten)
     for (const identity of population.gone) {
       this.#peers.forget(identity)
       this.#identities.remove(identity, now)
     }
-    // Of nobody: the verdicts of whoever looked them up a moment ago are void by now.
-    writes.deletePeers(step.deleteRows)
+    deleteRows()
     return population
+  }
+
+  *#handOver(
+    rows: readonly unknown[],
+    take: () => void,
+    writes: Writes,
+    early: EarlyWrites | undefined,
+  ): Steps {
+    yield
+    if (!early || rows.length < this.#options.limits.rowsAtOnce) return
+    take()
+    yield* early(writes.take())
   }
 
   #noteSubjects({ pods, namespaces, nodes }: WorldChange): void {

@@ -65,6 +65,7 @@ export class PolicySets {
    * @param moves whose addresses become theirs
    * @param leaving sets that subjects are about to leave by the same event: there the new identities are judged as the old ones were, and
    *   rightly only in the sets that follow, so that no subject of before meets a peer of after
+   * @param handOver called after each set's: takes the step's rows, or leaves them for later
    */
   *greet(
     fresh: readonly Identity[],
@@ -72,6 +73,7 @@ export class PolicySets {
     leaving: ReadonlySet<PolicySet>,
     step: SetsStep,
     now: number,
+    handOver: () => Steps,
   ): Steps {
     const context = this.#context(step, now)
     const sources = leaving.size > 0 ? onlySources(moves) : new Map<Identity, Identity>()
@@ -81,7 +83,7 @@ export class PolicySets {
         left.has(rows) ? identities.filter((identity) => !sources.has(identity)) : identities,
         context,
       )
-      yield
+      yield* handOver()
     }
     for (const set of leaving)
       for (const identity of fresh) {
@@ -102,11 +104,11 @@ export class PolicySets {
     return left
   }
 
-  *forget(gone: readonly Identity[], step: SetsStep, now: number): Steps {
+  *forget(gone: readonly Identity[], step: SetsStep, now: number, handOver: () => Steps): Steps {
     const context = this.#context(step, now)
     for (const [rows, identities] of this.#concerned(gone)) {
       rows.forget(identities, context)
-      yield
+      yield* handOver()
     }
   }
 
