@@ -37,6 +37,7 @@
 #define POLICY_SUBJECTS_MAX   (2 * ENDPOINTS_MAX)
 #define KNOWN_NETNS_MAX	      (2 * ENDPOINTS_MAX)
 #define CLOSED_CGROUPS_MAX    16
+#define NOTED_NETNS_MAX	      (1 << 10)
 #define POLICY_SETS_MAX	      (1 << 12)
 #define POLICY_PEERS_MAX      (1 << 18)
 #define POLICY_CLASSES_MAX    (1 << 16)
@@ -277,7 +278,7 @@ struct {
 	__type(value, __u32);
 } known_netns SEC(".maps");
 
-/* By id: the kubelet's roots of pods, as lib/unseen.h asks for them. */
+/* By id: the kubelet's roots of pods, as lib/pod_cgroup.h asks for them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, CLOSED_CGROUPS_MAX);
@@ -285,6 +286,15 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } closed_cgroups SEC(".maps");
+
+/* User space takes rows out as it looks at them; while it is full nothing is noted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, NOTED_NETNS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct noted_netns);
+} noted_netns SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

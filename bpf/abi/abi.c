@@ -49,6 +49,7 @@ struct policy_set abi_policy_set;
 struct policy_peer_key abi_policy_peer_key;
 struct policy_port abi_policy_port;
 struct policy_class abi_policy_class;
+struct noted_netns abi_noted_netns;
 
 enum frontend_flags abi_frontend_flags;
 enum backend_state abi_backend_state;

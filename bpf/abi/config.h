@@ -49,6 +49,7 @@ enum map_version {
 	MAP_VERSION_POLICY_HOST = 2,
 	MAP_VERSION_KNOWN_NETNS = 1,
 	MAP_VERSION_CLOSED_CGROUPS = 1,
+	MAP_VERSION_NOTED_NETNS = 1,
 };
 
 /* The words of one key of the tuple hashes (lib/hash.h), by what they are added to. */

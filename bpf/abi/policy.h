@@ -136,6 +136,16 @@ enum known_netns_kind {
 	NETNS_UNJUDGED = 2, /* nothing could judge it, and no policy says anything of it */
 };
 
+/*
+ * noted_netns[cookie of a namespace that is not known]: whose it is, for user space to look at. The
+ * pod's cgroup is one of these, by the kubelet's layout (the other is a class of pods, or a
+ * container).
+ */
+struct noted_netns {
+	__u64 below_root; /* ids of cgroups */
+	__u64 below_that; /* 0: none */
+};
+
 /* policy_generations[number]: 1 while verdicts of this generation hold. 0 never does. */
 #define WEIR_POLICY_GENERATIONS (1 << 16)
 

@@ -9,6 +9,9 @@
  * the host's, where daemons speak from whatever address the node has. Everybody else may speak to
  * themselves by the loopback. Neighbour discovery and answers to pings are the kernel's own, whose
  * sockets are in no pod's cgroup.
+ *
+ * A container within a pod's container may have a namespace of its own. Which one was met is noted,
+ * and user space lets it speak when every way out of it leads through its pod's.
  */
 #ifndef WEIR_LIB_CLOSED_H
 #define WEIR_LIB_CLOSED_H
@@ -18,6 +21,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <bpf/bpf_core_read.h>
+#include "lib/pod_cgroup.h"
 #include "lib/policy.h"
 #include "lib/verdict.h"
 
@@ -98,6 +102,18 @@ static __always_inline __u64 netns_cookie_of(struct __sk_buff *ctx)
 	return cookie;
 }
 
+static __always_inline void note_dropped(struct __sk_buff *ctx, __u64 netns)
+{
+	int root;
+
+	if (!netns || bpf_map_lookup_elem(&noted_netns, &netns))
+		return;
+#define SOCKET_ANCESTOR(level) bpf_skb_ancestor_cgroup_id(ctx, level)
+	root = pods_root_level(SOCKET_ANCESTOR);
+	if (root)
+		note_netns(netns, SOCKET_ANCESTOR(root + 1), SOCKET_ANCESTOR(root + 2));
+}
+
 static __always_inline int judge_closed(struct __sk_buff *ctx, bool is_egress)
 {
 	__u64 netns = netns_cookie_of(ctx);
@@ -108,6 +124,7 @@ static __always_inline int judge_closed(struct __sk_buff *ctx, bool is_egress)
 		return SOCKET_PASS;
 	if (closed_read_own(ctx, &own, is_egress) && is_loopback(&own))
 		return SOCKET_PASS;
+	note_dropped(ctx, netns);
 	count(is_egress ? REASON_POLICY_EGRESS : REASON_POLICY_INGRESS, ctx->len);
 	return SOCKET_DROP;
 }

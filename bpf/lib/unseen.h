@@ -3,7 +3,7 @@
  * Closed until known, for what no hook of a cgroup sees (lib/closed.h): sockets that send whole
  * frames past the stack (AF_PACKET, AF_XDP), or whose packets are the kernel's own (RDS, TIPC).
  * They have no hook where they send, so it is their making that is judged; who sends by others pays
- * nothing for it.
+ * one look-up when the socket is made.
  *
  * Refused are pods whose device judges nothing: that policy does not know yet, by the network
  * namespace, as lib/closed.h has it; and those that speak though nothing could judge them, for what
@@ -18,6 +18,7 @@
 #include <linux/errno.h>
 #include <linux/types.h>
 #include "maps.h"
+#include "lib/pod_cgroup.h"
 #include "lib/verdict.h"
 
 /* Not in the headers of the C library that programs are compiled with. */
@@ -28,9 +29,6 @@
 #define FAMILY_NETLINK 16
 #define FAMILY_ALG     38
 #define FAMILY_VSOCK   40
-
-/* Below the root of all, where the kubelet's root of pods may be. */
-#define CGROUP_LEVELS_MAX 16
 
 #define KERNEL_STRUCT __attribute__((preserve_access_index))
 
@@ -55,30 +53,30 @@ static __always_inline bool is_seen_elsewhere(int family)
 	       family == FAMILY_VSOCK;
 }
 
-static __always_inline bool is_caller_in_pod(void)
-{
-	for (int level = 1; level <= CGROUP_LEVELS_MAX; level++) {
-		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
-
-		if (!id)
-			return false;
-		if (bpf_map_lookup_elem(&closed_cgroups, &id))
-			return true;
-	}
-	return false;
-}
-
-/* Whether this process may not make a socket of that family now. */
+/*
+ * Whether this process may not make a socket of that family now. Whose namespace nobody knows is
+ * noted, whatever the family: user space has looked at it when the first packet goes.
+ */
 static __always_inline bool is_refused(int family)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 netns = task->nsproxy->net_ns->net_cookie;
+	bool is_seen = is_seen_elsewhere(family);
 	const __u32 *known;
+	int root;
 
-	if (is_seen_elsewhere(family) || netns == node_config.host_netns_cookie)
+	if (netns == node_config.host_netns_cookie)
 		return false;
 	known = bpf_map_lookup_elem(&known_netns, &netns);
-	return !(known && *known == NETNS_JUDGED) && is_caller_in_pod();
+	if (known && (is_seen || *known == NETNS_JUDGED))
+		return false;
+#define CALLER_ANCESTOR(level) bpf_get_current_ancestor_cgroup_id(level)
+	root = pods_root_level(CALLER_ANCESTOR);
+	if (!root)
+		return false;
+	if (!known)
+		note_netns(netns, CALLER_ANCESTOR(root + 1), CALLER_ANCESTOR(root + 2));
+	return !is_seen;
 }
 
 #endif

@@ -8,17 +8,22 @@
 // A pod without a device that could be judged (IPVLAN, macvlan) speaks from its own cgroup's namespaces, loudly told and without packet
 // sockets, while no policy says anything of it; the first that does closes it wholly.
 //
+// Network namespaces within the pod, of containers in its container, speak as it does (inner-pods.ts).
+//
 // What an earlier process let speak stays so until every pod has been looked at: it has established connections.
 
 import type { Logger } from 'pino'
 import type { KnownKind, KnownNetns } from '../datapath/known-netns.ts'
 import type { PodDevice } from '../datapath/nexthop-plan.ts'
+import type { NotedNetns } from '../datapath/noted-netns.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Address } from '../model/address.ts'
 import type { PolicyPod } from '../model/policy.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { Table } from '../tables/table.ts'
 import { ClosedPodsReports, type WaitingPod } from './closed-pods-reports.ts'
+import type { PodPlace } from './inner-look.ts'
+import { InnerPods } from './inner-pods.ts'
 import { findKubepods, podCgroups, processesIn } from './kubepods.ts'
 
 const SETTLE_MS = 1
@@ -51,11 +56,15 @@ export interface ClosedPodsOptions {
     /** Whether the rows are written, and no policy says anything of it. */
     isOpen(address: Address): boolean
     readonly knownNetns: Pick<KnownNetns, 'add' | 'set'>
+    /** Namespaces that met a closed default since the last call. */
+    takeNotedNetns(): readonly NotedNetns[]
     /** Why packet sockets of pods that policy does not know are not refused. */
     readonly noUnseen: string | undefined
   }
   /** The network namespace of a process; throws when it has ended. */
   readonly cookieOfProcess: (pid: number) => bigint
+  /** The network namespaces within a pod. */
+  readonly lookInside: (place: PodPlace) => Promise<ReadonlySet<bigint>>
   readonly nowMs: () => number
   readonly events: Pick<EventRecorder, 'record'>
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
@@ -70,6 +79,8 @@ export interface ClosedPodsStatus {
   readonly known: number
   /** Of these, whose namespace was taken for theirs because their address leads there. */
   readonly byAddress: number
+  /** Network namespaces within these, of containers in their containers. */
+  readonly inner: number
   /** Pods that speak though nothing judges them, for no policy says anything of them. */
   readonly unjudged: readonly string[]
   /** Pods that may not speak yet, and why. */
@@ -97,6 +108,7 @@ export class ClosedPods {
   readonly #options: ClosedPodsOptions
   readonly #rounds: Rounds
   readonly #reports: ClosedPodsReports
+  readonly #inner: InnerPods
   readonly #startedMs: number
   /** This node's pods whose rows are in the kernel; undefined: nothing has been written yet. */
   #written: ReadonlyMap<string, PolicyPod> | undefined
@@ -110,7 +122,7 @@ export class ClosedPods {
   #isAttached = false
   #problem: string | undefined
   #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = {
-    ...{ known: 0, byAddress: 0, unjudged: [], waiting: [] },
+    ...{ known: 0, byAddress: 0, inner: 0, unjudged: [], waiting: [] },
   }
   #waitMs = WAIT_MIN_MS
 
@@ -120,6 +132,17 @@ export class ClosedPods {
     const { noUnseen } = options.kernel
     if (noUnseen !== undefined) this.#reports.tellUnseen(noUnseen)
     this.#startedMs = options.nowMs()
+    this.#inner = new InnerPods({
+      takeNoted: () => options.kernel.takeNotedNetns(),
+      lookInside: options.lookInside,
+      onChange: () => this.#rounds.request(),
+      nowMs: options.nowMs,
+      onError: (error, retryInMs) =>
+        options.log.error(
+          { err: error, retryInMs },
+          'cannot look at network namespaces within pods; those that come stay closed',
+        ),
+    })
     this.#rounds = new Rounds({
       name: 'closed pods',
       settleMs: SETTLE_MS,
@@ -155,8 +178,9 @@ export class ClosedPods {
     return { cgroups: this.#cgroups, problem: this.#problem, ...this.#status }
   }
 
-  close(): Promise<void> {
-    return this.#rounds.close()
+  async close(): Promise<void> {
+    await this.#inner.close()
+    await this.#rounds.close()
   }
 
   #changed(): void {
@@ -214,18 +238,36 @@ export class ClosedPods {
       for (const cookie of look.cookies) cookies.set(cookie, look.isUnjudged ? 'unjudged' : 'judged')
     }
     this.#proven = proven
+    const inner = this.#within(found.places)
+    for (const cookie of inner.cookies) cookies.set(cookie, 'judged')
     const told = waiting.slice(0, WAITING_TOLD).map(({ pod, why }) => ({ pod, why }))
     this.#status = {
-      ...{ known, byAddress: byAddress.length, waiting: told },
+      ...{ known, byAddress: byAddress.length, inner: inner.cookies.size, waiting: told },
       unjudged: unjudged.slice(0, WAITING_TOLD),
     }
     this.#reports.tellWaiting(waiting)
     this.#reports.tellUnjudged(unjudged)
     this.#reports.tellByAddress(byAddress)
-    this.#areEarlierSettled ||= waiting.length === 0 || this.#options.nowMs() > this.#startedMs + EARLIER_MS
+    const isSettled = waiting.length === 0 && inner.isWhole
+    this.#areEarlierSettled ||= isSettled || this.#options.nowMs() > this.#startedMs + EARLIER_MS
     if (this.#areEarlierSettled) knownNetns.set(cookies)
     else knownNetns.add(cookies)
     return waiting.length > 0
+  }
+
+  /** What is within pods whose own namespaces are proven. */
+  #within(places: Found['places']): { readonly cookies: ReadonlySet<bigint>; readonly isWhole: boolean } {
+    const followed = new Map<string, PodPlace>()
+    for (const [uid, own] of this.#proven) {
+      const cgroup = places.get(uid)
+      if (cgroup !== undefined) followed.set(uid, { cgroup, own })
+    }
+    this.#inner.follow(followed)
+    const found = [...followed.keys()].map((uid) => this.#inner.of(uid))
+    return {
+      cookies: new Set(found.flatMap((cookies) => [...(cookies ?? [])])),
+      isWhole: found.every((cookies) => cookies !== undefined),
+    }
   }
 
   #look(pod: PolicyPod, found: Found): Look {

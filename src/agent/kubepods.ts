@@ -44,12 +44,12 @@ export function podCgroups(roots: readonly string[]): ReadonlyMap<string, string
 }
 
 /** Process numbers in a cgroup and below it; 0 for those that this process cannot see. */
-export function processesIn(cgroup: string): readonly number[] {
+export function processesIn(cgroup: string, max = PROCESSES_MAX): readonly number[] {
   const found: number[] = []
   const waiting = [cgroup]
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     for (const line of readLines(join(next, 'cgroup.procs'))) found.push(Number(line))
-    if (found.length >= PROCESSES_MAX) return found.slice(0, PROCESSES_MAX)
+    if (found.length >= max) return found.slice(0, max)
     for (const name of directoriesIn(next)) waiting.push(join(next, name))
   }
   return found

@@ -5,6 +5,7 @@ import { networkNamespaceCookie } from '../sys/libc/sockets.ts'
 import { ClosedPods } from './closed-pods.ts'
 import { failSafePorts } from './fail-safe-ports.ts'
 import type { Ground } from './ground.ts'
+import { lookInside } from './inner-look.ts'
 import { PolicyLoop } from './policy-loop.ts'
 import type { PolicySources } from './policy-sources.ts'
 import { apiSlicesOf } from './policy-world.ts'
@@ -114,6 +115,7 @@ function startClosedPods(
     devices: () => network.pods().pods,
     kernel: datapath,
     cookieOfProcess: (pid) => networkNamespaceCookie(`/proc/${pid}/ns/net`),
+    lookInside,
     nowMs: steadyNowMs,
     events,
     log,

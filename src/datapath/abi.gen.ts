@@ -355,6 +355,7 @@ export const MapVersion = {
   MAP_VERSION_POLICY_HOST: 2,
   MAP_VERSION_KNOWN_NETNS: 1,
   MAP_VERSION_CLOSED_CGROUPS: 1,
+  MAP_VERSION_NOTED_NETNS: 1,
 } as const
 export type MapVersion = (typeof MapVersion)[keyof typeof MapVersion]
 
@@ -1912,6 +1913,36 @@ export const NODE_CONFIG_LAYOUT: StructLayout = {
     { path: 'pad0', bitOffset: 1464, bits: 8, type: 'u8' },
     { path: 'kernel_socket_bit', bitOffset: 1472, bits: 32, type: 'u32' },
     { path: 'pad1', bitOffset: 1504, bits: 32, type: 'u32' },
+  ],
+}
+
+export const NOTED_NETNS_BYTES = 16
+
+export interface NotedNetns {
+  readonly belowRoot: bigint
+  readonly belowThat: bigint
+}
+
+export function encodeNotedNetns(value: NotedNetns, buffer: Buffer = Buffer.alloc(NOTED_NETNS_BYTES), offset = 0): Buffer {
+  buffer.writeBigUInt64LE(value.belowRoot, offset)
+  buffer.writeBigUInt64LE(value.belowThat, offset + 8)
+  return buffer
+}
+
+export function decodeNotedNetns(buffer: Buffer, offset = 0): NotedNetns {
+  return {
+    belowRoot: buffer.readBigUInt64LE(offset),
+    belowThat: buffer.readBigUInt64LE(offset + 8),
+  }
+}
+
+export const NOTED_NETNS_LAYOUT: StructLayout = {
+  name: 'noted_netns',
+  sizeBytes: 16,
+  hash: 'ceb1cd5ef8a3e968',
+  fields: [
+    { path: 'below_root', bitOffset: 0, bits: 64, type: 'u64' },
+    { path: 'below_that', bitOffset: 64, bits: 64, type: 'u64' },
   ],
 }
 

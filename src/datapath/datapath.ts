@@ -35,6 +35,7 @@ import {
 import { NetnsEndpoints } from './netns-endpoints.ts'
 import { NexthopMaps } from './nexthop-maps.ts'
 import type { Uplink } from './nexthop-plan.ts'
+import { type NotedNetns, takeNotedNetns } from './noted-netns.ts'
 import { verifyMapPins } from './pinned-maps.ts'
 import type { PolicyReads } from './policy-lookup.ts'
 import { PolicyMaps } from './policy-maps.ts'
@@ -84,6 +85,7 @@ export class Datapath {
   readonly #cgroup: string
   #podsCgroups: readonly string[] = []
   readonly #closedCgroups: ClosedCgroups
+  readonly #notedNetns: DatapathTables['notedNetns']
   readonly #noUnseen: string | undefined
   readonly #uplinkHook: HookChoice
   readonly #enforcesPolicy: boolean
@@ -103,6 +105,7 @@ export class Datapath {
     this.namespaces = new NetnsEndpoints(tables.netnsEndpoints, networkNamespaceCookie())
     this.knownNetns = new KnownNetns(tables.knownNetns)
     this.#closedCgroups = new ClosedCgroups(tables.closedCgroups)
+    this.#notedNetns = tables.notedNetns
     this.#gathered = new GatheredTables(tables)
     this.#rowCheck = new RowCheck(() => this.#rowChecks(tables))
     this.flows = openFlowTable(this.#loaded)
@@ -172,6 +175,11 @@ export class Datapath {
   /** Why packet sockets of pods that policy does not know are not refused; undefined: they are, or policy is not enforced. */
   get noUnseen(): string | undefined {
     return this.#noUnseen
+  }
+
+  /** Network namespaces that met the pods' closed default since the last call. */
+  takeNotedNetns(): readonly NotedNetns[] {
+    return takeNotedNetns(this.#notedNetns)
   }
 
   /** The device of a pod's address, if packets of that address are judged there. */

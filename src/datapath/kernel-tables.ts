@@ -104,6 +104,9 @@ export interface NetnsEndpointValue {
   readonly ipv6: Address | undefined
 }
 
+/** Ids of cgroups on the way from the root of pods to a socket that met a closed default; one of them is its pod's. */
+export type NotedNetnsValue = readonly bigint[]
+
 /** A nexthop row; a tunnel's `via` names the group that leads to it, a pod's device's the bridge whose port it is. */
 export interface NexthopValue {
   readonly planned: PlannedNexthop

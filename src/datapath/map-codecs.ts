@@ -13,6 +13,7 @@ import type {
   NetnsEndpointValue,
   NexthopValue,
   NodeValue,
+  NotedNetnsValue,
 } from './kernel-tables.ts'
 import type { PlannedNexthop } from './nexthop-plan.ts'
 import type { SourceRangeKey } from './source-ranges.ts'
@@ -210,6 +211,15 @@ export const netnsEndpointCodec: Codec<NetnsEndpointValue> = {
     const { ipv4, ipv6 } = abi.decodeNetnsEndpoint(bytes)
     const known = (part: Uint8Array) => (part.every((byte) => byte === 0) ? undefined : formatAddress(part))
     return { ipv4: known(ipv4), ipv6: known(ipv6) }
+  },
+}
+
+export const notedNetnsCodec: Codec<NotedNetnsValue> = {
+  encode: ([belowRoot = 0n, belowThat = 0n], into, offset) =>
+    abi.encodeNotedNetns({ belowRoot, belowThat }, into, offset),
+  decode: (bytes) => {
+    const { belowRoot, belowThat } = abi.decodeNotedNetns(bytes)
+    return [belowRoot, belowThat].filter((id) => id !== 0n)
   },
 }
 

@@ -20,6 +20,7 @@ import type {
   NexthopTables,
   NexthopValue,
   NodeValue,
+  NotedNetnsValue,
   TakesMany,
 } from './kernel-tables.ts'
 import {
@@ -37,6 +38,7 @@ import {
   netnsEndpointCodec,
   nexthopCodec,
   nodeCodec,
+  notedNetnsCodec,
   sourceRangeCodec,
 } from './map-codecs.ts'
 import type { PolicyReads } from './policy-lookup.ts'
@@ -153,6 +155,7 @@ export const LAYOUTS = {
   policy_peers: { key: abi.POLICY_PEER_KEY_LAYOUT },
   policy_classes: { value: abi.POLICY_CLASS_LAYOUT },
   policy_ports: { value: abi.POLICY_PORT_LAYOUT },
+  noted_netns: { value: abi.NOTED_NETNS_LAYOUT },
 } as const
 
 /** Maps by their name in bpf/maps.h; bits and flags are without a layout, a ring and timers have none. */
@@ -192,6 +195,8 @@ export interface DatapathTables extends BatchTables, NexthopTables {
   readonly knownNetns: KernelHash<bigint, number>
   /** By id of a cgroup. */
   readonly closedCgroups: KernelHash<bigint, number>
+  /** By network namespace cookie. */
+  readonly notedNetns: Pick<KernelHash<bigint, NotedNetnsValue>, 'entries' | 'delete'>
   readonly bfd: BfdTables
   readonly policy: PolicyTables & PolicyReads
 }
@@ -214,6 +219,7 @@ export function datapathTables(map: (name: MapName) => BpfMap): DatapathTables {
     netnsEndpoints: hashOf(map('netns_endpoints'), cookieCodec, netnsEndpointCodec),
     knownNetns: hashOf(map('known_netns'), cookieCodec, indexCodec),
     closedCgroups: hashOf(map('closed_cgroups'), cookieCodec, indexCodec),
+    notedNetns: hashOf(map('noted_netns'), cookieCodec, notedNetnsCodec),
     bfd: {
       sessions: hashOf(map('bfd_sessions'), bfdKeyCodec, bfdSessionCodec),
       states: mappedBfdStates(map('bfd_states')),

@@ -300,7 +300,8 @@ static void run(void)
 	}
 	sockets_judge(bpf_object__find_program_by_name(objects[UNSEEN], "weir_closed_create"),
 		      bpf_map__fd(map_find("closed_cgroups", OBJECTS)),
-		      bpf_map__fd(map_find("known_netns", OBJECTS)));
+		      bpf_map__fd(map_find("known_netns", OBJECTS)),
+		      bpf_map__fd(map_find("noted_netns", OBJECTS)));
 }
 
 int main(void)

@@ -113,8 +113,19 @@ static void judge_frame(int receiver)
 	      "known: its frames arrive: %m");
 }
 
-/* @param cgroups, known maps of those names */
-static void sockets_judge(struct bpf_program *program, int cgroups, int known)
+/* Which pod's it is is what user space finds there. */
+static void judge_noted(int noted, __u64 netns)
+{
+	struct noted_netns row = {};
+	struct stat pod;
+
+	stat(CGROUPS "/kubepods/burstable/pod1", &pod);
+	judge(!bpf_map_lookup_elem(noted, &netns, &row) && row.below_that == pod.st_ino,
+	      "noted as a pod's: %llu of %llu", row.below_that, (__u64)pod.st_ino);
+}
+
+/* @param cgroups, known, noted maps of those names */
+static void sockets_judge(struct bpf_program *program, int cgroups, int known, int noted)
 {
 	struct bpf_link *link = bpf_program__attach_trace(program);
 	__u32 one = 1, kind;
@@ -139,6 +150,7 @@ static void sockets_judge(struct bpf_program *program, int cgroups, int known)
 	mkdir(CGROUPS "/kubepods/burstable", 0755);
 	cgroup_enter(CGROUPS "/kubepods/burstable/pod1");
 	judge_refusal(true, "a pod that nobody knows");
+	judge_noted(noted, netns);
 	kind = NETNS_UNJUDGED;
 	bpf_map_update_elem(known, &netns, &kind, BPF_ANY);
 	judge_refusal(true, "a pod that nothing could judge");

@@ -8,6 +8,7 @@ import { startAgent } from '../../src/sandbox/nodes.ts'
 import { findProcess, stopProcess } from '../../src/sandbox/process.ts'
 import { Bed } from './conformance/bed.ts'
 import { HTTP_PORT } from './conformance/manifests.ts'
+import { InnerContainer } from './inner-container.ts'
 import { ALL, flat, NONE, PolicyBed, policy } from './policy-bed.ts'
 import { NodeWays, onNode, SHUT, SSH } from './policy-of-node.ts'
 
@@ -98,8 +99,12 @@ t.test('default deny, and what is allowed by label, namespace, network and named
 
 t.test('egress: denied at the source, allowed to a pod by its own port behind a Service', async (t) => {
   const closed = policy('closed', { podSelector: { matchLabels: { role: 'near' } }, policyTypes: ['Egress'] })
+  const inner = await InnerContainer.in(await bed.host('default/near'))
+  const [straight = ''] = web
+  t.equal(await inner.curl(straight, HTTP_PORT, true), 'web', 'from a container in its container')
   await bed.apply(closed)
   await pods.expect(t, 'egress denied', { ...ALL, 'default/near': false })
+  t.equal(await inner.curl(straight, HTTP_PORT, false), '', 'to that one too')
   const [near = ''] = await bed.podAddresses('near')
   t.equal(await pods.curl('default/far', near, HTTP_PORT), 'near', 'its answers pass')
   const toWeb = policy('to-web', {
@@ -109,6 +114,13 @@ t.test('egress: denied at the source, allowed to a pod by its own port behind a 
   })
   await bed.apply(toWeb)
   await pods.expect(t, 'egress allowed', ALL)
+  const [far = ''] = await bed.podAddresses('far')
+  const [clusterIp = ''] = clusterIps
+  t.strictSame(
+    await Promise.all([inner.curl(clusterIp, 80, true), inner.curl(far, HTTP_PORT, false)]),
+    ['web', ''],
+    'what its pod may, and no more',
+  )
   await bed.delete(closed, toWeb)
 })
 

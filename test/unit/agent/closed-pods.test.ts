@@ -1,11 +1,12 @@
 // Who may speak, and when: rows, programs, and the pod's own process behind its device.
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ClosedPods } from '../../../src/agent/closed-pods.ts'
 import type { KnownKind } from '../../../src/datapath/known-netns.ts'
 import type { PodDevice } from '../../../src/datapath/nexthop-plan.ts'
+import type { NotedNetns } from '../../../src/datapath/noted-netns.ts'
 import { type Address, address } from '../../../src/model/address.ts'
 import type { PolicyPod } from '../../../src/model/policy.ts'
 import { equalRows } from '../../../src/tables/equal-rows.ts'
@@ -35,7 +36,11 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
     known: new Map<bigint, KnownKind>([[99n, 'judged']]),
     closed: undefined as readonly string[] | undefined,
     nowMs: 0,
+    noted: [] as NotedNetns[],
+    looks: 0,
   }
+  /** By directory of a pod's cgroup. */
+  const inside = new Map<string, bigint[]>()
   const events: string[] = []
   const log = {
     info: () => {},
@@ -51,6 +56,7 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
       })),
     kernel: {
       noUnseen,
+      takeNotedNetns: () => state.noted.splice(0),
       closePods: (cgroups) => {
         state.closed = cgroups
         return cgroups.filter((cgroup) => cgroup.endsWith('absent'))
@@ -74,12 +80,16 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
       if (cookie === undefined) throw new Error('no such process')
       return cookie
     },
+    lookInside: async ({ cgroup }) => {
+      state.looks += 1
+      return new Set(inside.get(cgroup))
+    },
     nowMs: () => state.nowMs,
     events: { record: (_object, _type, reason, message) => events.push(`${reason} ${message}`) },
   })
   t.teardown(() => closedPods.close())
   return {
-    ...{ mount, pods, devices, judged, open, processes, state, events, closedPods },
+    ...{ mount, pods, devices, judged, open, processes, inside, state, events, closedPods },
     /** A pod's device and process, as a starter makes them. */
     start: (uid: string, ip: string, ifindex: number) => {
       devices.set(address(ip), { ifindex, cookie: BigInt(ifindex) })
@@ -177,6 +187,37 @@ t.test('where nothing tells whose a cgroup is, the address does, and it is said'
   start(uidOf('2'), B, 8)
   await settle()
   t.strictSame([...state.known.keys()], [], 'one name tells that all have theirs')
+})
+
+t.test('namespaces within a pod speak as it does, from when the kernel notes one', async (t) => {
+  const { pods, start, judged, state, settle, inside, mount, closedPods } = bed(t)
+  const cgroup = join(mount, 'kubepods', `pod${uidOf('1')}`)
+  const cgroups = () => [statSync(cgroup, { bigint: true }).ino]
+  const known = () => [...state.known.keys()]
+  judged.add(7)
+  pods.set('a/p', pod('p', uidOf('1'), A))
+  start(uidOf('1'), A, 7)
+  inside.set(cgroup, [70n])
+  await settle()
+  t.strictSame(
+    [known(), closedPods.status.inner],
+    [[7n, 70n], 1],
+    'looked at before what was known is forgotten',
+  )
+  inside.set(cgroup, [70n, 71n])
+  state.noted.push({ cookie: 71n, cgroups: cgroups() })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.strictSame(known(), [7n, 70n, 71n])
+  const { looks } = state
+  state.noted.push({ cookie: 72n, cgroups: [1n] })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(state.looks, looks, 'of no pod that is known')
+  inside.delete(cgroup)
+  state.nowMs += 2000
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  judged.delete(7)
+  await settle()
+  t.strictSame([known(), closedPods.status.inner], [[], 0], 'and no longer than it does')
 })
 
 t.test('another pod of the same name waits for its rows', async (t) => {

@@ -1,0 +1,101 @@
+// Looks at the network namespaces of a pod's processes, for those that are within the pod (inner-namespaces.ts). A process may go to
+// another namespace at any moment, and its number may become another's: each namespace is opened once, and asked by that descriptor alone.
+
+import { SystemError } from '../sys/libc/errors.ts'
+import { networkNamespaceId, openNetworkNamespace } from '../sys/libc/namespaces.ts'
+import { closeDescriptor, networkNamespaceCookie } from '../sys/libc/sockets.ts'
+import { NetlinkError } from '../sys/node-netlink/errors.ts'
+import { Netlink } from '../sys/node-netlink/netlink.ts'
+import { type Candidate, innerNamespaces, waysOut } from './inner-namespaces.ts'
+import { processesIn } from './kubepods.ts'
+
+/** Of a pod with containers in its containers. */
+const PROCESSES_MAX = 2048
+/** More of one pod stay closed: each may have to be asked of each. */
+const NAMESPACES_MAX = 64
+
+export interface PodPlace {
+  /** Directory of its cgroup. */
+  readonly cgroup: string
+  /** Cookies of the namespaces that its devices judge. */
+  readonly own: ReadonlySet<bigint>
+}
+
+interface Opened {
+  readonly fd: number
+  readonly path: string
+}
+
+export async function lookInside({ cgroup, own }: PodPlace): Promise<ReadonlySet<bigint>> {
+  const opened = openNamespaces(cgroup)
+  try {
+    const inner = [...opened.keys()].filter((cookie) => !own.has(cookie))
+    // Those that others most often lead to are asked first.
+    const order = [...opened].sort(([one], [other]) => Number(own.has(other)) - Number(own.has(one)))
+    const candidates = new Map<bigint, Candidate>()
+    for (const cookie of inner) candidates.set(cookie, await candidateOf(opened.get(cookie), order))
+    return innerNamespaces(own, candidates)
+  } finally {
+    for (const { fd } of opened.values()) closeDescriptor(fd)
+  }
+}
+
+const CLOSED: Candidate = { others: undefined, hasProcess: false }
+
+async function candidateOf(
+  namespace: Opened | undefined,
+  order: readonly (readonly [bigint, Opened])[],
+): Promise<Candidate> {
+  if (namespace === undefined) return CLOSED
+  const netlink = new Netlink({ namespacePath: namespace.path })
+  try {
+    const ways = waysOut(await netlink.links.list())
+    if (ways === undefined) return CLOSED
+    const missing = new Set(ways.others)
+    const others = new Set<bigint>()
+    for (const [cookie, { path }] of order) {
+      if (missing.size === 0) break
+      const id = await netlink.namespaceIds.of(path)
+      if (id !== undefined && missing.delete(id)) others.add(cookie)
+    }
+    return missing.size > 0 ? CLOSED : { others, hasProcess: ways.hasProcess }
+  } catch (error) {
+    // Devices that come and go faster than they can be read are the pod's own doing: no other pod's look waits for it.
+    if (error instanceof SystemError || error instanceof NetlinkError) return CLOSED
+    throw error
+  } finally {
+    netlink.close()
+  }
+}
+
+/** By cookie, each once; the host's own is not among them. */
+function openNamespaces(cgroup: string): ReadonlyMap<bigint, Opened> {
+  const asked = new Set([networkNamespaceId()])
+  const opened = new Map<bigint, Opened>()
+  // The eldest first: the pod's own, and what was found before.
+  for (const pid of processesIn(cgroup, PROCESSES_MAX).toSorted((one, other) => one - other)) {
+    if (pid === 0 || opened.size >= NAMESPACES_MAX) continue
+    try {
+      const id = networkNamespaceId(`/proc/${pid}/ns/net`)
+      if (asked.has(id)) continue
+      asked.add(id)
+      const { cookie, ...namespace } = openNamespace(`/proc/${pid}/ns/net`)
+      if (opened.has(cookie)) closeDescriptor(namespace.fd)
+      else opened.set(cookie, namespace)
+    } catch {
+      // It has ended.
+    }
+  }
+  return opened
+}
+
+function openNamespace(from: string): Opened & { readonly cookie: bigint } {
+  const fd = openNetworkNamespace(from)
+  try {
+    const path = `/proc/self/fd/${fd}`
+    return { fd, path, cookie: networkNamespaceCookie(path) }
+  } catch (error) {
+    closeDescriptor(fd)
+    throw error
+  }
+}

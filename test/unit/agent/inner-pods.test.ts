@@ -1,0 +1,58 @@
+// When namespaces within pods are looked for.
+
+import { statSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { InnerPods } from '../../../src/agent/inner-pods.ts'
+
+const WATCHED_MS = 700
+
+t.test('who is noted without end and may not be opened is looked at ever more seldom', async (t) => {
+  const cgroup = t.testdir()
+  const counts = { notes: 0, looks: 0, changes: 0 }
+  const cgroups = [statSync(cgroup, { bigint: true }).ino]
+  const pods = new InnerPods({
+    takeNoted: () => {
+      counts.notes += 1
+      return [{ cookie: 5n, cgroups }]
+    },
+    lookInside: async () => {
+      counts.looks += 1
+      return new Set()
+    },
+    onChange: () => {
+      counts.changes += 1
+    },
+    nowMs: () => performance.now(),
+    onError: (error) => t.fail(String(error)),
+  })
+  pods.follow(new Map([['one', { cgroup, own: new Set([1n]) }]]))
+  await sleep(WATCHED_MS)
+  await pods.close()
+  t.ok(counts.looks >= 2, 'at once, and again')
+  t.ok(counts.looks <= 8, `${counts.looks} looks for ${counts.notes} notes`)
+  t.equal(counts.changes, 1, 'it has been looked at')
+})
+
+t.test('a pod is looked at anew when its own namespace is another', async (t) => {
+  const cgroup = t.testdir()
+  const pods = new InnerPods({
+    takeNoted: () => [],
+    lookInside: async ({ own }) => new Set([...own].map((one) => one * 10n)),
+    onChange: () => {},
+    nowMs: () => performance.now(),
+    onError: (error) => t.fail(String(error)),
+  })
+  t.teardown(() => pods.close())
+  const follow = (own: bigint) => pods.follow(new Map([['one', { cgroup, own: new Set([own]) }]]))
+  follow(1n)
+  t.equal(pods.of('one'), undefined)
+  await sleep(30)
+  t.strictSame(pods.of('one'), new Set([10n]))
+  follow(2n)
+  t.equal(pods.of('one'), undefined)
+  await sleep(60)
+  t.strictSame(pods.of('one'), new Set([20n]))
+  pods.follow(new Map())
+  t.equal(pods.of('one'), undefined, 'it has gone')
+})
