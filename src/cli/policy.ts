@@ -149,7 +149,7 @@ export function formatExplanation(answers: readonly PolicyAnswer[], width = PAGE
       ...(refusal === undefined ? [] : [['refused', refusal] as const]),
       ...fieldsOf('egress', answer.egress),
       ...fieldsOf('ingress', answer.ingress),
-      ...(masqueraded ? fieldsOf('masqueraded', ofHidden(masqueraded, source)) : []),
+      ...(masqueraded ? hiddenFields(masqueraded, answer) : []),
     ]
     return `${head}\n${formatFields(fields, width, INDENT)}`
   })
@@ -175,11 +175,11 @@ function wayFields({ how, endpoints, lent, leftOut }: ServiceWay) {
 }
 
 /** Whoever hides behind a node's address is the outside's, and gets what that gets. */
-function ofHidden(view: DirectionView, address: string): DirectionView {
-  return {
-    ...view,
-    cause: `traffic with source NAT to ${address} (node ports, pods' masquerade), an external client to policy: ${view.cause}`,
-  }
+function hiddenFields(hidden: DirectionView, { source, ingress }: PolicyAnswer) {
+  const what = `traffic with source NAT to ${source} (node ports, pods' masquerade), an external client to policy`
+  const isSame = hidden.cause === ingress.cause && hidden.kernel?.verdict === ingress.kernel?.verdict
+  if (isSame) return [['masqueraded', `${what}: the same`] as const]
+  return fieldsOf('masqueraded', { ...hidden, cause: `${what}: ${hidden.cause}` })
 }
 
 function fieldsOf(name: string, { cause, kernel, unjudged, lines = [] }: DirectionView) {

@@ -72,6 +72,16 @@ t.test('default deny, and what is allowed by label, namespace, network and named
     const drops = await pods.weir('flow', 'drops')
     t.match(drops.stdout, /^\d+s +POLICY_INGRESS .* default\/web:\d+ +\[\d+\]$/m)
     t.match(flat(drops.stdout), /\[\d+\] NetworkPolicy default\/default-deny isolates ingress/)
+    for (const vip of [...clusterIps, ...vips])
+      for (const [from, status] of [
+        ['default/near', 1],
+        ['other/guest', 0],
+      ] as const) {
+        const told = await pods.weir('policy', 'explain', '--from', from, '--to', vip, '--port', '80/tcp')
+        t.equal(told.status, status, `${from} to ${vip}`)
+        t.match(told.stdout, /, Service default\/web: (allowed|denied)\n +endpoints +default\/web /)
+        t.match(told.stdout, /\n +ingress +(allowed|denied)[^]* kernel +agrees/)
+      }
     await pods.linesAreKubectls(t, allowed.stdout)
     await pods.linesAreKubectls(t, drops.stdout)
     const [, number = ''] =
