@@ -68,7 +68,7 @@ function serviceAt(
       return {
         name: `Service ${service.key}`,
         kind: frontend.kind,
-        owner: frontend.kind === 'node-port' ? owner : undefined,
+        owner: isOfNode(frontend) ? (owner ?? ownNode) : undefined,
         planAt,
       }
     }
@@ -104,6 +104,10 @@ function hostPortAt(
     }
   }
   return undefined
+}
+
+function isOfNode({ kind }: DesiredFrontend): boolean {
+  return kind === 'node-port' || kind === 'loopback'
 }
 
 function addressesOf({ clusterIps, externalIps, loadBalancerIps }: Service): readonly Address[] {

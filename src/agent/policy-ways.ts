@@ -3,7 +3,7 @@
 //   from a pod or a node      translated at the socket: to the endpoint, with the sender's own address
 //   to another node's port    first to that node, which leads it on as it does what comes from outside
 //   from outside              by a node that it enters at. To a pod of that node, and by `dsr` to every other, with the sender's own address;
-//                             by `snat` to others' with that node's, and then policy takes it for the world's
+//                             by `snat`, and by node ports always, to others' with that node's, which policy takes for the world's
 
 import type { Address, Family } from '../model/address.ts'
 import type { PolicyPacket } from '../model/policy.ts'
@@ -110,13 +110,15 @@ function byEntry(led: Led, entry: string): readonly Way[] {
   const egress = askedOf(led)
   const lent = context.addressOf(entry, family)
   const isOnlyHere = isLocalOnly(port, reached)
+  // Another node cannot answer in the name of a node's own address.
+  const isDsr = port.forwarding === 'dsr' && reached.owner === undefined
   return endpointsOf(port, isOnlyHere ? port.local : port.cluster).map((endpoint) => {
-    const isLent = endpoint.node !== entry && port.forwarding === 'snat' && lent !== undefined
+    const isLent = endpoint.node !== entry && !isDsr && lent !== undefined
     const asked = { ...egress, ...toEndpoint(endpoint), isHairpin: endpoint.address === led.source }
     const ingress = isLent ? { ...asked, source: lent, isMasqueraded: true, isHairpin: false } : asked
     const snat = `source NAT to the entry node's address: policy sees an external client`
     const enters = endpoint.node === entry ? `enters at the endpoint's node: ` : 'enters at another node: '
-    const lead = port.forwarding === 'dsr' || isOnlyHere ? '' : from === undefined ? enters : ''
+    const lead = isDsr || isOnlyHere ? '' : from === undefined ? enters : ''
     const how = `${from === undefined ? '' : `through node ${entry}: `}${lead}${isLent ? snat : 'source address kept'}`
     // Whoever is outside has nothing to be asked about at its end.
     return {

@@ -149,10 +149,14 @@ t.test('from outside: a pod of the node that it enters at, and another by that n
   t.match(await ask('198.51.100.7', '203.0.113.2', '80', { externalTrafficPolicy: 'Local' }), [
     { isAllowed: true, service: { endpoints: { length: 2 }, lent: [] } },
   ])
-  t.match(await ask('198.51.100.7', '192.0.2.1', '30080'), [
-    { isAllowed: true, service: { endpoints: ['shop/web-1 10.0.1.1:8080'] } },
-    { isAllowed: false, service: { endpoints: ['shop/web-2 10.0.2.1:8080'], lent: ['192.0.2.1 (node n1)'] } },
-  ])
+  for (const forwarding of ['snat', 'dsr'] as const)
+    t.match(await ask('198.51.100.7', '192.0.2.1', '30080', { forwarding }), [
+      { isAllowed: true, service: { endpoints: ['shop/web-1 10.0.1.1:8080'] } },
+      {
+        isAllowed: false,
+        service: { endpoints: ['shop/web-2 10.0.2.1:8080'], lent: ['192.0.2.1 (node n1)'] },
+      },
+    ])
 })
 
 t.test('to another node’s port: that node is who it goes to, and leads it on', async (t) => {
