@@ -80,7 +80,7 @@ t.test('default deny, and what is allowed by label, namespace, network and named
         const told = await pods.weir('policy', 'explain', '--from', from, '--to', vip, '--port', '80/tcp')
         t.equal(told.status, status, `${from} to ${vip}`)
         t.match(told.stdout, /, Service default\/web: (allowed|denied)\n +endpoints +default\/web /)
-        t.match(told.stdout, /\n +ingress +(allowed|denied)[^]* kernel +agrees/)
+        t.match(told.stdout, /\n +ingress +(allowed|denied)[\s\S]* kernel +agrees/)
       }
     await pods.linesAreKubectls(t, allowed.stdout)
     await pods.linesAreKubectls(t, drops.stdout)
