@@ -4,7 +4,7 @@ import t from 'tap'
 import { FramesBed } from '../frames/bed.ts'
 import { checkFrames } from '../frames/oracle.ts'
 
-const SEQUENCES = 2000
+const SEQUENCES = 1500
 
 const bed = new FramesBed()
 t.teardown(() => bed.close())

@@ -6,7 +6,7 @@ import type { PolicyPacket } from '../../src/model/policy.ts'
 import { OUTSIDERS, PORTS } from '../policy/arbitrary/alphabet.ts'
 import { aimProbes } from '../policy/arbitrary/probes.ts'
 import type { Random } from '../policy/random.ts'
-import { type Cast, OWN, type PodHere, SERVICE_ADDRESSES } from './cast.ts'
+import { type Cast, OWN, type PodHere, SERVICE_ADDRESSES, serviceAt } from './cast.ts'
 import { LENT_PORTS } from './gates.ts'
 import type { Journey } from './journey.ts'
 import { type Act, ERRORS, hasPorts, PINGS, type Said, type Step } from './said.ts'
@@ -151,7 +151,10 @@ export class Drawer {
       this.#random.pick(['answer', 'go-on', 'go-on', 'reset', 'close', 'begin'] as const) ?? 'go-on'
     // Where a connection has ended, what a server accepts is another one, past the Service.
     const hasEnded = met.some(({ step: { said } }) => said.act === 'reset' || said.act === 'close')
-    const act = drawn === 'answer' && hasEnded ? 'go-on' : drawn
+    // One that its pod begins anew may be led to another backend, while the one before still answers.
+    const mayMove = step.from !== 'wire' && (serviceAt(this.#cast, step.said)?.backends.length ?? 0) > 1
+    const isUnclear = (drawn === 'answer' && hasEnded) || (drawn === 'begin' && mayMove)
+    const act = isUnclear ? 'go-on' : drawn
     const { end } = journey
     if (this.#random.chance(35) || end.kind === 'dropped' || end.kind === 'nowhere') {
       const { tunnel } = step.said
@@ -200,6 +203,10 @@ export class Drawer {
       : undefined
     const destination = victim && familyOf(victim) === family ? victim : final.source
     if (!source || step.said.quotes) return undefined
+    const liar = this.#random.chance(15) ? this.#pod() : undefined
+    const lying = liar && ofFamily(liar.pod.addresses, family)[0]
+    // As if it were a router on the way of others.
+    if (liar && lying) return { from: liar.device, said: { ...this.#icmp(lying, destination, type), quotes } }
     return { from, said: { ...this.#icmp(source, destination, type), quotes } }
   }
 

@@ -152,9 +152,23 @@ export class Referee {
       if (ruling.remembers && isSure) this.#gates.remember(ruling.remembers)
       if (ruling.remembers && !isSure) this.#gates.blur(ruling.remembers)
       if (ruling.remembers) fresh = ruling
+      if (ruling.remembers && index === 0 && said.act === 'begin') this.#endAnswered(said)
       if (route.session && index === 0) this.#hold(said, route.session, journey)
     }
     if (route.session && rulings.length === 0) this.#hold(said, route.session, journey)
+  }
+
+  /** A backend that begins a connection with its client's own port answers the Service's no longer. */
+  #endAnswered({ source, sourcePort, destination, destinationPort, protocol }: Said): void {
+    this.#sessions = this.#sessions.filter(
+      ({ service, client, backend }) =>
+        service.protocol !== protocol ||
+        protocol === 'udp' ||
+        backend.address !== source ||
+        backend.port !== sourcePort ||
+        client.address !== destination ||
+        client.port !== destinationPort,
+    )
   }
 
   #hold(said: Said, session: Session, { seen }: Journey): void {
