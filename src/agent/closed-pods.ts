@@ -22,7 +22,7 @@ import type { PolicyPod } from '../model/policy.ts'
 import { Rounds } from '../reconcile/rounds.ts'
 import type { Table } from '../tables/table.ts'
 import { ClosedPodsReports, type WaitingPod } from './closed-pods-reports.ts'
-import type { PodPlace } from './inner-look.ts'
+import type { Looked, PodPlace } from './inner-look.ts'
 import { InnerPods } from './inner-pods.ts'
 import { findKubepods, podCgroups, processesIn } from './kubepods.ts'
 
@@ -64,7 +64,7 @@ export interface ClosedPodsOptions {
   /** The network namespace of a process; throws when it has ended. */
   readonly cookieOfProcess: (pid: number) => bigint
   /** The network namespaces within a pod. */
-  readonly lookInside: (place: PodPlace) => Promise<ReadonlySet<bigint>>
+  readonly lookInside: (place: PodPlace) => Promise<Looked>
   readonly nowMs: () => number
   readonly events: Pick<EventRecorder, 'record'>
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
@@ -81,6 +81,8 @@ export interface ClosedPodsStatus {
   readonly byAddress: number
   /** Network namespaces within these, of containers in their containers. */
   readonly inner: number
+  /** Others within them that may not speak, and why. */
+  readonly innerClosed: readonly { readonly pod: string; readonly why: string }[]
   /** Pods that speak though nothing judges them, for no policy says anything of them. */
   readonly unjudged: readonly string[]
   /** Pods that may not speak yet, and why. */
@@ -94,6 +96,14 @@ interface Known {
 }
 
 type Look = Known | { readonly why: string }
+
+/** Namespaces within pods. */
+interface Within {
+  readonly cookies: ReadonlySet<bigint>
+  readonly closed: ClosedPodsStatus['innerClosed']
+  /** All pods have been looked at. */
+  readonly isWhole: boolean
+}
 
 /** What a round finds, beside the pods themselves. */
 interface Found {
@@ -122,7 +132,7 @@ export class ClosedPods {
   #isAttached = false
   #problem: string | undefined
   #status: Omit<ClosedPodsStatus, 'cgroups' | 'problem'> = {
-    ...{ known: 0, byAddress: 0, inner: 0, unjudged: [], waiting: [] },
+    ...{ known: 0, byAddress: 0, inner: 0, innerClosed: [], unjudged: [], waiting: [] },
   }
   #waitMs = WAIT_MIN_MS
 
@@ -238,11 +248,12 @@ export class ClosedPods {
       for (const cookie of look.cookies) cookies.set(cookie, look.isUnjudged ? 'unjudged' : 'judged')
     }
     this.#proven = proven
-    const inner = this.#within(found.places)
+    const inner = this.#within(written, found.places)
     for (const cookie of inner.cookies) cookies.set(cookie, 'judged')
     const told = waiting.slice(0, WAITING_TOLD).map(({ pod, why }) => ({ pod, why }))
     this.#status = {
-      ...{ known, byAddress: byAddress.length, inner: inner.cookies.size, waiting: told },
+      ...{ known, byAddress: byAddress.length, waiting: told },
+      ...{ inner: inner.cookies.size, innerClosed: inner.closed.slice(0, WAITING_TOLD) },
       unjudged: unjudged.slice(0, WAITING_TOLD),
     }
     this.#reports.tellWaiting(waiting)
@@ -256,18 +267,24 @@ export class ClosedPods {
   }
 
   /** What is within pods whose own namespaces are proven. */
-  #within(places: Found['places']): { readonly cookies: ReadonlySet<bigint>; readonly isWhole: boolean } {
+  #within(written: ReadonlyMap<string, PolicyPod>, places: Found['places']): Within {
     const followed = new Map<string, PodPlace>()
     for (const [uid, own] of this.#proven) {
       const cgroup = places.get(uid)
       if (cgroup !== undefined) followed.set(uid, { cgroup, own })
     }
     this.#inner.follow(followed)
-    const found = [...followed.keys()].map((uid) => this.#inner.of(uid))
-    return {
-      cookies: new Set(found.flatMap((cookies) => [...(cookies ?? [])])),
-      isWhole: found.every((cookies) => cookies !== undefined),
+    const cookies = new Set<bigint>()
+    const closed: Within['closed'][number][] = []
+    let isWhole = true
+    for (const pod of written.values()) {
+      if (!followed.has(uidOf(pod))) continue
+      const looked = this.#inner.of(uidOf(pod))
+      isWhole &&= looked !== undefined
+      for (const cookie of looked?.inner ?? []) cookies.add(cookie)
+      for (const why of looked?.closed ?? []) closed.push({ pod: pod.key, why })
     }
+    return { cookies, closed, isWhole }
   }
 
   #look(pod: PolicyPod, found: Found): Look {

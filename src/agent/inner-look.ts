@@ -21,36 +21,47 @@ export interface PodPlace {
   readonly own: ReadonlySet<bigint>
 }
 
+export interface Looked {
+  /** Cookies of those that may speak as the pod does. */
+  readonly inner: ReadonlySet<bigint>
+  /** Why others may not that have a way out, one of each. */
+  readonly closed: readonly string[]
+}
+
 interface Opened {
   readonly fd: number
   readonly path: string
 }
 
-export async function lookInside({ cgroup, own }: PodPlace): Promise<ReadonlySet<bigint>> {
+export async function lookInside({ cgroup, own }: PodPlace): Promise<Looked> {
   const opened = openNamespaces(cgroup)
   try {
     const inner = [...opened.keys()].filter((cookie) => !own.has(cookie))
     // Those that others most often lead to are asked first.
     const order = [...opened].sort(([one], [other]) => Number(own.has(other)) - Number(own.has(one)))
-    const candidates = new Map<bigint, Candidate>()
+    const candidates = new Map<bigint, Described>()
     for (const cookie of inner) candidates.set(cookie, await candidateOf(opened.get(cookie), order))
-    return innerNamespaces(own, candidates)
+    const closed = [...candidates.values()].flatMap(({ why }) => why ?? [])
+    return { inner: innerNamespaces(own, candidates), closed }
   } finally {
     for (const { fd } of opened.values()) closeDescriptor(fd)
   }
 }
 
-const CLOSED: Candidate = { others: undefined, hasProcess: false }
+type Described = Candidate & { readonly why?: string }
+
+const closedFor = (why: string): Described => ({ others: undefined, hasProcess: false, why })
 
 async function candidateOf(
   namespace: Opened | undefined,
   order: readonly (readonly [bigint, Opened])[],
-): Promise<Candidate> {
-  if (namespace === undefined) return CLOSED
+): Promise<Described> {
+  if (namespace === undefined) return closedFor('it has gone')
   const netlink = new Netlink({ namespacePath: namespace.path })
   try {
     const ways = waysOut(await netlink.links.list())
-    if (ways === undefined) return CLOSED
+    if ('index' in ways)
+      return closedFor(`its device ${ways.name} (${ways.kind ?? 'a card'}) may lead past the pod`)
     const missing = new Set(ways.others)
     const others = new Set<bigint>()
     for (const [cookie, { path }] of order) {
@@ -58,10 +69,11 @@ async function candidateOf(
       const id = await netlink.namespaceIds.of(path)
       if (id !== undefined && missing.delete(id)) others.add(cookie)
     }
-    return missing.size > 0 ? CLOSED : { others, hasProcess: ways.hasProcess }
+    if (missing.size > 0) return closedFor('a device leads to where no process of the pod is')
+    return { others, hasProcess: ways.hasProcess }
   } catch (error) {
     // Devices that come and go faster than they can be read are the pod's own doing: no other pod's look waits for it.
-    if (error instanceof SystemError || error instanceof NetlinkError) return CLOSED
+    if (error instanceof SystemError || error instanceof NetlinkError) return closedFor(error.message)
     throw error
   } finally {
     netlink.close()

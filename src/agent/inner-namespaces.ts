@@ -28,8 +28,8 @@ export interface Ways {
   readonly hasProcess: boolean
 }
 
-/** Undefined: it has a device that may lead to the host. */
-export function waysOut(links: readonly Link[]): Ways | undefined {
+/** @returns a device that may lead to the host, where there is one */
+export function waysOut(links: readonly Link[]): Ways | Link {
   const here = new Set(links.map(({ index }) => index))
   const others = new Set<number>()
   let hasProcess = false
@@ -39,7 +39,7 @@ export function waysOut(links: readonly Link[]): Ways | undefined {
     if (kind !== undefined && (TO_OTHER.has(kind) || TUNNELS.has(kind)) && linkNamespaceId !== undefined)
       others.add(linkNamespaceId)
     else if (kind === 'tun') hasProcess = true
-    else if (kind === undefined || !leadsNowhere(link, kind, here)) return undefined
+    else if (kind === undefined || !leadsNowhere(link, kind, here)) return link
   }
   return { others, hasProcess }
 }
@@ -50,7 +50,7 @@ function leadsNowhere(link: Link, kind: string, here: ReadonlySet<number>): bool
 }
 
 export interface Candidate {
-  /** Cookies of the namespaces that its devices lead to; undefined: one of them is not known. */
+  /** Cookies of the namespaces that its devices lead to; undefined: where one of them leads is not known. */
   readonly others: ReadonlySet<bigint> | undefined
   readonly hasProcess: boolean
 }

@@ -7,7 +7,7 @@ import { statSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import type { NotedNetns } from '../datapath/noted-netns.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import type { PodPlace } from './inner-look.ts'
+import type { Looked, PodPlace } from './inner-look.ts'
 
 /** Of what the kernel notes. A connection that is refused once is tried again by TCP in a second. */
 const NOTES_MS = 50
@@ -24,7 +24,7 @@ const RETRY_MAX_MS = 10_000
 
 export interface InnerPodsOptions {
   readonly takeNoted: () => readonly NotedNetns[]
-  readonly lookInside: (place: PodPlace) => Promise<ReadonlySet<bigint>>
+  readonly lookInside: (place: PodPlace) => Promise<Looked>
   readonly onChange: () => void
   readonly nowMs: () => number
   readonly onError: (error: unknown, retryInMs: number) => void
@@ -35,7 +35,7 @@ interface Pod {
   readonly cgroupId: bigint
   readonly noted: Set<bigint>
   /** Undefined: not looked at yet. */
-  inner: ReadonlySet<bigint> | undefined
+  looked: Looked | undefined
   dueMs: number
   /** It is not looked at before. */
   restsUntilMs: number
@@ -73,9 +73,9 @@ export class InnerPods {
     this.#plan()
   }
 
-  /** Cookies of what is within it; undefined: it has not been looked at. */
-  of(uid: string): ReadonlySet<bigint> | undefined {
-    return this.#pods.get(uid)?.inner
+  /** What is within it; undefined: it has not been looked at. */
+  of(uid: string): Looked | undefined {
+    return this.#pods.get(uid)?.looked
   }
 
   async close(): Promise<void> {
@@ -88,7 +88,7 @@ export class InnerPods {
     const cgroupId = statSync(place.cgroup, { bigint: true, throwIfNoEntry: false })?.ino
     if (cgroupId === undefined) return undefined
     return {
-      ...{ place, cgroupId, noted: new Set(), inner: undefined },
+      ...{ place, cgroupId, noted: new Set(), looked: undefined },
       ...{ dueMs: 0, restsUntilMs: 0, lookedMs: 0, againMs: AGAIN_MAX_MS },
     }
   }
@@ -99,7 +99,7 @@ export class InnerPods {
     const byCgroup = new Map([...this.#pods.values()].map((pod) => [pod.cgroupId, pod]))
     for (const { cookie, cgroups } of noted) {
       const pod = cgroups.map((id) => byCgroup.get(id)).find((one) => one !== undefined)
-      if (!pod || pod.inner?.has(cookie)) continue
+      if (!pod || pod.looked?.inner.has(cookie)) continue
       if (!pod.noted.has(cookie)) {
         if (pod.noted.size >= NOTED_KEPT) pod.noted.clear()
         pod.noted.add(cookie)
@@ -133,16 +133,15 @@ export class InnerPods {
   async #look(pod: Pod): Promise<boolean> {
     const { lookInside, nowMs } = this.#options
     const beganMs = nowMs()
-    const inner = await lookInside(pod.place)
-    const before = pod.inner
-    pod.inner = inner
+    const looked = await lookInside(pod.place)
+    const before = pod.looked
+    pod.looked = looked
     pod.lookedMs = nowMs()
     pod.restsUntilMs = pod.lookedMs + (pod.lookedMs - beganMs) * REST_TIMES
-    const nextMs =
-      pod.againMs < AGAIN_MAX_MS ? pod.againMs : inner.size > 0 ? LOOK_MS : Number.POSITIVE_INFINITY
-    pod.dueMs = pod.lookedMs + nextMs
+    const laterMs = looked.inner.size + looked.closed.length > 0 ? LOOK_MS : Number.POSITIVE_INFINITY
+    pod.dueMs = pod.lookedMs + (pod.againMs < AGAIN_MAX_MS ? pod.againMs : laterMs)
     pod.againMs = Math.min(AGAIN_MAX_MS, pod.againMs * 2)
-    return before === undefined || !isEqual(before, inner)
+    return before === undefined || !isEqual(before.inner, looked.inner)
   }
 }
 

@@ -251,7 +251,7 @@ function formatPolicy({ policyProblems = [], closedPods }: AgentStatus, width: n
 
 function closedPodsRows(closedPods: AgentStatus['closedPods']): string[][] {
   if (closedPods === undefined) return []
-  const { problem, byAddress, known, unjudged = [], waiting } = closedPods
+  const { problem, byAddress, known, unjudged = [], waiting, innerClosed = [] } = closedPods
   const rows: string[][] = []
   if (problem !== undefined) rows.push(['new pods', `not closed: ${problem}`])
   if (byAddress > 0)
@@ -265,6 +265,8 @@ function closedPodsRows(closedPods: AgentStatus['closedPods']): string[][] {
       'open but for packet sockets, and not judged: no device of this node leads there; the first policy that selects it closes it',
     ])
   for (const { pod, why } of waiting) rows.push([pod, `closed: ${why}`])
+  for (const { pod, why } of innerClosed)
+    rows.push([`within ${pod}`, `a container's network namespace is closed: ${why}`])
   return rows
 }
 

@@ -73,7 +73,8 @@ async function container(cgroup: string): Promise<number> {
 const namespaceOf = (pid: number) => `/proc/${pid}/ns/net`
 const inside = (pid: number, ...argv: string[]) =>
   execFileSync('nsenter', [`--net=${namespaceOf(pid)}`, ...argv], { stdio: 'pipe' })
-const found = async (cgroup = own) => [...(await lookInside({ cgroup, own: new Set([podCookie]) }))]
+const look = (cgroup: string) => lookInside({ cgroup, own: new Set([podCookie]) })
+const found = async (cgroup = own) => [...(await look(cgroup)).inner]
 
 // The pod's own process, by which its own namespace is known.
 running.push(spawn('/bin/sh', ['-c', IN_CGROUP, own, 'nsenter', `--net=${pathOf(POD)}`, 'sleep', '100']))
@@ -114,6 +115,7 @@ t.test('a container in a container: closed, noted, found, open', async (t) => {
   inside(pid, 'ip', 'link', 'add', 'port', 'type', 'bridge')
   ip('-n', HOST, 'link', 'add', 'to-inner', 'type', 'veth', 'peer', 'name', 'net1', 'netns', `${pid}`)
   t.strictSame(await found(), [], 'neither, when one has a device that leads to the host')
+  t.strictSame((await look(own)).closed, ['a device leads to where no process of the pod is'])
   ip('-n', HOST, 'link', 'delete', 'to-inner')
   t.equal((await found()).length, 2)
 })

@@ -82,7 +82,8 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
     },
     lookInside: async ({ cgroup }) => {
       state.looks += 1
-      return new Set(inside.get(cgroup))
+      const cookies = inside.get(cgroup) ?? []
+      return { inner: new Set(cookies), closed: cookies.length === 2 ? ['its device'] : [] }
     },
     nowMs: () => state.nowMs,
     events: { record: (_object, _type, reason, message) => events.push(`${reason} ${message}`) },
@@ -208,13 +209,19 @@ t.test('namespaces within a pod speak as it does, from when the kernel notes one
   state.noted.push({ cookie: 71n, cgroups: cgroups() })
   await new Promise((resolve) => setTimeout(resolve, 100))
   t.strictSame(known(), [7n, 70n, 71n])
+  t.strictSame(closedPods.status.innerClosed, [{ pod: 'a/p', why: 'its device' }])
   const { looks } = state
   state.noted.push({ cookie: 72n, cgroups: [1n] })
   await new Promise((resolve) => setTimeout(resolve, 100))
   t.equal(state.looks, looks, 'of no pod that is known')
   inside.delete(cgroup)
   state.nowMs += 2000
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  t.strictSame(known(), [7n], 'closed again when they go')
+  inside.set(cgroup, [70n])
+  state.noted.push({ cookie: 73n, cgroups: cgroups() })
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  t.strictSame(known(), [7n, 70n])
   judged.delete(7)
   await settle()
   t.strictSame([known(), closedPods.status.inner], [[], 0], 'and no longer than it does')

@@ -18,7 +18,7 @@ t.test('who is noted without end and may not be opened is looked at ever more se
     },
     lookInside: async () => {
       counts.looks += 1
-      return new Set()
+      return { inner: new Set<bigint>(), closed: [] }
     },
     onChange: () => {
       counts.changes += 1
@@ -38,7 +38,7 @@ t.test('a pod is looked at anew when its own namespace is another', async (t) =>
   const cgroup = t.testdir()
   const pods = new InnerPods({
     takeNoted: () => [],
-    lookInside: async ({ own }) => new Set([...own].map((one) => one * 10n)),
+    lookInside: async ({ own }) => ({ inner: new Set([...own].map((one) => one * 10n)), closed: [] }),
     onChange: () => {},
     nowMs: () => performance.now(),
     onError: (error) => t.fail(String(error)),
@@ -48,11 +48,11 @@ t.test('a pod is looked at anew when its own namespace is another', async (t) =>
   follow(1n)
   t.equal(pods.of('one'), undefined)
   await sleep(30)
-  t.strictSame(pods.of('one'), new Set([10n]))
+  t.strictSame(pods.of('one')?.inner, new Set([10n]))
   follow(2n)
   t.equal(pods.of('one'), undefined)
   await sleep(60)
-  t.strictSame(pods.of('one'), new Set([20n]))
+  t.strictSame(pods.of('one')?.inner, new Set([20n]))
   pods.follow(new Map())
   t.equal(pods.of('one'), undefined, 'it has gone')
 })
