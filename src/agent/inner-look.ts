@@ -37,8 +37,9 @@ export async function lookInside({ cgroup, own }: PodPlace): Promise<Looked> {
   const opened = openNamespaces(cgroup)
   try {
     const inner = [...opened.keys()].filter((cookie) => !own.has(cookie))
-    // Those that others most often lead to are asked first.
-    const order = [...opened].sort(([one], [other]) => Number(own.has(other)) - Number(own.has(one)))
+    // Those that others most often lead to are asked first, the rest only where they do not answer.
+    const entries = [...opened]
+    const order = [true, false].map((isOwn) => entries.filter(([cookie]) => own.has(cookie) === isOwn))
     const candidates = new Map<bigint, Described>()
     for (const cookie of inner) candidates.set(cookie, await candidateOf(opened.get(cookie), order))
     const closed = [...candidates.values()].flatMap(({ why }) => why ?? [])
@@ -54,7 +55,7 @@ const closedFor = (why: string): Described => ({ others: undefined, hasProcess: 
 
 async function candidateOf(
   namespace: Opened | undefined,
-  order: readonly (readonly [bigint, Opened])[],
+  order: readonly (readonly (readonly [bigint, Opened])[])[],
 ): Promise<Described> {
   if (namespace === undefined) return closedFor('it has gone')
   const netlink = new Netlink({ namespacePath: namespace.path })
@@ -64,10 +65,13 @@ async function candidateOf(
       return closedFor(`its device ${ways.name} (${ways.kind ?? 'a card'}) may lead past the pod`)
     const missing = new Set(ways.others)
     const others = new Set<bigint>()
-    for (const [cookie, { path }] of order) {
+    for (const some of order) {
       if (missing.size === 0) break
-      const id = await netlink.namespaceIds.of(path)
-      if (id !== undefined && missing.delete(id)) others.add(cookie)
+      const ids = await Promise.all(some.map(([, { fd, path }]) => netlink.namespaceIds.ofOpen(fd, path)))
+      for (const [index, [cookie]] of some.entries()) {
+        const id = ids[index]
+        if (id !== undefined && missing.delete(id)) others.add(cookie)
+      }
     }
     if (missing.size > 0) return closedFor('a device leads to where no process of the pod is')
     return { others, hasProcess: ways.hasProcess }

@@ -120,8 +120,9 @@ static void judge_noted(int noted, __u64 netns)
 	struct stat pod;
 
 	stat(CGROUPS "/kubepods/burstable/pod1", &pod);
-	judge(!bpf_map_lookup_elem(noted, &netns, &row) && row.below_that == pod.st_ino,
-	      "noted as a pod's: %llu of %llu", row.below_that, (__u64)pod.st_ino);
+	bpf_map_lookup_elem(noted, &netns, &row);
+	judge(row.below_that == pod.st_ino, "noted as a pod's: %llu of %llu", row.below_that,
+	      (__u64)pod.st_ino);
 }
 
 /* @param cgroups, known, noted maps of those names */

@@ -25,16 +25,21 @@ export class NamespaceIds {
   async of(path: string, signal?: AbortSignal): Promise<number | undefined> {
     const fd = openNetworkNamespace(path)
     try {
-      const [id] = await this.#connection.ask({
-        type: RTM_GETNSID,
-        body: new BodyWriter().fixed(structRtgenmsg).u32(NETNSA_FD, fd).finish(),
-        action: `ask the id of the network namespace ${path}`,
-        decode: ({ body }) => new Attributes(body, structRtgenmsg.length).i32(NETNSA_NSID),
-        signal,
-      })
-      return id === undefined || id < 0 ? undefined : id
+      return await this.ofOpen(fd, path, signal)
     } finally {
       closeDescriptor(fd)
     }
+  }
+
+  /** The same of one that stays open until the answer is there. @param name for error messages */
+  async ofOpen(fd: number, name: string, signal?: AbortSignal): Promise<number | undefined> {
+    const [id] = await this.#connection.ask({
+      type: RTM_GETNSID,
+      body: new BodyWriter().fixed(structRtgenmsg).u32(NETNSA_FD, fd).finish(),
+      action: `ask the id of the network namespace ${name}`,
+      decode: ({ body }) => new Attributes(body, structRtgenmsg.length).i32(NETNSA_NSID),
+      signal,
+    })
+    return id === undefined || id < 0 ? undefined : id
   }
 }

@@ -38,6 +38,8 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
     nowMs: 0,
     noted: [] as NotedNetns[],
     looks: 0,
+    /** What was to be all of it, each time. */
+    sets: [] as bigint[][],
   }
   /** By directory of a pod's cgroup. */
   const inside = new Map<string, bigint[]>()
@@ -71,6 +73,7 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
           for (const [cookie, kind] of cookies) state.known.set(cookie, kind)
         },
         set: (cookies) => {
+          state.sets.push([...cookies.keys()])
           state.known = new Map(cookies)
         },
       },
@@ -200,6 +203,7 @@ t.test('namespaces within a pod speak as it does, from when the kernel notes one
   start(uidOf('1'), A, 7)
   inside.set(cgroup, [70n])
   await settle()
+  t.ok(state.sets.every((set) => set.includes(70n)))
   t.strictSame(
     [known(), closedPods.status.inner],
     [[7n, 70n], 1],
