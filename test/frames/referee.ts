@@ -5,7 +5,8 @@ import type { PolicyWorld } from '../../src/model/policy.ts'
 import type { Cast } from './cast.ts'
 import { Gates, type Ruling, type Verdict } from './gates.ts'
 import type { End, Journey } from './journey.ts'
-import { type Arrival, type Checkpoint, type Route, routesOf, type Session } from './routes.ts'
+import type { Arrival, Checkpoint, Route, Session } from './route.ts'
+import { routesOf } from './routes.ts'
 import { hasPorts, type Said, type Step } from './said.ts'
 
 export interface Finding {
@@ -160,15 +161,14 @@ export class Referee {
 
   /** A backend that begins a connection with its client's own port answers the Service's no longer. */
   #endAnswered({ source, sourcePort, destination, destinationPort, protocol }: Said): void {
-    this.#sessions = this.#sessions.filter(
-      ({ service, client, backend }) =>
-        service.protocol !== protocol ||
-        protocol === 'udp' ||
-        backend.address !== source ||
-        backend.port !== sourcePort ||
-        client.address !== destination ||
-        client.port !== destinationPort,
-    )
+    const isIts = ({ service, client, backend }: Session) =>
+      protocol !== 'udp' &&
+      service.protocol === protocol &&
+      backend.address === source &&
+      backend.port === sourcePort &&
+      client.address === destination &&
+      client.port === destinationPort
+    this.#sessions = this.#sessions.map((each) => (isIts(each) ? { ...each, isUnanswered: true } : each))
   }
 
   #hold(said: Said, session: Session, { seen }: Journey): void {

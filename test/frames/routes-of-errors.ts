@@ -2,7 +2,7 @@
 
 import type { Cast } from './cast.ts'
 import type { Gate } from './gates.ts'
-import { type Known, type Route, routed, type Session, toPod } from './routes.ts'
+import { type Known, type Route, routed, type Session, toPod } from './route.ts'
 import { hasPorts, type Place, type Said, type Step } from './said.ts'
 
 const isAt = (said: Said, which: 'source' | 'destination', { address, port }: Place) =>

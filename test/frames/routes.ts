@@ -2,38 +2,10 @@
 
 import { familyOf } from '../../src/model/address.ts'
 import { type Cast, type FrameService, OWN, SERVICE_ADDRESSES, serviceAt } from './cast.ts'
-import { type Gate, isError, isOfLink } from './gates.ts'
+import { isError, isOfLink } from './gates.ts'
+import { type Checkpoint, type Known, type Route, routed, type Session, toPod } from './route.ts'
 import { errorRoutes } from './routes-of-errors.ts'
 import type { Place, Said, Step } from './said.ts'
-
-/** What a Service's connection leads from and to. */
-export interface Session {
-  readonly service: FrameService
-  readonly client: Place
-  readonly backend: Place
-  readonly isFromPod: boolean
-  /** This node's address and ports in whose name it goes on, and went on before it was begun anew. */
-  readonly lent: readonly Place[]
-}
-
-export type Checkpoint =
-  | ({ readonly kind: 'end' } & Gate)
-  | { readonly kind: 'drop' | 'either'; readonly why: string }
-
-export type Arrival =
-  | { readonly kind: 'pod'; readonly device: string }
-  | { readonly kind: 'node' }
-  | { readonly kind: 'left' }
-  /** Answered, refused or dropped: at no end but, perhaps, the sender's. */
-  | { readonly kind: 'not-served' }
-
-export interface Route {
-  readonly path: string
-  readonly checkpoints: readonly Checkpoint[]
-  readonly arrival: Arrival
-  /** What it begins, or goes on with. */
-  readonly session?: Session
-}
 
 const placesOf = (said: Said) => ({
   from: { address: said.source, port: said.sourcePort },
@@ -45,15 +17,6 @@ const isAnyBeginning = ({ protocol, act, piece }: Said) =>
 const isGroup = (address: string) => /^ff/.test(address)
 const OF_GROUPS: Checkpoint = { kind: 'either', why: 'the node may listen' }
 const drop = (why: string): Checkpoint => ({ kind: 'drop', why })
-export const routed = (said: Said): Said => ({ ...said, hops: (said.hops ?? 64) - 1 })
-
-export interface Known {
-  readonly cast: Cast
-  readonly sessions: readonly Session[]
-  readonly hidesPorts: (said: Said) => boolean
-  readonly isNodeSelected: () => boolean
-  readonly knows: (gate: Pick<Gate, 'owner' | 'way' | 'said'>) => boolean
-}
 
 /** All ways that the step may rightly take. */
 export function routesOf(step: Step, known: Known): readonly Route[] {
@@ -65,7 +28,7 @@ export function routesOf(step: Step, known: Known): readonly Route[] {
   return step.from === 'node' ? [fromNode(step.said, known)] : fromPod(step.said, step.from, known)
 }
 
-export function sessionOf(said: Said, { sessions }: Known): Session | undefined {
+function sessionOf(said: Said, { sessions }: Known): Session | undefined {
   if (isAnyBeginning(said)) return undefined
   const { from, to } = placesOf(said)
   return sessions.find(
@@ -75,10 +38,11 @@ export function sessionOf(said: Said, { sessions }: Known): Session | undefined 
 }
 
 /** Of which the packet is an answer. */
-export function answeredSession(said: Said, { sessions }: Known): Session | undefined {
+function answeredSession(said: Said, { sessions }: Known): Session | undefined {
   const { from, to } = placesOf(said)
   return sessions.find(
-    ({ service, client, backend, lent }) =>
+    ({ service, client, backend, lent, isUnanswered }) =>
+      !isUnanswered &&
       isSame(backend, from) &&
       service.protocol === said.protocol &&
       // Nobody but who answers knows of a port that is lent.
@@ -87,19 +51,6 @@ export function answeredSession(said: Said, { sessions }: Known): Session | unde
 }
 
 const isToService = ({ destination }: Said) => SERVICE_ADDRESSES.includes(destination)
-
-export function toPod(
-  said: Said,
-  cast: Cast,
-  more: Partial<Gate> = {},
-): Pick<Route, 'checkpoints' | 'arrival'> {
-  const here = cast.podAt.get(said.destination)
-  if (!here) throw new RangeError(`${said.destination} is no pod here`)
-  return {
-    checkpoints: [{ kind: 'end', owner: said.destination, way: 'ingress', said, ...more }],
-    arrival: { kind: 'pod', device: here.device },
-  }
-}
 
 function toBackend(said: Said, { address, port }: Place): Said {
   return { ...said, destination: address, destinationPort: port }
