@@ -12,7 +12,8 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { followTap } from './tap-report.mjs'
-import { removeTestLeftovers, TEST_DIRECTORY_PREFIX } from './test-leftovers.ts'
+import { removeTestLeftovers } from './test-leftovers.ts'
+import { TEST_DIRECTORY_PREFIX } from './test-names.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const tap = `${root}node_modules/.bin/tap`

@@ -1,5 +1,5 @@
-// What a killed test run leaves on the machine, found by names: everything that tests make carries the pid of the process that
-// made it, and goes when that process is no more. Whoever names something anew in a test adds its pattern here.
+// What a killed test run leaves on the machine, found by names (test-names.ts): everything that tests make carries the pid of the
+// process that made it, and goes when that process is no more.
 
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,15 +9,7 @@ import { downRack, namespaceProcesses } from '../src/sandbox/down.ts'
 import { cgroupMount, deleteNamespace, listNamespaces } from '../src/sandbox/host.ts'
 import { BPFFS_MOUNT, rackCgroup, rackDirectory } from '../src/sandbox/names.ts'
 import { identify, signalProcess, waitForEnd } from '../src/sandbox/process.ts'
-
-/** Directories of temporary files of one run: the prefix, its pid, and something random. */
-export const TEST_DIRECTORY_PREFIX = 'weir-tests-'
-
-/** Each pattern's first group is the pid of the maker. Three digits at least: a person's rack may well be called pods2. */
-const RACK = /^(?:bench|bfd|churn|drain|fabric|liverouting|pods|restarts|tunnels|whole|conf[a-z]+)(\d{3,})b?$/
-const NAMESPACE = /^(?:weir-t|libc-|netlink-)(\d+)/
-const PINS_OR_CGROUP = /^(?:weir-test|libbpf-ts)-(?:.*-)?(\d+)$/
-const DIRECTORY = new RegExp(`^${TEST_DIRECTORY_PREFIX}(\\d+)-`)
+import { TEST_NAMES } from './test-names.ts'
 
 const KILL_MS = 5000
 
@@ -28,15 +20,18 @@ export async function removeTestLeftovers(): Promise<string[]> {
     await killAll(rackCommands(name))
     await downRack(name)
   }
-  const namespaces = listNamespaces().filter((name) => isOfTheDead(name, NAMESPACE))
+  const namespaces = listNamespaces().filter((name) => isOfTheDead(name, TEST_NAMES.namespace))
   await killAll(namespaceProcesses(namespaces))
   await Promise.all(namespaces.map(deleteNamespace))
-  const cgroups = entriesOfTheDead(cgroupMount(), PINS_OR_CGROUP)
+  const cgroups = entriesOfTheDead(cgroupMount(), TEST_NAMES.pinsOrCgroup)
   for (const path of cgroups) {
     await killCgroup(path)
     await removeCgroup(path)
   }
-  const paths = [...entriesOfTheDead(BPFFS_MOUNT, PINS_OR_CGROUP), ...entriesOfTheDead(tmpdir(), DIRECTORY)]
+  const paths = [
+    ...entriesOfTheDead(BPFFS_MOUNT, TEST_NAMES.pinsOrCgroup),
+    ...entriesOfTheDead(tmpdir(), TEST_NAMES.directory),
+  ]
   for (const path of paths) rmSync(path, { recursive: true, force: true })
   return [...racks, ...namespaces, ...cgroups, ...paths]
 }
@@ -48,7 +43,7 @@ function deadRacks(): string[] {
     ...readdirOrEmpty(dirname(rackDirectory('x'))),
     ...readdirOrEmpty(dirname(rackCgroup(cgroupMount(), 'x'))),
   ])
-  return [...names].filter((name) => isOfTheDead(name, RACK))
+  return [...names].filter((name) => isOfTheDead(name, TEST_NAMES.rack))
 }
 
 /** Programs of ours that a test started for a rack outside its cgroups and namespaces, such as a control process. */

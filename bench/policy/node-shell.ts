@@ -32,7 +32,7 @@ export class NodeShell {
   readonly #program: AskedProgram
 
   constructor(bed: Bed) {
-    this.#directory = mkdtempSync(join(tmpdir(), `weir-bench-${process.pid}-`))
+    this.#directory = mkdtempSync(join(tmpdir(), `weir-tests-${process.pid}-`))
     const loop = `cd '${this.#directory}' || exit; ${LOOP}`
     this.#program = new AskedProgram('the shell of a node', [
       'nsenter',

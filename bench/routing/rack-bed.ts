@@ -13,6 +13,7 @@ import type { Rack } from '../../src/sandbox/rack.ts'
 import { routerNames, routerSessions } from '../../src/sandbox/routers.ts'
 import { upRack } from '../../src/sandbox/up.ts'
 import { waitUntil } from '../../src/sandbox/wait.ts'
+import { testRackName } from '../../tools/test-names.ts'
 import { FibWatch } from './fib-watch.ts'
 
 export const NODES = 2
@@ -38,7 +39,7 @@ export class RackBed {
 
   /** @param defer is told first what takes it down, however far it came */
   static async up(vips: number, defer: (undo: () => Promise<void>) => void): Promise<RackBed> {
-    const name = `bench${process.pid}`
+    const name = testRackName('bench')
     defer(() => downRack(name))
     const routing = {
       gates: { holdDownSeconds: 0, damping: false },

@@ -7,7 +7,7 @@ import { RackError } from './rack-error.ts'
 
 export const RACK_NAME_DEFAULT = 'weir'
 /** Short enough that every name derived from it stays readable in `ip netns`; the kernel would allow more. */
-export const RACK_NAME_MAX = 20
+export const RACK_NAME_MAX = 24
 /** The kernel's IFNAMSIZ less the closing zero. */
 export const INTERFACE_NAME_MAX = 15
 /** A namespace is a file in /run/netns, and file names end at 255 bytes. */

@@ -9,7 +9,7 @@ import { deleteOrphans } from './orphans.ts'
 deleteOrphans('bpf')
 
 export function attachBed(test: Test, name: string) {
-  const namespace = `bpf-${process.pid}-${name}`
+  const namespace = `weir-t${process.pid}-${name}`
   const bpffs = `/sys/fs/bpf/weir-test-${name}-${process.pid}`
   execFileSync('ip', ['netns', 'add', namespace])
   test.teardown(() => {

@@ -105,7 +105,7 @@ class End {
 }
 
 async function makePair(t: Test): Promise<readonly [End, End]> {
-  const names = ['a', 'b'].map((end) => `bfdpair-${process.pid}-${end}`) as [string, string]
+  const names = ['a', 'b'].map((end) => `weir-t${process.pid}-bfdpair-${end}`) as [string, string]
   for (const name of names) {
     ip('netns', 'add', name)
     t.teardown(() => ip('netns', 'delete', name))

@@ -26,7 +26,7 @@ type Host = (typeof HOSTS)[number]
 deleteOrphans('bypass')
 
 const world = new World('bypass', true)
-const namespace = (host: Host) => `bypass-${process.pid}-${host}`
+const namespace = (host: Host) => `weir-t${process.pid}-bypass-${host}`
 const argvOf = (host: Host, argv: readonly string[]) => [`--net=/run/netns/${namespace(host)}`, ...argv]
 const run = (host: Host, ...argv: string[]) =>
   execFileSync('nsenter', argvOf(host, argv), { encoding: 'utf8', timeout: 30_000 })

@@ -24,7 +24,7 @@ import { frame } from './packet.ts'
 import { World } from './world.ts'
 
 deleteOrphans('closed')
-const name = `closed-${process.pid}-pod`
+const name = `weir-t${process.pid}-closed-pod`
 const path = `/run/netns/${name}`
 execFileSync('ip', ['netns', 'add', name])
 const world = new World('closed', false, { enforcesPolicy: true })

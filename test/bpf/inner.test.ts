@@ -19,9 +19,9 @@ const PORT = 80
 
 deleteOrphans('inner')
 const ip = (...words: string[]) => execFileSync('ip', words, { stdio: ['ignore', 'pipe', 'pipe'] }).toString()
-const POD = `inner-${process.pid}-pod`
+const POD = `weir-t${process.pid}-inner-pod`
 /** As the host is to the pod: where its device leads. */
-const HOST = `inner-${process.pid}-host`
+const HOST = `weir-t${process.pid}-inner-host`
 const pathOf = (name: string) => `/run/netns/${name}`
 const pods = `${cgroupMount()}/weir-test-inner-${process.pid}`
 const [own, other] = [`${pods}/besteffort/pod1`, `${pods}/besteffort/pod2`]

@@ -45,7 +45,7 @@ const maps = new PolicyMaps(
   policyTables((name) => world.map(name)),
   () => 0,
 )
-const namespace = (host: Host) => `police-${process.pid}-${host}`
+const namespace = (host: Host) => `weir-t${process.pid}-police-${host}`
 const argvOf = (host: Host, argv: readonly string[]) => [`--net=/run/netns/${namespace(host)}`, ...argv]
 const run = (host: Host, ...argv: string[]) =>
   execFileSync('nsenter', argvOf(host, argv), { encoding: 'utf8', timeout: 30_000 })

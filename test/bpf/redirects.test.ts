@@ -78,7 +78,7 @@ const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' })
 
 /** The node's uplink in one namespace, the client that stands for its router in another. */
 async function makeVeth(test: Test): Promise<{ node: string; ifindex: number; client: string }> {
-  const [node, client] = [`bpf-${process.pid}-node`, `bpf-${process.pid}-client`]
+  const [node, client] = [`weir-t${process.pid}-node`, `weir-t${process.pid}-client`]
   for (const name of [node, client]) {
     ip('netns', 'add', name)
     test.teardown(() => ip('netns', 'delete', name))

@@ -106,7 +106,7 @@ class Policies {
 
 export class FramesBed {
   readonly datapath: LoadedDatapath
-  readonly #namespace = `frames-${process.pid}`
+  readonly #namespace = `weir-t${process.pid}-frames`
   readonly #bpffs = `/sys/fs/bpf/weir-test-frames-${process.pid}`
   readonly #tables: DatapathTables
   readonly #policies: Policies

@@ -2,7 +2,7 @@
 // been up, how often it went down, with which discriminator. Times are told and not judged, but for an order of magnitude: two busy
 // cores run all of this.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -10,7 +10,7 @@ import { parse } from 'yaml'
 import { decodeNexthop, NexthopRow } from '../../src/datapath/abi.gen.ts'
 import { type AddressPlan, makeAddressPlan, type NodePlan } from '../../src/sandbox/address-plan.ts'
 import { downRack } from '../../src/sandbox/down.ts'
-import { listNamespaces, runIn } from '../../src/sandbox/host.ts'
+import { runIn } from '../../src/sandbox/host.ts'
 import { blackholeLink, findLink, healLink } from '../../src/sandbox/links.ts'
 import { nodeBpffs } from '../../src/sandbox/names.ts'
 import { gobgpdBelow, startAgent, writeAgentConfig } from '../../src/sandbox/nodes.ts'
@@ -22,9 +22,9 @@ import { routerCommand, routerSessions } from '../../src/sandbox/routers.ts'
 import { upRack } from '../../src/sandbox/up.ts'
 import { waitUntil } from '../../src/sandbox/wait.ts'
 import { BpfLink, BpfMap, unpin } from '../../src/sys/libbpf-ts/index.ts'
+import { testRackName } from '../../tools/test-names.ts'
 
-const NAME_PREFIX = 'bfd'
-const NAME = `${NAME_PREFIX}${process.pid}`
+const NAME = testRackName('bfd')
 const FAMILIES = 2
 /** Ten times what detection takes: a session that is still up then will not go down. */
 const SOON_MS = 10_000
@@ -34,20 +34,12 @@ let rack: Rack
 let node: NodePlan
 
 t.setTimeout(300_000)
-await removeDeadRacks()
 t.teardown(() => downRack(NAME))
 const plan: AddressPlan = makeAddressPlan(1)
 rack = await upRack({ name: NAME, plan })
 node = rack.plan.nodes[0] as NodePlan
 
 const spine = new Set(spineAddresses(plan))
-
-/** Racks of test processes that were killed: named by a pid that is no more. */
-async function removeDeadRacks(): Promise<void> {
-  const names = listNamespaces().flatMap((namespace) => /^(bfd(\d+))-/.exec(namespace)?.slice(1, 3) ?? [])
-  for (let at = 0; at < names.length; at += 2)
-    if (!existsSync(`/proc/${names[at + 1]}`)) await downRack(names[at] ?? '')
-}
 
 /** A session with the node as its router tells it. */
 interface Seen {

@@ -17,10 +17,11 @@ import { routerCommand, routerSessions } from '../../src/sandbox/routers.ts'
 import { rackStatus } from '../../src/sandbox/status.ts'
 import { upRack } from '../../src/sandbox/up.ts'
 import { waitUntil } from '../../src/sandbox/wait.ts'
+import { testRackName } from '../../tools/test-names.ts'
 
 const WEIR = fileURLToPath(new URL('../../tools/weir.mjs', import.meta.url))
-const NAME = `fabric${process.pid}`
-const OTHER = `fabric${process.pid}b`
+const NAME = testRackName('fabric')
+const OTHER = `${NAME}b`
 const VIP = '203.0.113.10'
 const VIP6 = '2001:db8:113::10'
 const FLOWS = 200

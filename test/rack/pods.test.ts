@@ -26,24 +26,16 @@ import { apiCaFile, hostDirectory, namespaceName, podNamespaceName } from '../..
 import { podLogProvider } from '../../src/sandbox/pod-logs.ts'
 import { identify } from '../../src/sandbox/process.ts'
 import { chooseApiPort, makeRack, saveRack } from '../../src/sandbox/rack.ts'
+import { testRackName } from '../../tools/test-names.ts'
 
 const CONTROL = new URL('../../src/sandbox/control.ts', import.meta.url).pathname
 const NAMESPACE = 'default'
-const RACK = `pods${process.pid}`
+const RACK = testRackName('pods')
 const IMAGE = 'agnhost:2.56'
 
-await removeDeadRacks()
 const rack = makeRack(RACK, makeAddressPlan(1), await chooseApiPort(RACK), false)
 let control: ChildProcess
 let client: KubeClient
-
-/** Racks of this test whose process was killed. */
-async function removeDeadRacks(): Promise<void> {
-  const names = listNamespaces().flatMap((name) => /^(pods\d+)-/.exec(name)?.[1] ?? [])
-  for (const name of new Set(names)) {
-    if (!existsSync(`/proc/${name.slice('pods'.length)}`)) await downRack(name)
-  }
-}
 
 async function startControl(): Promise<void> {
   const log = openSync(`${rack.directory}/control.log`, 'a')

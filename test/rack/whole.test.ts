@@ -1,14 +1,14 @@
 // The whole rack: real routers, agents, gobgpd, API server, kubectl and curl. First every claim that the sandbox prints,
 // then what a user does next: scale to nothing and back, kill what can be killed, apply the cluster's manifests.
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { makeAddressPlan } from '../../src/sandbox/address-plan.ts'
 import { downRack } from '../../src/sandbox/down.ts'
-import { listNamespaces, runIn } from '../../src/sandbox/host.ts'
+import { runIn } from '../../src/sandbox/host.ts'
 import { blackholeLink, findLink, healLink } from '../../src/sandbox/links.ts'
 import { nodeBpffs } from '../../src/sandbox/names.ts'
 import { gobgpdBelow, startAgent } from '../../src/sandbox/nodes.ts'
@@ -27,9 +27,9 @@ import type { Rack } from '../../src/sandbox/rack.ts'
 import { upRack } from '../../src/sandbox/up.ts'
 import { waitUntil } from '../../src/sandbox/wait.ts'
 import { BpfLink } from '../../src/sys/libbpf-ts/index.ts'
+import { testRackName } from '../../tools/test-names.ts'
 
-const NAME_PREFIX = 'whole'
-const NAME = `${NAME_PREFIX}${process.pid}`
+const NAME = testRackName('whole')
 const BASE_MANIFESTS = fileURLToPath(new URL('../../manifests/base', import.meta.url))
 /** The budget of a node: agent and gobgpd together, in anonymous memory. */
 const NODE_MEMORY_BYTES = 150e6
@@ -38,21 +38,8 @@ let rack: Rack
 let context: ProofContext
 
 t.setTimeout(300_000)
-await removeDeadRacks()
 t.teardown(() => downRack(NAME))
 rack = await upRack({ name: NAME, plan: makeAddressPlan(3) })
-
-/** Racks of test processes that were killed: named by a pid that is no more. */
-async function removeDeadRacks(): Promise<void> {
-  const pattern = new RegExp(`^(${NAME_PREFIX}(\\d+))-`)
-  const names = new Map(
-    listNamespaces().flatMap((namespace) => {
-      const match = pattern.exec(namespace)
-      return match ? [[match[1] ?? '', match[2] ?? ''] as const] : []
-    }),
-  )
-  for (const [name, pid] of names) if (!existsSync(`/proc/${pid}`)) await downRack(name)
-}
 
 async function curl(host: string, address: string): Promise<{ status: number; body: string }> {
   const { status, stdout } = await runIn(rack.host(host), [

@@ -9,6 +9,7 @@ import { planFromDocument } from '../../../src/sandbox/plan-file.ts'
 import { askAgent, findKubectl } from '../../../src/sandbox/proof/context.ts'
 import type { Rack } from '../../../src/sandbox/rack.ts'
 import { upRack } from '../../../src/sandbox/up.ts'
+import { testRackName } from '../../../tools/test-names.ts'
 import type { Order, Outcome, Probe } from './prober.ts'
 import { Prober } from './probes.ts'
 
@@ -55,7 +56,7 @@ export class Bed {
 
   static async up({ name, nodes = NODES_DEFAULT, ...rest }: BedOptions): Promise<Bed> {
     const plan = planFromDocument({ nodes, ...rest }, 'the test')
-    const rackName = `${name}${process.pid}`
+    const rackName = testRackName(name)
     const [rack, kubectl] = await Promise.all([upRack({ name: rackName, plan }), findKubectl()])
     const bed = new Bed(rack, kubectl)
     await bed.until('every agent to have synced', async () => {

@@ -9,6 +9,7 @@ import { startAgent as startAgentOf } from '../../../src/sandbox/nodes.ts'
 import { planFromDocument } from '../../../src/sandbox/plan-file.ts'
 import { findProcess, signalProcess, startProcess, stopProcess } from '../../../src/sandbox/process.ts'
 import { upRack } from '../../../src/sandbox/up.ts'
+import { testRackName } from '../../../tools/test-names.ts'
 import { Bed } from './bed.ts'
 import { expectAnswerers } from './expect.ts'
 import { HTTP_PORT, pod, service } from './manifests.ts'
@@ -23,7 +24,7 @@ const agent = { masquerade: { enabled: true, except: EXCEPTED } }
 
 // The bare fabric first: what a node looks like before it ever had an agent.
 const bare = await upRack({
-  name: `${NAME}${process.pid}`,
+  name: testRackName(NAME),
   plan: planFromDocument({ nodes: NODES, agent }, 'the test'),
   fabricOnly: true,
 })

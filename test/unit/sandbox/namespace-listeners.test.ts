@@ -8,7 +8,7 @@ import { networkNamespaceId } from '../../../src/sys/libc/namespaces.ts'
 import { listenTcpIn } from '../../../src/sys/libc/sockets.ts'
 
 const PORT = 16_443
-const namespace = `weir-listeners-${process.pid}`
+const namespace = `weir-t${process.pid}-listeners`
 const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' })
 const make = (): void => {
   ip('netns', 'add', namespace)

@@ -20,7 +20,7 @@ import {
   networkNamespaceCookie,
 } from '../../../../src/sys/libc/sockets.ts'
 
-const namespace = `libc-${process.pid}`
+const namespace = `weir-t${process.pid}-libc`
 const path = `/run/netns/${namespace}`
 execFileSync('ip', ['netns', 'add', namespace])
 t.teardown(() => execFileSync('ip', ['netns', 'delete', namespace]))

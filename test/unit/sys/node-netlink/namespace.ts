@@ -16,7 +16,7 @@ for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
 
 /** A fresh namespace with loopback up, and a connection into it. Deleting it deletes every link inside. */
 export function makeNamespace(t: Test): { netlink: Netlink; path: string; name: string } {
-  const name = `netlink-${process.pid}-${count++}`
+  const name = `weir-t${process.pid}-netlink-${count++}`
   execFileSync('ip', ['netns', 'add', name])
   t.teardown(() => execFileSync('ip', ['netns', 'delete', name]))
   execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up'])
