@@ -12,7 +12,7 @@ import { stringify } from 'yaml'
 import { removeCgroup } from '../../src/sandbox/cgroups.ts'
 import { cgroupMount } from '../../src/sandbox/host.ts'
 import { BPFFS_MOUNT } from '../../src/sandbox/names.ts'
-import { end, ip, nextMessage } from '../frame/children.ts'
+import { end, hasEnded, ip, nextMessage } from '../frame/children.ts'
 import type { PolicyClusterSize } from '../policy/objects.ts'
 import { API_PORT, agentConfig } from './agent-config.ts'
 import type { ProbeReading } from './agent-probe.ts'
@@ -199,6 +199,7 @@ class AgentProcess implements MeasuredAgent {
     this.#sampler = setInterval(() => {
       this.#peakBytes = Math.max(this.#peakBytes, this.rssAnonBytes())
     }, SAMPLE_MS)
+    child.once('exit', () => clearInterval(this.#sampler))
   }
 
   get pid(): number {
@@ -210,6 +211,7 @@ class AgentProcess implements MeasuredAgent {
     if (known) return Promise.resolve(known)
     return new Promise((resolve, reject) => {
       const fail = (why: string) => reject(new Error(`${why} before the agent said '${text}'`))
+      if (hasEnded(this.#child)) return fail('it ended')
       const timer = setTimeout(() => fail(`${PATIENCE_MS / 1000} s went by`), PATIENCE_MS)
       this.#child.once('exit', () => fail('it ended'))
       this.#waiting.set(text, (line) => {

@@ -2,7 +2,9 @@
 
 import { type ChildProcess, execFileSync } from 'node:child_process'
 
-/** The next message that has this field. Rejects when the process ends first. */
+export const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+/** The next message that has this field. Rejects when the process ends first, or has. */
 export function nextMessage<T>(child: ChildProcess, field: string): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = () => {
@@ -18,6 +20,7 @@ export function nextMessage<T>(child: ChildProcess, field: string): Promise<T> {
       settle()
       reject(new Error(`${child.spawnargs.join(' ')} ended`))
     }
+    if (hasEnded(child)) return onExit()
     child.on('message', onMessage)
     child.on('exit', onExit)
   })
@@ -25,7 +28,7 @@ export function nextMessage<T>(child: ChildProcess, field: string): Promise<T> {
 
 /** Kills it, and waits until it has gone. */
 export async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
+  if (hasEnded(child)) return
   const ended = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGKILL')
   await ended
