@@ -174,6 +174,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
       try {
         const isListing = this.state.resourceVersion === undefined
         if (isListing && !this.#streamsLists) await this.#list()
+        if (signal.aborted) return
         await this.#watch(isListing && this.#streamsLists)
       } catch (error) {
         if (signal.aborted) return
@@ -234,12 +235,12 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
       if (before?.uid === now.uid && before.resourceVersion === now.resourceVersion) continue
       if (before !== undefined && before.uid !== now.uid) this.#forget(key)
       this.#store(key, now)
-      if (this.#batch.isFull) await this.#handOverSlice()
+      if (this.#batch.isFull && !(await this.#handOverSlice())) return
     }
     for (const key of this.#known.keys()) {
       if (listed.has(key)) continue
       this.#forget(key)
-      if (this.#batch.isFull) await this.#handOverSlice()
+      if (this.#batch.isFull && !(await this.#handOverSlice())) return
     }
     if (this.#abort.signal.aborted) return
     this.state.resourceVersion = version
@@ -248,9 +249,11 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
     this.#resolveSynced()
   }
 
-  async #handOverSlice(): Promise<void> {
+  /** @returns whether to go on: whoever closed it meanwhile is told nothing more */
+  async #handOverSlice(): Promise<boolean> {
     this.#batch.flush()
     await nextTurn()
+    return !this.#abort.signal.aborted
   }
 
   /** Reads one watch to its end, with a list at its beginning if asked. Returns when the server ended it in good order. */
@@ -297,6 +300,7 @@ class Follower<T extends ApiObject, Row> implements ListWatch<Row> {
 
   async #endList(end: WatchEvent<T>, more: readonly string[], reading: Reading<Row>): Promise<void> {
     await this.#takeOver(reading.listed ?? new Map(), end.object.metadata.resourceVersion ?? '0')
+    if (this.#abort.signal.aborted) return
     reading.listed = undefined
     this.state.phase = 'watching'
     this.state.failures = 0

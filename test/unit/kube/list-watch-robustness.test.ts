@@ -242,6 +242,38 @@ t.test('API-009 so is what a list after 410 finds changed', async (t) => {
   await until('a change alone', () => turns.total() >= 10_001)
 })
 
+t.test('API-009 whoever closes it between two slices is told nothing more', async (t) => {
+  /** Closed at the first slice of the list; at the first of what went, if it is to go. */
+  const toldAfterClose = async (streaming: 'served' | 'ignored', goes: boolean) => {
+    const server = await serverWith(t, 1200)
+    server.streaming = streaming
+    let isClosed = false
+    let after = 0
+    const { follower } = follow(t, [server], {
+      streamsLists: streaming === 'served',
+      onChanges: ([first]) => {
+        if (isClosed) after += 1
+        if (isClosed || (goes && first?.type !== 'delete')) return
+        isClosed = true
+        setImmediate(() => follower.close())
+      },
+    })
+    if (goes) {
+      await follower.synced
+      await until('a watch', () => server.watches.size === 1)
+      for (let index = 0; index < 1200; index += 1) server.removeSilently(`s${index}`)
+      server.send({ type: 'ERROR', object: { code: 410, reason: 'Expired' } })
+    }
+    await until('it to be closed', () => isClosed)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    t.equal(follower.state.phase, 'closed', 'and stays so')
+    return after
+  }
+  for (const streaming of ['served', 'ignored'] as const)
+    for (const goes of [false, true])
+      t.equal(await toldAfterClose(streaming, goes), 0, `${streaming} ${goes}`)
+})
+
 t.test('API-010 nodes that start together ask one after another', async (t) => {
   const server = await serverWith(t, 1)
   const startedMs = performance.now()
