@@ -11,6 +11,8 @@ import { apiVersionOf, type Resource } from '../kube/objects.ts'
 export const POLL_MS = 10_000
 /** Kinds of one group are found absent one after the other. */
 const TOGETHER_MS = 5
+/** Of looks at once until one comes that nobody asked for: a start needs a few, and servers that contradict each other would ask for ever. */
+const HURRIED_MAX = 8
 
 export interface AbsentKindsOptions {
   readonly client: Pick<KubeClient, 'discover'>
@@ -31,16 +33,18 @@ export class AbsentKinds {
   #timer: NodeJS.Timeout | undefined
   #isLooking = false
   #isAskedAgain = false
+  #hurried = 0
 
   constructor(options: AbsentKindsOptions) {
     this.#options = options
-    this.#lookIn(this.#pauseMs)
+    this.#lookLater()
   }
 
-  /** Does not wait for the next look. */
+  /** Does not wait for the next look, but after many of them. */
   lookNow(): void {
+    if (this.#hurried >= HURRIED_MAX) return
     this.#isAskedAgain = this.#isLooking
-    if (!this.#isLooking) this.#lookIn(TOGETHER_MS)
+    if (!this.#isLooking) this.#lookSoon()
   }
 
   close(): void {
@@ -52,10 +56,25 @@ export class AbsentKinds {
     return (this.#options.pollMs ?? POLL_MS) * (0.75 + Math.random() / 2)
   }
 
-  #lookIn(ms: number): void {
+  #lookSoon(): void {
+    this.#lookIn(TOGETHER_MS, () => {
+      this.#hurried += 1
+    })
+  }
+
+  #lookLater(): void {
+    this.#lookIn(this.#pauseMs, () => {
+      this.#hurried = 0
+    })
+  }
+
+  #lookIn(ms: number, count: () => void): void {
     if (this.#stop.signal.aborted) return
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#look(), ms)
+    this.#timer = setTimeout(() => {
+      count()
+      void this.#look()
+    }, ms)
     this.#timer.unref()
   }
 
@@ -74,7 +93,8 @@ export class AbsentKinds {
     this.#isLooking = false
     const isAskedAgain = this.#isAskedAgain
     this.#isAskedAgain = false
-    this.#lookIn(isAskedAgain ? TOGETHER_MS : this.#pauseMs)
+    if (isAskedAgain) this.#lookSoon()
+    else this.#lookLater()
   }
 
   /** @param kinds of one group */

@@ -8,9 +8,8 @@
 
 import type { Logger } from 'pino'
 import type { KubeClient } from '../kube/client.ts'
-import type { KubeError } from '../kube/errors.ts'
+import { isKubeError, type KubeError } from '../kube/errors.ts'
 import type { EventRecorder } from '../kube/events.ts'
-import type { ListWatch } from '../kube/list-watch.ts'
 import {
   type ApiObject,
   groupResourceOf,
@@ -30,6 +29,17 @@ import type { PolicyKind, PolicyPod, PolicyWorld } from '../model/policy.ts'
 import { equalRows } from '../tables/equal-rows.ts'
 import { Table } from '../tables/table.ts'
 import { AbsentKinds, POLL_MS } from './absent-kinds.ts'
+import { Outage } from './outage.ts'
+import {
+  type Followed,
+  forgetGone,
+  isAbsent,
+  isBestVersion,
+  knowNow,
+  Milestone,
+  problemOf,
+  type Version,
+} from './policy-kind.ts'
 import { nodeObject } from './report-problems.ts'
 import { follow, type Readability } from './sources.ts'
 
@@ -51,45 +61,9 @@ const FORBIDDEN_RETRY_MS = 10_000
 const PATIENCE_MS = 20_000
 /** A better version than the one that is followed is looked for after so many times as long as an absent kind. */
 const BETTER_POLLS = 6
+/** Nobody has one, if the cluster may lack the kind. */
+const ABSENT = ['not-found'] as const
 export const POLICY_KINDS = Object.keys(POLICY_RESOURCES) as readonly PolicyKind[]
-
-interface Followed {
-  /** Begins to follow another version of the kind, in place of the one before. */
-  readonly begin: (resource: Resource) => void
-  /** In the version that is asked for. */
-  resource: Resource
-  watch: Pick<ListWatch<unknown>, 'get' | 'retryNow' | 'close' | 'state'>
-  readonly table: Table<unknown>
-  /** Whether the cluster may lack it. */
-  readonly isOptional: boolean
-  /** What the cluster has of it. */
-  readonly known: Milestone
-  /** It is known, or that it may not be read. */
-  readonly answered: Milestone
-  readability: Readability | undefined
-  /** The versions that are served, where none of them is read here; else empty. */
-  unreadable: readonly string[]
-  /** The server answered, but with nothing of use; ends the waiting for it. */
-  impatience: NodeJS.Timeout | undefined
-  lastFailure: string
-}
-
-class Milestone {
-  isReached = false
-  readonly reached: Promise<void>
-  readonly #resolve: () => void
-
-  constructor() {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.reached = promise
-    this.#resolve = resolve
-  }
-
-  reach(): void {
-    this.isReached = true
-    this.#resolve()
-  }
-}
 
 export class PolicySources {
   readonly objects: Readonly<Record<PolicyKind, Table<PolicyObject>>>
@@ -127,7 +101,7 @@ export class PolicySources {
     for (const kind of POLICY_KINDS)
       this.#follow(
         POLICY_RESOURCES[kind],
-        (object) => toPolicyObject(kind, object, this.resourceOf(kind).version),
+        (object, version) => toPolicyObject(kind, object, version),
         this.objects[kind],
         kind !== 'NetworkPolicy',
       )
@@ -137,8 +111,8 @@ export class PolicySources {
       onFound: (found, isGuess) => {
         const followed = this.#find(found)
         if (followed === undefined || (isGuess && !isAbsent(followed))) return
-        if (found.version !== followed.resource.version) followed.begin(found)
-        else followed.watch.retryNow()
+        if (found.version !== followed.now.resource.version) followed.begin(found)
+        else followed.now.watch.retryNow()
       },
       onConfirmed: (absent) => {
         const followed = this.#find(absent)
@@ -170,19 +144,20 @@ export class PolicySources {
 
   /** What may not or cannot be read, what becomes of policy, and the mend. */
   get problems(): readonly string[] {
-    return this.#followed.flatMap((followed) => problemOf(followed) ?? [])
+    return this.#followed.flatMap((followed) => this.#problemOf(followed) ?? [])
   }
 
   /** The kind in the version that is followed. */
   resourceOf(kind: PolicyKind): Resource {
-    return this.#find(POLICY_RESOURCES[kind])?.resource ?? POLICY_RESOURCES[kind]
+    return this.#find(POLICY_RESOURCES[kind])?.now.resource ?? POLICY_RESOURCES[kind]
   }
 
   /** One line per source, for status. */
   describe(): Readonly<Record<string, { phase: string; rows: number; lastError: string | undefined }>> {
     return Object.fromEntries(
       this.#followed.map((followed) => {
-        const { resource, watch, table } = followed
+        const { table } = followed
+        const { resource, watch } = followed.now
         const name = resource === PODS ? 'allPods' : resource.plural
         const phaseElse = followed.unreadable.length > 0 ? 'unreadable' : 'absent'
         if (isAbsent(followed)) return [name, { phase: phaseElse, rows: table.size, lastError: undefined }]
@@ -194,15 +169,16 @@ export class PolicySources {
 
   close(): void {
     this.#absent.close()
-    for (const { watch, impatience } of this.#followed) {
-      watch.close()
+    for (const { now, next, impatience } of this.#followed) {
+      now.watch.close()
+      next?.watch.close()
       clearTimeout(impatience)
     }
   }
 
   /** Whichever version is named. */
   #find(wanted: Resource): Followed | undefined {
-    return this.#followed.find(({ resource }) => groupResourceOf(resource) === groupResourceOf(wanted))
+    return this.#followed.find(({ now }) => groupResourceOf(now.resource) === groupResourceOf(wanted))
   }
 
   /** What is absent, and now and then what is followed in another version than the best: its fields are cut to those of that version. */
@@ -212,37 +188,64 @@ export class PolicySources {
     const isLookingForBetter = nowMs - this.#lookedForBetterMs >= BETTER_POLLS * pollMs
     if (isLookingForBetter) this.#lookedForBetterMs = nowMs
     return this.#followed
-      .filter((followed) => isAbsent(followed) || (isLookingForBetter && !isBestVersion(followed.resource)))
-      .map(({ resource }) => resource)
+      .filter(
+        (followed) => isAbsent(followed) || (isLookingForBetter && !isBestVersion(followed.now.resource)),
+      )
+      .map(({ now }) => now.resource)
   }
 
   #follow<T extends ApiObject, Row>(
     resource: Resource<T>,
-    project: (object: T) => Row | undefined,
+    project: (object: T, version: string) => Row | undefined,
     table: Table<Row>,
     isOptional: boolean,
   ): void {
     const { client, log, startDelayMs, forbiddenRetryMs = FORBIDDEN_RETRY_MS } = this.#options
-    const watchAs = (now: Resource, delayMs: number) => {
+    const watchAs = (version: Resource, delayMs: number): Version => {
+      const isNow = (): boolean => followed.now === watched
       const { watch, synced } = follow<T, Row>({
-        ...{ client, log, resource: now as Resource<T>, project, table, forbiddenRetryMs },
+        ...{ client, log, resource: version as Resource<T>, forbiddenRetryMs },
+        project: (object) => project(object, version.version),
+        // Of two versions one tells; the other's rows are in its watch.
+        table: {
+          set: (key, row) => isNow() && table.set(key, row),
+          delete: (key) => isNow() && table.delete(key),
+        },
         startDelayMs: delayMs,
         // Every kind may be refused to us.
         isOptional: true,
         absentRetryMs: isOptional ? undefined : 0,
-        onReadability: (readability) => this.#noteReadability(followed, readability),
-        onFailure: (error) => this.#noteFailure(followed, error),
+        onReadability: (readability) => {
+          if (isNow()) this.#noteReadability(followed, readability)
+          else if (followed.next === watched) this.#endNext(followed, watched, readability)
+        },
+        onFailure: (error) => {
+          if (isNow()) this.#noteFailure(followed, error)
+        },
+        onOpened: () => {
+          if (isNow()) followed.outage.opened(performance.now())
+        },
       })
       synced.catch(() => {})
-      return watch
+      const watched: Version = { resource: version, watch }
+      return watched
     }
     const followed: Followed = {
-      ...{ resource, watch: watchAs(resource, startDelayMs), isOptional },
-      // What the version before told stays in force until this one has told all.
+      ...{ now: watchAs(resource, startDelayMs), next: undefined, isOptional },
       begin: (better) => {
-        followed.watch.close()
-        followed.resource = better
-        followed.watch = watchAs(better, 0)
+        const { now, next, readability } = followed
+        if (next?.resource.version === better.version) {
+          next.watch.retryNow()
+          return
+        }
+        next?.watch.close()
+        followed.next = undefined
+        if (readability === 'readable') followed.next = watchAs(better, 0)
+        else {
+          // What it told stays in force until the other one has told all.
+          now.watch.close()
+          followed.now = watchAs(better, 0)
+        }
       },
       table: table as unknown as Table<unknown>,
       known: new Milestone(),
@@ -251,13 +254,14 @@ export class PolicySources {
       unreadable: [],
       impatience: undefined,
       lastFailure: '',
+      outage: new Outage(),
     }
     this.#followed.push(followed)
   }
 
   #noteReadability(followed: Followed, now: Readability): void {
     const { log } = this.#options
-    const { resource, isOptional } = followed
+    const { isOptional, known } = followed
     followed.readability = now
     if (now === 'readable') {
       followed.unreadable = []
@@ -266,12 +270,28 @@ export class PolicySources {
     } else if (now === 'forbidden') {
       followed.unreadable = []
       this.#tell(followed)
-    } else if (isOptional) this.#absent.lookNow()
-    else
+    } else if (isOptional) {
+      // Who knows it has time until the next look; versions that are tried in turn are each found absent anew.
+      if (!known.isReached) this.#absent.lookNow()
+    } else
       log.warn(
-        { kind: resource.kind },
+        { kind: followed.now.resource.kind },
         'the API server does not know this kind, which every one has; asking again',
       )
+  }
+
+  /** The better version takes the place of the one before when it has told all; one that is not there does not. */
+  #endNext(followed: Followed, next: Version, readability: Readability): void {
+    followed.next = undefined
+    if (readability !== 'readable') {
+      next.watch.close()
+      return
+    }
+    followed.now.watch.close()
+    followed.now = next
+    followed.outage.end()
+    for (const [key, row] of next.watch.rows()) followed.table.set(key, row)
+    this.#noteReadability(followed, 'readable')
   }
 
   #noteUnreadable(followed: Followed, versions: readonly string[]): void {
@@ -282,58 +302,44 @@ export class PolicySources {
 
   /** A server that cannot be reached at all answers for no kind, and everybody waits. */
   #noteFailure(followed: Followed, error: KubeError): void {
-    const { patienceMs = PATIENCE_MS } = this.#options
     followed.lastFailure = error.message
+    if (followed.known.isReached) {
+      this.#noteOutage(followed, error)
+      return
+    }
     if (error.status === undefined || followed.answered.isReached) return
     followed.impatience ??= setTimeout(() => {
       if (!followed.answered.isReached) this.#tell(followed)
-    }, patienceMs).unref()
+    }, this.#patienceMs).unref()
   }
 
-  /** Of what policy alone waits for from now on. */
+  #noteOutage(followed: Followed, error: KubeError): void {
+    const { outage, now, isOptional } = followed
+    const nowMs = performance.now()
+    const isElsewhere = isKubeError(error, 'unreachable', 'forbidden', ...(isOptional ? ABSENT : []))
+    if (isElsewhere) outage.end()
+    else outage.failed(nowMs, now.watch.state.failures)
+    if (outage.lastsMs(nowMs, now.watch.state) >= this.#patienceMs && outage.tellOnce()) this.#tell(followed)
+  }
+
+  get #patienceMs(): number {
+    return this.#options.patienceMs ?? PATIENCE_MS
+  }
+
+  #problemOf(followed: Followed): string | undefined {
+    const { outage, now } = followed
+    return problemOf(followed, outage.lastsMs(performance.now(), now.watch.state) >= this.#patienceMs)
+  }
+
+  /** Of what policy alone waits for from now on, or does not hear of any more. */
   #tell(followed: Followed): void {
     const { log, events, nodeName } = this.#options
     followed.answered.reach()
-    const message = problemOf(followed)
+    const message = this.#problemOf(followed)
     if (message === undefined) return
-    log.warn({ kind: followed.resource.kind }, message)
+    log.warn({ kind: followed.now.resource.kind }, message)
     events.record(nodeObject(nodeName), 'Warning', 'PolicyNotReadable', `${nodeName}: ${message}`)
   }
-}
-
-/** What went while nobody followed the kind, between two versions. */
-function forgetGone({ table, watch }: Followed): void {
-  for (const [key] of table.entries()) if (watch.get(key) === undefined) table.delete(key)
-}
-
-function isBestVersion({ version, versions = [version] }: Resource): boolean {
-  return version === versions[0]
-}
-
-function knowNow({ known, answered }: Followed): void {
-  known.reach()
-  answered.reach()
-}
-
-function isAbsent({ isOptional, readability }: Followed): boolean {
-  return isOptional && readability === 'absent'
-}
-
-/** What of it policy waits for, what becomes of policy meanwhile, and the mend; undefined: nothing. */
-function problemOf(followed: Followed): string | undefined {
-  const { resource, readability, unreadable, known, answered, lastFailure } = followed
-  const what = groupResourceOf(resource)
-  const then = known.isReached
-    ? 'what was known of them stays in force'
-    : 'until it does, pods go on by the policies that this node’s kernel holds; others are closed, on a node that has held policy since it booted all of them, else those whose device carries Weir’s programs'
-  if (readability === 'forbidden')
-    return `the agents' role does not grant list and watch of ${what}: ${then}. Mend: apply the manifests' ClusterRole (manifests/base/rbac.yaml)`
-  if (unreadable.length > 0) {
-    const read = (resource.versions ?? [resource.version]).join(' or ')
-    return `the API server serves ${what} in no version that this Weir reads (${read}, not ${unreadable.join(', ')}): ${then}. Mend: serve ${read} too (in its CustomResourceDefinition), or run a version of Weir that reads ${unreadable.join(' or ')}`
-  }
-  if (!answered.isReached || known.isReached) return undefined
-  return `the API server does not list ${what}: ${then}. It says: ${lastFailure}. Mend: see to it that 'kubectl get ${what} -A' works`
 }
 
 /** Nobody is known by a pod that has finished, has no address yet, or has its node's. */

@@ -162,7 +162,7 @@ interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly resource: Resource<T>
   readonly fieldSelector?: string
   readonly project: (object: T) => Row | undefined
-  readonly table: Table<Row>
+  readonly table: Pick<Table<Row>, 'set' | 'delete'>
   /** For objects of which `project` makes nothing. */
   readonly leftOut?:
     | { readonly project: (object: T) => Other | undefined; readonly table: Table<Other> }
@@ -173,6 +173,8 @@ interface FollowOptions<T extends ApiObject, Row, Other = never> {
   readonly onReadability?: (now: Readability) => void
   /** Told of every failure. */
   readonly onFailure?: (error: KubeError) => void
+  /** Told whenever the server lets a watch begin. */
+  readonly onOpened?: () => void
   readonly forbiddenRetryMs?: number | undefined
   readonly absentRetryMs?: number | undefined
 }
@@ -211,6 +213,7 @@ export function follow<T extends ApiObject, Row, Other = never>(
       for (const change of changes) apply(change)
     },
     onOpened: () => {
+      options.onOpened?.()
       if (wasRead) note('readable')
     },
     onProblem: (error) => {

@@ -98,3 +98,24 @@ t.test('of the versions that are served the best that is read here', async (t) =
   t.equal(await look(undefined), 'found v1alpha2', 'who may not ask discovery tries them in turn')
   t.equal(await look(undefined, 'v1alpha2'), 'found v1beta1 absent', 'and knows after the last')
 })
+
+t.test('who finds a kind absent again and again waits for the next look in the end', async (t) => {
+  let looks = 0
+  const kinds: AbsentKinds = new AbsentKinds({
+    client: {
+      discover: async () => {
+        looks += 1
+        return []
+      },
+    },
+    absent: () => [NetworkPolicy],
+    onFound: () => {},
+    onConfirmed: () => kinds.lookNow(),
+    pollMs: 600_000,
+  })
+  kinds.lookNow()
+  await until('some looks', () => looks >= 4)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  kinds.close()
+  t.ok(looks < 12, `${looks}`)
+})

@@ -146,15 +146,18 @@ t.test('versions of a kind: the best that is read here, and none', async (t) => 
     const object = { apiVersion: `policy.networking.k8s.io/${version}`, kind: 'ClusterNetworkPolicy' }
     return (await admin.request('POST', path, { ...object, metadata: { name }, spec })).status
   }
-  let isHeld = false
-  /** Nobody is answered about v1beta1 before, once it is held. */
-  const { promise: isLetIn, resolve: letIn } = Promise.withResolvers<void>()
-  const slow = new Proxy(client, {
+  /** Of v1beta1, which cannot be listed at first. */
+  let refusals = 0
+  let isConverted = true
+  const failing = new Proxy(client, {
     get:
       (target, name: keyof KubeClient) =>
       async (...args: unknown[]) => {
         const [asked] = args as [Resource | undefined]
-        if (isHeld && name !== 'discover' && asked?.version === 'v1beta1') await isLetIn
+        if (!isConverted && name !== 'discover' && asked?.version === 'v1beta1') {
+          refusals += 1
+          throw new KubeError('server-error', 'conversion webhook failed', { status: 500 })
+        }
         return await (target[name] as (...args: unknown[]) => unknown).apply(target, args)
       },
   })
@@ -162,7 +165,7 @@ t.test('versions of a kind: the best that is read here, and none', async (t) => 
   await until('v1 to be served', async () => (await create('v1', 'a')) < 300, WAIT_MS)
   const told: string[] = []
   const sources = new PolicySources({
-    ...{ client: slow, nodeName: 'n1', log, startDelayMs: 0, pollMs: 30 },
+    ...{ client: failing, nodeName: 'n1', log, startDelayMs: 0, pollMs: 30 },
     events: { record: (_about, _type, reason, message) => void told.push(`${reason} ${message}`) },
   })
   t.teardown(() => sources.close())
@@ -181,30 +184,64 @@ t.test('versions of a kind: the best that is read here, and none', async (t) => 
   await until('the object', () => sources.objects.ClusterNetworkPolicy.get('a') !== undefined, WAIT_MS)
   t.ok((await create('v1alpha2', 'c')) < 300)
   await until('another', () => sources.objects.ClusterNetworkPolicy.get('c') !== undefined, WAIT_MS)
-  // A better one comes beside it. What goes while nobody follows either is not missed.
-  isHeld = true
+  // A better one comes beside it, and takes its place once it can be listed.
+  isConverted = false
   await put(['v1alpha2', 'v1beta1'])
   const version = () => sources.resourceOf('ClusterNetworkPolicy').version
-  await until('the better version', () => version() === 'v1beta1', WAIT_MS)
+  await until('the better version to be asked for', () => refusals > 1, WAIT_MS)
+  t.equal(version(), 'v1alpha2')
+  t.ok((await create('v1alpha2', 'd')) < 300)
+  await until(
+    'what comes meanwhile',
+    () => sources.objects.ClusterNetworkPolicy.get('d') !== undefined,
+    WAIT_MS,
+  )
   await admin.request('DELETE', '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies/c')
-  t.ok(sources.objects.ClusterNetworkPolicy.get('c'), 'what was known stays meanwhile')
-  letIn()
   await until('it to be gone', () => sources.objects.ClusterNetworkPolicy.get('c') === undefined, WAIT_MS)
+  isConverted = true
+  await until('the better version', () => version() === 'v1beta1', WAIT_MS)
+  t.ok(sources.objects.ClusterNetworkPolicy.get('d'))
   t.ok((await create('v1beta1', 'b')) < 300)
   await until('it to be followed', () => sources.objects.ClusterNetworkPolicy.get('b') !== undefined, WAIT_MS)
   t.ok(sources.objects.ClusterNetworkPolicy.get('a'))
 })
 
+t.test('where nobody may ask discovery, versions of a kind that is not there are tried seldom', async (t) => {
+  const { client } = await agentAt(t, builtinKinds)
+  let requests = 0
+  const refusing = new Proxy(client, {
+    get:
+      (target, name: keyof KubeClient) =>
+      (...args: unknown[]) => {
+        const [asked] = args as [Resource | undefined]
+        if (name === 'discover') return Promise.reject(new KubeError('forbidden', 'not you', { status: 403 }))
+        if (asked?.kind === 'ClusterNetworkPolicy') requests += 1
+        return (target[name] as (...args: unknown[]) => unknown).apply(target, args)
+      },
+  })
+  const sources = new PolicySources({ ...common, client: refusing, pollMs: 200 })
+  t.teardown(() => sources.close())
+  await sources.synced
+  requests = 0
+  await sleep(800)
+  t.ok(requests > 0 && requests <= 8, `${requests} requests in four polls`)
+  t.match(sources.describe(), { clusternetworkpolicies: { phase: 'absent' } })
+})
+
 t.test('a kind about which the server says nothing of use: policy alone waits, and it is told', async (t) => {
   const { client } = await agentAt(t, builtinKinds)
   const state = { isBroken: true }
+  const cut = new AbortController()
   const broken = new Proxy(client, {
     get:
       (target, name: keyof KubeClient) =>
       (...args: unknown[]) => {
         const [asked] = args as [Resource | undefined]
-        if (name !== 'discover' && asked?.kind === 'NetworkPolicy' && state.isBroken)
-          return Promise.reject(new KubeError('not-found', 'conversion failed', { status: 500 }))
+        const isMeant = name !== 'discover' && asked?.kind === 'NetworkPolicy'
+        if (isMeant && state.isBroken)
+          return Promise.reject(new KubeError('server-error', 'conversion failed', { status: 500 }))
+        if (isMeant && name === 'watch' && !cut.signal.aborted)
+          args[2] = AbortSignal.any([args[2] as AbortSignal, cut.signal])
         return (target[name] as (...args: unknown[]) => unknown).apply(target, args)
       },
   })
@@ -223,4 +260,17 @@ t.test('a kind about which the server says nothing of use: policy alone waits, a
   state.isBroken = false
   await sources.synced
   t.same(sources.problems, [])
+  // So it is when it says nothing of use any more.
+  state.isBroken = true
+  cut.abort()
+  await until('it to be told of', () => told.length > 1, WAIT_MS)
+  t.match(
+    told[1],
+    /does not list networkpolicies\.networking\.k8s\.io: what was known of them stays in force/,
+  )
+  t.same(sources.problems.length, 1)
+  t.ok(sources.isSynced)
+  state.isBroken = false
+  await until('it to be over', () => sources.problems.length === 0, WAIT_MS)
+  t.equal(told.length, 2)
 })
