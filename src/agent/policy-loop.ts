@@ -142,7 +142,7 @@ export class PolicyLoop {
   }
 
   #follow(): PolicyChanges {
-    return new PolicyChanges(this.#options.tables, () => this.#rounds.request())
+    return new PolicyChanges(this.#options.tables, this.#options.node, () => this.#rounds.request())
   }
 
   /** They are in every verdict about the node, and hardly ever move: a compiler has them from its beginning. */
@@ -155,10 +155,12 @@ export class PolicyLoop {
   }
 
   /** Also without a change: numbers come to the end of their rest. */
-  *#compile(nowMs: number): Steps<PolicyChange> {
+  *#compile(nowMs: number): Steps {
     try {
-      const change = this.#changes.take() ?? {}
-      return yield* this.#compiler.steps(change, nowMs, (writes) => this.#write(writes))
+      const changes = this.#changes.take()
+      const write = (writes: PolicyChange) => this.#write(writes)
+      for (const change of changes.length > 0 ? changes : [{}])
+        yield* write(yield* this.#compiler.steps(change, nowMs, write))
     } catch (error) {
       this.#beginAnew()
       throw error
@@ -169,7 +171,7 @@ export class PolicyLoop {
   *#compileAndWrite(nowMs: number): Steps<boolean> {
     this.#refusal = undefined
     const before = this.#writes
-    yield* this.#write(yield* this.#compile(nowMs))
+    yield* this.#compile(nowMs)
     const refusal = this.#refusal as { readonly error: unknown } | undefined
     if (refusal) throw refusal.error
     return this.#writes > before

@@ -18,19 +18,48 @@ export interface PolicyWorldTables extends Pick<Sources, 'services' | 'slices' |
 
 const API_SERVICE = 'default/kubernetes' as ObjectKey
 
+type PolicyKind = (typeof POLICY_KINDS)[number]
+type Source =
+  | PolicyKind
+  | 'pods'
+  | 'namespaces'
+  | 'networkGroups'
+  | 'services'
+  | 'slices'
+  | 'unservedServices'
+  | 'unservedSlices'
+  | 'nodes'
+/** What policies say; who is elsewhere; and who may be judged here, and be somebody's peer too. */
+type Group = 'said' | 'elsewhere' | 'here'
+
+/** What may be told as one. */
+interface Run {
+  readonly group: Group
+  readonly keys: Map<Source, Set<string>>
+}
+
+/** What comes while so many wait is told as one: a flood is not taken one by one for minutes. */
+const RUNS_MAX = 256
+const NO_KEYS: ReadonlySet<string> = new Set()
+
+/**
+ * In the order in which the tables changed, as far as it matters: policies, then a pod, then policies are three changes, for else a packet
+ * could be judged by the pod of after and the policies of before where these came first. A packet meets one of the policies' changes at
+ * most, and one of the peers elsewhere: of either any number that come in a row are one. A subject may be the peer of another one, so
+ * each is a change of its own.
+ */
 export class PolicyChanges {
   readonly #tables: PolicyWorldTables
-  readonly #readers: {
-    readonly objects: readonly ChangeReader[]
-    readonly pods: ChangeReader
-    readonly namespaces: ChangeReader
-    readonly networkGroups: ChangeReader
-    readonly services: ChangeReader
-    readonly slices: ChangeReader
-    readonly unservedServices: ChangeReader
-    readonly unservedSlices: ChangeReader
-    readonly nodes: ChangeReader
-  }
+  readonly #node: string
+  readonly #readers: readonly ChangeReader[]
+  /** Undefined until something changes. */
+  #open: Run | undefined
+  readonly #closed: WorldChange[] = []
+  /** Until it is asked first: all that is there is one change. */
+  #isWhole = true
+  #isTold = false
+  /** Pods of this node. */
+  readonly #ownPods = new Set<string>()
   /** What the compiler was told of last: by kind and object, and by id. */
   readonly #policies = new Map<string, ReadonlyMap<string, Policy>>()
   readonly #services = new Map<string, PolicyService>()
@@ -39,56 +68,114 @@ export class PolicyChanges {
   readonly #serviceOfSlice = new Map<string, ObjectKey>()
   #apiServers: readonly string[] = []
 
-  constructor(tables: PolicyWorldTables, onChange: () => void) {
+  /** @param onChange called at most once between two `take`s, when there is something to take */
+  constructor(tables: PolicyWorldTables, node: string, onChange: () => void) {
     this.#tables = tables
+    this.#node = node
     const { policy, services, slices, unserved, nodes } = tables
-    this.#readers = {
-      objects: POLICY_KINDS.map((kind) => policy.objects[kind].reader()),
-      pods: policy.pods.reader(),
-      namespaces: policy.namespaces.reader(),
-      networkGroups: policy.networkGroups.reader(),
-      services: services.reader(),
-      slices: slices.reader(),
-      unservedServices: unserved.services.reader(),
-      unservedSlices: unserved.slices.reader(),
-      nodes: nodes.reader(),
-    }
-    for (const reader of this.#all()) reader.onChange(onChange)
+    const sources: readonly (readonly [Source, Pick<Table<unknown>, 'reader'>])[] = [
+      ...POLICY_KINDS.map((kind) => [kind, policy.objects[kind]] as const),
+      ['pods', policy.pods],
+      ['namespaces', policy.namespaces],
+      ['networkGroups', policy.networkGroups],
+      ['services', services],
+      ['slices', slices],
+      ['unservedServices', unserved.services],
+      ['unservedSlices', unserved.slices],
+      ['nodes', nodes],
+    ]
+    this.#readers = sources.map(([source, table]) => {
+      const reader = table.reader()
+      reader.onChange(() => {
+        for (const key of reader.take()) this.#note(source, key)
+        if (this.#isTold) return
+        this.#isTold = true
+        onChange()
+      })
+      return reader
+    })
   }
 
-  /** Undefined: nothing that matters. */
-  take(): WorldChange | undefined {
-    const { policy, nodes } = this.#tables
-    const { pods, namespaces, networkGroups } = this.#readers
-    const changes = {
-      policies: this.#takePolicies(),
-      pods: rowsOf(policy.pods, pods.take()),
-      namespaces: rowsOf(policy.namespaces, namespaces.take()),
-      networkGroups: rowsOf(policy.networkGroups, networkGroups.take()),
-      nodes: told(this.#nodes, this.#readers.nodes.take(), (name) => toPolicyNode(nodes.get(name))),
-      services: this.#takeServices(),
+  /** Nothing: nothing that matters. The first time all that is there, as one. */
+  take(): readonly WorldChange[] {
+    this.#close()
+    this.#isWhole = false
+    this.#isTold = false
+    return this.#closed.splice(0)
+  }
+
+  close(): void {
+    for (const reader of this.#readers) reader.close()
+  }
+
+  #note(source: Source, key: string): void {
+    const group = this.#groupOf(source, key)
+    const isJoined = this.#isWhole || this.#closed.length >= RUNS_MAX
+    if (!isJoined && (group === 'here' || group !== this.#open?.group)) this.#close()
+    this.#open ??= { group, keys: new Map() }
+    const { keys } = this.#open
+    const known = keys.get(source)
+    if (known) known.add(key)
+    else keys.set(source, new Set([key]))
+  }
+
+  #groupOf(source: Source, key: string): Group {
+    switch (source) {
+      case 'pods':
+        return this.#isOwnPod(key) ? 'here' : 'elsewhere'
+      case 'nodes':
+        return key === this.#node ? 'here' : 'elsewhere'
+      case 'namespaces':
+        return 'here'
+      case 'services':
+      case 'slices':
+      case 'unservedServices':
+      case 'unservedSlices':
+        return 'elsewhere'
+      default:
+        return 'said'
     }
-    const apiServers = apiServersOf(this.#tables)
+  }
+
+  /** Or was until now. */
+  #isOwnPod(key: string): boolean {
+    const isOwn = this.#tables.policy.pods.get(key)?.node === this.#node
+    if (!isOwn) return this.#ownPods.delete(key)
+    this.#ownPods.add(key)
+    return true
+  }
+
+  /** Reads the rows, which may be others a moment later. */
+  #close(): void {
+    const { keys } = this.#open ?? {}
+    this.#open = undefined
+    const change = keys && this.#read((source) => keys.get(source) ?? NO_KEYS)
+    if (change) this.#closed.push(change)
+  }
+
+  #read(keys: (source: Source) => ReadonlySet<string>): WorldChange | undefined {
+    const { policy, nodes } = this.#tables
+    const changes = {
+      policies: this.#readPolicies(keys),
+      pods: rowsOf(policy.pods, keys('pods')),
+      namespaces: rowsOf(policy.namespaces, keys('namespaces')),
+      networkGroups: rowsOf(policy.networkGroups, keys('networkGroups')),
+      nodes: told(this.#nodes, keys('nodes'), (name) => toPolicyNode(nodes.get(name))),
+      services: this.#readServices(keys),
+    }
+    const some = Object.entries(changes).filter(([, rows]) => rows.size > 0)
+    const apiServers = keys('slices').size > 0 ? apiServersOf(this.#tables) : this.#apiServers
     const areApiServersOthers = !equalRows(apiServers, this.#apiServers)
     this.#apiServers = apiServers
-    const some = Object.entries(changes).filter(([, rows]) => rows.size > 0)
     if (some.length === 0 && !areApiServersOthers) return undefined
     return { ...Object.fromEntries(some), ...(areApiServersOthers ? { apiServers } : {}) }
   }
 
-  close(): void {
-    for (const reader of this.#all()) reader.close()
-  }
-
-  #all(): ChangeReader[] {
-    return Object.values(this.#readers).flat()
-  }
-
   /** What of an object says the same as before is the same policy to the compiler. */
-  #takePolicies(): ReadonlyMap<string, Policy | undefined> {
+  #readPolicies(keys: (kind: PolicyKind) => ReadonlySet<string>): ReadonlyMap<string, Policy | undefined> {
     const changed = new Map<string, Policy | undefined>()
-    for (const [index, kind] of POLICY_KINDS.entries())
-      for (const key of this.#readers.objects[index]?.take() ?? []) {
+    for (const kind of POLICY_KINDS)
+      for (const key of keys(kind)) {
         const name = `${kind} ${key}`
         const before = this.#policies.get(name) ?? new Map<string, Policy>()
         const now = new Map<string, Policy>()
@@ -106,10 +193,11 @@ export class PolicyChanges {
     return changed
   }
 
-  #takeServices(): ReadonlyMap<string, PolicyService | undefined> {
-    const { services, slices, unservedServices, unservedSlices } = this.#readers
-    const dirty = new Set([...services.take(), ...unservedServices.take()])
-    for (const key of new Set([...slices.take(), ...unservedSlices.take()])) {
+  #readServices(
+    keys: (source: Source) => ReadonlySet<string>,
+  ): ReadonlyMap<string, PolicyService | undefined> {
+    const dirty = new Set([...keys('services'), ...keys('unservedServices')])
+    for (const key of new Set([...keys('slices'), ...keys('unservedSlices')])) {
       const before = this.#serviceOfSlice.get(key)
       const now = (this.#tables.slices.get(key) ?? this.#tables.unserved.slices.get(key))?.service
       if (before !== undefined) dirty.add(before)

@@ -4,8 +4,9 @@
 //   1. who is where. What new policies refer to already counts, so identities are as fine as both the old and the new policies need.
 //   2. what is allowed: policies, peers and sets change; nobody moves.
 //   3. who is where again: what only the old policies told apart becomes one.
-// Steps 1 and 3 that only refine or coarsen change no verdict. Step 1 for changed objects puts them under the policies of before; a caller
-// that hands over one object at a time has exactly the sequence of states that the cluster had.
+// Steps 1 and 3 that only refine or coarsen change no verdict. A change both of what policies say and of who is there is taken as two, what
+// they say first: in between, packets are judged by the new policies as if nobody had moved yet. So whoever hands over such changes one by
+// one, in the order in which they came, has no packet judged by a state that never was.
 //
 // Pure: no clock, no kernel. One compiler per node, for its own pods and itself.
 
@@ -86,6 +87,12 @@ export interface CompilerSize {
   readonly subjects: number
 }
 
+/** What policies say, and who is there: undefined where nothing of it changed. */
+function inParts({ policies, networkGroups, ...who }: WorldChange): readonly (WorldChange | undefined)[] {
+  const said = { ...(policies && { policies }), ...(networkGroups && { networkGroups }) }
+  return [said, who].map((part) => (Object.keys(part).length > 0 ? part : undefined))
+}
+
 export class PolicyCompiler {
   readonly #options: CompilerOptions
   readonly #objects = new Objects()
@@ -145,10 +152,22 @@ export class PolicyCompiler {
 
   /**
    * The same with stops; no other change may begin meanwhile.
-   * @param early is given what may be written before the rest is known, for what only tidies up comes then
+   * @param early is given what may be written before the rest is known
    * @returns the rest
    */
   *steps(change: WorldChange, now: number, early?: EarlyWrites): Steps<PolicyChange> {
+    const [said, who] = inParts(change)
+    // Where nobody is judged yet there is nothing in between, and peers are found faster when all are there.
+    const isOne = !said || !who || this.#earlier !== undefined || this.#subjectRows.size === 0
+    if (isOne) return yield* this.#take(change, now, early)
+    const first = yield* this.#take(said, now, early)
+    if (early) yield* early(first)
+    const second = yield* this.#take(who, now, early)
+    return early ? second : [...first, ...second]
+  }
+
+  /** A change of one kind, or of a world in which nobody is judged yet. */
+  *#take(change: WorldChange, now: number, early: EarlyWrites | undefined): Steps<PolicyChange> {
     const writes = new Writes()
     for (const [name, group] of change.networkGroups ?? []) {
       if (group) this.#objects.networkGroups.set(name, group)

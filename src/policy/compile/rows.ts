@@ -159,7 +159,9 @@ export type PolicyWrite =
  * epochs of the sets by which a moved address is judged otherwise. What is allowed: new classes, new and changed cells (one that a peer
  * leaves is not changed, for that peer's row still names it: the others get a new one), new and changed rows, then sets (new ones
  * whole, of old ones the defaults with the epoch they had), then rows that go because the new default says the same, then subjects, then
- * epochs, then sets nobody points to, and at last cells and classes that nothing names. So every packet is judged as before or as after, and no verdict of before carries an epoch of after.
+ * epochs, then sets nobody points to, and at last cells and classes that nothing names. So every packet is judged as before or as after,
+ * and no verdict of before carries an epoch of after; where a change alters both (`compiler.ts`), as before, as after what is allowed, or
+ * as after both.
  */
 export type PolicyChange = readonly PolicyWrite[]
 
