@@ -57,6 +57,23 @@ function portOf(server: string): number {
   return port !== '' ? Number(port) : protocol === 'http:' ? HTTP_PORT : HTTPS_PORT
 }
 
+/** Of API servers: those that they tell themselves, and what anybody says who may write EndpointSlices of theirs. */
+interface LivePorts {
+  readonly sure: readonly number[]
+  readonly others: readonly number[]
+}
+
+export interface FailSafePortsNow {
+  /** As configured, and where the agent itself asks. */
+  readonly own: FailSafePorts
+  readonly live: Readonly<Record<PolicyDirection, LivePorts>>
+}
+
+type ApiSlice = Pick<EndpointSlice, 'key' | 'ports' | 'endpoints'>
+
+/** The slice that API servers write themselves. */
+const API_SLICE = 'default/kubernetes'
+
 /**
  * @param servers as whom the agent itself asks
  * @param apiSlices what stands behind `default/kubernetes`
@@ -65,33 +82,101 @@ function portOf(server: string): number {
 export function failSafePorts(
   configured: FailSafePorts,
   servers: readonly string[],
-  apiSlices: readonly Pick<EndpointSlice, 'ports' | 'endpoints'>[],
+  apiSlices: readonly ApiSlice[],
   ownAddresses: readonly string[],
-): FailSafePorts {
-  const portsOf = (slices: typeof apiSlices) => slices.flatMap(({ ports }) => ports.map(({ port }) => port))
+): FailSafePortsNow {
   const here = apiSlices.filter(({ endpoints }) =>
     endpoints.some(({ address }) => ownAddresses.includes(address)),
   )
   return {
-    ingress: withPorts(configured.ingress, portsOf(here)),
-    egress: withPorts(configured.egress, [...servers.map(portOf), ...portsOf(apiSlices)]),
+    own: { ingress: configured.ingress, egress: withPorts(configured.egress, servers.map(portOf)) },
+    live: { ingress: livePorts(here), egress: livePorts(apiSlices) },
   }
 }
 
-/** With what is new; `before` itself where nothing is. What has gone stays, so that a server that comes and goes moves nothing. */
-export function withNewPorts(before: FailSafePorts, now: FailSafePorts): FailSafePorts {
-  const added = (direction: PolicyDirection) =>
-    now[direction].filter((range) => !before[direction].some((known) => equalRows(known, range)))
-  const [ingress, egress] = [added('ingress'), added('egress')]
-  if (ingress.length + egress.length === 0) return before
-  return { ingress: [...before.ingress, ...ingress], egress: [...before.egress, ...egress] }
+function livePorts(slices: readonly ApiSlice[]): LivePorts {
+  const portsOf = (some: readonly ApiSlice[]) =>
+    some.flatMap(({ ports }) => ports.filter(({ protocol }) => protocol === 'TCP').map(({ port }) => port))
+  const isSure = ({ key }: ApiSlice) => key === API_SLICE
+  return {
+    sure: portsOf(slices.filter(isSure)),
+    others: portsOf(slices.filter((slice) => !isSure(slice))),
+  }
+}
+
+/** Of ports of API servers, in one direction. Servers share one or two; who may write EndpointSlices shall not open a node. */
+export const LIVE_PORTS_MAX = 8
+/** A server that comes and goes moves nothing. */
+const GONE_MS = 300_000
+/** Policy is compiled anew for them. */
+const CHANGE_EVERY_MS = 60_000
+
+/** Those in force: new ones come, gone ones go after a while, few at most, and seldom. */
+export class HeldPorts {
+  #ranges: FailSafePorts
+  /** When each was last seen. */
+  readonly #held: Readonly<Record<PolicyDirection, Map<number, number>>> = {
+    ingress: new Map(),
+    egress: new Map(),
+  }
+  #changedMs = Number.NEGATIVE_INFINITY
+  #isFull = false
+
+  constructor(first: FailSafePortsNow, nowMs: number) {
+    this.#ranges = this.#rangesOf(first, nowMs)
+  }
+
+  get ranges(): FailSafePorts {
+    return this.#ranges
+  }
+
+  /** Whether there are more than are held. */
+  get isFull(): boolean {
+    return this.#isFull
+  }
+
+  /** @returns whether others are in force now */
+  follow(now: FailSafePortsNow, nowMs: number): boolean {
+    if (nowMs - this.#changedMs < CHANGE_EVERY_MS) return false
+    const ranges = this.#rangesOf(now, nowMs)
+    if (equalRows(ranges, this.#ranges)) return false
+    this.#ranges = ranges
+    this.#changedMs = nowMs
+    return true
+  }
+
+  #rangesOf(now: FailSafePortsNow, nowMs: number): FailSafePorts {
+    this.#isFull = false
+    return { ingress: this.#rangesIn('ingress', now, nowMs), egress: this.#rangesIn('egress', now, nowMs) }
+  }
+
+  #rangesIn(direction: PolicyDirection, now: FailSafePortsNow, nowMs: number): readonly PortRange[] {
+    const own = now.own[direction]
+    const { sure, others } = now.live[direction]
+    const held = this.#held[direction]
+    const live = new Set([...sure, ...others].filter((port) => !isAmong(own, port)))
+    for (const [port, seenMs] of held)
+      if (live.has(port)) held.set(port, nowMs)
+      else if (nowMs - seenMs >= GONE_MS) held.delete(port)
+    const [known, gone] = [[...held.keys()].filter((port) => live.has(port)), [...held.keys()]]
+    const wanted = [...new Set([...sure, ...known, ...others, ...gone])].filter((port) => !isAmong(own, port))
+    const kept = wanted.slice(0, LIVE_PORTS_MAX)
+    if (wanted.slice(LIVE_PORTS_MAX).some((port) => live.has(port))) this.#isFull = true
+    const seenMs = kept.map((port) => [port, held.get(port) ?? nowMs] as const)
+    held.clear()
+    for (const [port, ms] of seenMs) held.set(port, ms)
+    return withPorts(
+      own,
+      kept.toSorted((a, b) => a - b),
+    )
+  }
+}
+
+function isAmong(ranges: readonly PortRange[], port: number): boolean {
+  return ranges.some(({ protocol, first, last }) => protocol === 'tcp' && first <= port && port <= last)
 }
 
 function withPorts(ranges: readonly PortRange[], ports: readonly number[]): readonly PortRange[] {
-  const isIn =
-    (port: number) =>
-    ({ protocol, first, last }: PortRange) =>
-      protocol === 'tcp' && first <= port && port <= last
-  const missing = [...new Set(ports)].filter((port) => !ranges.some(isIn(port)))
+  const missing = [...new Set(ports)].filter((port) => !isAmong(ranges, port))
   return [...ranges, ...missing.map((port) => ({ protocol: 'tcp', first: port, last: port }) as const)]
 }

@@ -16,7 +16,7 @@ import {
 import type { EarlierRows, PolicyChange, PolicyWrite, RuleId } from '../policy/compile/rows.ts'
 import type { RuleIds } from '../policy/compile/rule-ids.ts'
 import { Rounds } from '../reconcile/rounds.ts'
-import { type FailSafePorts, withNewPorts } from './fail-safe-ports.ts'
+import { type FailSafePorts, type FailSafePortsNow, HeldPorts, LIVE_PORTS_MAX } from './fail-safe-ports.ts'
 import type { PolicyRulesFile } from './policy-rules-file.ts'
 import { PolicyChanges, type PolicyWorldTables, policyWorld } from './policy-world.ts'
 import { nodeObject } from './report-problems.ts'
@@ -38,7 +38,7 @@ export interface PolicyLoopOptions {
   /** Called when what the tables say now is taken; what it gives when the kernel holds that. */
   readonly onTaken?: (() => () => void) | undefined
   /** Where the node stays in touch, as the tables have it now. */
-  readonly failSafePorts: () => FailSafePorts
+  readonly failSafePorts: () => FailSafePortsNow
   readonly log: Pick<Logger, 'info' | 'warn' | 'error'>
   readonly events: Pick<EventRecorder, 'record'>
 }
@@ -55,7 +55,7 @@ export class PolicyLoop {
   readonly #options: PolicyLoopOptions
   #compiler: PolicyCompiler
   #changes: PolicyChanges
-  #failSafePorts: FailSafePorts
+  readonly #failSafePorts: HeldPorts
   readonly #rounds: Rounds
   /** Compiled, and not in the kernel yet. */
   #waiting: PolicyWrite[] = []
@@ -63,7 +63,10 @@ export class PolicyLoop {
   #refusal: { readonly error: unknown } | undefined
   /** Handed to the kernel so far. */
   #writes = 0
+  /** Rows that an earlier process or compiler left go after the first round. */
+  #isAdopting = true
   #isSettled = false
+  #toldPorts = false
   #written = 0
   #lastRoundMs = 0
   #toldShortage = ''
@@ -77,8 +80,8 @@ export class PolicyLoop {
     const { log } = options
     this.begun = this.#begun.promise
     this.#options = options
-    this.#failSafePorts = options.failSafePorts()
-    this.#compiler = newCompiler(options, this.#failSafePorts)
+    this.#failSafePorts = new HeldPorts(options.failSafePorts(), performance.now())
+    this.#compiler = newCompiler(options, this.#failSafePorts.ranges)
     this.#rounds = new Rounds({
       name: 'policy',
       settleMs: SETTLE_MS,
@@ -93,10 +96,10 @@ export class PolicyLoop {
   }
 
   get world(): PolicyWorld {
-    return policyWorld(this.#options.tables, this.#failSafePorts)
+    return policyWorld(this.#options.tables, this.#failSafePorts.ranges)
   }
 
-  /** Whether the kernel holds all of it, and nothing that an earlier process left. */
+  /** Whether the kernel holds all of it, but for changes on their way, and nothing that an earlier process left. */
   get isSettled(): boolean {
     return this.#isSettled
   }
@@ -127,8 +130,9 @@ export class PolicyLoop {
     this.#followFailSafePorts()
     const tellWritten = this.#options.onTaken?.()
     const isWriting = await inSlices(this.#compileAndWrite(startedMs))
-    if (!this.#isSettled) {
+    if (this.#isAdopting) {
       maps.settle()
+      this.#isAdopting = false
       this.#isSettled = true
       log.info(this.#compiler.size(), 'the kernel holds every policy')
     }
@@ -145,13 +149,25 @@ export class PolicyLoop {
     return new PolicyChanges(this.#options.tables, this.#options.node, () => this.#rounds.request())
   }
 
-  /** They are in every verdict about the node, and hardly ever move: a compiler has them from its beginning. */
+  /** They are in every verdict about the node, and hardly ever move: a compiler has them from its beginning. Meanwhile what was written holds. */
   #followFailSafePorts(): void {
-    const now = withNewPorts(this.#failSafePorts, this.#options.failSafePorts())
-    if (now === this.#failSafePorts) return
-    this.#failSafePorts = now
-    this.#options.log.info('the API servers are at other ports: policy is compiled anew')
+    const { failSafePorts, log } = this.#options
+    const hasMoved = this.#failSafePorts.follow(failSafePorts(), performance.now())
+    this.#tellPorts()
+    if (!hasMoved) return
+    log.info('the API servers are at other ports: policy is compiled anew')
     this.#beginAnew()
+  }
+
+  #tellPorts(): void {
+    const { log, events, node } = this.#options
+    const { isFull } = this.#failSafePorts
+    if (isFull && !this.#toldPorts) {
+      const message = `EndpointSlices of default/kubernetes name more than ${LIVE_PORTS_MAX} TCP ports of API servers: at the others policy may cut this node off from them. Mend: 'kubectl -n default get endpointslices -l kubernetes.io/service-name=kubernetes' lists them; delete those that are of no API server, or list their ports in policy.failSafePorts`
+      log.warn(message)
+      events.record(nodeObject(node), 'Warning', 'PolicyApiPorts', message)
+    }
+    this.#toldPorts = isFull
   }
 
   /** Also without a change: numbers come to the end of their rest. */
@@ -163,6 +179,7 @@ export class PolicyLoop {
         yield* write(yield* this.#compiler.steps(change, nowMs, write))
     } catch (error) {
       this.#beginAnew()
+      this.#isSettled = false
       throw error
     }
   }
@@ -199,9 +216,9 @@ export class PolicyLoop {
     this.#changes.close()
     this.#changes = this.#follow()
     maps.adoptAnew()
-    this.#compiler = newCompiler(this.#options, this.#failSafePorts)
+    this.#compiler = newCompiler(this.#options, this.#failSafePorts.ranges)
     this.#waiting = []
-    this.#isSettled = false
+    this.#isAdopting = true
   }
 
   #tellShortage(): void {

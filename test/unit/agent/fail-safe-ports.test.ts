@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { parseConfig } from '../../../src/agent/config.ts'
-import { failSafePorts } from '../../../src/agent/fail-safe-ports.ts'
+import { type FailSafePortsNow, failSafePorts, HeldPorts } from '../../../src/agent/fail-safe-ports.ts'
 import { address } from '../../../src/model/address.ts'
 import type { PortRange } from '../../../src/model/policy.ts'
 import type { EndpointSlice } from '../../../src/model/service.ts'
@@ -41,18 +41,54 @@ t.test('what is no port is told', async (t) => {
     })
 })
 
+type Slice = Pick<EndpointSlice, 'key' | 'ports' | 'endpoints'>
+
+const slice = (port: number, at: string, name = 'kubernetes', protocol: 'TCP' | 'UDP' = 'TCP'): Slice => ({
+  key: `default/${name}` as EndpointSlice['key'],
+  ports: [{ name: 'https', protocol, port }],
+  endpoints: [{ address: address(at) }] as unknown as EndpointSlice['endpoints'],
+})
+const NONE = { ingress: [], egress: [] }
+const first = (now: FailSafePortsNow) => new HeldPorts(now, 0).ranges
+
 t.test('API servers are reached at their real ports', async (t) => {
-  const slice = (port: number, at: string): Pick<EndpointSlice, 'ports' | 'endpoints'> => ({
-    ports: [{ name: 'https', protocol: 'TCP', port }],
-    endpoints: [{ address: address(at) }] as unknown as EndpointSlice['endpoints'],
-  })
-  const none = { ingress: [], egress: [] }
   const servers = ['https://10.0.0.1', 'http://10.0.0.2', 'https://10.0.0.3:7443']
-  const there = failSafePorts(none, servers, [slice(8443, '192.0.2.1')], ['192.0.2.9'])
+  const there = first(failSafePorts(NONE, servers, [slice(8443, '192.0.2.1')], ['192.0.2.9']))
   t.same(texts(there.egress), ['443/tcp', '80/tcp', '7443/tcp', '8443/tcp'])
   t.same(there.ingress, [], 'there is none on this node')
-  const here = failSafePorts(none, [], [slice(8443, '192.0.2.1')], ['192.0.2.1'])
+  const here = first(failSafePorts(NONE, [], [slice(8443, '192.0.2.1')], ['192.0.2.1']))
   t.same(texts(here.ingress), ['8443/tcp'])
   const known = [{ protocol: 'tcp', first: 8000, last: 9000 }] as const
-  t.same(failSafePorts({ ingress: known, egress: known }, [], [slice(8443, '192.0.2.1')], []).egress, known)
+  t.same(
+    first(failSafePorts({ ingress: known, egress: known }, [], [slice(8443, '192.0.2.1')], [])).egress,
+    known,
+  )
+  const udp = failSafePorts(NONE, [], [slice(8443, '192.0.2.1', 'other', 'UDP')], ['192.0.2.1'])
+  t.same(first(udp), NONE, 'they speak TCP alone')
+})
+
+t.test('ports of API servers come and go, seldom, and are few', async (t) => {
+  const minutes = (count: number) => count * 60_000
+  const at = (...slices: readonly Slice[]) => failSafePorts(NONE, [], slices, [])
+  const of = (port: number, name = 'kubernetes') => slice(port, '192.0.2.1', name)
+  const held = new HeldPorts(at(of(6443)), 0)
+  const ports = () => texts(held.ranges.egress).map((text) => Number(text.split('/')[0]))
+  t.notOk(held.follow(at(of(6443)), 10))
+  t.ok(held.follow(at(of(7443)), 20), 'the first change at once')
+  t.same(ports(), [6443, 7443], 'what has gone stays for a while')
+  t.notOk(held.follow(at(of(7443), of(9000, 'a')), 30), 'the next one a minute later')
+  t.ok(held.follow(at(of(7443), of(9000, 'a')), minutes(2)))
+  t.same(ports(), [6443, 7443, 9000])
+  t.ok(held.follow(at(of(7443), of(9000, 'a')), minutes(6)))
+  t.same(ports(), [7443, 9000], 'and goes')
+  t.notOk(held.isFull)
+  const many = Array.from({ length: 20 }, (_, index) => of(100 + index, `many-${index}`))
+  t.ok(held.follow(at(...many, of(9000, 'a'), of(443)), minutes(8)))
+  t.ok(held.isFull)
+  t.equal(ports().length, 8)
+  for (const port of [443, 9000]) t.ok(ports().includes(port), `${port}, what is sure and what was there`)
+  t.notOk(held.follow(at(...many.toReversed(), of(9000, 'a'), of(443)), minutes(10)), 'in whatever order')
+  t.ok(held.follow(at(of(443)), minutes(20)))
+  t.same(ports(), [443])
+  t.notOk(held.isFull)
 })

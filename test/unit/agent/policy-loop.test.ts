@@ -3,7 +3,7 @@
 import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { FailSafePorts } from '../../../src/agent/fail-safe-ports.ts'
+import type { FailSafePortsNow } from '../../../src/agent/fail-safe-ports.ts'
 import { PolicyLoop } from '../../../src/agent/policy-loop.ts'
 import { POLICY_RULES_FILE, PolicyRulesFile } from '../../../src/agent/policy-rules-file.ts'
 import type { PolicyWorldTables } from '../../../src/agent/policy-world.ts'
@@ -46,7 +46,7 @@ async function start(
   all: PolicyWorldTables,
   memory: ReturnType<typeof memoryTables>,
   maps = new PolicyMaps(memory.tables, Date.now),
-  failSafePorts: () => FailSafePorts = () => ({ ingress: [], egress: [] }),
+  ingressPorts: () => readonly number[] = () => [],
   stateDirectory = t.testdir(),
 ) {
   const errors: string[] = []
@@ -58,7 +58,7 @@ async function start(
     limits: { sets: 4096, cells: 4096, classes: 4096 },
     existingConnections: 'recheck',
     events: { record: (_about, _type, reason, message) => void events.push(`${reason}: ${message}`) },
-    failSafePorts,
+    failSafePorts: () => apiServersAt(ingressPorts()),
     rules: new PolicyRulesFile(stateDirectory, { warn: () => {} }),
     log: {
       info: () => {},
@@ -70,6 +70,11 @@ async function start(
   await loop.begun
   return { loop, errors, events }
 }
+
+const apiServersAt = (ports: readonly number[]): FailSafePortsNow => ({
+  own: { ingress: [], egress: [] },
+  live: { ingress: { sure: [], others: ports }, egress: { sure: [], others: [] } },
+})
 
 const who = ({ reads }: ReturnType<typeof memoryTables>) =>
   [CART, OTHER].map(
@@ -239,10 +244,9 @@ t.test('a port of an API server that comes later is one at which the node stays 
   )
   const memory = memoryTables()
   let ports = [6443]
-  const { loop } = await start(t, all, memory, undefined, () => ({
-    ingress: ports.map((port) => ({ protocol: 'tcp', first: port, last: port }) as const),
-    egress: [],
-  }))
+  const many = Array.from({ length: 9 }, (_, index) => 9000 + index)
+  const maps = new PolicyMaps(memory.tables, Date.now)
+  const { loop, events } = await start(t, all, memory, maps, () => ports)
   const open = () =>
     [6443, 7443].filter(
       (port) =>
@@ -254,8 +258,18 @@ t.test('a port of an API server that comes later is one at which the node stays 
   t.same(open(), [6443])
   ports = [7443]
   all.policy.namespaces.set('any', { change: 'is' })
-  await until('the new port', () => open().includes(7443), WAIT_MS)
-  t.same(open(), [6443, 7443], 'the old one stays')
+  const wasReady: boolean[] = []
+  const settle = maps.settle.bind(maps)
+  maps.settle = () => {
+    wasReady.push(loop.isSettled)
+    settle()
+  }
+  await until('the new port', () => open().includes(7443) && wasReady.length > 0, WAIT_MS)
+  t.same(wasReady, [true], 'what was written holds meanwhile')
+  t.same(open(), [6443, 7443], 'the old one stays for a while')
   t.match(loop.world.failSafePorts?.ingress, [{ first: 6443 }, { first: 7443 }])
+  t.same(events, [])
+  const { events: told } = await start(t, cluster().all, memoryTables(), undefined, () => many)
+  t.match(told, [/^PolicyApiPorts: .* more than 8 TCP ports .* Mend: /])
   t.same(who(memory), [true, false])
 })
