@@ -109,6 +109,12 @@ t.test('a slip in the name of a section closes what may be meant', async (t) => 
   t.strictSame(directions('egres: [{}]'), [true, true])
   t.strictSame(directions('policyType: [Egress]'), [true, true])
   t.strictSame(directions('ingres: [{}]'), [true, false])
+  for (const slip of ['egres: []', 'Egress: []'])
+    t.strictSame(
+      directions(`policyTypes: [Ingress], ${slip}`),
+      [true, false],
+      'the types leave it out, as the API means it',
+    )
 })
 
 t.test('what may be meant is closed: a direction of an unknown type, pods of half a selector', async (t) => {
