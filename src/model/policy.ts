@@ -162,7 +162,7 @@ export interface Policy {
   readonly existingConnections: 'recheck' | 'keep' | undefined
   /** What is told of though the policy holds: an annotation that says nothing known. */
   readonly notes?: readonly PolicyFault[]
-  /** Not empty: the rules are replaced by what fails closed (nothing is allowed by it in the directions it names). */
+  /** Not empty: the rules are replaced by what fails closed (nothing is allowed by it in the directions it names); what it denies may stay. */
   readonly faults: readonly PolicyFault[]
 }
 

@@ -1,6 +1,7 @@
 // cilium.io/v2 CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy → our model, as far as L3 and L4 go. Each `spec` and each of `specs`
 // is a policy by itself. A deny beats every allow; a section with rules isolates its direction unless `enableDefaultDeny` says not to.
-// What is not followed here (L7 rules, FQDNs, groups, authentication) makes the policy fail closed.
+// What is not followed here (L7 rules, FQDNs, groups, authentication) makes the policy fail closed: it allows nothing, and of its denies those hold
+// that can be read, for another policy may allow whom they keep out.
 
 import { isRecord } from '../../model/is-record.ts'
 import type {
@@ -92,6 +93,7 @@ function podsOf(namespace: string | undefined): PolicySubject {
 
 function readSpec(spec: Fields, namespace: string | undefined): Said {
   const subjects = readSubjects(spec, namespace)
+  const areSubjectsKnown = spec.faults.length === 0
   const defaults = spec.object('enableDefaultDeny')
   const said = {
     ingress: readDirection(spec, 'ingress', namespace, defaults),
@@ -105,13 +107,23 @@ function readSpec(spec: Fields, namespace: string | undefined): Said {
   const slips = spec.slipsOf(SECTIONS)
   spec.end()
   if (spec.faults.length === 0) return { subjects, ...said }
-  const isMeant = (direction: PolicyDirection) =>
-    said[direction] !== undefined || slips.some((section) => section.startsWith(direction))
-  return {
-    subjects,
-    ingress: isMeant('ingress') ? CLOSED : undefined,
-    egress: isMeant('egress') ? CLOSED : undefined,
+  // A deny that names a fail-safe port would cut nodes off, meant or not, from who mends it.
+  const keepsDenies = areSubjectsKnown || subjects.every(({ kind }) => kind === 'pods')
+  const closedIn = (direction: PolicyDirection): DirectionRules | undefined => {
+    const isMeant = said[direction] !== undefined || slips.some((section) => section.startsWith(direction))
+    if (!isMeant) return undefined
+    return keepsDenies ? { ...CLOSED, rules: readableDenies(said[direction], spec.faults) } : CLOSED
   }
+  return { subjects, ingress: closedIn('ingress'), egress: closedIn('egress') }
+}
+
+function readableDenies(
+  said: DirectionRules | undefined,
+  faults: readonly PolicyFault[],
+): readonly PolicyRule[] {
+  const isFaulty = (above: string) =>
+    faults.some(({ path }) => path === above || path.startsWith(`${above}.`) || path.startsWith(`${above}[`))
+  return (said?.rules ?? []).filter(({ action, path }) => action === 'deny' && !isFaulty(path))
 }
 
 /** A slip in one of these names is a direction that somebody meant to close. */

@@ -239,9 +239,16 @@ t.test('whom an unreadable policy protects: whoever may be meant', async (t) => 
         wanted,
         `${spec} of ${namespace ?? 'the cluster'}`,
       )
+      const denies = found.every(({ subject }) => subject.kind === 'pods') ? ['spec.ingressDeny[0]'] : []
       for (const { ingress, egress, faults } of found) {
         t.not(faults.length, 0)
-        t.strictSame([ingress, egress], [{ isolates: true, rules: [] }, undefined], 'closed where it says')
+        t.equal(ingress?.isolates, true, 'closed where it says')
+        t.strictSame(
+          ingress?.rules.map(({ action, path }) => action === 'deny' && path),
+          denies,
+          'no deny of a pod is lost',
+        )
+        t.equal(egress, undefined)
       }
       t.equal(new Set(found.map(({ part }) => part)).size, found.length)
     }
@@ -309,4 +316,36 @@ t.test('lists of networks that are not there: of a deny everywhere', async (t) =
     ingress?.rules[index]?.peers.map((peer) => ('unread' in peer ? peer.unread : undefined))
   t.strictSame(unread(0), ['everywhere', 'everywhere', undefined])
   t.strictSame(unread(1), [undefined, undefined, undefined])
+})
+
+t.test('beside a fault what is readable of its denies stays', async (t) => {
+  const denied = (spec: string, namespace?: string) =>
+    toCiliumPolicies(object(spec, { namespace }), namespace).map(({ ingress, faults, subject }) => {
+      t.not(faults.length, 0, spec)
+      t.equal(ingress?.isolates, true, spec)
+      return [subject.kind, ...(ingress?.rules ?? []).map(({ action, path }) => `${action} ${path}`)].join(
+        ' ',
+      )
+    })
+  const rules = `ingressDeny: [{fromCIDR: [192.0.2.0/24]}, {fromCIDR: [x]}, {fromEntities: [world], toPorts: [{ports: [{port: "22"}]}]}],
+    ingress: [{fromEntities: [cluster]}, {fromGroups: [{}]}]`
+  const kept = ['pods deny spec.ingressDeny[0] deny spec.ingressDeny[2]']
+  t.strictSame(denied(`{endpointSelector: {}, ${rules}}`, 'shop'), kept)
+  t.strictSame(
+    denied(`{endpointSelector: {matchLabels: {a: 1}}, ${rules}}`),
+    kept,
+    'also for who may be meant',
+  )
+  t.strictSame(denied(`{nodeSelector: {}, ${rules}}`), [kept[0]?.replace('pods', 'nodes')])
+  t.strictSame(
+    denied(`{nodeSelector: {matchLabels: {a: 1}}, ${rules}}`),
+    ['nodes'],
+    'not for nodes that may not be meant: a deny closes fail-safe ports',
+  )
+  const all = Array.from({ length: 11 }, (_, index) =>
+    index === 1 ? '{fromCIDR: [x]}' : '{fromEntities: [world]}',
+  )
+  t.match(denied(`{endpointSelector: {}, ingressDeny: [${all}]}`, 'shop'), [
+    /ingressDeny\[0\] .*ingressDeny\[10\]$/,
+  ])
 })

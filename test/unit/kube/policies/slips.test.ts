@@ -4,7 +4,12 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { isOfRule } from '../../../../src/kube/policies/cluster-network-policy.ts'
 import { toPolicyObject } from '../../../../src/kube/policies/resources.ts'
-import { POLICY_DIRECTIONS, type Policy, type PolicyKind } from '../../../../src/model/policy.ts'
+import {
+  POLICY_DIRECTIONS,
+  type Policy,
+  type PolicyKind,
+  type PolicyRule,
+} from '../../../../src/model/policy.ts'
 import { Random } from '../../../policy/random.ts'
 import { object } from './read.ts'
 
@@ -62,7 +67,9 @@ function leakOf({ kind, faults, ...said }: Policy): string | undefined {
     const rules = said[direction]
     if (rules === undefined) continue
     if (kind !== 'ClusterNetworkPolicy') {
-      if (!rules.isolates || rules.rules.length > 0) return `${direction} is not closed`
+      const isSound = ({ action, path }: PolicyRule) =>
+        action === 'deny' && !faults.some((fault) => fault.path.startsWith(path))
+      if (!rules.isolates || !rules.rules.every(isSound)) return `${direction} is not closed`
       continue
     }
     for (const { action, peers, path } of rules.rules) {
