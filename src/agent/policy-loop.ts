@@ -259,6 +259,6 @@ function newCompiler(
 }
 
 /** On a node that never enforced there is nobody to follow: addresses come before those who are judged by them. */
-function isAnything({ sets, identities }: EarlierRows): boolean {
-  return [...sets].length > 0 || [...identities].length > 0
+function isAnything({ rule, sets, identities }: EarlierRows): boolean {
+  return rule > 0 || [...sets].length > 0 || [...identities].length > 0
 }

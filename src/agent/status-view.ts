@@ -12,8 +12,6 @@ export type AgentStatus = Awaited<ReturnType<typeof describeStatus>>
 
 export async function describeStatus(config: AgentConfig, parts: Parts) {
   const { datapath, network, sources, live } = parts
-  const { uplinks, gateways, pods } = network.facts()
-  const memory = datapath.memory()
   const routing = await routingInBrief(config.nodeName, parts)
   return {
     node: config.nodeName,
@@ -25,35 +23,16 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     policyProblems: parts.policySources?.problems ?? [],
     closedPods: parts.closedPods()?.status,
     lackingRules: parts.lackingRules(),
-    uplinks: uplinks.map(({ name, ifindex, isUp, mtu }) => ({
-      name,
-      ifindex,
-      isUp,
-      mtu,
-      ...datapath.uplinkHook(ifindex),
-      problem: datapath.failedUplinks.get(name),
-      gateways: FAMILIES.map(
-        (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,
-      ),
-    })),
+    uplinks: uplinksOf(parts),
     defaultRoutes: parts.uplinks.describe().defaultRoutes,
     programs: attachedPrograms(parts),
-    pods: pods.map(({ address, ifindex, takesRedirects, mayBypass }) => ({
+    pods: network.facts().pods.map(({ address, ifindex, takesRedirects, mayBypass }) => ({
       address,
       ifindex,
       takesRedirects,
       mayBypass,
     })),
-    tables: datapath.services.usage,
-    fills: datapath.fills().map((fill) => ({
-      ...fill,
-      isNearlyFull: isNearlyFull(fill),
-      memoryBytes: tableBytes(fill.map, memory),
-    })),
-    memory: {
-      mapsBytes: [...memory.values()].reduce((sum, bytes) => sum + bytes, 0),
-      agentAnonymousBytes: anonymousMemoryBytes(),
-    },
+    ...sizesOf(parts),
     flows: {
       ...datapath.flows.counts,
       swept: parts.capacity.sweptFlows,
@@ -69,6 +48,37 @@ export async function describeStatus(config: AgentConfig, parts: Parts) {
     routing: routing.status,
     sessions: routing.sessions,
     drain: parts.drain.view(),
+  }
+}
+
+function uplinksOf({ datapath, network }: Parts) {
+  const { uplinks, gateways } = network.facts()
+  return uplinks.map(({ name, ifindex, isUp, mtu }) => ({
+    name,
+    ifindex,
+    isUp,
+    mtu,
+    ...datapath.uplinkHook(ifindex),
+    problem: datapath.failedUplinks.get(name),
+    gateways: FAMILIES.map(
+      (family) => gateways.find((entry) => entry.family === family && entry.ifindex === ifindex)?.address,
+    ),
+  }))
+}
+
+function sizesOf({ datapath }: Parts) {
+  const memory = datapath.memory()
+  return {
+    tables: datapath.services.usage,
+    fills: datapath.fills().map((fill) => ({
+      ...fill,
+      isNearlyFull: isNearlyFull(fill),
+      memoryBytes: tableBytes(fill.map, memory),
+    })),
+    memory: {
+      mapsBytes: [...memory.values()].reduce((sum, bytes) => sum + bytes, 0),
+      agentAnonymousBytes: anonymousMemoryBytes(),
+    },
   }
 }
 

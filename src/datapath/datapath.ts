@@ -111,7 +111,7 @@ export class Datapath {
     this.flows = openFlowTable(this.#loaded)
     this.policyRows = tables.policy
     this.policy = this.#enforcesPolicy
-      ? new PolicyMaps(tables.policy, nowMs, this.flows.generations())
+      ? new PolicyMaps(tables.policy, nowMs, this.flows.verdicts())
       : undefined
     this.sockets = new SockPeers(this.#loaded.map('sock_peers').mmap())
     this.services = new ServiceMaps({

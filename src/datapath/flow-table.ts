@@ -96,6 +96,13 @@ function named(counts: Uint32Array, name: (index: number) => string): Record<str
   )
 }
 
+/** What of policy is on flows. */
+export interface CarriedVerdicts {
+  readonly generations: ReadonlySet<number>
+  /** The highest number of a rule. */
+  readonly rule: number
+}
+
 export interface FlowTableMemory {
   /** The mapped `flows` and `flow_details`. */
   readonly flows: ArrayBuffer
@@ -182,17 +189,20 @@ export class FlowTable {
     return this.#generationsSeen.has(generation)
   }
 
-  /** Generations that flows carry now: a look at every entry, some milliseconds for a million of them. */
-  generations(): ReadonlySet<number> {
-    const found = new Set<number>()
+  /** What flows carry of policy's verdicts now: a look at every entry, some milliseconds for a million of them. */
+  verdicts(): CarriedVerdicts {
+    const generations = new Set<number>()
+    let rule = 0
     for (let entry = 0; entry < this.#entries; entry++) {
       const state = ((this.#halves[entry * WORD_HALVES_PER_FLOW] ?? 0) >>> FLOW_STATE_SHIFT) & STATE_MASK
       if (state <= FLOW_BUSY) continue
       const at = entry * abi.FLOW_BYTES
-      if (!IS_MASQUERADED.has(this.#flows[at + KIND_AT] ?? 0))
-        found.add(this.#flows.readUInt16BE(at + MARK_AT))
+      const kind = this.#flows[at + KIND_AT] ?? 0
+      if (!IS_MASQUERADED.has(kind)) generations.add(this.#flows.readUInt16BE(at + MARK_AT))
+      if (kind === FLOW_POD)
+        rule = Math.max(rule, this.#details.readUInt32LE(entry * DETAIL_BYTES + FRONTEND_ID_AT))
     }
-    return found
+    return { generations, rule }
   }
 
   get capacity(): number {

@@ -167,68 +167,81 @@ export function loadDatapath(options: LoadOptions): LoadedDatapath {
       `${options.bpffs} is not on a bpf file system: mount one there, or set datapath.bpffs below /sys/fs/bpf`,
     )
   }
-  const pins = new MapPins(options.bpffs)
-  const config = nodeConfig(options)
   const objects: LoadedObject[] = []
   try {
-    const xdp = loadOne(options, OBJECT_FILES.xdp, config, pins)
-    objects.push(xdp)
-    const tc = loadOne(options, OBJECT_FILES.tc, config, pins)
-    objects.push(tc)
-    const uplinkTc = loadOne(options, OBJECT_FILES.uplinkTc, config, pins)
-    objects.push(uplinkTc)
-    const iterators = loadIterators(options, config, pins, objects)
-    const { lists: socketLists, problem: noSocketLists, kernelSocketBit } = iterators
-    const socketConfig = abi.encodeNodeConfig({ ...abi.decodeNodeConfig(config), kernelSocketBit })
-    const socket = loadOne(options, OBJECT_FILES.socket, socketConfig, pins)
-    objects.push(socket)
-    const closed = options.settings.enforcesPolicy
-      ? loadOne(options, OBJECT_FILES.closed, config, pins)
-      : undefined
-    if (closed) objects.push(closed)
-    const unseen = options.settings.enforcesPolicy ? loadUnseen(options, config, pins, objects) : {}
-    const map = (name: string) => {
-      const owner = objects.find((object) => object.maps.has(name))
-      return (owner ?? xdp).map(name)
-    }
-    for (const [name, layout] of Object.entries(LAYOUTS))
-      if (name !== 'secrets') checkMapLayout(map(name), layout)
-    const migration = new Migration(pins, map, abi.decodeNodeConfig(config).flowSecret)
-    const moved = migration.copy()
-    const secret = BpfMap.openPinned(secretPin(options.bpffs))
-    const pinned = new Map([...pins.plans].map(([name, { path }]) => [path, map(name)]))
-    pinned.set(secretPin(options.bpffs), secret)
-    return {
-      map,
-      uplink: {
-        xdp: xdp.program('weir_uplink_xdp'),
-        ingress: uplinkTc.program('weir_uplink_ingress'),
-        behindXdp: behindXdp(options, uplinkTc),
-        egress: uplinkTc.program('weir_uplink_egress'),
-      },
-      podTc: tc.program('weir_pod_tc'),
-      podEgressTc: tc.program('weir_pod_egress_tc'),
-      flowClock: tc.program('weir_flow_clock'),
-      socket: [...socket.programs.values()],
-      closed: [...(closed?.programs.values() ?? [])],
-      unseen: unseen.program,
-      noUnseen: unseen.problem,
-      socketLists,
-      noSocketLists,
-      pinned,
-      moved,
-      finishMigration: () => migration.finish(),
-      close: () => {
-        socketLists?.udp.close()
-        socketLists?.tcp.close()
-        for (const object of objects) object.close()
-        secret.close()
-      },
-    }
+    return loadInto(objects, options)
   } catch (error) {
     for (const object of objects) object.close()
     throw error
   }
+}
+
+/** @param objects is given each as soon as it is loaded */
+function loadInto(objects: LoadedObject[], options: LoadOptions): LoadedDatapath {
+  const pins = new MapPins(options.bpffs)
+  const config = nodeConfig(options)
+  const load = (file: string, its = config) => {
+    const object = loadOne(options, file, its, pins)
+    objects.push(object)
+    return object
+  }
+  const { enforcesPolicy } = options.settings
+  const xdp = load(OBJECT_FILES.xdp)
+  const tc = load(OBJECT_FILES.tc)
+  const uplinkTc = load(OBJECT_FILES.uplinkTc)
+  const { lists: socketLists, problem: noSocketLists, kernelSocketBit } = loadIterators(load)
+  const socket = load(
+    OBJECT_FILES.socket,
+    abi.encodeNodeConfig({ ...abi.decodeNodeConfig(config), kernelSocketBit }),
+  )
+  const closed = enforcesPolicy ? load(OBJECT_FILES.closed) : undefined
+  const unseen = enforcesPolicy ? loadUnseen(load) : {}
+  const map = (name: string) => (objects.find((object) => object.maps.has(name)) ?? xdp).map(name)
+  const maps = bringOver(options, pins, map, abi.decodeNodeConfig(config).flowSecret)
+  return {
+    map,
+    uplink: {
+      xdp: xdp.program('weir_uplink_xdp'),
+      ingress: uplinkTc.program('weir_uplink_ingress'),
+      behindXdp: behindXdp(options, uplinkTc),
+      egress: uplinkTc.program('weir_uplink_egress'),
+    },
+    podTc: tc.program('weir_pod_tc'),
+    podEgressTc: tc.program('weir_pod_egress_tc'),
+    flowClock: tc.program('weir_flow_clock'),
+    socket: [...socket.programs.values()],
+    closed: [...(closed?.programs.values() ?? [])],
+    unseen: unseen.program,
+    noUnseen: unseen.problem,
+    socketLists,
+    noSocketLists,
+    pinned: maps.pinned,
+    moved: maps.moved,
+    finishMigration: maps.finish,
+    close: () => {
+      socketLists?.udp.close()
+      socketLists?.tcp.close()
+      for (const object of objects) object.close()
+      maps.secret.close()
+    },
+  }
+}
+
+/** Holds the maps against their layouts, and brings over the rows of those that had another one. */
+function bringOver(
+  { bpffs }: LoadOptions,
+  pins: MapPins,
+  map: (name: string) => BpfMap,
+  flowSecret: readonly bigint[],
+) {
+  for (const [name, layout] of Object.entries(LAYOUTS))
+    if (name !== 'secrets') checkMapLayout(map(name), layout)
+  const migration = new Migration(pins, map, flowSecret)
+  const moved = migration.copy()
+  const secret = BpfMap.openPinned(secretPin(bpffs))
+  const pinned = new Map([...pins.plans].map(([name, { path }]) => [path, map(name)]))
+  pinned.set(secretPin(bpffs), secret)
+  return { moved, pinned, secret, finish: () => migration.finish() }
 }
 
 /** Frames that were never on a wire need all of it; elsewhere the node's own policy is what is left to do. */
@@ -238,15 +251,12 @@ function behindXdp({ redirectsOnly, settings }: LoadOptions, uplinkTc: LoadedObj
 }
 
 /** Kernels may lack programs on their own functions, or refuse them. */
-function loadUnseen(
-  options: LoadOptions,
-  config: Buffer,
-  pins: MapPins,
-  objects: LoadedObject[],
-): { readonly program?: BpfProgram; readonly problem?: string } {
+function loadUnseen(load: (file: string) => LoadedObject): {
+  readonly program?: BpfProgram
+  readonly problem?: string
+} {
   try {
-    const object = loadOne(options, OBJECT_FILES.unseen, config, pins)
-    objects.push(object)
+    const object = load(OBJECT_FILES.unseen)
     return { program: object.program('weir_closed_create') }
   } catch (error) {
     if (!(error instanceof BpfError)) throw error
@@ -255,15 +265,13 @@ function loadUnseen(
 }
 
 /** Another object that the datapath can do without: kernels may lack iterators, or the types of their own structures. */
-function loadIterators(
-  options: LoadOptions,
-  config: Buffer,
-  pins: MapPins,
-  objects: LoadedObject[],
-): { readonly lists?: SocketLists; readonly problem?: string; readonly kernelSocketBit: number } {
+function loadIterators(load: (file: string) => LoadedObject): {
+  readonly lists?: SocketLists
+  readonly problem?: string
+  readonly kernelSocketBit: number
+} {
   try {
-    const object = loadOne(options, OBJECT_FILES.iterators, config, pins)
-    objects.push(object)
+    const object = load(OBJECT_FILES.iterators)
     const open = (name: string) => new BpfIterator(object.program(name))
     const kernelSocketBit = object.program('weir_kernel_socket_bit').testRun({ repeat: 0 }).returnValue
     return { lists: { udp: open('weir_list_udp'), tcp: open('weir_list_tcp') }, kernelSocketBit }

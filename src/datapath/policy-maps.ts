@@ -20,11 +20,13 @@ import type {
   PeerRow,
   PolicyChange,
   PolicyWrite,
+  RuleId,
   SetId,
   SetRow,
   SubjectKey,
   SubjectRow,
 } from '../policy/compile/rows.ts'
+import type { CarriedVerdicts } from './flow-table.ts'
 import { Leftovers } from './leftovers.ts'
 import { PolicyCellRows } from './policy-cells.ts'
 import { PolicyClasses } from './policy-classes.ts'
@@ -48,6 +50,7 @@ export interface PolicyShortage {
   readonly lockedSets: number
 }
 
+const NO_VERDICTS: CarriedVerdicts = { generations: new Set(), rule: 0 }
 /** The node is led to itself by no Service. */
 const NO_HAIRPIN = { ingress: 0, egress: 0 } as const
 
@@ -58,6 +61,7 @@ export class PolicyMaps {
   readonly #tables: PolicyTables
   readonly #nowMs: () => number
   readonly #generations: Generations
+  readonly #ruleOfFlows: RuleId
   #classes: PolicyClasses
   #cells: PolicyCellRows
   readonly #sets = new Map<SetId, HeldSet>()
@@ -74,15 +78,16 @@ export class PolicyMaps {
     readonly sets: Leftovers<SetId>
   }
 
-  /** @param carried generations that flows carry, of an earlier process's verdicts: what it denied stays denied */
-  constructor(tables: PolicyTables, nowMs: () => number, carried: Iterable<number> = []) {
+  /** @param carried by flows, of an earlier process's verdicts: what it denied stays denied, and its rules' numbers name no others */
+  constructor(tables: PolicyTables, nowMs: () => number, carried: CarriedVerdicts = NO_VERDICTS) {
     this.#tables = tables
     this.#nowMs = nowMs
     this.#generations = new Generations(tables.generations, nowMs)
     this.#classes = new PolicyClasses(tables, nowMs)
     this.#cells = new PolicyCellRows(tables.cells)
     this.#leftovers = this.#adopt()
-    for (const generation of carried) this.#generations.rest(generation)
+    this.#ruleOfFlows = carried.rule
+    for (const generation of carried.generations) this.#generations.rest(generation)
   }
 
   get shortage(): PolicyShortage {
@@ -116,8 +121,8 @@ export class PolicyMaps {
     if (change.some((write) => 'delete' in write)) this.#retry()
   }
 
-  /** What an earlier process left; to be asked before the first change. @param ruleOfFlows the highest that flows carry */
-  earlier(ruleOfFlows = 0): EarlierRows {
+  /** What an earlier process left; to be asked before the first change. */
+  earlier(): EarlierRows {
     const { identities, prefixes } = this.#tables
     const { classes, rule } = this.#classes.earlier()
     const known = [
@@ -131,7 +136,7 @@ export class PolicyMaps {
     // Generations tell the verdicts of before apart, whatever the epochs are.
     return {
       epoch: 0,
-      rule: Math.max(rule, ruleOfFlows),
+      rule: Math.max(rule, this.#ruleOfFlows),
       sets: [...this.#sets.keys()],
       cells: this.#cells.earlier(),
       classes,

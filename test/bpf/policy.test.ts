@@ -302,7 +302,7 @@ t.test('another agent takes the tables over', async (t) => {
   const denied = Array.from({ length: 100 }, (_, index) => index + 1).filter(
     (generation) => !judge.tables.generations.isCurrent(generation),
   )
-  const next = new PolicyMaps(judge.tables, () => now, [0, ...denied])
+  const next = new PolicyMaps(judge.tables, () => now, { generations: new Set([0, ...denied]), rule: 0 })
   t.match(next.earlier(), { sets: [SET.judged, SET.open], rule: FIRST_RULE + 49_999 })
   t.equal(ask({}).generation, before, 'what is there goes on')
   next.apply(BEGINNING)

@@ -159,6 +159,11 @@ t.test(
     const forgotten = await begin()
     t.match(forgotten.nameOf(deniedBy()), { key: 'shop/web' })
     t.ok(deniedBy() > rule, 'without the file no number means another rule')
+    await forgotten.close()
+    rmSync(file)
+    const carried = { generations: new Set<number>(), rule: 70_000 }
+    await start(t, all, memory, new PolicyMaps(memory.tables, Date.now, carried), undefined, directory)
+    t.ok(deniedBy() > 70_000, 'nor one that flows alone carry')
   },
 )
 
