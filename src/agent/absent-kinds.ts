@@ -12,7 +12,7 @@ export const POLL_MS = 10_000
 /** Kinds of one group are found absent one after the other. */
 const TOGETHER_MS = 5
 /** Of looks at once until one comes that nobody asked for: a start needs a few, and servers that contradict each other would ask for ever. */
-const HURRIED_MAX = 8
+const HURRIED_MAX = 16
 
 export interface AbsentKindsOptions {
   readonly client: Pick<KubeClient, 'discover'>

@@ -45,12 +45,14 @@ t.test('API-005 a watch on a server that died silently goes on at another one wi
 
   const client = createKubeClient({ servers: [`http://${far}:6443`, other.url] })
   const problems: string[] = []
+  const { promise: isWatching, resolve: opened } = Promise.withResolvers<void>()
   const watch = listWatch({
     client,
     resource: SERVICES,
     project: (object) => object,
     onChanges: () => {},
     onProblem: ({ code }) => problems.push(code),
+    onOpened: opened,
     streamsLists: false,
   })
   t.teardown(() => {
@@ -58,7 +60,7 @@ t.test('API-005 a watch on a server that died silently goes on at another one wi
     client.close()
   })
   await watch.synced
-  while (watch.state.phase !== 'watching') await new Promise((resolve) => setTimeout(resolve, 10))
+  await isWatching
   ip('-n', name, 'addr', 'flush', 'dev', 'far')
   const diedMs = Date.now()
   while (other.watches.size === 0 && Date.now() - diedMs < NOTICE_MS)
