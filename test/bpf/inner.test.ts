@@ -4,6 +4,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { existsSync, mkdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { LIMITS } from '../../src/agent/inner-limits.ts'
 import { lookInside } from '../../src/agent/inner-look.ts'
 import { Attachments } from '../../src/datapath/attach.ts'
 import { ClosedCgroups } from '../../src/datapath/closed-cgroups.ts'
@@ -159,6 +160,26 @@ for (const [what, isInner, add] of DEVICES)
     )
     t.strictSame(await found(other), [], 'nor is it another pod’s')
   })
+
+t.test('one with more devices than are read, and one with more than all may have', async (t) => {
+  const before = new Set(await found())
+  const pid = await container(own)
+  ip('-n', POD, ...'link add many type veth peer name eth0 netns'.split(' '), `${pid}`)
+  for (const name of ['w1', 'w2', 'w3', 'w4'])
+    inside(pid, ...`ip link add ${name} type veth peer name ${name}p`.split(' '))
+  const count = inside(pid, 'ip', '-o', 'link').toString().trim().split('\n').length
+  const cookie = networkNamespaceCookie(namespaceOf(pid))
+  const lookWith = (limits: Partial<typeof LIMITS>) =>
+    lookInside({ cgroup: own, own: new Set([podCookie]) }, { ...LIMITS, ...limits })
+  t.ok((await lookWith({ links: count })).inner.has(cookie))
+  const closed = await lookWith({ links: count - 1 })
+  t.strictSame(closed.inner, before, 'it is closed, and others as they were')
+  t.match(closed.closed.at(-1), /more than \d+ devices/)
+  const all = await lookWith({ linksOfPod: count })
+  t.ok(all.inner.size < before.size)
+  t.match(all.closed.at(-1), /more than \d+ devices together/)
+  t.equal((await lookWith({ asks: 0 })).inner.has(cookie), false)
+})
 
 t.test('a fresh pod, though a process of another has come in', async (t) => {
   const before = await found()

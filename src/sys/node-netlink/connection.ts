@@ -224,6 +224,8 @@ export class Connection {
       const datagram = this.#socket.receive()
       if (datagram === undefined) return
       for (const message of decodeMessages(datagram)) this.#handle(message)
+      // Who gave up a listing may be about to close: the kernel lists on only as far as is read.
+      if (this.#sent.size === 0) break
     }
     this.#scheduleTurn()
   }

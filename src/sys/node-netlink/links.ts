@@ -125,15 +125,18 @@ export class Links {
     this.#connection = connection
   }
 
-  list(signal?: AbortSignal): Promise<Link[]> {
+  /**
+   * @param onRead is called with each that is read, again when the list is taken again; what it throws ends the list, and the
+   * connection takes no other list until all of that one has been thrown away
+   */
+  list(signal?: AbortSignal, onRead?: (link: Link) => void): Promise<Link[]> {
     const body = new BodyWriter().fixed(encodeHeader(0)).finish()
-    return this.#connection.dump({
-      type: RTM_GETLINK,
-      body,
-      action: 'list links',
-      decode: decodeLink,
-      signal,
-    })
+    const decode = (message: Message) => {
+      const link = decodeLink(message)
+      if (link) onRead?.(link)
+      return link
+    }
+    return this.#connection.dump({ type: RTM_GETLINK, body, action: 'list links', decode, signal })
   }
 
   /** The link, or undefined when there is none of this index or name. */

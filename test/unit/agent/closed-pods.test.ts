@@ -86,7 +86,7 @@ function bed(t: Test, configured?: string, noUnseen?: string) {
     lookInside: async ({ cgroup }) => {
       state.looks += 1
       const cookies = inside.get(cgroup) ?? []
-      return { inner: new Set(cookies), closed: cookies.length === 2 ? ['its device'] : [] }
+      return { inner: new Set(cookies), closed: cookies.length === 2 ? ['its device'] : [], isLarge: false }
     },
     nowMs: () => state.nowMs,
     events: { record: (_object, _type, reason, message) => events.push(`${reason} ${message}`) },
@@ -210,6 +210,7 @@ t.test('namespaces within a pod speak as it does, from when the kernel notes one
     'looked at before what was known is forgotten',
   )
   inside.set(cgroup, [70n, 71n])
+  state.nowMs += 100
   state.noted.push({ cookie: 71n, cgroups: cgroups() })
   await new Promise((resolve) => setTimeout(resolve, 100))
   t.strictSame(known(), [7n, 70n, 71n])
@@ -223,6 +224,7 @@ t.test('namespaces within a pod speak as it does, from when the kernel notes one
   await new Promise((resolve) => setTimeout(resolve, 150))
   t.strictSame(known(), [7n], 'closed again when they go')
   inside.set(cgroup, [70n])
+  state.nowMs += 100
   state.noted.push({ cookie: 73n, cgroups: cgroups() })
   await new Promise((resolve) => setTimeout(resolve, 150))
   t.strictSame(known(), [7n, 70n])

@@ -18,7 +18,7 @@ t.test('who is noted without end and may not be opened is looked at ever more se
     },
     lookInside: async () => {
       counts.looks += 1
-      return { inner: new Set<bigint>(), closed: [] }
+      return { inner: new Set<bigint>(), closed: [], isLarge: false }
     },
     onChange: () => {
       counts.changes += 1
@@ -34,11 +34,43 @@ t.test('who is noted without end and may not be opened is looked at ever more se
   t.equal(counts.changes, 1, 'it has been looked at')
 })
 
+t.test('what changes all the time is told now and then, and reading notes takes a small part', async (t) => {
+  const cgroup = t.testdir()
+  const counts = { notes: 0n, looks: 0n, changes: 0 }
+  const cgroups = [statSync(cgroup, { bigint: true }).ino]
+  const pods = new InnerPods({
+    takeNoted: () => {
+      counts.notes += 1n
+      const endMs = performance.now() + 5
+      while (performance.now() < endMs);
+      return [{ cookie: counts.notes, cgroups }]
+    },
+    lookInside: async () => {
+      counts.looks += 1n
+      return { inner: new Set([1000n + counts.looks]), closed: [], isLarge: false }
+    },
+    onChange: () => {
+      counts.changes += 1
+    },
+    nowMs: () => performance.now(),
+    onError: (error) => t.fail(String(error)),
+  })
+  pods.follow(new Map([['one', { cgroup, own: new Set([1n]) }]]))
+  await sleep(WATCHED_MS)
+  await pods.close()
+  t.ok(counts.changes >= 2 && counts.changes <= WATCHED_MS / 50 + 2, `${counts.changes} told`)
+  t.ok(counts.notes >= 2n && counts.notes <= WATCHED_MS / 100 + 2, `${counts.notes} times read`)
+})
+
 t.test('a pod is looked at anew when its own namespace is another', async (t) => {
   const cgroup = t.testdir()
   const pods = new InnerPods({
     takeNoted: () => [],
-    lookInside: async ({ own }) => ({ inner: new Set([...own].map((one) => one * 10n)), closed: [] }),
+    lookInside: async ({ own }) => ({
+      inner: new Set([...own].map((one) => one * 10n)),
+      closed: [],
+      isLarge: false,
+    }),
     onChange: () => {},
     nowMs: () => performance.now(),
     onError: (error) => t.fail(String(error)),

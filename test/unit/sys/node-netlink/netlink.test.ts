@@ -319,6 +319,18 @@ t.test('a request can be aborted, and a closed connection says so', async (t) =>
   t.throws(() => new Netlink({ namespacePath: '/run/netns/nowhere' }), { code: 'ENOENT' })
 })
 
+t.test('a listing ends when its caller has enough', async (t) => {
+  const tired = new Netlink()
+  t.teardown(() => tired.close())
+  const seen: string[] = []
+  const listing = tired.links.list(undefined, ({ name }) => {
+    seen.push(name)
+    throw new RangeError('enough')
+  })
+  await t.rejects(listing, { name: 'RangeError', message: 'enough' })
+  t.equal(seen.length, 1)
+})
+
 t.test('an idle connection does not keep the process running', async (t) => {
   const entry = new URL('../../../../src/sys/node-netlink/netlink.ts', import.meta.url).href
   const program = `
