@@ -63,7 +63,9 @@ enum flow_flags {
 	FLOW_OF_NODE = 16,   /* the client's half: its frontend is FRONTEND_OF_NODE */
 	FLOW_OF_HOST = 32,   /* POD: it is this node's own end, no pod's */
 	FLOW_FORWARDED = 64, /* OF_HOST: the stack masquerades somebody as this node */
-	FLOW_LEAVES = 128,   /* POD: when it was last looked at, the peer was not this node */
+	/* POD: when it was last looked at, the peer was not this node; REPLY: what the client says,
+	   a pod of this node, leaves it, and comes back by an uplink from another node */
+	FLOW_LEAVES = 128,
 };
 
 /*

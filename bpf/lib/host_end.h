@@ -24,6 +24,7 @@
 
 #include "lib/encap.h"
 #include "lib/flow_end.h"
+#include "lib/nexthop.h"
 #include "lib/own.h"
 #include "lib/parse_skb.h"
 
@@ -128,11 +129,16 @@ static __always_inline bool is_of_host(const struct flow_hit *hit)
 }
 
 /* What a pod of this node says to it comes by the pod's device, or of a Service, which has an
- * entry.
+ * entry; a bridge that is an uplink brings what comes from its ports a second time.
  */
 static __always_inline bool is_from_pod_by_uplink(const struct packet *packet, __u32 passage)
 {
-	return passage == PASSAGE_IN && endpoint_find(&packet->tuple.source);
+	const struct endpoint *endpoint;
+
+	if (passage != PASSAGE_IN)
+		return false;
+	endpoint = endpoint_find(&packet->tuple.source);
+	return endpoint && !is_bridged(endpoint, packet->ifindex);
 }
 
 /* The entry's key is that of an end here. Not the node's: a pod's, judged at its device, or that of

@@ -12,6 +12,14 @@ static __always_inline const struct nexthop *nexthop_find(__u32 nexthop_id)
 	return bpf_map_lookup_elem(&nexthops, &nexthop_id);
 }
 
+/* Whether the pod's device is a port of that bridge. */
+static __always_inline bool is_bridged(const struct endpoint *endpoint, __u32 bridge)
+{
+	const struct nexthop *device = nexthop_find(endpoint->nexthop_id);
+
+	return device && device->kind == NEXTHOP_KIND_DEVICE && device->via == bridge;
+}
+
 /* The member itself, or the next one whose neighbour is not silent. */
 static __always_inline __u32 nexthop_avoid_down(const struct nexthop *nexthop, __u32 index)
 {

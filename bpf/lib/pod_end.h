@@ -29,14 +29,24 @@
 /* See lib/uplink.h. */
 extern const volatile __u8 uses_frontend_filter;
 
+/* The client's half that an uplink's program made says what the backend's end admits, though the
+ * client is a pod of this node too. Its device leads the flow on from here, and the entry becomes
+ * its own. */
+static __always_inline bool is_of_other_end(const struct flow_hit *hit)
+{
+	return hit->kind == FLOW_TO_LOCAL && !(hit->flags & FLOW_CLIENT_IS_LOCAL);
+}
+
 static __always_inline bool end_is_allowed(const struct packet *packet, struct scratch *scratch,
 					   const struct flow_hit *hit)
 {
-	if (policy_is_current(flow_generation(hit)))
+	const __u8 own = is_of_other_end(hit) ? FLOW_CLIENT_IS_LOCAL : 0;
+
+	if (!own && policy_is_current(flow_generation(hit)))
 		return true;
 	if (!end_question(scratch, hit) || !police_again(packet, flow_generation(hit)))
 		return false;
-	flow_stamp(hit, scratch->verdict.generation);
+	flow_amend(hit, hit->flags | own, bpf_htons(scratch->verdict.generation));
 	return true;
 }
 
@@ -65,13 +75,9 @@ static __always_inline enum policed police_drop(const struct packet *packet,
 static __always_inline bool is_forged(const ctx_t *ctx, const struct packet *packet)
 {
 	const struct endpoint *endpoint = endpoint_find(&packet->tuple.source);
-	const struct nexthop *device;
 
-	if (!endpoint || endpoint->ifindex == ctx->ingress_ifindex)
-		return false;
-	device = nexthop_find(endpoint->nexthop_id);
-	return !device || device->kind != NEXTHOP_KIND_DEVICE ||
-	       device->via != ctx->ingress_ifindex;
+	return endpoint && endpoint->ifindex != ctx->ingress_ifindex &&
+	       !is_bridged(endpoint, ctx->ingress_ifindex);
 }
 
 /* Else it is of a pod that a Service led back to itself; or the packets of a flow that nobody
@@ -97,13 +103,15 @@ static __always_inline enum policed police_other_hit(const struct packet *packet
 }
 
 /* Further packets of the peer that another device than a pod's brings, where the peer is a pod of
- * this node. */
+ * this node. Not those of a Service's client that come by an uplink from the first: its own are
+ * not told from others' there. */
 static __always_inline bool is_forged_further(const ctx_t *ctx, const struct packet *packet,
 					      const struct flow_hit *hit, enum policy_direction way)
 {
 	return way == POLICY_INGRESS && hit->flags & FLOW_CLIENT_IS_LOCAL &&
-	       (hit->kind == FLOW_POD || hit->kind == FLOW_REPLY) && ctx->ingress_ifindex &&
-	       is_forged(ctx, packet);
+	       (hit->kind == FLOW_POD ||
+		(hit->kind == FLOW_REPLY && !(hit->flags & FLOW_LEAVES))) &&
+	       ctx->ingress_ifindex && is_forged(ctx, packet);
 }
 
 static __always_inline enum policed police_hit(const ctx_t *ctx, struct packet *packet,
@@ -128,6 +136,9 @@ static __always_inline enum policed police_hit(const ctx_t *ctx, struct packet *
 	touched =
 	    flow_touch(hit, is_of_client ? events_of_client(packet) : events_of_backend(packet));
 	packet->leaves = hit->flags & FLOW_LEAVES && touched != FLOW_TOUCHED_TICK;
+	/* The tick's look was for what the pod sends next. */
+	if (way == POLICY_INGRESS && hit->flags & FLOW_LEAVES && touched == FLOW_TOUCHED_TICK)
+		flow_amend(hit, hit->flags ^ FLOW_LEAVES, hit->snat_port);
 	return packet->parsed == PARSED_ICMP ? POLICED_ON : POLICED_OWN;
 }
 

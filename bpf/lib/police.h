@@ -142,6 +142,15 @@ GLOBAL_FUNCTION int police_again(const struct packet *packet, __u32 generation)
 	return packet && scratch && police_ask(packet, scratch, generation != 0);
 }
 
+/* The flow as it goes on from the Service. */
+static __always_inline void question_to(struct policy_question *question, const struct tuple *tuple,
+					const struct backend *backend)
+{
+	question->tuple = *tuple;
+	question->tuple.destination = backend->address;
+	question->tuple.destination_port = backend->port;
+}
+
 /* What a packet of the client to a backend of this node is judged by. False: the backend is no pod
  * that is known here, and who delivers to it judges. */
 static __always_inline bool police_question_of_delivery(struct scratch *scratch,
@@ -153,9 +162,7 @@ static __always_inline bool police_question_of_delivery(struct scratch *scratch,
 	question->set = policy_set_of(&backend->address);
 	if (!question->set && !endpoint_find(&backend->address))
 		return false;
-	question->tuple = packet->tuple;
-	question->tuple.destination = backend->address;
-	question->tuple.destination_port = backend->port;
+	question_to(question, &packet->tuple, backend);
 	question->direction = POLICY_INGRESS;
 	question->circumstances = 0;
 	return true;
@@ -199,9 +206,7 @@ GLOBAL_FUNCTION int police_new_choice(const struct packet *packet, __u32 backend
 	if (!packet || !scratch || !backend)
 		return false;
 	question = &scratch->question;
-	question->tuple = packet->tuple;
-	question->tuple.destination = backend->address;
-	question->tuple.destination_port = backend->port;
+	question_to(question, &packet->tuple, backend);
 	question->set = policy_set_of(&packet->tuple.source);
 	question->direction = POLICY_EGRESS;
 	question->circumstances = POLICY_LED_BACK;
@@ -230,9 +235,7 @@ GLOBAL_FUNCTION int police_led_back(const struct packet *packet, __u32 backend_i
 	if (!packet || !scratch || !backend)
 		return false;
 	question = &scratch->question;
-	question->tuple = scratch->mate_tuple;
-	question->tuple.destination = backend->address;
-	question->tuple.destination_port = backend->port;
+	question_to(question, &scratch->mate_tuple, backend);
 	question->set = 0;
 	question->circumstances = POLICY_LED_BACK;
 	for (int way = POLICY_INGRESS; way < POLICY_DIRECTIONS; way++) {
@@ -296,15 +299,17 @@ GLOBAL_FUNCTION int police_known_delivery(const struct packet *packet, __u32 bac
 	return scratch->verdict.generation & 0xffff;
 }
 
-/* A packet of the client that follows its entry to a backend of this node. */
+/* A packet of the client that follows its entry to a backend of this node. What the entry of a
+ * client's own device says is of the client's end. */
 static __always_inline bool police_delivery(const struct packet *packet, const struct flow_hit *hit)
 {
+	bool is_of_client = hit->flags & FLOW_CLIENT_IS_LOCAL;
 	int generation;
 
-	if (policy_is_current(flow_generation(hit)))
+	if (policy_is_current(flow_generation(hit)) && !is_of_client)
 		return true;
 	generation = police_known_delivery(packet, hit->index, flow_generation(hit));
-	if (generation > 0)
+	if (generation > 0 && !is_of_client)
 		flow_stamp(hit, generation);
 	return generation != 0;
 }

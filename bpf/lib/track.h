@@ -92,6 +92,14 @@ static __always_inline __be16 mark_of(__u32 generation)
 	return node_config.enforces_policy ? bpf_htons(generation) : 0;
 }
 
+/* Of the backend's half. An uplink's program takes of local clients what a tunnel brings alone. */
+static __always_inline __u8 reply_flags_of(const struct tuple *forward)
+{
+	const __u8 of_local = FLOW_CLIENT_IS_LOCAL | (WEIR_POD_DEVICE ? 0 : FLOW_LEAVES);
+
+	return flow_flags_of(forward) | (endpoint_find(&forward->source) ? of_local : 0);
+}
+
 /* scratch->mate_id says where, `mark` what policy said of the backend's end. */
 static __always_inline bool track_reply(struct scratch *scratch, const struct tuple *forward,
 					__u32 frontend_id, enum flow_state state, __be16 mark)
@@ -102,9 +110,7 @@ static __always_inline bool track_reply(struct scratch *scratch, const struct tu
 	data->index = frontend_id;
 	data->kind = FLOW_REPLY;
 	data->snat_port = mark;
-	data->flags = flow_flags_of(forward);
-	if (endpoint_find(&forward->source))
-		data->flags |= FLOW_CLIENT_IS_LOCAL;
+	data->flags = reply_flags_of(forward);
 	return flow_record(&scratch->mate_id, data, state);
 }
 

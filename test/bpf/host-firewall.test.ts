@@ -11,6 +11,7 @@ import { flowKinds } from './check.ts'
 import { type Frame, frame, speaking, TCP, UDP } from './packet.ts'
 import {
   arrive,
+  bridge,
   comeIn,
   count,
   deliver,
@@ -25,6 +26,7 @@ import {
   UNSPEC,
   world,
 } from './police-bed.ts'
+import { LOOPBACK } from './policy-rows.ts'
 import { ARRIVING, BACKEND, FROM_POD, TC, TO_POD, UPLINK, XDP } from './world.ts'
 
 const R = abi.VerdictReason
@@ -34,6 +36,8 @@ const SECOND = { ipv4: address('192.0.2.77'), ipv6: address('2001:db8:77::1') }
 /** Some device. */
 const POD_DEVICE = 7
 const GENEVE = 6081
+/** No pod's device. */
+const UPLINK_IFINDEX = LOOPBACK + 1
 const IGMP = 2
 const IPIP = { ipv4: 4, ipv6: 41 } as const
 
@@ -230,6 +234,28 @@ for (const family of ['ipv4', 'ipv6'] as const)
       },
     )
 
+    t.test(`${name}: where a pod's connection goes is looked at again, whoever speaks first`, async (t) => {
+      begin('deny', 'deny')
+      const later = address(family === 'ipv4' ? '192.0.2.88' : '2001:db8:88::1')
+      // What an address of the node comes to, but at once: IPv6's own routes are made in the background.
+      const turn = (how: 'add' | 'delete') =>
+        bed.ip(family === 'ipv4' ? '-4' : '-6', 'route', how, 'local', later, 'dev', 'lo', 'table', 'local')
+      const ask = (...flags: Parameters<Frame['tcp']>) =>
+        spoken(frame(FROM_POD).from(pod, PORT).to(later, 80).payload(9), ...flags)
+      const answer = spoken(frame(TO_POD).from(later, 80).to(pod, PORT).payload(9), 'ack')
+      t.equal(sends(ask('syn')), TC.OK, 'to somebody else')
+      t.equal(sends(ask('ack')), TC.OK)
+      turn('add')
+      for (const _tick of [1, 2, 3]) {
+        world.age(1)
+        t.equal(deliver(answer, UPLINK_IFINDEX), UNSPEC)
+        t.equal(sends(ask('ack')), TC.DROP, 'who is this node itself by now')
+      }
+      turn('delete')
+      t.equal(sends(ask('ack')), TC.OK)
+      t.equal(sends(ask('ack')), TC.OK)
+    })
+
     t.test(`${name}: by a pod's address, but from outside`, async (t) => {
       begin('allow', 'allow')
       const ask = spoken(frame(FROM_POD).from(pod, PORT).to(node, 80).payload(9), 'syn')
@@ -239,6 +265,20 @@ for (const family of ['ipv4', 'ipv6'] as const)
       const further = count(R.REASON_FORGED_SOURCE, () => t.equal(takes(spoken(ask, 'ack')), TC.DROP))
       t.equal(further, 1, 'a flow that is known')
       t.equal(sends(spoken(ask, 'ack')), TC.OK)
+    })
+
+    t.test(`${name}: by a bridge that is an uplink, whose port the pod's device is`, async (t) => {
+      begin('port80', 'deny')
+      const ask = (port: number, ...flags: Parameters<Frame['tcp']>) =>
+        spoken(frame(FROM_POD).from(pod, PORT).to(node, port).payload(9), ...flags)
+      bridge(pod, LOOPBACK)
+      for (const sent of [ask(80, 'syn'), ask(80, 'ack')]) {
+        t.equal(sends(sent), TC.OK)
+        t.equal(takes(sent), UNSPEC, 'a second time')
+      }
+      t.equal(takes(ask(81, 'syn')), TC.DROP, 'judged all the same')
+      bridge(pod, 0)
+      t.equal(takes(ask(80, 'ack')), TC.DROP)
     })
 
     t.test(`${name}: a Service's backend on the host network`, async (t) => {

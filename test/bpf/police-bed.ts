@@ -4,7 +4,7 @@ import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
 import { policyTables } from '../../src/datapath/maps.ts'
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts'
-import { FAMILIES } from '../../src/model/address.ts'
+import { type Address, addressToBytes, FAMILIES } from '../../src/model/address.ts'
 import { CLASS_PROTOCOLS, type PortInterval, type SetDirection } from '../../src/policy/compile/rows.ts'
 import { countWhile, runUplink } from './check.ts'
 import type { Frame } from './packet.ts'
@@ -115,6 +115,16 @@ export function judgeNode(isJudged: boolean): void {
       ? { table: 'subjects', put: [{ kind: 'node', set: SET.node }] }
       : { table: 'subjects', delete: [{ kind: 'node' }] },
   ])
+}
+
+/** Says whose port the pod's device is. */
+export function bridge(of: Address, ifindex: number): void {
+  const nexthops = world.map('nexthops')
+  const row = world.map('endpoints').lookup(addressToBytes(of))
+  const key = Buffer.alloc(4)
+  key.writeUInt32LE(row ? abi.decodeEndpoint(row).nexthopId : 0)
+  const nexthop = abi.decodeNexthop(nexthops.lookup(key) ?? Buffer.alloc(abi.NEXTHOP_BYTES))
+  nexthops.update(key, abi.encodeNexthop({ ...nexthop, via: ifindex }))
 }
 
 /** From a pod's device. */

@@ -2,11 +2,12 @@
 
 import t from 'tap'
 import * as abi from '../../src/datapath/abi.gen.ts'
-import { type Address, addressToBytes } from '../../src/model/address.ts'
+import type { Address } from '../../src/model/address.ts'
 import { flowKinds } from './check.ts'
 import { type Frame, frame, speaking, TCP, UDP } from './packet.ts'
 import {
   arrive,
+  bridge,
   CLASS,
   count,
   deliver,
@@ -23,22 +24,13 @@ import {
 } from './police-bed.ts'
 import { LOOPBACK } from './policy-rows.ts'
 import { readFrame } from './read-frame.ts'
+import { arriving } from './tunnel.ts'
 import { ARRIVING, FROM_POD, TARGET_PORT, TC, TO_POD, XDP } from './world.ts'
 
 const R = abi.VerdictReason
 const K = abi.FlowKind
 /** No pod's device. */
 const UPLINK_IFINDEX = LOOPBACK + 1
-
-/** Says whose port the pod's device is. */
-function bridge(of: Address, ifindex: number): void {
-  const nexthops = world.map('nexthops')
-  const row = world.map('endpoints').lookup(addressToBytes(of))
-  const key = Buffer.alloc(4)
-  key.writeUInt32LE(row ? abi.decodeEndpoint(row).nexthopId : 0)
-  const nexthop = abi.decodeNexthop(nexthops.lookup(key) ?? Buffer.alloc(abi.NEXTHOP_BYTES))
-  nexthops.update(key, abi.encodeNexthop({ ...nexthop, via: ifindex }))
-}
 
 for (const family of ['ipv4', 'ipv6'] as const)
   for (const protocol of [TCP, UDP]) {
@@ -338,6 +330,35 @@ for (const family of ['ipv4', 'ipv6'] as const)
       t.equal(send(further), TC.REDIRECT, 'the pod’s own go on')
       t.equal(deliver(spoken(sent, 'ack')), UNSPEC)
       t.equal(deliver(swapped(sent, 'ack')), UNSPEC)
+    })
+
+    t.test(`${name}: a pod's connection that another node leads back to this one`, async (t) => {
+      begin('open', 'open')
+      const ask = (...flags: Parameters<Frame['tcp']>) =>
+        spoken(frame(FROM_POD).from(localClient, PORT).to(vip, 81).payload(9), ...flags)
+      const there = (...flags: Parameters<Frame['tcp']>) =>
+        spoken(frame(TO_POD).from(localClient, PORT).to(pod, TARGET_PORT).payload(9), ...flags)
+      const comesBack = (sent: Frame) => arrive(arriving(world, sent, family))
+      t.equal(comesBack(ask('syn')), XDP.REDIRECT)
+      t.equal(deliver(there('syn'), UPLINK_IFINDEX), UNSPEC, 'where the stack delivers it')
+      t.equal(deliver(there('ack'), UPLINK_IFINDEX), UNSPEC)
+      policy('localClient', 'open', 'deny')
+      t.equal(send(ask('ack')), TC.DROP, 'what the backend’s end says is not said of the client’s')
+      policy('localClient', 'open', 'open')
+      t.equal(send(ask('ack')), TC.REDIRECT, 'its own device knows the way now')
+      policy('pod', 'deny', 'open')
+      t.equal(comesBack(ask('ack')), XDP.DROP, 'nor the other way round')
+      t.equal(send(ask('ack')), TC.REDIRECT)
+      t.equal(deliver(there('ack')), TC.DROP)
+      begin('open', 'open')
+      t.equal(send(ask('syn')), TC.REDIRECT)
+      t.equal(deliver(there('syn')), UNSPEC)
+      const forged = count(R.REASON_FORGED_SOURCE, () => {
+        t.equal(deliver(there('ack'), UPLINK_IFINDEX), TC.DROP)
+      })
+      t.equal(forged, 1, 'nobody leads back what never left')
+      begin('deny', 'open')
+      t.equal(comesBack(ask('syn')), XDP.DROP)
     })
 
     if (protocol === UDP)

@@ -18,6 +18,7 @@ const PATHS_OF_POLICY = [
   'masqueraded-vip → pod here',
   'node port → pod here',
   'tunnel → pod here',
+  'tunnel of a pod here → pod here',
   'pod → Service → pod here',
   'pod → Service → elsewhere',
   'pod → Service → itself',

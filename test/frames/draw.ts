@@ -123,9 +123,11 @@ export class Drawer {
     }
     const from = this.#fromWhom(source)
     const node = this.#random.pick(this.#cast.otherNodes.filter((each) => each !== '10.255.0.2'))
-    const chosen = this.#random.pick(backends.filter(({ address }) => isHere(address)))
-    const isTunnelled = from === 'wire' && node && chosen && kind === 'vip' && this.#random.chance(40)
-    return isTunnelled ? { from, said: { ...said, tunnel: { from: node, chosen } } } : { from, said }
+    const chosen = this.#random.pick(backends.filter(({ address }) => isHere(address) && address !== source))
+    const mayBeTunnelled = node && chosen && kind === 'vip'
+    // What a pod here says may come back too, from the node that routers led it to.
+    const isTunnelled = mayBeTunnelled && this.#random.chance(from === 'wire' ? 40 : 15)
+    return isTunnelled ? { from: 'wire', said: { ...said, tunnel: { from: node, chosen } } } : { from, said }
   }
 
   #pinging(): Step {
@@ -145,6 +147,11 @@ export class Drawer {
     }
   }
 
+  /** Its pod's device balances all that it lets pass, and has seen nothing of it: no more than this can be said of that connection. */
+  #isLedBack({ said: { tunnel, source } }: Step): boolean {
+    return tunnel !== undefined && this.#cast.podAt.has(source)
+  }
+
   /** The other side answers, or the same one goes on, or begins again. */
   #goOn({ step, journey, final }: Met, met: readonly Met[]): Step | undefined {
     const drawn =
@@ -156,7 +163,8 @@ export class Drawer {
     const isUnclear = (drawn === 'answer' && hasEnded) || (drawn === 'begin' && mayMove)
     const act = isUnclear ? 'go-on' : drawn
     const { end } = journey
-    if (this.#random.chance(35) || end.kind === 'dropped' || end.kind === 'nowhere') {
+    const isLost = end.kind === 'dropped' || end.kind === 'nowhere'
+    if (this.#random.chance(35) || isLost || this.#isLedBack(step)) {
       const { tunnel } = step.said
       if (step.said.quotes) return undefined
       return { from: step.from, said: { ...plain(step.said), act, ...(tunnel && { tunnel }) } }
@@ -187,7 +195,7 @@ export class Drawer {
   #errorAbout({ step, journey, final }: Met): Step | undefined {
     const { end } = journey
     const isLost = end.kind === 'dropped' || end.kind === 'nowhere'
-    if (isLost || journey.seen?.isTunnelled || !hasPorts(final)) return undefined
+    if (isLost || journey.seen?.isTunnelled || !hasPorts(final) || this.#isLedBack(step)) return undefined
     const family = familyOf(final.source)
     const type = this.#random.pick(ERRORS[family]) ?? 3
     const unknown = this.#random.chance(50)

@@ -257,7 +257,6 @@ export class Gates {
     return { verdict: 'pass', why, remembers: { key, part: { role: 'client', question } } }
   }
 
-  /** Of a connection of the node that may be older than policies which keep what there is. */
   /** Whether policies say that what there was goes on; which of them denies is not asked. */
   #keeps(): boolean {
     return this.#world.policies.some(
@@ -265,6 +264,7 @@ export class Gates {
     )
   }
 
+  /** Of a connection of the node that may be older than policies which keep what there is. */
   #ofBefore(owner: Gate['owner'], why: string, key: string | undefined, part: Part): Ruling {
     if (owner !== 'node' || !this.#keeps()) return { verdict: 'drop', why }
     return {

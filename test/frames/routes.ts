@@ -16,6 +16,10 @@ const isAnyBeginning = ({ protocol, act, piece }: Said) =>
   (protocol === 'tcp' || protocol === 'sctp') && act === 'begin' && piece?.which !== 'later'
 const isGroup = (address: string) => /^ff/.test(address)
 const OF_GROUPS: Checkpoint = { kind: 'either', why: 'the node may listen' }
+const PAST_SERVICE: Checkpoint = {
+  kind: 'either',
+  why: 'answers by a Service what the backend began past it',
+}
 const drop = (why: string): Checkpoint => ({ kind: 'drop', why })
 
 /** All ways that the step may rightly take. */
@@ -72,7 +76,8 @@ function fromWire(said: Said, known: Known): readonly Route[] {
     const other: Route = { path: 'tagged from outside', checkpoints: [], arrival: { kind: 'not-served' } }
     return service ? [...wireToService(said, service, known), other] : [other]
   }
-  if (service) return wireToService(said, service, known)
+  const isStrangers = said.tunnel && !cast.otherNodes.includes(said.tunnel.from)
+  if (service && !isStrangers) return wireToService(said, service, known)
   if (isToService(said) || said.tunnel)
     return [{ path: 'outside → no Service', checkpoints: [], arrival: { kind: 'not-served' } }]
   const answered = known.hidesPorts(said) ? undefined : answeredSession(said, known)
@@ -116,15 +121,23 @@ function wireToService(said: Said, service: FrameService, known: Known): readonl
   const client = placesOf(said).from
   return backends.map((backend): Route => {
     const begun = { service, client, backend, isFromPod: false, lent: [] }
-    const from = said.tunnel ? 'tunnel' : service.kind === 'node-port' ? 'node port' : service.kind
+    const from = nameOfWay(said, service, cast)
     if (!cast.podAt.has(backend.address))
       return { path: `${from} → elsewhere`, checkpoints: [], arrival: { kind: 'left' }, session: begun }
     const inside = toBackend(said, backend)
     const isForged = cast.podAt.has(said.source) && !said.tunnel
     const way = toPod(inside, cast, { isFromWire: true })
-    const checkpoints = isForged ? [drop('forged'), ...way.checkpoints] : way.checkpoints
+    const mayBePast = (!session || session.isUnanswered) && !isAnyBeginning(said)
+    const isPast = mayBePast && known.knows({ owner: backend.address, way: 'ingress', said: inside })
+    const before = isForged ? [drop('forged')] : isPast ? [PAST_SERVICE] : []
+    const checkpoints = [...before, ...way.checkpoints]
     return { path: `${from} → pod here`, checkpoints, arrival: way.arrival, session: begun }
   })
+}
+
+function nameOfWay({ tunnel, source }: Said, { kind }: FrameService, cast: Cast): string {
+  if (tunnel) return cast.podAt.has(source) ? 'tunnel of a pod here' : 'tunnel'
+  return kind === 'node-port' ? 'node port' : kind
 }
 
 // From a pod.
