@@ -7,14 +7,15 @@ interface Pod {
   readonly lookMs: number
   /** Due again so long after each look; undefined: it is due once. */
   readonly everyMs: number | undefined
+  readonly isLarge: boolean
   readonly share: Share
   dueMs: number
   readonly waitedMs: number[]
   tookMs: number
 }
 
-const pod = (lookMs: number, dueMs: number, everyMs?: number): Pod => ({
-  ...{ lookMs, everyMs, dueMs, share: new Share(), waitedMs: [], tookMs: 0 },
+const pod = (lookMs: number, dueMs: number, everyMs?: number, isLarge = lookMs >= 40): Pod => ({
+  ...{ lookMs, everyMs, dueMs, isLarge, share: new Share(), waitedMs: [], tookMs: 0 },
 })
 const many = (count: number, make: (index: number) => Pod) => Array.from({ length: count }, (_, i) => make(i))
 
@@ -33,7 +34,7 @@ function run(pods: readonly Pod[], forMs: number): void {
     one.waitedMs.push(nowMs - one.dueMs)
     nowMs += one.lookMs
     one.tookMs += one.lookMs
-    pace.took(one.share, { ms: one.lookMs, isLarge: one.lookMs > 10 }, nowMs)
+    pace.took(one.share, { ms: one.lookMs, isLarge: one.isLarge }, nowMs)
     one.dueMs = one.everyMs === undefined ? Number.POSITIVE_INFINITY : nowMs + one.everyMs
   }
 }
@@ -81,11 +82,20 @@ t.test('a node’s pods that start together are soon looked at', async (t) => {
   t.ok(longestMs(pods) <= 110, `${longestMs(pods)} ms`)
 })
 
-t.test('a pod that starts ten containers one after the other', async (t) => {
-  const starting = [pod(2, 0, 100)]
-  run(starting, 1500)
-  const [one] = starting
-  t.ok((one?.waitedMs.length ?? 0) >= 14 && longestMs(starting) === 0, `${one?.waitedMs.join()} ms`)
+t.test('a pod that starts containers one after the other', async (t) => {
+  for (const [lookMs, everyMs, waitMs] of [
+    [2, 100, 0],
+    [5, 60, 150],
+    [30, 60, 300],
+  ] as const) {
+    const starting = pod(lookMs, 0, everyMs)
+    run([starting], 4000)
+    t.ok(longestMs([starting]) <= waitMs, `looks of ${lookMs} ms wait ${longestMs([starting])} ms`)
+    t.ok(
+      starting.waitedMs.slice(0, 6).every((ms) => ms === 0),
+      `${starting.waitedMs.join()}`,
+    )
+  }
 })
 
 t.test('whose look was large is taken for that for a minute', async (t) => {
