@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Pod devices at tc ingress (host side): what a pod sends. Replies to a Service's clients get the
+ * Pod devices at tc ingress (host side): what a pod sends; where policy is enforced also at tc
+ * egress: what it gets. Replies to a Service's clients get the
  * frontend's address back and leave by redirection, past the host stack, which never saw the
  * client's packets and would call the answers invalid (lib/reply.h). What goes to a Service and was
  * not translated at the socket is balanced here (lib/from_pod.h). Where policy is enforced, what

@@ -52,7 +52,7 @@ enum verdict_reason {
 	REASON_UNALLOCATED_ADDRESS = 77, /* inside a ServiceCIDR, and no Service's */
 	REASON_SNAT_EXHAUSTED = 78,	 /* no free source port towards this backend */
 	REASON_ANSWER_LIMITED = 79,	 /* refusals and ICMP errors are limited per second */
-	REASON_FORGED_SOURCE = 81,	 /* from a Service's address, which begins nothing */
+	REASON_FORGED_SOURCE = 81,	 /* an address not its device's, or a Service's */
 	REASON_BFD_REFUSED = 82,	 /* of a BFD neighbour, but not to be believed */
 	REASON_POLICY_INGRESS = 83,	 /* policy denies it at its destination */
 	REASON_POLICY_EGRESS = 84,	 /* policy denies it at its source */

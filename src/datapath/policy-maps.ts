@@ -110,7 +110,7 @@ export class PolicyMaps {
     atOnce(this.steps(change))
   }
 
-  /** The same with stops between rows, of which each leaves every packet judged as before or as after. */
+  /** The same with stops between pieces, of which each leaves every packet judged as before or as after. */
   *steps(change: PolicyChange): Steps {
     this.#classes.wake()
     for (const write of change)

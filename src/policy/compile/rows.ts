@@ -1,7 +1,7 @@
 // What the compiler hands to the datapath: plain rows of six tables, and the order in which they are to be written.
 //
 // The kernel judges one direction of a new flow so:
-//   subject's address → set                           (`SubjectRow`; kept in the endpoint's entry)
+//   subject's address → set                           (`SubjectRow`; in `policy_subjects`)
 //   peer's address → identity, scope                  (`IdentityRow`: the exact address, else the longest prefix)
 //   (set, direction, identity) → cell → class         (`PeerRow`, `CellRow`; a miss: the set's default class for the peer's scope)
 //   class, protocol, port → verdict                   (`ClassRow`)
