@@ -20,6 +20,7 @@ import {
   ownsNamespace,
   podInterface,
   podNamespaceName,
+  RACK_NAME_MAX,
 } from '../../../src/sandbox/names.ts'
 import { parsePlan, planDocument, planFromDocument } from '../../../src/sandbox/plan-file.ts'
 import { enterArgv } from '../../../src/sandbox/process.ts'
@@ -43,7 +44,7 @@ t.test('a rack owns the namespaces of its hosts and pods, and no other', (t) => 
 
 t.test('a name that cannot be is refused with its mend', (t) => {
   t.throws(() => checkRackName('my-rack'), { code: 'bad-name', message: /hold only a-z and 0-9.*Mend:/ })
-  t.throws(() => checkRackName('a'.repeat(21)), { code: 'name-too-long' })
+  t.throws(() => checkRackName('a'.repeat(RACK_NAME_MAX + 1)), { code: 'name-too-long' })
   t.throws(() => linkInterface('a-far-neighbour'), { code: 'name-too-long', message: /allows 15/ })
   t.throws(() => podNamespaceName('weir', { namespace: 'n', name: 'p'.repeat(253) }), {
     code: 'name-too-long',
