@@ -286,3 +286,7 @@ export function dispatchChains(pods: readonly GuardedPod[], way: Way, prefix: st
   })
   return [...children, { name: dispatchChain(way), rules: [...root, unknown] }]
 }
+
+export const hex = (value: number) => `0x${value.toString(16)}`
+
+export const lines = (list: readonly string[]) => `${list.join('\n')}\n`

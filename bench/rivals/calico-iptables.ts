@@ -8,6 +8,8 @@ import {
   dispatchChains,
   FORWARD_RULES,
   forwardChains,
+  hex,
+  lines,
   type Match,
   podChains,
   policyChains,
@@ -17,7 +19,6 @@ import {
 import type { GuardedNode, GuardedPolicy, RestoreTexts } from './guarded.ts'
 
 const SET_OPTIONS = 'hash:net family inet maxelem 1048576'
-const hex = (value: number) => `0x${value.toString(16)}`
 
 /** Everything, for empty tables. */
 export function calicoIptablesFull(node: GuardedNode, prefix: string): RestoreTexts {
@@ -47,7 +48,6 @@ export function calicoIpsetChange(set: string, address: string, isThere: boolean
   return lines([isThere ? `add ${set} ${address}` : `del ${set} ${address} --exist`])
 }
 
-const lines = (list: readonly string[]) => `${list.join('\n')}\n`
 /** Makes the chain, and empties one that is there. */
 const chainLine = ({ name }: Chain) => `:${name} - [0:0]`
 

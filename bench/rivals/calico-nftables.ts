@@ -9,6 +9,8 @@ import {
   endpointChain,
   FORWARD_RULES,
   forwardChains,
+  hex,
+  lines,
   type Match,
   podChains,
   policyChains,
@@ -20,7 +22,6 @@ import type { GuardedNode, GuardedPolicy } from './guarded.ts'
 
 const TABLE = 'ip calico'
 const PROTOCOLS = { tcp: 'tcp', udp: 'udp', ipencap: '4' } as const
-const hex = (value: number) => `0x${value.toString(16)}`
 /** Chains of all tables of iptables live in one here. */
 const layered = (name: string) => `filter-${name}`
 const setText = (name: string) => name.replace(':', '-')
@@ -60,8 +61,6 @@ export function calicoNftablesChange(policy: GuardedPolicy): string {
 export function calicoNftSetChange(set: string, address: string, isThere: boolean): string {
   return lines([`${isThere ? 'add' : 'delete'} element ${TABLE} ${setText(set)} { ${address} }`])
 }
-
-const lines = (list: readonly string[]) => `${list.join('\n')}\n`
 
 /** By one look-up instead of rules; what the map does not know is dropped. */
 function dispatch(way: Way): Chain {

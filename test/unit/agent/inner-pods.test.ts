@@ -2,23 +2,28 @@
 
 import { statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { InnerPods } from '../../../src/agent/inner-pods.ts'
 
 const WATCHED_MS = 700
 
-t.test('who is noted without end and may not be opened is looked at ever more seldom', async (t) => {
+/** One pod, noted again whenever notes are read, until it has been watched long enough. @returns how often what was done */
+async function watch(
+  t: Test,
+  readNote: (count: number) => bigint,
+  innerAt: (look: number) => readonly bigint[],
+) {
   const cgroup = t.testdir()
   const counts = { notes: 0, looks: 0, changes: 0 }
   const cgroups = [statSync(cgroup, { bigint: true }).ino]
   const pods = new InnerPods({
     takeNoted: () => {
       counts.notes += 1
-      return [{ cookie: 5n, cgroups }]
+      return [{ cookie: readNote(counts.notes), cgroups }]
     },
     lookInside: async () => {
       counts.looks += 1
-      return { inner: new Set<bigint>(), closed: [], isLarge: false }
+      return { inner: new Set(innerAt(counts.looks)), closed: [], isLarge: false }
     },
     onChange: () => {
       counts.changes += 1
@@ -29,37 +34,29 @@ t.test('who is noted without end and may not be opened is looked at ever more se
   pods.follow(new Map([['one', { cgroup, own: new Set([1n]) }]]))
   await sleep(WATCHED_MS)
   await pods.close()
+  return counts
+}
+
+t.test('who is noted without end and may not be opened is looked at ever more seldom', async (t) => {
+  const counts = await watch(
+    t,
+    () => 5n,
+    () => [],
+  )
   t.ok(counts.looks >= 2, 'at once, and again')
   t.ok(counts.looks <= 8, `${counts.looks} looks for ${counts.notes} notes`)
   t.equal(counts.changes, 1, 'it has been looked at')
 })
 
 t.test('what changes all the time is told now and then, and reading notes takes a small part', async (t) => {
-  const cgroup = t.testdir()
-  const counts = { notes: 0n, looks: 0n, changes: 0 }
-  const cgroups = [statSync(cgroup, { bigint: true }).ino]
-  const pods = new InnerPods({
-    takeNoted: () => {
-      counts.notes += 1n
-      const endMs = performance.now() + 5
-      while (performance.now() < endMs);
-      return [{ cookie: counts.notes, cgroups }]
-    },
-    lookInside: async () => {
-      counts.looks += 1n
-      return { inner: new Set([1000n + counts.looks]), closed: [], isLarge: false }
-    },
-    onChange: () => {
-      counts.changes += 1
-    },
-    nowMs: () => performance.now(),
-    onError: (error) => t.fail(String(error)),
-  })
-  pods.follow(new Map([['one', { cgroup, own: new Set([1n]) }]]))
-  await sleep(WATCHED_MS)
-  await pods.close()
+  const readSlowly = (count: number) => {
+    const endMs = performance.now() + 5
+    while (performance.now() < endMs);
+    return BigInt(count)
+  }
+  const counts = await watch(t, readSlowly, (look) => [1000n + BigInt(look)])
   t.ok(counts.changes >= 2 && counts.changes <= WATCHED_MS / 50 + 2, `${counts.changes} told`)
-  t.ok(counts.notes >= 2n && counts.notes <= WATCHED_MS / 100 + 2, `${counts.notes} times read`)
+  t.ok(counts.notes >= 2 && counts.notes <= WATCHED_MS / 100 + 2, `${counts.notes} times read`)
 })
 
 t.test('a pod is looked at anew when its own namespace is another', async (t) => {
